@@ -1,1 +1,17 @@
+//! WHO calls and WHAT was agreed: no media type in sight.
+//!
+//! - [`call`]: the call machine, pure: event and time in, actions out
+//! - [`wire`]: the messages two peers exchange, and their JSON form
+//! - [`delivery`]: acknowledgement, resending, expiry and duplicate removal, pure
+//! - [`topic`]: who publishes where
+//! - [`mqtt`]: the only IO here; moves opaque payloads between peers
+//!
+//! Data flow out: [`call`] → [`delivery`] → [`wire`] bytes → [`mqtt`]; in: the same, backwards. Between `delivery` and
+//! `mqtt` a message is one opaque envelope, so that sealing it end to end touches neither side.
 
+pub mod call;
+pub mod delivery;
+pub mod id;
+pub mod mqtt;
+pub mod topic;
+pub mod wire;

@@ -1,0 +1,64 @@
+//! Messages that overtook the one they follow: candidates before their offer, a bye before its offer.
+//!
+//! A broker may lose the offer and deliver what came after; the offer is then sent again, but what was acknowledged
+//! is not. So both are remembered for a while, bounded.
+
+use std::collections::VecDeque;
+
+use crate::id::{CallId, PeerId};
+use crate::wire::{CANDIDATES_MAX, Candidate};
+
+/// Calls remembered: few are ever under way at once, and strangers may not grow this.
+const CALLS_MAX: usize = 32;
+
+/// Most candidates kept for one call: several messages' worth.
+pub(super) const CANDIDATES_A_CALL_MAX: usize = 4 * CANDIDATES_MAX;
+
+/// What is known of calls that are not under way.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    candidates: VecDeque<(PeerId, CallId, Vec<Candidate>)>,
+    ended: VecDeque<(PeerId, CallId)>,
+}
+
+impl Early {
+    /// Remembers candidates of a call whose offer has not come.
+    pub(super) fn keep_candidates(&mut self, peer: PeerId, call: CallId, candidates: Vec<Candidate>) {
+        if let Some((_, _, kept)) = self.candidates.iter_mut().find(|(p, c, _)| *p == peer && *c == call) {
+            append(kept, candidates);
+            return;
+        }
+        if self.candidates.len() == CALLS_MAX {
+            self.candidates.pop_front();
+        }
+        self.candidates.push_back((peer, call, candidates));
+    }
+
+    /// Hands out what was kept for a call whose offer came.
+    pub(super) fn take_candidates(&mut self, peer: &PeerId, call: &CallId) -> Vec<Candidate> {
+        let found = self.candidates.iter().position(|(p, c, _)| p == peer && c == call);
+        found.and_then(|index| self.candidates.remove(index)).map(|(_, _, kept)| kept).unwrap_or_default()
+    }
+
+    /// Remembers that a call is over: an offer that comes late must not ring.
+    pub(super) fn end(&mut self, peer: PeerId, call: CallId) {
+        if self.has_ended(&peer, &call) {
+            return;
+        }
+        if self.ended.len() == CALLS_MAX {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((peer, call));
+    }
+
+    /// True when the call is known to be over.
+    pub(super) fn has_ended(&self, peer: &PeerId, call: &CallId) -> bool {
+        self.ended.iter().any(|(p, c)| p == peer && c == call)
+    }
+}
+
+/// Adds candidates up to the limit of one call; more are left out.
+pub(super) fn append(kept: &mut Vec<Candidate>, more: Vec<Candidate>) {
+    let room = CANDIDATES_A_CALL_MAX.saturating_sub(kept.len());
+    kept.extend(more.into_iter().take(room));
+}

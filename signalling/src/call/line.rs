@@ -1,0 +1,398 @@
+//! [`Line`]: the transitions between the [`State`]s.
+
+use std::time::Instant;
+
+use super::early::{Early, append};
+use super::{Action, CALLEE_GRACE, Connected, EndReason, Event, MediaChange, Notice, State, Timeouts};
+use crate::id::{CallId, PeerId};
+use crate::wire::{ByeReason, Candidate, Description, Message};
+
+/// One line of one peer: at most one call at a time.
+#[derive(Debug)]
+pub struct Line {
+    me: PeerId,
+    timeouts: Timeouts,
+    state: State,
+    early: Early,
+}
+
+impl Line {
+    /// A line with no call.
+    #[must_use]
+    pub fn new(me: PeerId, timeouts: Timeouts) -> Self {
+        Self { me, timeouts, state: State::Idle, early: Early::default() }
+    }
+
+    /// Where the line stands.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// When [`Line::handle_timeout`] wants to be called next.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.state.give_up_at()
+    }
+
+    /// Takes in what happened; gives back what is to be done, in order.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        match event {
+            Event::Dial { peer, call } => self.dial(peer, call),
+            Event::Accept => self.accept(now),
+            Event::Decline => match self.state {
+                State::Incoming { .. } => self.end(EndReason::LocalDecline),
+                // Nothing rings here.
+                State::Idle
+                | State::Offering { .. }
+                | State::Dialing { .. }
+                | State::Ringing { .. }
+                | State::Answering { .. }
+                | State::Connecting { .. }
+                | State::Active { .. } => Vec::new(),
+            },
+            Event::HangUp => self.hang_up(),
+            Event::Received { from, call, message } => self.received(from, call, message, now),
+            Event::Delivered { call, message } => self.delivered(&call, message, now),
+            Event::Expired { call, message } => self.expired(&call, message),
+            Event::PeerOffline { peer } => match &self.state {
+                State::Dialing { peer: callee, .. } if *callee == peer => self.end(EndReason::Offline),
+                // Once it rang or talks, the path between the peers tells more than the broker's opinion.
+                State::Idle
+                | State::Offering { .. }
+                | State::Dialing { .. }
+                | State::Ringing { .. }
+                | State::Incoming { .. }
+                | State::Answering { .. }
+                | State::Connecting { .. }
+                | State::Active { .. } => Vec::new(),
+            },
+            Event::DescriptionReady { call, description } => self.description_ready(&call, description, now),
+            Event::CandidatesGathered { call, candidates } => self.gathered(&call, candidates),
+            Event::Media { call, change } => self.media(&call, change, now),
+        }
+    }
+
+    /// Acts on time having passed.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Action> {
+        if self.state.give_up_at().is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        match self.state {
+            State::Dialing { .. } => self.end(EndReason::Offline),
+            State::Ringing { .. } | State::Incoming { .. } => self.end(EndReason::NoAnswer),
+            State::Answering { .. } | State::Connecting { .. } => self.end(EndReason::NoPath),
+            State::Active { .. } => self.end(EndReason::Lost),
+            State::Idle | State::Offering { .. } => Vec::new(),
+        }
+    }
+
+    fn dial(&mut self, peer: PeerId, call: CallId) -> Vec<Action> {
+        if self.state != State::Idle || peer == self.me {
+            return Vec::new();
+        }
+        self.state = State::Offering { call: call.clone(), peer: peer.clone() };
+        vec![Action::Notify(Notice::Dialing { call: call.clone(), peer }), Action::MakeOffer { call }]
+    }
+
+    fn accept(&mut self, now: Instant) -> Vec<Action> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Incoming { call, peer, offer, .. } => {
+                self.state = State::Answering {
+                    call: call.clone(),
+                    peer: peer.clone(),
+                    give_up_at: now + self.timeouts.connect,
+                };
+                vec![Action::Notify(Notice::Accepted { call: call.clone(), peer }), Action::MakeAnswer { call, offer }]
+            }
+            other => {
+                self.state = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn hang_up(&mut self) -> Vec<Action> {
+        match self.state {
+            State::Idle => Vec::new(),
+            State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. } => self.end(EndReason::LocalCancel),
+            State::Incoming { .. } => self.end(EndReason::LocalDecline),
+            State::Answering { .. } | State::Connecting { .. } | State::Active { .. } => {
+                self.end(EndReason::LocalHangup)
+            }
+        }
+    }
+
+    fn received(&mut self, from: PeerId, call: CallId, message: Message, now: Instant) -> Vec<Action> {
+        match message {
+            Message::Offer(offer) => self.offer_received(from, call, offer, now),
+            Message::Ringing => self.ringing_received(&from, &call, now),
+            Message::Answer(answer) => self.answer_received(&from, &call, answer, now),
+            Message::Candidates { candidates } => self.candidates_received(from, call, candidates),
+            Message::Bye { reason } => self.bye_received(&from, call, reason),
+        }
+    }
+
+    fn offer_received(&mut self, from: PeerId, call: CallId, mut offer: Description, now: Instant) -> Vec<Action> {
+        if self.early.has_ended(&from, &call) || self.state.is(&call, &from) || from == self.me {
+            return Vec::new();
+        }
+        if self.state != State::Idle {
+            self.early.end(from.clone(), call.clone());
+            let busy = Message::Bye { reason: ByeReason::Busy };
+            return vec![
+                Action::Send { to: from.clone(), call, message: busy },
+                Action::Notify(Notice::TurnedAway { peer: from }),
+            ];
+        }
+        append(&mut offer.candidates, self.early.take_candidates(&from, &call));
+        self.state = State::Incoming {
+            call: call.clone(),
+            peer: from.clone(),
+            offer,
+            give_up_at: now + self.timeouts.answer + CALLEE_GRACE,
+        };
+        vec![
+            Action::Send { to: from.clone(), call: call.clone(), message: Message::Ringing },
+            Action::Notify(Notice::Incoming { call, peer: from }),
+        ]
+    }
+
+    fn ringing_received(&mut self, from: &PeerId, call: &CallId, now: Instant) -> Vec<Action> {
+        if !self.state.is(call, from) {
+            return Vec::new();
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Dialing { call, peer, candidates, .. } => {
+                let give_up_at = now + self.timeouts.answer;
+                self.state = State::Ringing { call: call.clone(), peer: peer.clone(), candidates, give_up_at };
+                vec![Action::Notify(Notice::Ringing { call, peer })]
+            }
+            // Late or repeated: the answer overtook it.
+            other => {
+                self.state = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn answer_received(&mut self, from: &PeerId, call: &CallId, answer: Description, now: Instant) -> Vec<Action> {
+        if !self.state.is(call, from) {
+            return Vec::new();
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Dialing { call, peer, candidates, .. } | State::Ringing { call, peer, candidates, .. } => {
+                let give_up_at = now + self.timeouts.connect;
+                self.state = State::Connecting { call: call.clone(), peer: peer.clone(), give_up_at };
+                let mut actions = vec![
+                    Action::Notify(Notice::Accepted { call: call.clone(), peer }),
+                    Action::ApplyAnswer { call: call.clone(), answer },
+                ];
+                if !candidates.is_empty() {
+                    actions.push(Action::AddCandidates { call, candidates });
+                }
+                actions
+            }
+            // A second answer, or an answer to someone who is not the caller.
+            other => {
+                self.state = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn candidates_received(&mut self, from: PeerId, call: CallId, more: Vec<Candidate>) -> Vec<Action> {
+        if !self.state.is(&call, &from) {
+            if !self.early.has_ended(&from, &call) {
+                self.early.keep_candidates(from, call, more);
+            }
+            return Vec::new();
+        }
+        match &mut self.state {
+            State::Dialing { candidates, .. } | State::Ringing { candidates, .. } => append(candidates, more),
+            State::Incoming { offer, .. } => append(&mut offer.candidates, more),
+            State::Answering { .. } | State::Connecting { .. } | State::Active { .. } => {
+                return vec![Action::AddCandidates { call, candidates: more }];
+            }
+            // Our offer is not out, so nobody can have candidates for it.
+            State::Idle | State::Offering { .. } => {}
+        }
+        Vec::new()
+    }
+
+    fn bye_received(&mut self, from: &PeerId, call: CallId, reason: ByeReason) -> Vec<Action> {
+        if !self.state.is(&call, from) {
+            self.early.end(from.clone(), call);
+            return Vec::new();
+        }
+        let unanswered = matches!(
+            self.state,
+            State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. } | State::Incoming { .. }
+        );
+        let ours = matches!(self.state, State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. });
+        self.end(match reason {
+            ByeReason::Busy if ours => EndReason::Busy,
+            ByeReason::Decline if ours => EndReason::RemoteDecline,
+            ByeReason::NoAnswer if unanswered => EndReason::NoAnswer,
+            ByeReason::Failed if unanswered => EndReason::NoPath,
+            ByeReason::Failed if matches!(self.state, State::Active { .. }) => EndReason::Lost,
+            ByeReason::Failed => EndReason::NoPath,
+            ByeReason::Hangup
+            | ByeReason::Cancel
+            | ByeReason::Decline
+            | ByeReason::Busy
+            | ByeReason::NoAnswer
+            | ByeReason::Other => {
+                if unanswered && !ours {
+                    EndReason::RemoteCancel
+                } else {
+                    EndReason::RemoteHangup
+                }
+            }
+        })
+    }
+
+    fn delivered(&mut self, call: &CallId, message: &'static str, now: Instant) -> Vec<Action> {
+        match &mut self.state {
+            // The callee's program has the offer; its "ringing" may still be under way, so it is not offline.
+            State::Dialing { call: current, give_up_at, .. } if current == call && message == "offer" => {
+                *give_up_at = now + self.timeouts.answer;
+            }
+            State::Idle
+            | State::Offering { .. }
+            | State::Dialing { .. }
+            | State::Ringing { .. }
+            | State::Incoming { .. }
+            | State::Answering { .. }
+            | State::Connecting { .. }
+            | State::Active { .. } => {}
+        }
+        Vec::new()
+    }
+
+    fn expired(&mut self, call: &CallId, message: &'static str) -> Vec<Action> {
+        let concerns_us = self.state.call().is_some_and(|(current, _)| current == call);
+        match self.state {
+            State::Dialing { .. } | State::Ringing { .. } if concerns_us && message == "offer" => {
+                self.end(EndReason::Offline)
+            }
+            // Every other wait has a time-out of its own, shorter than the expiry of a message.
+            State::Idle
+            | State::Offering { .. }
+            | State::Dialing { .. }
+            | State::Ringing { .. }
+            | State::Incoming { .. }
+            | State::Answering { .. }
+            | State::Connecting { .. }
+            | State::Active { .. } => Vec::new(),
+        }
+    }
+
+    fn description_ready(&mut self, call: &CallId, description: Description, now: Instant) -> Vec<Action> {
+        if self.state.call().is_none_or(|(current, _)| current != call) {
+            return Vec::new();
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Offering { call, peer } => {
+                self.state = State::Dialing {
+                    call: call.clone(),
+                    peer: peer.clone(),
+                    candidates: Vec::new(),
+                    give_up_at: now + self.timeouts.unreachable,
+                };
+                vec![Action::Send { to: peer, call, message: Message::Offer(description) }]
+            }
+            State::Answering { call, peer, .. } => {
+                let give_up_at = now + self.timeouts.connect;
+                self.state = State::Connecting { call: call.clone(), peer: peer.clone(), give_up_at };
+                vec![Action::Send { to: peer, call, message: Message::Answer(description) }]
+            }
+            other => {
+                self.state = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn gathered(&mut self, call: &CallId, candidates: Vec<Candidate>) -> Vec<Action> {
+        match &self.state {
+            State::Dialing { call: current, peer, .. }
+            | State::Ringing { call: current, peer, .. }
+            | State::Connecting { call: current, peer, .. }
+            | State::Active { call: current, peer, .. }
+                if current == call =>
+            {
+                vec![Action::Send { to: peer.clone(), call: call.clone(), message: Message::Candidates { candidates } }]
+            }
+            // Before the description is out its maker holds the candidates back and puts them in.
+            State::Idle
+            | State::Offering { .. }
+            | State::Dialing { .. }
+            | State::Ringing { .. }
+            | State::Incoming { .. }
+            | State::Answering { .. }
+            | State::Connecting { .. }
+            | State::Active { .. } => Vec::new(),
+        }
+    }
+
+    fn media(&mut self, id: &CallId, change: MediaChange, now: Instant) -> Vec<Action> {
+        let (call, peer) = match self.state.call() {
+            Some((call, peer)) if call == id => (call.clone(), peer.clone()),
+            Some(_) | None => return Vec::new(),
+        };
+        match (&mut self.state, change) {
+            (State::Answering { .. } | State::Connecting { .. }, MediaChange::Connected) => {
+                self.state = State::Active { call: call.clone(), peer: peer.clone(), path: Connected::Flowing };
+                vec![Action::Notify(Notice::Connected { call, peer })]
+            }
+            (State::Active { path: path @ Connected::Interrupted { .. }, .. }, MediaChange::Connected) => {
+                *path = Connected::Flowing;
+                vec![Action::Notify(Notice::Reconnected { call, peer })]
+            }
+            (State::Active { path: path @ Connected::Flowing, .. }, MediaChange::Interrupted) => {
+                *path = Connected::Interrupted { give_up_at: now + self.timeouts.lost };
+                vec![Action::Notify(Notice::Reconnecting { call, peer })]
+            }
+            (State::Active { .. }, MediaChange::Failed) => self.end(EndReason::Lost),
+            (
+                State::Offering { .. }
+                | State::Dialing { .. }
+                | State::Ringing { .. }
+                | State::Incoming { .. }
+                | State::Answering { .. }
+                | State::Connecting { .. },
+                MediaChange::Failed,
+            ) => self.end(EndReason::NoPath),
+            // Nothing new: already so, or not yet of any meaning.
+            (
+                State::Idle
+                | State::Offering { .. }
+                | State::Dialing { .. }
+                | State::Ringing { .. }
+                | State::Incoming { .. }
+                | State::Answering { .. }
+                | State::Connecting { .. }
+                | State::Active { .. },
+                MediaChange::Connected | MediaChange::Interrupted | MediaChange::Failed,
+            ) => Vec::new(),
+        }
+    }
+
+    /// Leaves the call, tells the other side where it does not know, and the user always.
+    fn end(&mut self, reason: EndReason) -> Vec<Action> {
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        let Some((call, peer)) = state.call().map(|(call, peer)| (call.clone(), peer.clone())) else {
+            return Vec::new();
+        };
+        self.early.end(peer.clone(), call.clone());
+        let mut actions = Vec::new();
+        let offer_is_out = !matches!(state, State::Offering { .. });
+        if offer_is_out && let Some(reason) = reason.bye() {
+            actions.push(Action::Send { to: peer.clone(), call: call.clone(), message: Message::Bye { reason } });
+        }
+        actions.push(Action::CloseMedia { call: call.clone() });
+        actions.push(Action::Notify(Notice::Ended { call, peer, reason }));
+        actions
+    }
+}

@@ -1,0 +1,300 @@
+//! Two lines wired together without a broker: every way a call can go.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+struct Pair {
+    alice: Line,
+    bob: Line,
+    now: Instant,
+    seen_by_alice: Vec<Notice>,
+    seen_by_bob: Vec<Notice>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Alice,
+    Bob,
+}
+
+fn id(text: &str) -> PeerId {
+    text.parse().unwrap()
+}
+
+fn call() -> CallId {
+    CallId::from_random(1)
+}
+
+fn sdp(text: &str) -> Description {
+    Description { sdp: text.into(), candidates: Vec::new() }
+}
+
+fn candidate(text: &str) -> Candidate {
+    Candidate { candidate: text.into(), mid: None, mline: None }
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            alice: Line::new(id("alice"), Timeouts::default()),
+            bob: Line::new(id("bob"), Timeouts::default()),
+            now: Instant::now(),
+            seen_by_alice: Vec::new(),
+            seen_by_bob: Vec::new(),
+        }
+    }
+
+    /// Gives one side an event and carries every message and description until nothing moves.
+    fn step(&mut self, side: Side, event: Event) {
+        let mut queue = vec![(side, event)];
+        while let Some((side, event)) = queue.pop() {
+            let (line, me, other) = match side {
+                Side::Alice => (&mut self.alice, id("alice"), Side::Bob),
+                Side::Bob => (&mut self.bob, id("bob"), Side::Alice),
+            };
+            let actions = line.handle(event, self.now);
+            for action in actions.into_iter().rev() {
+                match action {
+                    Action::Send { call, message, .. } => {
+                        queue.push((other, Event::Received { from: me.clone(), call, message }));
+                    }
+                    Action::MakeOffer { call } => {
+                        queue.push((side, Event::DescriptionReady { call, description: sdp("offer") }));
+                    }
+                    Action::MakeAnswer { call, offer } => {
+                        assert_eq!(offer.sdp, "offer");
+                        queue.push((side, Event::DescriptionReady { call, description: sdp("answer") }));
+                    }
+                    Action::ApplyAnswer { answer, .. } => assert_eq!(answer.sdp, "answer"),
+                    Action::AddCandidates { .. } | Action::CloseMedia { .. } => {}
+                    Action::Notify(notice) => match side {
+                        Side::Alice => self.seen_by_alice.push(notice),
+                        Side::Bob => self.seen_by_bob.push(notice),
+                    },
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self) {
+        self.step(Side::Alice, Event::Dial { peer: id("bob"), call: call() });
+    }
+
+    fn connect(&mut self) {
+        self.dial();
+        self.step(Side::Bob, Event::Accept);
+        for side in [Side::Alice, Side::Bob] {
+            self.step(side, Event::Media { call: call(), change: MediaChange::Connected });
+        }
+    }
+
+    fn ended(&self) -> (Option<EndReason>, Option<EndReason>) {
+        let reason = |seen: &[Notice]| match seen.last() {
+            Some(Notice::Ended { reason, .. }) => Some(*reason),
+            _ => None,
+        };
+        (reason(&self.seen_by_alice), reason(&self.seen_by_bob))
+    }
+
+    fn time_out(&mut self, side: Side) {
+        let line = if side == Side::Alice { &mut self.alice } else { &mut self.bob };
+        self.now = line.poll_timeout().expect("a deadline is set");
+        let actions = line.handle_timeout(self.now);
+        let (from, other) = if side == Side::Alice { ("alice", Side::Bob) } else { ("bob", Side::Alice) };
+        for action in actions {
+            match action {
+                Action::Send { call, message, .. } => {
+                    self.step(other, Event::Received { from: id(from), call, message });
+                }
+                Action::Notify(notice) if side == Side::Alice => self.seen_by_alice.push(notice),
+                Action::Notify(notice) => self.seen_by_bob.push(notice),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn ring_answer_talk_hang_up() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let (call, alice, bob) = (call(), id("alice"), id("bob"));
+    assert_eq!(
+        pair.seen_by_alice,
+        [
+            Notice::Dialing { call: call.clone(), peer: bob.clone() },
+            Notice::Ringing { call: call.clone(), peer: bob.clone() },
+            Notice::Accepted { call: call.clone(), peer: bob.clone() },
+            Notice::Connected { call: call.clone(), peer: bob },
+        ]
+    );
+    assert_eq!(
+        pair.seen_by_bob,
+        [
+            Notice::Incoming { call: call.clone(), peer: alice.clone() },
+            Notice::Accepted { call: call.clone(), peer: alice.clone() },
+            Notice::Connected { call, peer: alice },
+        ]
+    );
+    pair.step(Side::Bob, Event::HangUp);
+    assert_eq!(pair.ended(), (Some(EndReason::RemoteHangup), Some(EndReason::LocalHangup)));
+    assert_eq!((pair.alice.state(), pair.bob.state()), (&State::Idle, &State::Idle));
+}
+
+#[test]
+fn decline_cancel_and_no_answer_are_told_apart_on_both_sides() {
+    for (act, expected) in [
+        ((Side::Bob, Event::Decline), (EndReason::RemoteDecline, EndReason::LocalDecline)),
+        ((Side::Bob, Event::HangUp), (EndReason::RemoteDecline, EndReason::LocalDecline)),
+        ((Side::Alice, Event::HangUp), (EndReason::LocalCancel, EndReason::RemoteCancel)),
+    ] {
+        let mut pair = Pair::new();
+        pair.dial();
+        pair.step(act.0, act.1);
+        assert_eq!(pair.ended(), (Some(expected.0), Some(expected.1)));
+    }
+    for side in [Side::Alice, Side::Bob] {
+        let mut pair = Pair::new();
+        pair.dial();
+        pair.time_out(side);
+        assert_eq!(pair.ended(), (Some(EndReason::NoAnswer), Some(EndReason::NoAnswer)));
+    }
+}
+
+#[test]
+fn a_second_caller_hears_busy_and_the_call_goes_on() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let offer = Message::Offer(sdp("offer"));
+    let other = CallId::from_random(2);
+    let actions = pair.bob.handle(Event::Received { from: id("carol"), call: other.clone(), message: offer }, pair.now);
+    let busy = Message::Bye { reason: ByeReason::Busy };
+    assert_eq!(
+        actions,
+        [
+            Action::Send { to: id("carol"), call: other, message: busy },
+            Action::Notify(Notice::TurnedAway { peer: id("carol") })
+        ]
+    );
+    assert_eq!(pair.bob.state().name(), "active");
+
+    let mut carol = Line::new(id("carol"), Timeouts::default());
+    carol.handle(Event::Dial { peer: id("bob"), call: call() }, pair.now);
+    carol.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, pair.now);
+    let bye = Message::Bye { reason: ByeReason::Busy };
+    let actions = carol.handle(Event::Received { from: id("bob"), call: call(), message: bye }, pair.now);
+    assert!(actions.contains(&Action::Notify(Notice::Ended {
+        call: call(),
+        peer: id("bob"),
+        reason: EndReason::Busy
+    })));
+}
+
+#[test]
+fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
+    let mut line = Line::new(id("alice"), Timeouts::default());
+    let now = Instant::now();
+    let dial = |line: &mut Line| {
+        line.handle(Event::Dial { peer: id("bob"), call: call() }, now);
+        line.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
+    };
+    dial(&mut line);
+    let at = line.poll_timeout().unwrap();
+    assert_eq!(at - now, Duration::from_secs(5));
+    let actions = line.handle_timeout(at);
+    assert!(matches!(actions.last(), Some(Action::Notify(Notice::Ended { reason: EndReason::Offline, .. }))));
+
+    let mut line = Line::new(id("alice"), Timeouts::default());
+    dial(&mut line);
+    line.handle(Event::Delivered { call: call(), message: "offer" }, now);
+    assert!(line.handle_timeout(at).is_empty());
+    assert!(!line.handle(Event::PeerOffline { peer: id("bob") }, now).is_empty());
+}
+
+#[test]
+fn an_interrupted_path_heals_or_is_lost() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.step(Side::Alice, Event::Media { call: call(), change: MediaChange::Interrupted });
+    assert_eq!(pair.seen_by_alice.last(), Some(&Notice::Reconnecting { call: call(), peer: id("bob") }));
+    pair.step(Side::Alice, Event::Media { call: call(), change: MediaChange::Connected });
+    assert_eq!(pair.seen_by_alice.last(), Some(&Notice::Reconnected { call: call(), peer: id("bob") }));
+    pair.step(Side::Alice, Event::Media { call: call(), change: MediaChange::Interrupted });
+    pair.time_out(Side::Alice);
+    assert_eq!(pair.ended(), (Some(EndReason::Lost), Some(EndReason::Lost)));
+}
+
+#[test]
+fn no_media_path_ends_both() {
+    let mut pair = Pair::new();
+    pair.dial();
+    pair.step(Side::Bob, Event::Accept);
+    pair.time_out(Side::Bob);
+    assert_eq!(pair.ended(), (Some(EndReason::NoPath), Some(EndReason::NoPath)));
+}
+
+#[test]
+fn what_overtakes_the_offer_is_kept() {
+    let mut bob = Line::new(id("bob"), Timeouts::default());
+    let now = Instant::now();
+    let from_alice = |message| Event::Received { from: id("alice"), call: call(), message };
+    let early = Message::Candidates { candidates: vec![candidate("early")] };
+    assert!(bob.handle(from_alice(early), now).is_empty());
+    bob.handle(from_alice(Message::Offer(sdp("offer"))), now);
+    let actions = bob.handle(Event::Accept, now);
+    let Some(Action::MakeAnswer { offer, .. }) = actions.last() else { panic!("{actions:?}") };
+    assert_eq!(offer.candidates, [candidate("early")]);
+
+    let mut bob = Line::new(id("bob"), Timeouts::default());
+    bob.handle(from_alice(Message::Bye { reason: ByeReason::Cancel }), now);
+    assert!(bob.handle(from_alice(Message::Offer(sdp("offer"))), now).is_empty(), "a cancelled call must not ring");
+}
+
+#[test]
+fn candidates_before_the_answer_wait_for_it() {
+    let mut alice = Line::new(id("alice"), Timeouts::default());
+    let now = Instant::now();
+    alice.handle(Event::Dial { peer: id("bob"), call: call() }, now);
+    alice.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
+    let from_bob = |message| Event::Received { from: id("bob"), call: call(), message };
+    assert!(alice.handle(from_bob(Message::Candidates { candidates: vec![candidate("early")] }), now).is_empty());
+    let actions = alice.handle(from_bob(Message::Answer(sdp("answer"))), now);
+    assert_eq!(actions.last(), Some(&Action::AddCandidates { call: call(), candidates: vec![candidate("early")] }));
+    assert!(alice.handle(from_bob(Message::Answer(sdp("second"))), now).is_empty());
+}
+
+#[test]
+fn a_stranger_cannot_touch_the_call() {
+    let mut pair = Pair::new();
+    pair.connect();
+    for message in [
+        Message::Bye { reason: ByeReason::Hangup },
+        Message::Answer(sdp("evil")),
+        Message::Ringing,
+        Message::Offer(sdp("evil")),
+        Message::Candidates { candidates: vec![candidate("evil")] },
+    ] {
+        for call in [call(), CallId::from_random(9)] {
+            let event = Event::Received { from: id("mallory"), call, message: message.clone() };
+            let actions = pair.bob.handle(event, pair.now);
+            assert!(
+                actions.iter().all(|a| matches!(a, Action::Send { to, .. } | Action::Notify(Notice::TurnedAway { peer: to }) if *to == id("mallory"))),
+                "{actions:?}"
+            );
+            assert_eq!(pair.bob.state().name(), "active");
+        }
+    }
+}
+
+#[test]
+fn candidates_of_a_flood_are_capped() {
+    let mut pair = Pair::new();
+    pair.dial();
+    for _ in 0..100 {
+        let message = Message::Candidates { candidates: vec![candidate("x"); 64] };
+        pair.bob.handle(Event::Received { from: id("alice"), call: call(), message }, pair.now);
+    }
+    let State::Incoming { offer, .. } = pair.bob.state() else { panic!() };
+    assert_eq!(offer.candidates.len(), early::CANDIDATES_A_CALL_MAX);
+}
