@@ -1,16 +1,5 @@
-//! WHAT is seen and heard: capture, codecs, the peer connection, playout, display, recording.
-//!
-//! Nothing in this crate knows MQTT or who is calling. Data flow of one call:
-//!
-//! - out: [`capture`] → [`queue`] → [`codec`] encoder (thread of its own) → [`peer`]
-//! - in: [`peer`] → [`jitter`] → [`codec`] decoder (thread of its own) → [`display`], [`playout`], [`record`]
-//!
-//! Every queue between two of these rooms is bounded, drops its oldest entry when full, and counts the drop.
-
-pub mod capture;
-pub mod codec;
-pub mod display;
+//! WHAT is seen and heard.
 pub mod frame;
-pub mod playout;
 pub mod queue;
-pub mod record;
+pub mod rtp;
+pub mod peer;

@@ -1,0 +1,207 @@
+//! How the WebRTC engine is set up: codecs, RTCP feedback, congestion control, timers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rtc::interceptor::{
+    Attribute, BandwidthEstimator, EstimatorStats, Gcc, Interceptor, NackGeneratorBuilder, Packet, PacketReport,
+    Registry, Slot, StreamInfo, TaggedPacket,
+};
+use rtc::peer_connection::configuration::interceptor_registry::{
+    CongestionFeedback, configure_congestion_control, configure_nack, configure_rtcp_reports,
+    configure_simulcast_extension_headers,
+};
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
+use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
+use rtc::peer_connection::transport::RTCDtlsRole;
+use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::sansio::Protocol;
+use rtc::shared::error::{Error, Result};
+
+use super::config::{BitrateLimits, PeerConfig};
+use crate::frame::VideoCodec;
+use crate::rtp::VIDEO_CLOCK_HZ;
+
+/// Payload types that we offer; numbers that browsers use for the same codecs.
+const OPUS_TYPE: u8 = 111;
+const H264_TYPE: u8 = 102;
+const VP8_TYPE: u8 = 96;
+
+/// A lost packet is asked for so often: the engine's generator does not see that RTX repaired it and would ask on.
+const NACKS_A_PACKET_MAX: u16 = 2;
+
+/// Connectivity checks are this far apart until a pair works. The engine's 200 ms alone would cost more than a call's
+/// whole set-up; RFC 8445 §14 allows 5 ms and more.
+const CHECK_INTERVAL: Duration = Duration::from_millis(30);
+
+/// Checks a pair: 12 s' worth, so that a slow or late-starting other side still connects.
+const CHECKS_MAX: u16 = 400;
+
+/// Silence after which the path counts as interrupted, and then as lost; a person notices one second of it.
+const DISCONNECTED_AFTER: Duration = Duration::from_millis(2500);
+const FAILED_AFTER: Duration = Duration::from_millis(7500);
+
+/// Keepalives while no media flows: several within [`DISCONNECTED_AFTER`].
+const KEEPALIVE: Duration = Duration::from_millis(600);
+
+/// The codecs we speak, in the wanted order, each video codec with its retransmission format (RFC 4588).
+pub(super) fn media_engine(config: &PeerConfig) -> Result<MediaEngine> {
+    let mut engine = MediaEngine::default();
+    engine.register_codec(codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE), RtpCodecKind::Audio)?;
+    for video in &config.video_codecs {
+        let (mime, fmtp, payload_type) = match video {
+            VideoCodec::H264 => {
+                (MIME_TYPE_H264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f", H264_TYPE)
+            }
+            VideoCodec::Vp8 => (MIME_TYPE_VP8, "", VP8_TYPE),
+        };
+        let mut parameters = codec(mime, VIDEO_CLOCK_HZ, 0, fmtp, payload_type);
+        parameters.rtp_codec.rtcp_feedback =
+            [("ccm", "fir"), ("nack", ""), ("nack", "pli")].map(|(typ, p)| feedback(typ, p)).into();
+        engine.register_codec(parameters, RtpCodecKind::Video)?;
+        let apt = format!("apt={payload_type}");
+        engine.register_codec(codec("video/rtx", VIDEO_CLOCK_HZ, 0, &apt, payload_type + 1), RtpCodecKind::Video)?;
+    }
+    Ok(engine)
+}
+
+fn codec(mime: &str, clock_rate: u32, channels: u16, fmtp: &str, payload_type: u8) -> RTCRtpCodecParameters {
+    let rtp_codec = RTCRtpCodec {
+        mime_type: mime.to_owned(),
+        clock_rate,
+        channels,
+        sdp_fmtp_line: fmtp.to_owned(),
+        rtcp_feedback: Vec::new(),
+    };
+    RTCRtpCodecParameters { rtp_codec, payload_type }
+}
+
+fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
+    RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
+}
+
+/// The codec as a track declares it.
+pub(super) fn track_codec(video: VideoCodec) -> RTCRtpCodec {
+    match video {
+        VideoCodec::H264 => {
+            let fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+            codec(MIME_TYPE_H264, VIDEO_CLOCK_HZ, 0, fmtp, H264_TYPE).rtp_codec
+        }
+        VideoCodec::Vp8 => codec(MIME_TYPE_VP8, VIDEO_CLOCK_HZ, 0, "", VP8_TYPE).rtp_codec,
+    }
+}
+
+/// Opus as a track declares it.
+pub(super) fn audio_codec() -> RTCRtpCodec {
+    codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE).rtp_codec
+}
+
+/// What packets pass on their way; `target` is kept at the send-side estimate, in bits a second.
+pub(super) fn interceptors(engine: &mut MediaEngine, limits: BitrateLimits, target: Arc<AtomicU32>) -> Result<Registry> {
+    let registry = configure_nack(Registry::new(), engine);
+    // `with` on a taken slot replaces what is there, which is what is wanted for the generator alone.
+    configure_simulcast_extension_headers(engine)?;
+    let registry = configure_rtcp_reports(registry);
+    let gcc = Gcc::new(limits.start_bps.into(), limits.min_bps.into(), limits.max_bps.into());
+    let estimator = PublishedEstimate { inner: gcc, target };
+    let registry = configure_congestion_control(registry, estimator, CongestionFeedback::Twcc, engine)?;
+    let nack = NackGeneratorBuilder::new().with_max_nacks_per_packet(NACKS_A_PACKET_MAX).build();
+    Ok(registry.with(Slot::NackGenerator, nack).with(Slot::from(60_000), DeliverRtcp::default()))
+}
+
+/// Timers and roles.
+pub(super) fn settings() -> SettingEngine {
+    SettingEngineBuilder::new()
+        .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX))
+        .with_host_acceptance_min_wait(Some(Duration::ZERO))
+        .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_relay_acceptance_min_wait(Some(Duration::ZERO))
+        .with_include_loopback_candidate(true)
+        // The answerer starts DTLS: it does so the moment ICE works, half a round trip before the offerer could.
+        .with_answering_dtls_role(RTCDtlsRole::Client)
+        .build()
+}
+
+/// Google's congestion control, its result published for the encoder (draft-ietf-rmcat-gcc-02).
+struct PublishedEstimate {
+    inner: Gcc,
+    target: Arc<AtomicU32>,
+}
+
+impl PublishedEstimate {
+    fn publish(&self) {
+        // A float cast saturates, and the estimate is bounded anyway.
+        self.target.store(self.inner.target_bitrate() as u32, Ordering::Relaxed);
+    }
+}
+
+impl BandwidthEstimator for PublishedEstimate {
+    fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
+        self.inner.on_reports(now, reports);
+        self.publish();
+    }
+
+    fn target_bitrate(&self) -> f64 {
+        self.inner.target_bitrate()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.inner.handle_timeout(now);
+        self.publish();
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.inner.poll_timeout()
+    }
+
+    fn stats(&self) -> EstimatorStats {
+        self.inner.stats()
+    }
+}
+
+/// Lets incoming RTCP through to the tracks: keyframe requests and receiver reports arrive there.
+#[derive(Default)]
+struct DeliverRtcp {
+    reads: VecDeque<TaggedPacket>,
+    writes: VecDeque<TaggedPacket>,
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for DeliverRtcp {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<()> {
+        if matches!(packet.message.packet, Packet::Rtcp(_)) {
+            packet.message.add(Attribute::DeliverToApplication);
+        }
+        self.reads.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.reads.pop_front()
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<()> {
+        self.writes.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writes.pop_front()
+    }
+}
+
+impl Interceptor for DeliverRtcp {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}

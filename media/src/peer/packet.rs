@@ -1,0 +1,172 @@
+//! Between coded pictures and RTP payloads: H.264 (RFC 6184), VP8 (RFC 7741).
+
+use bytes::Bytes;
+use rtc::rtp::codec::h264::{H264Packet, H264Payloader};
+use rtc::rtp::codec::vp8::{Vp8Packet, Vp8Payloader};
+use rtc::rtp::packetizer::{Depacketizer as _, Payloader};
+
+use crate::frame::VideoCodec;
+
+/// Payload bytes a packet: 1200 leave room for RTP, SRTP, TURN and IPv6 headers within the 1280 bytes that every
+/// path carries (RFC 8200 §5).
+const PAYLOAD_BYTES_MAX: usize = 1160;
+
+/// NAL unit types (ITU-T H.264 table 7-1, RFC 6184 §5.2).
+mod nal {
+    pub(super) const IDR: u8 = 5;
+    pub(super) const SPS: u8 = 7;
+    pub(super) const STAP_A: u8 = 24;
+    pub(super) const FU_A: u8 = 28;
+}
+
+/// Cuts coded pictures into payloads.
+#[derive(Debug)]
+pub struct Packetizer(Box<dyn Payloader>);
+
+impl Packetizer {
+    /// A packetizer for one stream.
+    #[must_use]
+    pub fn new(codec: VideoCodec) -> Self {
+        match codec {
+            VideoCodec::H264 => Self(Box::new(H264Payloader::default())),
+            VideoCodec::Vp8 => {
+                let mut payloader = Vp8Payloader::default();
+                payloader.enable_picture_id = true;
+                Self(Box::new(payloader))
+            }
+        }
+    }
+
+    /// The payloads of one coded picture, in order. Empty when the picture cannot be cut, which no encoder of ours
+    /// gives reason for.
+    pub fn payloads(&mut self, picture: &Bytes) -> Vec<Bytes> {
+        self.0.payload(PAYLOAD_BYTES_MAX, picture).unwrap_or_default()
+    }
+}
+
+/// A received picture put together again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Shape as in [`crate::frame::EncodedVideo`].
+    pub data: Bytes,
+    /// True when a decoder can start here.
+    pub keyframe: bool,
+}
+
+/// True when a picture can begin with this payload. For H.264 this knows keyframes' beginnings only: other pictures
+/// begin where the one before ended.
+#[must_use]
+pub fn begins_picture(codec: VideoCodec, payload: &[u8]) -> bool {
+    match codec {
+        // S set, partition index 0 (RFC 7741 §4.2).
+        VideoCodec::Vp8 => payload.first().is_some_and(|first| first & 0x17 == 0x10),
+        VideoCodec::H264 => match payload.first().map(|first| first & 0x1f) {
+            Some(nal::SPS) => true,
+            Some(nal::STAP_A) => payload.get(3).is_some_and(|first| first & 0x1f == nal::SPS),
+            Some(_) | None => false,
+        },
+    }
+}
+
+/// Puts the payloads of one picture together; `None` when they are broken.
+#[must_use]
+pub fn assemble(codec: VideoCodec, payloads: &[Bytes]) -> Option<Picture> {
+    match codec {
+        VideoCodec::Vp8 => assemble_vp8(payloads),
+        VideoCodec::H264 => assemble_h264(payloads),
+    }
+}
+
+fn assemble_vp8(payloads: &[Bytes]) -> Option<Picture> {
+    let mut data = Vec::new();
+    for payload in payloads {
+        let part = Vp8Packet::default().depacketize(payload).ok()?;
+        data.extend_from_slice(&part);
+    }
+    // The P bit of the frame tag is 0 for keyframes (RFC 6386 §9.1).
+    let keyframe = data.first()? & 1 == 0;
+    Some(Picture { data: data.into(), keyframe })
+}
+
+fn assemble_h264(payloads: &[Bytes]) -> Option<Picture> {
+    let mut depacketizer = H264Packet::default();
+    let mut data = Vec::new();
+    let mut keyframe = false;
+    for payload in payloads {
+        keyframe |= holds_idr(payload);
+        data.extend_from_slice(&depacketizer.depacketize(payload).ok()?);
+    }
+    (!data.is_empty()).then(|| Picture { data: data.into(), keyframe })
+}
+
+fn holds_idr(payload: &[u8]) -> bool {
+    match payload.first().map(|first| first & 0x1f) {
+        Some(nal::IDR) => true,
+        Some(nal::FU_A) => payload.get(1).is_some_and(|header| header & 0x1f == nal::IDR),
+        Some(nal::STAP_A) => {
+            let mut rest = &payload[1..];
+            while let [high, low, first, ..] = rest {
+                if first & 0x1f == nal::IDR {
+                    return true;
+                }
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                rest = rest.get(2 + length..).unwrap_or_default();
+            }
+            false
+        }
+        Some(_) | None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn h264_picture(slice_type: u8, bytes: usize) -> Bytes {
+        let mut data = Vec::new();
+        if slice_type == nal::IDR {
+            data.extend([0, 0, 0, 1, 0x67, 1, 2, 3, 0, 0, 0, 1, 0x68, 4, 5]);
+        }
+        data.extend([0, 0, 0, 1, 0x60 | slice_type]);
+        data.extend(std::iter::repeat_n(0xab, bytes));
+        data.into()
+    }
+
+    #[test]
+    fn h264_pictures_survive_the_trip() {
+        let mut packetizer = Packetizer::new(VideoCodec::H264);
+        for (picture, keyframe) in [(h264_picture(nal::IDR, 5000), true), (h264_picture(1, 3000), false)] {
+            let payloads = packetizer.payloads(&picture);
+            assert!(payloads.len() > 2 && payloads.iter().all(|p| p.len() <= PAYLOAD_BYTES_MAX));
+            assert_eq!(begins_picture(VideoCodec::H264, &payloads[0]), keyframe);
+            let back = assemble(VideoCodec::H264, &payloads).unwrap();
+            assert_eq!((&back.data, back.keyframe), (&picture, keyframe));
+        }
+    }
+
+    #[test]
+    fn vp8_pictures_survive_the_trip() {
+        let mut packetizer = Packetizer::new(VideoCodec::Vp8);
+        for (tag, keyframe) in [(0x10u8, true), (0x11, false)] {
+            let picture: Bytes = std::iter::once(tag).chain(std::iter::repeat_n(7, 4000)).collect();
+            let payloads = packetizer.payloads(&picture);
+            assert!(begins_picture(VideoCodec::Vp8, &payloads[0]) && !begins_picture(VideoCodec::Vp8, &payloads[1]));
+            assert_eq!(assemble(VideoCodec::Vp8, &payloads), Some(Picture { data: picture, keyframe }));
+        }
+    }
+
+    #[test]
+    fn broken_payloads_are_refused_and_never_panic() {
+        for codec in [VideoCodec::H264, VideoCodec::Vp8] {
+            assert_eq!(assemble(codec, &[]), None);
+            for first in 0..=255u8 {
+                for length in 0..6 {
+                    let payload: Bytes = std::iter::once(first).chain(std::iter::repeat_n(0xff, length)).collect();
+                    begins_picture(codec, &payload);
+                    holds_idr(&payload);
+                    let _broken = assemble(codec, &[payload]);
+                }
+            }
+        }
+    }
+}

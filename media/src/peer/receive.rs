@@ -1,0 +1,81 @@
+//! From remote tracks to the packet queues, and keyframe requests back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tracing::debug;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+
+use super::Inbox;
+use crate::queue;
+use crate::rtp::RtpPacket;
+
+/// Asks the other side for a keyframe (PLI, RFC 4585 §6.3.1); cheap to clone, callable from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct KeyframeRequester(Arc<Notify>);
+
+impl KeyframeRequester {
+    /// Asks now; several calls before the request is out count as one.
+    pub fn request(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Runs one task a remote track until the peer connection goes away.
+pub(super) async fn route_tracks(
+    mut tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
+    inbox: Inbox,
+    keyframes: KeyframeRequester,
+) {
+    let mut tasks = JoinSet::new();
+    while let Some(track) = tracks.recv().await {
+        match track.kind().await {
+            RtpCodecKind::Video => {
+                tasks.spawn(route_video(track, inbox.video.clone(), keyframes.clone()));
+            }
+            RtpCodecKind::Audio => {
+                tasks.spawn(route_packets(track, inbox.audio.clone()));
+            }
+            // Neither sound nor pictures: nothing that a call has a use for.
+            _ => debug!("track of unknown kind left out"),
+        }
+    }
+}
+
+async fn route_video(track: Arc<dyn TrackRemote>, out: queue::Sender<RtpPacket>, keyframes: KeyframeRequester) {
+    let requests = async {
+        let Some(media_ssrc) = track.ssrcs().await.first().copied() else { return };
+        loop {
+            keyframes.0.notified().await;
+            let pli = PictureLossIndication { sender_ssrc: 0, media_ssrc };
+            if track.write_rtcp(vec![Box::new(pli)]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = route_packets(Arc::clone(&track), out) => {}
+        () = requests => {}
+    }
+}
+
+async fn route_packets(track: Arc<dyn TrackRemote>, out: queue::Sender<RtpPacket>) {
+    while let Some(event) = track.poll().await {
+        let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
+        let received = RtpPacket {
+            sequence: packet.header.sequence_number,
+            timestamp: packet.header.timestamp,
+            marker: packet.header.marker,
+            payload_type: packet.header.payload_type,
+            payload: packet.payload,
+            arrived: Instant::now(),
+        };
+        if !out.send(received) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The little of SDP (RFC 8866) that is read here: which payload type means which codec, and who sends.
+
+use std::collections::BTreeMap;
+
+use crate::frame::VideoCodec;
+
+/// What offer and answer agreed on, read from the answer, which has the last word (RFC 3264 §6.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Negotiated {
+    /// Video codec and payload type that both prefer; `None` when there is no video.
+    pub video: Option<(VideoCodec, u8)>,
+    /// Payload type of Opus; `None` when there is no audio.
+    pub audio: Option<u8>,
+    /// Every agreed video payload type: the other side may switch among them.
+    pub video_types: BTreeMap<u8, VideoCodec>,
+}
+
+impl Negotiated {
+    /// Reads an answer; what is not understood is left out.
+    #[must_use]
+    pub fn from_answer(sdp: &str) -> Self {
+        let mut result = Self::default();
+        for section in sdp.split("\nm=").skip(1) {
+            let mut lines = section.lines().map(str::trim_end);
+            let media: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
+            let [kind, port, _protocol, types @ ..] = &media[..] else { continue };
+            if *port == "0" {
+                continue;
+            }
+            let names = codec_names(section);
+            for payload_type in types.iter().filter_map(|t| t.parse::<u8>().ok()) {
+                match (*kind, names.get(&payload_type).map(String::as_str)) {
+                    ("audio", Some("opus")) => result.audio = result.audio.or(Some(payload_type)),
+                    ("video", Some("h264")) => result.add_video(payload_type, VideoCodec::H264),
+                    ("video", Some("vp8")) => result.add_video(payload_type, VideoCodec::Vp8),
+                    _ => {}
+                }
+            }
+        }
+        result
+    }
+
+    fn add_video(&mut self, payload_type: u8, codec: VideoCodec) {
+        self.video = self.video.or(Some((codec, payload_type)));
+        self.video_types.insert(payload_type, codec);
+    }
+}
+
+/// Codec names, lower case, by payload type, from `a=rtpmap` lines (RFC 8866 §6.6).
+fn codec_names(section: &str) -> BTreeMap<u8, String> {
+    let mut names = BTreeMap::new();
+    for line in section.lines() {
+        if let Some((payload_type, format)) = line.strip_prefix("a=rtpmap:").and_then(|rest| rest.split_once(' '))
+            && let Ok(payload_type) = payload_type.parse()
+        {
+            names.insert(payload_type, format.split('/').next().unwrap_or_default().trim().to_ascii_lowercase());
+        }
+    }
+    names
+}
+
+/// Adds `a=ice-options:trickle` (RFC 8840 §4.1.1), which says that candidates follow.
+#[must_use]
+pub fn announce_trickle(sdp: &str) -> String {
+    if sdp.contains("a=ice-options:") {
+        return sdp.to_owned();
+    }
+    sdp.replacen("\r\nm=", "\r\na=ice-options:trickle\r\nm=", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 125 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=rtpmap:125 H264/90000\r\n";
+
+    #[test]
+    fn the_first_known_codec_of_the_answer_is_the_one() {
+        let negotiated = Negotiated::from_answer(ANSWER);
+        assert_eq!(negotiated.video, Some((VideoCodec::H264, 125)));
+        assert_eq!(negotiated.audio, Some(111));
+        assert_eq!(negotiated.video_types, BTreeMap::from([(96, VideoCodec::Vp8), (125, VideoCodec::H264)]));
+    }
+
+    #[test]
+    fn refused_sections_and_nonsense_are_left_out() {
+        let refused = ANSWER.replace("m=video 9", "m=video 0");
+        assert_eq!(Negotiated::from_answer(&refused).video, None);
+        for text in ["", "m=", "\nm=", "\nm=video", "\nm=video 9 X 999 -1 a\na=rtpmap:x y\na=rtpmap:1", "\u{0}"] {
+            assert_eq!(Negotiated::from_answer(text), Negotiated::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn trickle_is_announced_once() {
+        let once = announce_trickle(ANSWER);
+        assert_eq!(once.matches("a=ice-options:trickle\r\n").count(), 1);
+        assert_eq!(announce_trickle(&once), once);
+    }
+}

@@ -1,0 +1,302 @@
+//! From coded pictures and sound to RTP on the local tracks; what the other side reports back.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtp;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::trace;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
+
+use super::packet::Packetizer;
+use crate::frame::{AUDIO_RATE_HZ, EncodedAudio, EncodedVideo, VideoCodec};
+use crate::rtp::VIDEO_CLOCK_HZ;
+
+/// Pictures waiting to be packetised: more than one means that the engine stalls, and old ones are worth nothing.
+const PICTURES_MAX: usize = 4;
+
+/// Sound packets waiting: 200 ms.
+const SOUNDS_MAX: usize = 10;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VideoStream {
+    pub(super) codec: VideoCodec,
+    pub(super) payload_type: u8,
+    pub(super) ssrc: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AudioStream {
+    pub(super) payload_type: u8,
+    pub(super) ssrc: u32,
+}
+
+/// What the other side says of the video it gets from us (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RemoteReport {
+    /// Share of packets lost since its last report, 0 to 1.
+    pub fraction_lost: f32,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: f32,
+}
+
+/// The way for encoders to send. Cheap to clone, callable from any thread, never blocks.
+#[derive(Clone, Debug)]
+pub struct MediaSender {
+    video: Option<(VideoCodec, mpsc::Sender<EncodedVideo>)>,
+    audio: Option<mpsc::Sender<EncodedAudio>>,
+    shared: Arc<SendState>,
+}
+
+#[derive(Debug)]
+struct SendState {
+    target_bps: Arc<AtomicU32>,
+    keyframe_wanted: AtomicBool,
+    keyframe_requests: AtomicU64,
+    video_bytes: AtomicU64,
+    audio_bytes: AtomicU64,
+    dropped: AtomicU64,
+    video_report: Mutex<Option<RemoteReport>>,
+    audio_report: Mutex<Option<RemoteReport>>,
+}
+
+impl MediaSender {
+    /// The negotiated video codec; `None` when no video is to be sent.
+    #[must_use]
+    pub fn video_codec(&self) -> Option<VideoCodec> {
+        self.video.as_ref().map(|(codec, _)| *codec)
+    }
+
+    /// True when audio is to be sent.
+    #[must_use]
+    pub const fn has_audio(&self) -> bool {
+        self.audio.is_some()
+    }
+
+    /// Sends a picture; a full queue drops it, counts it and asks for a keyframe, as later ones refer to it.
+    pub fn video(&self, picture: EncodedVideo) {
+        let Some((_, queue)) = &self.video else { return };
+        if queue.try_send(picture).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            self.shared.keyframe_wanted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends a sound packet; a full queue drops it and counts it.
+    pub fn audio(&self, sound: EncodedAudio) {
+        let Some(queue) = &self.audio else { return };
+        if queue.try_send(sound).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// True once after the other side asked for a keyframe.
+    #[must_use]
+    pub fn take_keyframe_request(&self) -> bool {
+        self.shared.keyframe_wanted.swap(false, Ordering::Relaxed)
+    }
+
+    /// What the path is estimated to carry, in bits a second, for all media together.
+    #[must_use]
+    pub fn target_bps(&self) -> u32 {
+        self.shared.target_bps.load(Ordering::Relaxed)
+    }
+
+    /// Payload bytes sent so far: video, audio.
+    #[must_use]
+    pub fn bytes_sent(&self) -> (u64, u64) {
+        (self.shared.video_bytes.load(Ordering::Relaxed), self.shared.audio_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Pictures and sound packets dropped here because the engine was too slow.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Keyframes the other side asked for.
+    #[must_use]
+    pub fn keyframe_requests(&self) -> u64 {
+        self.shared.keyframe_requests.load(Ordering::Relaxed)
+    }
+
+    /// The latest reports of the other side: on our video, on our audio.
+    #[must_use]
+    pub fn remote_reports(&self) -> (Option<RemoteReport>, Option<RemoteReport>) {
+        let read = |report: &Mutex<Option<RemoteReport>>| *report.lock().unwrap_or_else(PoisonError::into_inner);
+        (read(&self.shared.video_report), read(&self.shared.audio_report))
+    }
+}
+
+/// Starts the tasks that packetise and the tasks that read what comes back.
+pub(super) fn start(
+    tasks: &mut JoinSet<()>,
+    video: Option<(Arc<TrackLocalStaticRTP>, VideoStream)>,
+    audio: Option<(Arc<TrackLocalStaticRTP>, AudioStream)>,
+    target_bps: Arc<AtomicU32>,
+) -> MediaSender {
+    let shared = Arc::new(SendState {
+        target_bps,
+        keyframe_wanted: AtomicBool::new(true),
+        keyframe_requests: AtomicU64::new(0),
+        video_bytes: AtomicU64::new(0),
+        audio_bytes: AtomicU64::new(0),
+        dropped: AtomicU64::new(0),
+        video_report: Mutex::new(None),
+        audio_report: Mutex::new(None),
+    });
+    let video = video.map(|(track, stream)| {
+        let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
+        tasks.spawn(send_video(Arc::clone(&track), stream, pictures, Arc::clone(&shared)));
+        tasks.spawn(read_feedback(track, stream.ssrc, Arc::clone(&shared)));
+        (stream.codec, pictures_tx)
+    });
+    let audio = audio.map(|(track, stream)| {
+        let (sounds_tx, sounds) = mpsc::channel(SOUNDS_MAX);
+        tasks.spawn(send_audio(Arc::clone(&track), stream, sounds, Arc::clone(&shared)));
+        tasks.spawn(read_feedback(track, stream.ssrc, Arc::clone(&shared)));
+        sounds_tx
+    });
+    MediaSender { video, audio, shared }
+}
+
+async fn send_video(
+    track: Arc<TrackLocalStaticRTP>,
+    stream: VideoStream,
+    mut pictures: mpsc::Receiver<EncodedVideo>,
+    shared: Arc<SendState>,
+) {
+    let mut packetizer = Packetizer::new(stream.codec);
+    let mut sequence = initial_sequence();
+    let clock = RtpClock::new(VIDEO_CLOCK_HZ);
+    while let Some(picture) = pictures.recv().await {
+        let timestamp = clock.at(picture.captured_at);
+        let payloads = packetizer.payloads(&picture.data);
+        let last = payloads.len().saturating_sub(1);
+        for (index, payload) in payloads.into_iter().enumerate() {
+            shared.video_bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
+            let header = rtp::Header {
+                version: 2,
+                marker: index == last,
+                payload_type: stream.payload_type,
+                sequence_number: sequence,
+                timestamp,
+                ssrc: stream.ssrc,
+                ..Default::default()
+            };
+            sequence = sequence.wrapping_add(1);
+            if track.write_rtp(rtp::Packet { header, payload }).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn send_audio(
+    track: Arc<TrackLocalStaticRTP>,
+    stream: AudioStream,
+    mut sounds: mpsc::Receiver<EncodedAudio>,
+    shared: Arc<SendState>,
+) {
+    let mut sequence = initial_sequence();
+    // Sound is a continuous stream: its time stamps count samples, not arrival times (RFC 7587 §4.1).
+    let clock = RtpClock::new(AUDIO_RATE_HZ);
+    let mut next: Option<u32> = None;
+    while let Some(sound) = sounds.recv().await {
+        let measured = clock.at(sound.captured_at);
+        let timestamp = match next {
+            // A gap of more than 100 ms is a real one (muted, dropped); less is a late wake-up.
+            Some(next) if (measured.wrapping_sub(next) as i32).unsigned_abs() < AUDIO_RATE_HZ / 10 => next,
+            Some(_) | None => measured,
+        };
+        next = Some(timestamp.wrapping_add(crate::frame::AUDIO_FRAME_SAMPLES as u32));
+        shared.audio_bytes.fetch_add(sound.data.len() as u64, Ordering::Relaxed);
+        let header = rtp::Header {
+            version: 2,
+            payload_type: stream.payload_type,
+            sequence_number: sequence,
+            timestamp,
+            ssrc: stream.ssrc,
+            ..Default::default()
+        };
+        sequence = sequence.wrapping_add(1);
+        if track.write_rtp(rtp::Packet { header, payload: sound.data }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Drains what comes back on a track; undrained it would overflow inside the engine.
+async fn read_feedback(track: Arc<TrackLocalStaticRTP>, ssrc: u32, shared: Arc<SendState>) {
+    while let Some(event) = track.poll().await {
+        let TrackLocalEvent::OnRtcpPacket(packets) = event else { continue };
+        for packet in packets {
+            let packet = packet.as_any();
+            if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+                shared.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+                shared.keyframe_wanted.store(true, Ordering::Relaxed);
+            } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+                note_reports(&report.reports, ssrc, &track, &shared).await;
+            } else if let Some(report) = packet.downcast_ref::<SenderReport>() {
+                note_reports(&report.reports, ssrc, &track, &shared).await;
+            }
+        }
+    }
+    trace!("track ended");
+}
+
+async fn note_reports(
+    reports: &[ReceptionReport],
+    ssrc: u32,
+    track: &TrackLocalStaticRTP,
+    shared: &SendState,
+) {
+    use webrtc::media_stream::Track as _;
+    let is_video = track.kind().await == rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
+    for report in reports.iter().filter(|report| report.ssrc == ssrc) {
+        let (clock_hz, slot) = if is_video {
+            (VIDEO_CLOCK_HZ, &shared.video_report)
+        } else {
+            (AUDIO_RATE_HZ, &shared.audio_report)
+        };
+        let noted = RemoteReport {
+            fraction_lost: f32::from(report.fraction_lost) / 256.0,
+            jitter_ms: report.jitter as f32 * 1000.0 / clock_hz as f32,
+        };
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+    }
+}
+
+/// Turns capture times into RTP time stamps with a random start (RFC 3550 §5.1).
+struct RtpClock {
+    epoch: Instant,
+    offset: u32,
+    rate_hz: u32,
+}
+
+impl RtpClock {
+    fn new(rate_hz: u32) -> Self {
+        Self { epoch: Instant::now(), offset: super::random_u32(), rate_hz }
+    }
+
+    fn at(&self, time: Instant) -> u32 {
+        let ticks = |elapsed: std::time::Duration| (elapsed.as_nanos() * u128::from(self.rate_hz) / 1_000_000_000) as u32;
+        match time.checked_duration_since(self.epoch) {
+            Some(since) => self.offset.wrapping_add(ticks(since)),
+            None => self.offset.wrapping_sub(ticks(self.epoch.duration_since(time))),
+        }
+    }
+}
+
+/// A random start below half the range, as some SRTP receivers cannot follow an early wrap (RFC 3711 §3.3.1).
+fn initial_sequence() -> u16 {
+    (super::random_u32() & 0x7fff) as u16
+}

@@ -1,0 +1,77 @@
+//! RTP as the rest of this crate sees it: one received packet, and arithmetic on its wrapping counters.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+/// Clock rate of all video payload formats (RFC 6184 §8.2.1, RFC 7741 §4.1).
+pub const VIDEO_CLOCK_HZ: u32 = 90_000;
+
+/// One received RTP packet (RFC 3550 §5.1), without padding and extensions.
+#[derive(Clone, Debug)]
+pub struct RtpPacket {
+    /// Sequence number; wraps at 2^16.
+    pub sequence: u16,
+    /// Media time stamp in the codec's clock; wraps at 2^32.
+    pub timestamp: u32,
+    /// Video: last packet of a picture.
+    pub marker: bool,
+    /// Which of the negotiated codecs.
+    pub payload_type: u8,
+    /// The payload, starting with the payload format's own header.
+    pub payload: Bytes,
+    /// When it came out of the socket.
+    pub arrived: Instant,
+}
+
+/// Extends 16-bit sequence numbers to a counter that does not wrap (RFC 3550 appendix A.1).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SequenceUnwrapper {
+    last: Option<i64>,
+}
+
+impl SequenceUnwrapper {
+    /// The extended number of `sequence`, taken as the nearest one to the last.
+    pub fn unwrap(&mut self, sequence: u16) -> i64 {
+        let extended = match self.last {
+            None => i64::from(sequence),
+            // The difference as a signed 16-bit number is the shortest way round.
+            Some(last) => last + i64::from(sequence.wrapping_sub(last as u16) as i16),
+        };
+        self.last = Some(self.last.map_or(extended, |last| last.max(extended)));
+        extended
+    }
+}
+
+/// Extends 32-bit time stamps to a counter that does not wrap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TimestampUnwrapper {
+    last: Option<i64>,
+}
+
+impl TimestampUnwrapper {
+    /// The extended value of `timestamp`, taken as the nearest one to the last.
+    pub fn unwrap(&mut self, timestamp: u32) -> i64 {
+        let extended = match self.last {
+            None => i64::from(timestamp),
+            Some(last) => last + i64::from(timestamp.wrapping_sub(last as u32) as i32),
+        };
+        self.last = Some(extended);
+        extended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_pass_their_wrap_in_both_directions() {
+        let mut sequences = SequenceUnwrapper::default();
+        let seen: Vec<_> = [65534, 65535, 0, 65533, 1].map(|s| sequences.unwrap(s)).into();
+        assert_eq!(seen, [65534, 65535, 65536, 65533, 65537]);
+        let mut stamps = TimestampUnwrapper::default();
+        let seen: Vec<_> = [u32::MAX, 2, u32::MAX].map(|t| stamps.unwrap(t)).into();
+        assert_eq!(seen, [0xffff_ffff, 0x1_0000_0002, 0xffff_ffff]);
+    }
+}
