@@ -9,6 +9,7 @@
 
 pub mod capture;
 pub mod codec;
+pub mod devices;
 pub mod display;
 pub mod frame;
 pub mod playout;
