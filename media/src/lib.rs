@@ -1,5 +1,24 @@
-//! WHAT is seen and heard.
+//! WHAT is seen and heard: capture, codecs, the peer connection, playout, display, recording.
+//!
+//! Nothing in this crate knows MQTT or who is calling. Data flow of one call:
+//!
+//! - out: [`capture`] → [`queue`] → [`codec`] encoder (thread of its own) → [`peer`]
+//! - in: [`peer`] → [`jitter`] → [`codec`] decoder (thread of its own) → [`display`], [`playout`], [`record`]
+//!
+//! [`stream`] owns the threads of one call and [`stats`] measures it. Every queue between two of these rooms is bounded,
+//! drops its oldest entry when full, and counts the drop.
+
+pub mod capture;
+pub mod codec;
+pub mod devices;
+pub mod display;
 pub mod frame;
-pub mod queue;
-pub mod rtp;
+pub mod jitter;
 pub mod peer;
+pub mod playout;
+pub mod queue;
+pub mod record;
+pub mod rtp;
+pub mod snapshot;
+pub mod stats;
+pub mod stream;

@@ -1,0 +1,157 @@
+//! What this machine has: cameras, microphones, speakers, screens.
+//!
+//! Owns the listing behind `tring devices`. It must never fail as a whole: what cannot be listed carries the reason.
+//!
+//! - cameras: [`crate::capture::camera`]
+//! - microphones and speakers: [`audio`], shared with the modules that open them
+//! - screens: what [`crate::display`] could draw on
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::capture::camera;
+use crate::display::terminal;
+use audio::Role;
+
+pub(crate) mod audio;
+pub(crate) mod resample;
+
+/// Everything found, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Devices {
+    /// Cameras that give pictures, by index.
+    pub cameras: Vec<Camera>,
+    /// Why no camera could be listed.
+    pub cameras_error: Option<String>,
+    /// Sources of sound.
+    pub microphones: Vec<AudioDevice>,
+    /// Why no microphone could be listed.
+    pub microphones_error: Option<String>,
+    /// Sinks for sound.
+    pub speakers: Vec<AudioDevice>,
+    /// Why no speaker could be listed.
+    pub speakers_error: Option<String>,
+    /// Places a picture can be shown on.
+    pub screens: Vec<Screen>,
+    /// Why there is no screen.
+    pub screens_error: Option<String>,
+}
+
+/// One camera.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Camera {
+    /// The number to name it by, on Linux N of `/dev/videoN`.
+    pub index: String,
+    /// What the driver calls it.
+    pub name: String,
+    /// What it offers, for example `640x480 at 30, 15 fps, YUYV`, largest picture first.
+    pub formats: Vec<String>,
+    /// Why it could not be opened.
+    pub error: Option<String>,
+}
+
+/// One microphone or speaker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AudioDevice {
+    /// What the sound system calls it.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// True for the one used when none is named.
+    pub default: bool,
+}
+
+/// One place to show a picture on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Screen {
+    /// What to pass as `--show`: `window` or `terminal`.
+    pub show: &'static str,
+    /// For people: which desktop, which kind of terminal.
+    pub name: String,
+}
+
+/// Lists everything. Opens each camera for a moment; takes up to a few seconds when a sound server does not answer.
+#[must_use]
+pub fn list() -> Devices {
+    let mut devices = Devices::default();
+    match camera::list() {
+        Ok(cameras) => devices.cameras = cameras,
+        Err(reason) => devices.cameras_error = Some(reason),
+    }
+    let host = audio::host();
+    match sound(&host, Role::Microphone) {
+        Ok(found) => devices.microphones = found,
+        Err(reason) => devices.microphones_error = Some(reason),
+    }
+    match sound(&host, Role::Speaker) {
+        Ok(found) => devices.speakers = found,
+        Err(reason) => devices.speakers_error = Some(reason),
+    }
+    devices.screens = screens();
+    if devices.screens.is_empty() {
+        devices.screens_error = Some("no desktop and no terminal".to_owned());
+    }
+    devices
+}
+
+fn sound(host: &cpal::Host, role: Role) -> Result<Vec<AudioDevice>, String> {
+    let alsa = host.id().name() == "ALSA";
+    Ok(audio::all(host, role)?
+        .into_iter()
+        .filter(|found| !audio::is_monitor(&found.id))
+        .filter(|found| !alsa || (is_useful_alsa_name(&found.id) && audio::settings(&found.device, role).is_ok()))
+        .map(|found| AudioDevice { id: found.id, name: found.name, default: found.default })
+        .collect())
+}
+
+/// ALSA lists a dozen aliases a card; these are the ones that convert to whatever a program wants.
+fn is_useful_alsa_name(id: &str) -> bool {
+    ["default", "pulse", "pipewire"].contains(&id) || id.starts_with("plughw:") || id.starts_with("sysdefault:")
+}
+
+fn screens() -> Vec<Screen> {
+    let mut screens = Vec::new();
+    if let Some(name) = crate::display::desktop() {
+        screens.push(Screen { show: "window", name });
+    }
+    if let Some(name) = terminal::describe() {
+        screens.push(Screen { show: "terminal", name });
+    }
+    screens
+}
+
+/// Waits up to `patience` for a thread that a device may hold up, then leaves it to end by itself.
+pub(crate) fn join_or_leave(thread: JoinHandle<()>, patience: Duration, what: &str) {
+    let deadline = Instant::now() + patience;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            tracing::warn!(device = what, "device does not stop; left behind");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if thread.join().is_err() {
+        tracing::error!(device = what, "device thread panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listing_works_on_any_machine() {
+        let devices = list();
+        assert!(devices.screens.is_empty() == devices.screens_error.is_some());
+    }
+
+    #[test]
+    fn a_thread_that_hangs_is_left_behind() {
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || assert!(blocked.recv().is_err()));
+        join_or_leave(thread, Duration::from_millis(20), "test");
+        drop(release);
+    }
+}

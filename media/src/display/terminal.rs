@@ -1,0 +1,299 @@
+//! Pictures in the terminal this program runs in.
+//!
+//! Owns the terminal while it is open: alternate screen, hidden cursor, raw mode; and one thread that draws and reads
+//! keys. Gives the terminal back on drop and on a panic anywhere in the process.
+//! Text from outside never reaches the terminal as control characters.
+//!
+//! - pictures → [`Cells`] → terminal (`/dev/tty` when standard output is a pipe)
+//! - keys → [`DisplayEvent`]
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::terminal::{disable_raw_mode, enable_raw_mode, size};
+use tokio::sync::mpsc;
+
+use super::cells::{Cells, Colours};
+use super::{DisplayError, DisplayEvent, Pictures, Refreshed, Scene, key_event, report};
+use crate::devices::join_or_leave;
+
+/// How often keys, the terminal's size and the status line are looked at: 25 times a second.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
+
+/// How long a terminal may take to swallow the last picture, over a slow line.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Alternate screen, hidden cursor, no wrapping at the right edge, everything cleared (xterm's control sequences).
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[0m\x1b[2J";
+
+/// Undoes [`ENTER`].
+const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+/// True while the terminal is ours. There is one terminal a process.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The open view; dropping it gives the terminal back.
+#[derive(Debug)]
+pub struct Terminal {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the handle tells the thread.
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    status: Mutex<String>,
+}
+
+impl Terminal {
+    /// Takes the terminal over and draws `pictures` until dropped.
+    ///
+    /// # Errors
+    /// [`DisplayError::NoTerminal`] when there is none, it refuses, or it is taken already.
+    pub fn open(pictures: Pictures, events: mpsc::Sender<DisplayEvent>) -> Result<Self, DisplayError> {
+        let taken = Taken::take().map_err(|error| DisplayError::NoTerminal(error.to_string()))?;
+        let shared = Arc::new(Shared::default());
+        let view = View { taken, pictures, events, shared: Arc::clone(&shared) };
+        let thread = std::thread::Builder::new()
+            .name("terminal".to_owned())
+            .spawn(move || view.run())
+            .map_err(|error| DisplayError::NoTerminal(error.to_string()))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Shows `text` on the last line, without its control characters and cut at the right edge.
+    pub fn set_status(&self, text: &str) {
+        *self.shared.status.lock().unwrap_or_else(PoisonError::into_inner) = printable(text);
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            join_or_leave(thread, CLOSE_PATIENCE, "terminal");
+        }
+    }
+}
+
+/// What kind of terminal this is, for people; `None` without one.
+pub(crate) fn describe() -> Option<String> {
+    output().ok()?;
+    let (columns, rows) = size().ok()?;
+    let colours = match colours() {
+        Colours::True => "24-bit colour",
+        Colours::Indexed => "256 colours",
+    };
+    Some(format!("{columns}x{rows} characters, {colours}"))
+}
+
+fn colours() -> Colours {
+    Colours::from_colorterm(&std::env::var("COLORTERM").unwrap_or_default())
+}
+
+/// Standard output when it is a terminal, else the terminal that controls this process.
+fn output() -> io::Result<Box<dyn Write + Send>> {
+    if io::stdout().is_terminal() {
+        return Ok(Box::new(io::stdout()));
+    }
+    match File::options().read(true).write(true).open("/dev/tty") {
+        Ok(file) => Ok(Box::new(file)),
+        Err(_) => Err(io::Error::other("this program runs in no terminal")),
+    }
+}
+
+/// The terminal while it is ours; dropping it gives it back.
+struct Taken {
+    output: Box<dyn Write + Send>,
+}
+
+impl Taken {
+    fn take() -> io::Result<Self> {
+        let output = output()?;
+        if TAKEN.swap(true, Ordering::AcqRel) {
+            return Err(io::Error::other("it shows another call already"));
+        }
+        give_back_on_panic();
+        let mut taken = Self { output };
+        enable_raw_mode()?;
+        taken.write(ENTER)?;
+        Ok(taken)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.output.write_all(bytes)?;
+        self.output.flush()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Restores the terminal if it is ours. A terminal that is gone needs nothing.
+fn give_back() {
+    if !TAKEN.swap(false, Ordering::AcqRel) {
+        return;
+    }
+    if let Ok(mut output) = output() {
+        drop(output.write_all(LEAVE).and_then(|()| output.flush()));
+    }
+    if let Err(error) = disable_raw_mode() {
+        tracing::debug!(%error, "terminal mode not restored");
+    }
+}
+
+/// Gives the terminal back before a panic's message is printed, so that the message can be read.
+fn give_back_on_panic() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let next = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            next(panic);
+        }));
+    });
+}
+
+/// The thread's state.
+struct View {
+    taken: Taken,
+    pictures: Pictures,
+    events: mpsc::Sender<DisplayEvent>,
+    shared: Arc<Shared>,
+}
+
+impl View {
+    /// Draws until the handle is dropped, or the terminal is gone or was given back by a panic.
+    fn run(mut self) {
+        if let Err(error) = self.draw_on() {
+            tracing::debug!(%error, "terminal gone");
+        }
+    }
+
+    fn draw_on(&mut self) -> io::Result<()> {
+        let mut scene = Scene::default();
+        let mut screen = Screen::new(size()?);
+        let mut out = Vec::new();
+        let mut first = true;
+        while !self.shared.stop.load(Ordering::Relaxed) && TAKEN.load(Ordering::Acquire) {
+            let moved = self.pictures.refresh(&mut scene, LOOK_EVERY) == Refreshed::Moved;
+            self.keys()?;
+            let now = size()?;
+            let resized = now != screen.size;
+            if resized {
+                screen = Screen::new(now);
+                out.extend_from_slice(b"\x1b[0m\x1b[2J");
+            }
+            if moved || resized || first {
+                screen.cells.draw(&scene, &mut out);
+                first = false;
+            }
+            screen.draw_status(&self.shared.status.lock().unwrap_or_else(PoisonError::into_inner), &mut out);
+            if !out.is_empty() {
+                self.taken.write(&out)?;
+                out.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports every key that waits.
+    fn keys(&self) -> io::Result<()> {
+        while event::poll(Duration::ZERO)? {
+            if let Event::Key(key) = event::read()?
+                && let Some(event) = meaning(key)
+            {
+                report(&self.events, event);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn meaning(key: KeyEvent) -> Option<DisplayEvent> {
+    if key.kind != KeyEventKind::Press {
+        return None;
+    }
+    match key.code {
+        KeyCode::Esc => Some(DisplayEvent::CloseRequested),
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(DisplayEvent::CloseRequested),
+        KeyCode::Char(_) if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => None,
+        KeyCode::Char(character) => Some(key_event(character)),
+        KeyCode::Enter => Some(DisplayEvent::Key('\n')),
+        _ => None,
+    }
+}
+
+/// What the terminal shows: cells, and a status on the last line.
+struct Screen {
+    size: (u16, u16),
+    cells: Cells,
+    /// `None` until it was drawn once.
+    status: Option<String>,
+}
+
+impl Screen {
+    fn new(size @ (columns, rows): (u16, u16)) -> Self {
+        Self { size, cells: Cells::new(columns, rows.saturating_sub(1), colours()), status: None }
+    }
+
+    /// Draws the status line when it changed: reversed, as wide as the terminal.
+    fn draw_status(&mut self, status: &str, out: &mut Vec<u8>) {
+        let (columns, rows) = self.size;
+        if self.status.as_deref() == Some(status) || rows == 0 {
+            return;
+        }
+        let text: String = status.chars().take(usize::from(columns)).collect();
+        let width = usize::from(columns);
+        out.extend_from_slice(format!("\x1b[{rows};1H\x1b[0;7m{text:width$}\x1b[0m").as_bytes());
+        self.status = Some(status.to_owned());
+    }
+}
+
+/// `text` without anything that moves the cursor, changes colours or turns the writing direction.
+fn printable(text: &str) -> String {
+    let is_harmless = |character: &char| {
+        !character.is_control()
+            && !matches!(character, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().filter(is_harmless).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_line_is_harmless_cut_and_drawn_once() {
+        assert_eq!(printable("a\x1b[2Jb\u{9b}31m\r\n\u{202E}ü"), "a[2Jb31mü");
+        let mut screen = Screen::new((6, 4));
+        let mut out = Vec::new();
+        screen.draw_status("bob, 12 s", &mut out);
+        assert_eq!(String::from_utf8(out.clone()).unwrap(), "\x1b[4;1H\x1b[0;7mbob, 1\x1b[0m");
+        out.clear();
+        screen.draw_status("bob, 12 s", &mut out);
+        assert!(out.is_empty());
+        screen.draw_status("", &mut out);
+        assert!(String::from_utf8(out).unwrap().contains("7m      \x1b"));
+    }
+
+    #[test]
+    fn keys_mean_what_the_window_makes_of_them() {
+        let press = |code, modifiers| meaning(KeyEvent::new(code, modifiers));
+        assert_eq!(press(KeyCode::Char('q'), KeyModifiers::NONE), Some(DisplayEvent::CloseRequested));
+        assert_eq!(press(KeyCode::Esc, KeyModifiers::NONE), Some(DisplayEvent::CloseRequested));
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(DisplayEvent::CloseRequested));
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::NONE), Some(DisplayEvent::Key('c')));
+        assert_eq!(press(KeyCode::Char('x'), KeyModifiers::CONTROL), None);
+        assert_eq!(press(KeyCode::F(1), KeyModifiers::NONE), None);
+    }
+}

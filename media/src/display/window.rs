@@ -1,0 +1,362 @@
+//! Windows on the desktop.
+//!
+//! Some systems let only the main thread talk to the desktop, and only one event loop exist in a process. So the main
+//! thread hosts: [`main_thread`] gives a [`WindowHost`] to run there and a [`WindowClient`] to open windows from
+//! anywhere. The host sleeps until the first window is asked for, and touches no desktop before.
+//!
+//! - pictures → a thread a window ([`pump`]) → its [`Slot`] → wakes the host → [`Canvas`] → screen
+//! - keys and the close button → host → [`DisplayEvent`]
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use winit::application::ApplicationHandler;
+use winit::dpi::LogicalSize;
+use winit::event::{ElementState, KeyEvent, WindowEvent};
+use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop, EventLoopProxy, OwnedDisplayHandle};
+use winit::keyboard::{Key, NamedKey};
+use winit::window::WindowId;
+
+use super::{DisplayError, DisplayEvent, Pictures, Refreshed, Scene, key_event, report};
+
+mod canvas;
+
+use canvas::Canvas;
+
+/// Requests that wait for the host: one a window, and nobody opens many at once. When full, opening fails.
+const REQUESTS: usize = 16;
+
+/// How long opening a window may take, a slow remote desktop included.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a window without pictures from the partner looks for one's own: 25 times a second.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
+
+/// How large a window is at first, in logical pixels.
+const FIRST_SIZE: LogicalSize<u32> = LogicalSize::new(960, 540);
+
+/// Makes the two ends. The host goes to the main thread, the client wherever windows are wanted.
+#[must_use]
+pub fn main_thread() -> (WindowHost, WindowClient) {
+    let (ask, requests) = sync_channel(REQUESTS);
+    let waker = Arc::new(Waker::default());
+    (WindowHost { requests, waker: Arc::clone(&waker) }, WindowClient { ask: Some(ask), waker })
+}
+
+/// The main thread's end.
+#[derive(Debug)]
+pub struct WindowHost {
+    requests: Receiver<Request>,
+    waker: Arc<Waker>,
+}
+
+/// The end that opens windows; clone it freely.
+#[derive(Clone, Debug)]
+pub struct WindowClient {
+    /// Taken on drop, before the host is woken to notice.
+    ask: Option<SyncSender<Request>>,
+    waker: Arc<Waker>,
+}
+
+/// An open window; dropping it closes it.
+#[derive(Debug)]
+pub struct Window {
+    slot: Arc<Slot>,
+    pump: Option<JoinHandle<()>>,
+    client: WindowClient,
+}
+
+/// A window that is wanted.
+#[derive(Debug)]
+struct Request {
+    title: String,
+    slot: Arc<Slot>,
+    events: mpsc::Sender<DisplayEvent>,
+    answer: SyncSender<Result<(), String>>,
+}
+
+/// What a window's pump, its handle and the host share.
+#[derive(Debug, Default)]
+struct Slot {
+    scene: Mutex<Scene>,
+    /// There is something to draw.
+    dirty: AtomicBool,
+    /// The handle was dropped.
+    closed: AtomicBool,
+}
+
+/// Wakes the host's event loop, once there is one.
+#[derive(Debug, Default)]
+struct Waker {
+    proxy: Mutex<Option<EventLoopProxy<Wake>>>,
+}
+
+/// Look around: a request came, a window closed, a picture arrived, or every client is gone.
+#[derive(Debug)]
+struct Wake;
+
+impl Waker {
+    fn wake(&self) {
+        if let Some(proxy) = &*self.proxy.lock().unwrap_or_else(PoisonError::into_inner) {
+            // An event loop that ended needs no waking.
+            drop(proxy.send_event(Wake));
+        }
+    }
+
+    fn set(&self, proxy: EventLoopProxy<Wake>) {
+        *self.proxy.lock().unwrap_or_else(PoisonError::into_inner) = Some(proxy);
+    }
+}
+
+impl WindowClient {
+    /// Opens a window. Waits until it is there: run it where blocking is allowed.
+    ///
+    /// # Errors
+    /// [`DisplayError::NoWindow`] without a desktop, or when the host does not run.
+    pub fn open(
+        &self,
+        title: &str,
+        pictures: Pictures,
+        events: mpsc::Sender<DisplayEvent>,
+    ) -> Result<Window, DisplayError> {
+        let failed = |reason: &str| DisplayError::NoWindow(reason.to_owned());
+        let slot = Arc::new(Slot::default());
+        let (answer, answered) = sync_channel(1);
+        let request = Request { title: title.to_owned(), slot: Arc::clone(&slot), events, answer };
+        let ask = self.ask.as_ref().expect("the sender is only taken on drop");
+        ask.try_send(request).map_err(|_| failed("the main thread shows no windows"))?;
+        self.waker.wake();
+        let opened = answered.recv_timeout(OPEN_PATIENCE);
+        // From here on, dropping the handle tells the host, also when it opens the window only later.
+        let mut window = Window { slot, pump: None, client: self.clone() };
+        match opened {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => return Err(DisplayError::NoWindow(reason)),
+            Err(RecvTimeoutError::Timeout) => return Err(failed("the desktop does not answer")),
+            Err(RecvTimeoutError::Disconnected) => return Err(failed("the main thread shows no windows any more")),
+        }
+        let (slot, waker) = (Arc::clone(&window.slot), Arc::clone(&self.waker));
+        let pump = std::thread::Builder::new()
+            .name("window-pictures".to_owned())
+            .spawn(move || pump(&pictures, &slot, &waker))
+            .map_err(|error| failed(&error.to_string()))?;
+        window.pump = Some(pump);
+        Ok(window)
+    }
+}
+
+impl Drop for WindowClient {
+    fn drop(&mut self) {
+        drop(self.ask.take());
+        self.waker.wake();
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.slot.closed.store(true, Ordering::Release);
+        self.client.waker.wake();
+        if let Some(pump) = self.pump.take()
+            && pump.join().is_err()
+        {
+            tracing::error!("window's picture thread panicked");
+        }
+    }
+}
+
+/// Moves pictures from their queues to the host until the window is closed.
+fn pump(pictures: &Pictures, slot: &Slot, waker: &Waker) {
+    let mut scene = Scene::default();
+    while !slot.closed.load(Ordering::Acquire) {
+        if pictures.refresh(&mut scene, LOOK_EVERY) == Refreshed::Moved {
+            *slot.scene.lock().unwrap_or_else(PoisonError::into_inner) = scene.clone();
+            if !slot.dirty.swap(true, Ordering::AcqRel) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl WindowHost {
+    /// Serves windows on the main thread until every [`WindowClient`] and [`Window`] is dropped.
+    pub fn run(self) {
+        // Nothing of the desktop is touched before somebody wants it.
+        let Ok(first) = self.requests.recv() else { return };
+        match event_loop() {
+            Ok(events) => {
+                self.waker.set(events.create_proxy());
+                let mut desk = Desk::new(&self.requests, first, events.owned_display_handle());
+                if let Err(error) = events.run_app(&mut desk) {
+                    tracing::error!(%error, "the desktop failed");
+                }
+                drop(desk);
+                self.refuse("the desktop is gone");
+            }
+            Err(reason) => {
+                refuse(&first, &reason);
+                self.refuse(&reason);
+            }
+        }
+    }
+
+    /// Answers whoever still asks: no second event loop can be made in a process.
+    fn refuse(&self, reason: &str) {
+        self.requests.iter().for_each(|request| refuse(&request, reason));
+    }
+}
+
+fn refuse(request: &Request, reason: &str) {
+    // Somebody who gave up needs no answer.
+    drop(request.answer.try_send(Err(reason.to_owned())));
+}
+
+fn event_loop() -> Result<EventLoop<Wake>, String> {
+    if super::desktop().is_none() {
+        return Err("there is no desktop here".to_owned());
+    }
+    // On X11 the library panics when a server or library extension that it needs is missing.
+    let built = catch_unwind(AssertUnwindSafe(|| EventLoop::<Wake>::with_user_event().build()));
+    let events = built.map_err(|_| "the desktop lacks something".to_owned())?.map_err(|error| error.to_string())?;
+    events.set_control_flow(ControlFlow::Wait);
+    Ok(events)
+}
+
+/// The event loop's side: all open windows.
+struct Desk<'a> {
+    requests: &'a Receiver<Request>,
+    /// The request that woke the host.
+    first: Option<Request>,
+    display: OwnedDisplayHandle,
+    panes: HashMap<WindowId, Pane>,
+}
+
+/// One open window.
+struct Pane {
+    slot: Arc<Slot>,
+    events: mpsc::Sender<DisplayEvent>,
+    canvas: Canvas,
+    surface: softbuffer::Surface<OwnedDisplayHandle, Arc<winit::window::Window>>,
+}
+
+impl<'a> Desk<'a> {
+    fn new(requests: &'a Receiver<Request>, first: Request, display: OwnedDisplayHandle) -> Self {
+        Self { requests, first: Some(first), display, panes: HashMap::new() }
+    }
+
+    /// Opens what is asked for; ends the event loop when nobody can ask any more.
+    fn serve(&mut self, events: &ActiveEventLoop) {
+        loop {
+            let request = match self.first.take().map_or_else(|| self.requests.try_recv(), Ok) {
+                Ok(request) => request,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return events.exit(),
+            };
+            match Pane::open(&request, events, &self.display) {
+                Ok(pane) => {
+                    self.panes.insert(pane.surface.window().id(), pane);
+                    drop(request.answer.try_send(Ok(())));
+                }
+                Err(reason) => refuse(&request, &reason),
+            }
+        }
+    }
+}
+
+impl ApplicationHandler<Wake> for Desk<'_> {
+    fn resumed(&mut self, events: &ActiveEventLoop) {
+        self.serve(events);
+    }
+
+    fn user_event(&mut self, events: &ActiveEventLoop, _: Wake) {
+        self.panes.retain(|_, pane| !pane.slot.closed.load(Ordering::Acquire));
+        for pane in self.panes.values() {
+            if pane.slot.dirty.swap(false, Ordering::AcqRel) {
+                pane.surface.window().request_redraw();
+            }
+        }
+        self.serve(events);
+    }
+
+    fn window_event(&mut self, _: &ActiveEventLoop, id: WindowId, event: WindowEvent) {
+        let Some(pane) = self.panes.get_mut(&id) else { return };
+        match event {
+            WindowEvent::RedrawRequested => {
+                if let Err(error) = pane.draw() {
+                    tracing::debug!(%error, "window not drawn");
+                }
+            }
+            WindowEvent::Resized(_) => pane.surface.window().request_redraw(),
+            WindowEvent::CloseRequested => report(&pane.events, DisplayEvent::CloseRequested),
+            WindowEvent::KeyboardInput { event, is_synthetic: false, .. } => pane.key(&event),
+            _ => {}
+        }
+    }
+}
+
+impl Pane {
+    fn open(request: &Request, events: &ActiveEventLoop, display: &OwnedDisplayHandle) -> Result<Self, String> {
+        let attributes =
+            winit::window::Window::default_attributes().with_title(&request.title).with_inner_size(FIRST_SIZE);
+        let window = Arc::new(events.create_window(attributes).map_err(|error| error.to_string())?);
+        let context = softbuffer::Context::new(display.clone()).map_err(|error| error.to_string())?;
+        let surface = softbuffer::Surface::new(&context, window).map_err(|error| error.to_string())?;
+        Ok(Self { slot: Arc::clone(&request.slot), events: request.events.clone(), canvas: Canvas::new(), surface })
+    }
+
+    fn draw(&mut self) -> Result<(), softbuffer::SoftBufferError> {
+        let size = self.surface.window().inner_size();
+        let (Some(width), Some(height)) = (NonZeroU32::new(size.width), NonZeroU32::new(size.height)) else {
+            return Ok(());
+        };
+        let scene = self.slot.scene.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.surface.resize(width, height)?;
+        let mut pixels = self.surface.buffer_mut()?;
+        self.canvas.draw(&scene, size.width, &mut pixels);
+        pixels.present()
+    }
+
+    fn key(&self, event: &KeyEvent) {
+        if event.state != ElementState::Pressed || event.repeat {
+            return;
+        }
+        match &event.logical_key {
+            Key::Named(NamedKey::Escape) => report(&self.events, DisplayEvent::CloseRequested),
+            Key::Named(NamedKey::Space) => report(&self.events, DisplayEvent::Key(' ')),
+            Key::Named(NamedKey::Enter) => report(&self.events, DisplayEvent::Key('\n')),
+            Key::Character(text) => text.chars().for_each(|character| report(&self.events, key_event(character))),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue;
+
+    #[test]
+    fn the_host_ends_when_nobody_can_ask_any_more() {
+        let (host, client) = main_thread();
+        let other = client.clone();
+        drop(client);
+        drop(other);
+        host.run();
+    }
+
+    #[test]
+    fn without_a_host_opening_fails_and_says_what_to_try() {
+        let (host, client) = main_thread();
+        drop(host);
+        let (_frames, pictures) = queue::bounded(1);
+        let (events, _keys) = mpsc::channel(1);
+        let error = client.open("test", Pictures::new(pictures), events).unwrap_err().to_string();
+        assert!(error.contains("--show terminal") && error.contains("--show none"), "{error}");
+    }
+}

@@ -1,0 +1,7 @@
+//! Puts received packets back in order and decides how long to wait for missing ones. Pure: no clock, no IO.
+//!
+//! - [`video`]: hands out a picture as soon as it is whole and everything before it was handed out
+//! - [`audio`]: hands out one packet a tick of the playout clock, as late as the measured jitter asks for
+
+pub mod audio;
+pub mod video;

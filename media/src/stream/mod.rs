@@ -1,0 +1,72 @@
+//! The media of one call while it stands: what leaves and what arrives, each medium on a thread of its own.
+//!
+//! - [`outgoing`]: capture queue → encoder → [`crate::peer::MediaSender`]
+//! - [`incoming`]: packet queue → [`crate::jitter`] → decoder → display, speaker, [`crate::record`]
+//!
+//! Threads and not tasks, because codecs block. Each ends when it is told to, and its owner joins it. Figures go out
+//! through `watch` channels; a reader sees the latest and slows nothing.
+
+pub mod incoming;
+pub mod outgoing;
+mod recording;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often a thread looks whether it should end, at least.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What the threads of a call tell at once.
+#[derive(Debug)]
+pub enum StreamEvent {
+    /// The first picture of the other side was handed to the display.
+    FirstFrame(Instant),
+    /// The first sound of the other side was decoded.
+    FirstAudio(Instant),
+    /// The source of our pictures or sound ended by itself.
+    SourceEnded(&'static str),
+    /// The recording cannot go on; the call does.
+    RecordingFailed(String),
+    /// A codec cannot go on; the call does, without that medium.
+    CodecFailed(String),
+}
+
+/// A running thread that ends when this is dropped.
+#[derive(Debug)]
+struct Worker<T> {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<T>>,
+}
+
+impl<T: Send + 'static> Worker<T> {
+    fn spawn(name: &str, body: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(flag))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl<T> Worker<T> {
+    /// Ends the thread and hands out its result; `None` when it panicked.
+    fn finish(mut self) -> Option<T> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<T> {
+        self.stop.store(true, Ordering::Relaxed);
+        let result = self.thread.take()?.join();
+        if result.is_err() {
+            tracing::error!("a media thread panicked");
+        }
+        result.ok()
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

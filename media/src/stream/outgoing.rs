@@ -1,0 +1,259 @@
+//! What leaves: encoders between the capture queues and the peer connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{POLL, StreamEvent, Worker};
+use crate::capture::VideoFormat;
+use crate::codec::opus::OpusEncoder;
+use crate::codec::{EncoderConfig, VideoEncoder, Want, video_encoder};
+use crate::frame::{AudioFrame, VideoFrame};
+use crate::peer::MediaSender;
+use crate::queue::{Receiver, RecvError, Sender};
+
+/// Opus at 32 kbit/s is full-band speech without audible loss (RFC 7587 §3.1.1 suggests 28 to 40).
+const AUDIO_BPS: u32 = 32_000;
+
+/// Left of the estimate for headers, retransmissions and audio.
+const VIDEO_SHARE: f64 = 0.85;
+
+/// Keyframes are at least this far apart: each costs as much as ten other pictures.
+const KEYFRAME_APART: Duration = Duration::from_millis(100);
+
+/// The encoder is told of a new target only when it moved by so much, as each change unsettles its rate control.
+const TARGET_STEP: f64 = 0.05;
+
+/// What is captured; a medium that is not sent has none.
+#[derive(Debug)]
+pub struct Captured {
+    /// Pictures, and the rate they were asked for.
+    pub video: Option<(Receiver<Arc<VideoFrame>>, VideoFormat)>,
+    /// Sound.
+    pub audio: Option<Receiver<AudioFrame>>,
+    /// Where pictures go as well, to be seen by the one who sends them.
+    pub self_view: Option<Sender<Arc<VideoFrame>>>,
+}
+
+/// What the user switched off.
+#[derive(Clone, Debug, Default)]
+pub struct Switches {
+    muted: Arc<AtomicBool>,
+    camera_off: Arc<AtomicBool>,
+}
+
+impl Switches {
+    /// Silences the microphone, or lets it through.
+    pub fn set_muted(&self, muted: bool) {
+        self.muted.store(muted, Ordering::Relaxed);
+    }
+
+    /// Blackens the camera, or lets it through.
+    pub fn set_camera_off(&self, off: bool) {
+        self.camera_off.store(off, Ordering::Relaxed);
+    }
+}
+
+/// Pictures encoded so far, for the statistics.
+#[derive(Clone, Debug, Default)]
+pub struct OutgoingCounters {
+    pictures: Arc<AtomicU64>,
+    keyframes: Arc<AtomicU64>,
+}
+
+impl OutgoingCounters {
+    /// Pictures sent so far.
+    #[must_use]
+    pub fn pictures(&self) -> u64 {
+        self.pictures.load(Ordering::Relaxed)
+    }
+
+    /// Keyframes among them.
+    #[must_use]
+    pub fn keyframes(&self) -> u64 {
+        self.keyframes.load(Ordering::Relaxed)
+    }
+}
+
+/// The running encoders; dropping ends them.
+#[derive(Debug)]
+pub struct Outgoing {
+    _video: Option<Worker<()>>,
+    _audio: Option<Worker<()>>,
+    /// What was encoded so far.
+    pub counters: OutgoingCounters,
+}
+
+impl Outgoing {
+    /// Starts encoding what is captured into what was negotiated.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        captured: Captured,
+        sender: &MediaSender,
+        switches: &Switches,
+        events: &mpsc::Sender<StreamEvent>,
+    ) -> std::io::Result<Self> {
+        let counters = OutgoingCounters::default();
+        let video = match (captured.video, sender.video_codec()) {
+            (Some((frames, format)), Some(_)) => {
+                let sending = VideoSending {
+                    frames,
+                    format,
+                    self_view: captured.self_view,
+                    sender: sender.clone(),
+                    camera_off: Arc::clone(&switches.camera_off),
+                    counters: counters.clone(),
+                    events: events.clone(),
+                };
+                Some(Worker::spawn("video-encode", move |stop| sending.run(&stop))?)
+            }
+            _ => None,
+        };
+        let audio = match captured.audio {
+            Some(frames) if sender.has_audio() => {
+                let (sender, muted, events) = (sender.clone(), Arc::clone(&switches.muted), events.clone());
+                Some(Worker::spawn("audio-encode", move |stop| send_audio(&frames, &sender, &muted, &events, &stop))?)
+            }
+            Some(_) | None => None,
+        };
+        Ok(Self { _video: video, _audio: audio, counters })
+    }
+}
+
+struct VideoSending {
+    frames: Receiver<Arc<VideoFrame>>,
+    format: VideoFormat,
+    self_view: Option<Sender<Arc<VideoFrame>>>,
+    sender: MediaSender,
+    camera_off: Arc<AtomicBool>,
+    counters: OutgoingCounters,
+    events: mpsc::Sender<StreamEvent>,
+}
+
+impl VideoSending {
+    fn run(self, stop: &AtomicBool) {
+        let Some(codec) = self.sender.video_codec() else { return };
+        let mut encoder: Option<Box<dyn VideoEncoder>> = None;
+        let mut target_bps = 0;
+        let mut last_keyframe: Option<Instant> = None;
+        let mut keyframe_pending = true;
+        // What was captured before the call stood is old.
+        let mut next = self.frames.latest();
+        while !stop.load(Ordering::Relaxed) {
+            let frame = match next.take().map_or_else(|| self.frames.recv_timeout(POLL), Ok) {
+                Ok(frame) => self.seen(frame),
+                Err(RecvError::Timeout) => continue,
+                Err(RecvError::Closed) => {
+                    tell(&self.events, StreamEvent::SourceEnded("video"));
+                    return;
+                }
+            };
+            let wanted_bps = self.video_bps();
+            let opened = match &mut encoder {
+                Some(opened) => opened,
+                None => {
+                    target_bps = wanted_bps;
+                    let config = EncoderConfig { size: frame.size(), fps: self.format.fps, bitrate_bps: target_bps };
+                    match video_encoder(codec, config) {
+                        Ok(opened) => encoder.insert(opened),
+                        Err(error) => return tell(&self.events, StreamEvent::CodecFailed(error.to_string())),
+                    }
+                }
+            };
+            if (f64::from(wanted_bps) / f64::from(target_bps) - 1.0).abs() > TARGET_STEP {
+                target_bps = wanted_bps;
+                if let Err(error) = opened.set_bitrate(target_bps) {
+                    warn!(%error, "encoder keeps its old bitrate");
+                }
+            }
+            keyframe_pending |= self.sender.take_keyframe_request();
+            let may = last_keyframe.is_none_or(|at| at.elapsed() >= KEYFRAME_APART);
+            let want = if keyframe_pending && may { Want::Keyframe } else { Want::Any };
+            match opened.encode(&frame, want) {
+                Ok(Some(picture)) => {
+                    self.counters.pictures.fetch_add(1, Ordering::Relaxed);
+                    if picture.keyframe {
+                        self.counters.keyframes.fetch_add(1, Ordering::Relaxed);
+                        last_keyframe = Some(Instant::now());
+                        keyframe_pending = false;
+                    }
+                    self.sender.video(picture);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(%error, "picture left out");
+                    encoder = None;
+                    keyframe_pending = true;
+                }
+            }
+        }
+    }
+
+    /// The picture as it leaves, shown to the one who sends it.
+    fn seen(&self, frame: Arc<VideoFrame>) -> Arc<VideoFrame> {
+        let frame = if self.camera_off.load(Ordering::Relaxed) {
+            Arc::new(VideoFrame::black(frame.size(), frame.at))
+        } else {
+            frame
+        };
+        if let Some(self_view) = &self.self_view {
+            self_view.send(Arc::clone(&frame));
+        }
+        frame
+    }
+
+    fn video_bps(&self) -> u32 {
+        let audio = if self.sender.has_audio() { AUDIO_BPS } else { 0 };
+        let left = f64::from(self.sender.target_bps().saturating_sub(audio)) * VIDEO_SHARE;
+        (left as u32).max(50_000)
+    }
+}
+
+fn send_audio(
+    frames: &Receiver<AudioFrame>,
+    sender: &MediaSender,
+    muted: &AtomicBool,
+    events: &mpsc::Sender<StreamEvent>,
+    stop: &AtomicBool,
+) {
+    let mut encoder = match OpusEncoder::new(AUDIO_BPS) {
+        Ok(encoder) => encoder,
+        Err(error) => return tell(events, StreamEvent::CodecFailed(error.to_string())),
+    };
+    let mut expected_loss = 0;
+    // What was captured before the call stood is old.
+    let mut next = frames.latest();
+    while !stop.load(Ordering::Relaxed) {
+        let mut frame = match next.take().map_or_else(|| frames.recv_timeout(POLL), Ok) {
+            Ok(frame) => frame,
+            Err(RecvError::Timeout) => continue,
+            Err(RecvError::Closed) => {
+                tell(events, StreamEvent::SourceEnded("audio"));
+                return;
+            }
+        };
+        if muted.load(Ordering::Relaxed) {
+            frame.samples.fill(0);
+        }
+        let loss = sender.remote_reports().1.map_or(0, |report| (report.fraction_lost * 100.0).ceil() as u8);
+        if loss != expected_loss && encoder.set_expected_loss(loss.min(100)).is_ok() {
+            expected_loss = loss;
+        }
+        match encoder.encode(&frame) {
+            Ok(sound) => sender.audio(sound),
+            Err(error) => warn!(%error, "sound left out"),
+        }
+    }
+}
+
+/// Tells the session, which may be busy: these events are rare, so a full queue means that it is gone.
+pub(super) fn tell(events: &mpsc::Sender<StreamEvent>, event: StreamEvent) {
+    if let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) {
+        warn!(?event, "session too slow: event dropped");
+    }
+}
