@@ -14,3 +14,4 @@ pub mod frame;
 pub mod playout;
 pub mod queue;
 pub mod record;
+pub mod snapshot;
