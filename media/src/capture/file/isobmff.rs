@@ -1,0 +1,335 @@
+//! The sample table of an MP4 file (ISO/IEC 14496-12, -15; Opus in ISOBMFF): where each coded picture or packet lies.
+//!
+//! Reads plain and fragmented files. Keeps only the table, at most [`SAMPLES_MAX`] entries, and never indexes by what the
+//! file says without looking: a file that lies gives an error.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use super::ReadError;
+
+mod boxes;
+
+use boxes::{BoxHeader, Bytes};
+
+/// 19 hours at 60 pictures a second; 24 bytes each.
+const SAMPLES_MAX: usize = 4 << 20;
+
+/// Largest `moov` that is read: tables of [`SAMPLES_MAX`] samples.
+const MOOV_BYTES_MAX: u64 = 128 << 20;
+
+/// Largest `moof` that is read. Fragments last seconds, their tables have kilobytes.
+const MOOF_BYTES_MAX: u64 = 16 << 20;
+
+/// Which kind of track is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    Video,
+    Audio,
+}
+
+/// What the samples of a track are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    H264(Avc),
+    /// Samples at 48 kHz to drop at the beginning.
+    Opus {
+        pre_skip: u16,
+    },
+    /// The four letters of the sample entry.
+    Other(String),
+}
+
+/// `avcC`: how to read H.264 samples.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Avc {
+    /// `profile_idc`.
+    pub(super) profile: u8,
+    /// Bytes of the length before each NAL unit, 1 to 4.
+    pub(super) length_bytes: usize,
+    /// All SPS and PPS as Annex B.
+    pub(super) parameter_sets: Vec<u8>,
+}
+
+/// One coded picture or packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// Where it begins in the file.
+    pub(super) offset: u64,
+    /// Its bytes.
+    pub(super) size: u32,
+    /// When it is shown, in ticks, the earliest at 0.
+    pub(super) at: u64,
+}
+
+/// One track in decoding order.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) codec: Codec,
+    /// Ticks a second, never 0.
+    pub(super) timescale: u32,
+    pub(super) samples: Vec<Sample>,
+    /// Ticks from the first sample to the end of the last one.
+    pub(super) length: u64,
+}
+
+/// Reads the first track of the wanted kind; `None` when there is none.
+pub(super) fn read_track(file: &mut (impl Read + Seek), wanted: Media) -> Result<Option<Track>, ReadError> {
+    let mut builder: Option<Builder> = None;
+    let mut seen_moov = false;
+    let mut at = file.seek(SeekFrom::Start(0))?;
+    while let Some(header) = BoxHeader::read(file, at)? {
+        match &header.kind {
+            b"moov" if !seen_moov => {
+                seen_moov = true;
+                builder = Builder::from_moov(Bytes(&header.payload(file, MOOV_BYTES_MAX)?), wanted)?;
+                if builder.is_none() {
+                    return Ok(None);
+                }
+            }
+            b"moof" => {
+                if let Some(builder) = &mut builder {
+                    // A file that was cut within a fragment plays up to there.
+                    let Ok(moof) = header.payload(file, MOOF_BYTES_MAX) else { break };
+                    builder.add_fragment(Bytes(&moof), at)?;
+                }
+            }
+            _ => {}
+        }
+        match header.end {
+            Some(end) => at = file.seek(SeekFrom::Start(end))?,
+            None => break,
+        }
+    }
+    if !seen_moov {
+        return Err(broken("it has no moov box; was its recording interrupted?"));
+    }
+    Ok(builder.map(Builder::finish))
+}
+
+fn broken(reason: &str) -> ReadError {
+    ReadError::Broken(reason.to_owned())
+}
+
+/// Gathers the samples of one track, in decoding order with unshifted times.
+struct Builder {
+    track_id: u32,
+    codec: Codec,
+    timescale: u32,
+    /// `trex`: duration and size of samples in fragments that name none.
+    defaults: (u32, u32),
+    samples: Vec<(Sample, i64)>,
+    /// Decoding time of the next sample, and of the first one.
+    decode_time: i64,
+    first_decode_time: Option<i64>,
+}
+
+impl Builder {
+    fn from_moov(moov: Bytes<'_>, wanted: Media) -> Result<Option<Self>, ReadError> {
+        let handler: &[u8] = match wanted {
+            Media::Video => b"vide",
+            Media::Audio => b"soun",
+        };
+        for (_, trak) in moov.boxes().filter(|(kind, _)| kind == b"trak") {
+            let mdia = trak.need(b"mdia")?;
+            let mut hdlr = mdia.need(b"hdlr")?;
+            hdlr.take(8)?;
+            if hdlr.take(4)? != handler {
+                continue;
+            }
+            let mut tkhd = trak.need(b"tkhd")?;
+            let (version, _) = tkhd.version_flags()?;
+            tkhd.take(if version == 1 { 16 } else { 8 })?;
+            let track_id = tkhd.u32()?;
+            let mut mdhd = mdia.need(b"mdhd")?;
+            let (version, _) = mdhd.version_flags()?;
+            mdhd.take(if version == 1 { 16 } else { 8 })?;
+            let timescale = mdhd.u32()?;
+            if timescale == 0 {
+                return Err(broken("its track has no time scale"));
+            }
+            let stbl = mdia.need(b"minf")?.need(b"stbl")?;
+            let codec = codec(stbl.need(b"stsd")?)?;
+            let defaults = trex(moov, track_id)?;
+            let mut builder = Self {
+                track_id,
+                codec,
+                timescale,
+                defaults,
+                samples: Vec::new(),
+                decode_time: 0,
+                first_decode_time: None,
+            };
+            builder.add_table(stbl)?;
+            return Ok(Some(builder));
+        }
+        Ok(None)
+    }
+
+    fn push(&mut self, offset: u64, size: u32, duration: u32, shift: i32) -> Result<(), ReadError> {
+        if self.samples.len() >= SAMPLES_MAX {
+            return Err(broken("it has too many samples"));
+        }
+        self.first_decode_time.get_or_insert(self.decode_time);
+        let at = self.decode_time.saturating_add(i64::from(shift));
+        self.samples.push((Sample { offset, size, at: 0 }, at));
+        self.decode_time = self.decode_time.saturating_add(i64::from(duration));
+        Ok(())
+    }
+
+    /// The tables of a plain file; empty ones in a fragmented file.
+    fn add_table(&mut self, stbl: Bytes<'_>) -> Result<(), ReadError> {
+        let full = |kind| -> Result<Bytes<'_>, ReadError> {
+            let mut payload = stbl.need(kind)?;
+            payload.version_flags()?;
+            Ok(payload)
+        };
+        let mut stsz = full(b"stsz")?;
+        let (same_size, mut sizes_left) = (stsz.u32()?, stsz.u32()?);
+        if same_size == 0 && stsz.0.len() / 4 < sizes_left as usize {
+            return Err(broken("its table of sizes is too short"));
+        }
+        let mut durations = runs(full(b"stts")?.table(2)?);
+        let mut shifts = runs(match stbl.find(b"ctts") {
+            Some(_) => full(b"ctts")?.table(2)?,
+            None => Vec::new(),
+        });
+        let chunks: Vec<u64> = match stbl.find(b"co64") {
+            Some(_) => full(b"co64")?
+                .table(2)?
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|[h, l]| u64::from(*h) << 32 | u64::from(*l))
+                .collect(),
+            None => full(b"stco")?.table(1)?.into_iter().map(u64::from).collect(),
+        };
+        let stsc = full(b"stsc")?.table(3)?;
+        let mut chunk_runs = stsc.as_chunks::<3>().0.iter().peekable();
+        let mut samples_a_chunk = 0;
+        for (number, chunk) in (1_u32..).zip(chunks) {
+            while let Some([_, samples, _]) = chunk_runs.next_if(|[first, ..]| *first <= number) {
+                samples_a_chunk = *samples;
+            }
+            let mut offset = chunk;
+            for _ in 0..samples_a_chunk.min(sizes_left) {
+                let size = if same_size == 0 { stsz.u32()? } else { same_size };
+                // ctts of version 0 is unsigned on paper, but negative values are written in both.
+                let shift = shifts.next().unwrap_or(0).cast_signed();
+                self.push(offset, size, durations.next().unwrap_or(0), shift)?;
+                offset = offset.saturating_add(u64::from(size));
+                sizes_left -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_fragment(&mut self, moof: Bytes<'_>, moof_at: u64) -> Result<(), ReadError> {
+        for (_, traf) in moof.boxes().filter(|(kind, _)| kind == b"traf") {
+            let mut tfhd = traf.need(b"tfhd")?;
+            let (_, flags) = tfhd.version_flags()?;
+            if tfhd.u32()? != self.track_id {
+                continue;
+            }
+            let base = if flags & 0x1 != 0 { tfhd.u64()? } else { moof_at };
+            tfhd.take(if flags & 0x2 != 0 { 4 } else { 0 })?;
+            let duration = if flags & 0x8 != 0 { tfhd.u32()? } else { self.defaults.0 };
+            let size = if flags & 0x10 != 0 { tfhd.u32()? } else { self.defaults.1 };
+            if let Some(mut tfdt) = traf.find(b"tfdt") {
+                let (version, _) = tfdt.version_flags()?;
+                let time = if version == 1 { tfdt.u64()? } else { u64::from(tfdt.u32()?) };
+                self.decode_time = i64::try_from(time).map_err(|_| broken("a fragment's time is out of range"))?;
+            }
+            let mut offset = base;
+            for (_, trun) in traf.boxes().filter(|(kind, _)| kind == b"trun") {
+                offset = self.add_run(trun, base, offset, (duration, size))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns where the data of a following run begins.
+    fn add_run(&mut self, mut trun: Bytes<'_>, base: u64, follow: u64, defaults: (u32, u32)) -> Result<u64, ReadError> {
+        let (_, flags) = trun.version_flags()?;
+        let count = trun.u32()?;
+        let mut offset = follow;
+        if flags & 0x1 != 0 {
+            offset = base.saturating_add_signed(i64::from(trun.u32()?.cast_signed()));
+        }
+        trun.take(if flags & 0x4 != 0 { 4 } else { 0 })?;
+        for _ in 0..count {
+            let duration = if flags & 0x100 != 0 { trun.u32()? } else { defaults.0 };
+            let size = if flags & 0x200 != 0 { trun.u32()? } else { defaults.1 };
+            trun.take(if flags & 0x400 != 0 { 4 } else { 0 })?;
+            let shift = if flags & 0x800 != 0 { trun.u32()?.cast_signed() } else { 0 };
+            self.push(offset, size, duration, shift)?;
+            offset = offset.saturating_add(u64::from(size));
+        }
+        Ok(offset)
+    }
+
+    fn finish(self) -> Track {
+        let first = self.samples.iter().map(|(_, at)| *at).min().unwrap_or(0);
+        let since = |first: i64, at: i64| u64::try_from(at.saturating_sub(first)).unwrap_or(0);
+        let samples: Vec<_> =
+            self.samples.into_iter().map(|(sample, at)| Sample { at: since(first, at), ..sample }).collect();
+        let length = since(self.first_decode_time.unwrap_or(0), self.decode_time);
+        let length = length.max(samples.iter().map(|sample| sample.at).max().unwrap_or(0));
+        Track { codec: self.codec, timescale: self.timescale, samples, length }
+    }
+}
+
+/// Run-length pairs (count, value), one value at a time.
+fn runs(table: Vec<u32>) -> impl Iterator<Item = u32> {
+    let pairs: Vec<[u32; 2]> = table.as_chunks::<2>().0.to_vec();
+    pairs.into_iter().flat_map(|[count, value]| std::iter::repeat_n(value, count as usize))
+}
+
+/// Default duration and size of samples in fragments.
+fn trex(moov: Bytes<'_>, track_id: u32) -> Result<(u32, u32), ReadError> {
+    let Some(mvex) = moov.find(b"mvex") else { return Ok((0, 0)) };
+    for (_, mut trex) in mvex.boxes().filter(|(kind, _)| kind == b"trex") {
+        trex.version_flags()?;
+        if trex.u32()? == track_id {
+            trex.u32()?;
+            return Ok((trex.u32()?, trex.u32()?));
+        }
+    }
+    Ok((0, 0))
+}
+
+fn codec(mut stsd: Bytes<'_>) -> Result<Codec, ReadError> {
+    stsd.version_flags()?;
+    stsd.u32()?;
+    let (kind, mut entry) = stsd.boxes().next().ok_or_else(|| broken("it does not name its codec"))?;
+    match &kind {
+        b"avc1" | b"avc3" => {
+            // VisualSampleEntry: 78 bytes before its boxes.
+            entry.take(78)?;
+            Ok(Codec::H264(avc(entry.need(b"avcC")?)?))
+        }
+        b"Opus" => {
+            // AudioSampleEntry: 28 bytes before its boxes.
+            entry.take(28)?;
+            let mut dops = entry.need(b"dOps")?;
+            dops.take(2)?;
+            Ok(Codec::Opus { pre_skip: dops.u16()? })
+        }
+        _ => Ok(Codec::Other(kind.iter().map(|byte| char::from(*byte)).filter(char::is_ascii_graphic).collect())),
+    }
+}
+
+fn avc(mut avcc: Bytes<'_>) -> Result<Avc, ReadError> {
+    avcc.u8()?;
+    let profile = avcc.u8()?;
+    avcc.take(2)?;
+    let length_bytes = usize::from(avcc.u8()? & 3) + 1;
+    let mut parameter_sets = Vec::new();
+    for mask in [0x1f, 0xff] {
+        for _ in 0..avcc.u8()? & mask {
+            let len = usize::from(avcc.u16()?);
+            parameter_sets.extend_from_slice(&[0, 0, 0, 1]);
+            parameter_sets.extend_from_slice(avcc.take(len)?);
+        }
+    }
+    Ok(Avc { profile, length_bytes, parameter_sets })
+}

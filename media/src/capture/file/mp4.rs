@@ -1,0 +1,218 @@
+//! MP4: H.264 pictures and Opus sound, found through the sample table of [`isobmff`](super::isobmff).
+//!
+//! Streams one sample at a time. Pictures leave in the order in which they are shown, also with B pictures.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use super::h264::ReorderingDecoder;
+use super::isobmff::{Avc, Codec, Media, Sample, Track, read_track};
+use super::opus::OpusTrack;
+use super::{NextPicture, PACKET_BYTES_MAX, Pictures, Progress, ReadError, Sounds, ticks};
+
+/// H.264 reorders within at most this many pictures (ITU-T H.264 A.3.1, `max_dec_frame_buffering`).
+const REORDERED_MAX: usize = 16;
+
+/// One track of an MP4 file, sample by sample.
+struct Samples {
+    file: BufReader<File>,
+    track: Track,
+    next: usize,
+}
+
+impl Samples {
+    fn open(file: File, media: Media) -> Result<Self, ReadError> {
+        let mut file = BufReader::new(file);
+        let nothing = ReadError::Nothing(match media {
+            Media::Video => "video",
+            Media::Audio => "sound",
+        });
+        let track = read_track(&mut file, media)?.ok_or(nothing)?;
+        Ok(Self { file, track, next: 0 })
+    }
+
+    /// The next sample's time and bytes; `None` after the last one.
+    fn read(&mut self, data: &mut Vec<u8>) -> Result<Option<Duration>, ReadError> {
+        let Some(&Sample { offset, size, at }) = self.track.samples.get(self.next) else { return Ok(None) };
+        if u64::from(size) > PACKET_BYTES_MAX {
+            return Err(ReadError::Broken(format!("one of its samples claims {size} bytes")));
+        }
+        self.next += 1;
+        self.file.seek(SeekFrom::Start(offset))?;
+        data.clear();
+        if self.file.by_ref().take(u64::from(size)).read_to_end(data)? < size as usize {
+            return Err(ReadError::Broken("it ends before its last sample".to_owned()));
+        }
+        Ok(Some(ticks(at, self.track.timescale)))
+    }
+
+    fn length(&self) -> Duration {
+        ticks(self.track.length, self.track.timescale)
+    }
+}
+
+/// Reads the H.264 track of one file.
+pub(super) struct VideoReader {
+    samples: Samples,
+    decoder: ReorderingDecoder,
+    /// Times of pictures that went into the decoder and did not come out yet; they come out in the order of their times.
+    due: BinaryHeap<Reverse<Duration>>,
+    data: Vec<u8>,
+}
+
+impl VideoReader {
+    /// Reads the sample table.
+    pub(super) fn open(file: File) -> Result<Self, ReadError> {
+        let samples = Samples::open(file, Media::Video)?;
+        match &samples.track.codec {
+            // High 10, High 4:2:2, High 4:4:4 and CAVLC 4:4:4 (ITU-T H.264 A.2).
+            Codec::H264(Avc { profile: profile @ (110 | 122 | 244 | 44), .. }) => {
+                return Err(ReadError::Unsupported(format!("an MP4 (H.264 of profile {profile}: not 8-bit 4:2:0)")));
+            }
+            Codec::H264(_) => {}
+            codec => return Err(unsupported(codec)),
+        }
+        let decoder = ReorderingDecoder::new()?;
+        Ok(Self { samples, decoder, due: BinaryHeap::new(), data: Vec::new() })
+    }
+}
+
+impl Pictures for VideoReader {
+    fn next(&mut self) -> Result<NextPicture, ReadError> {
+        while let Some(due) = self.samples.read(&mut self.data)? {
+            let Codec::H264(avc) = &self.samples.track.codec else { continue };
+            let picture = annex_b(&self.data, avc)?;
+            self.due.push(Reverse(due));
+            if let Some(frame) = self.decoder.decode(&picture)? {
+                let due = self.due.pop().map_or(due, |Reverse(due)| due);
+                return Ok(NextPicture::Picture { frame, due });
+            }
+            if self.due.len() > REORDERED_MAX {
+                self.due.pop();
+            }
+        }
+        let length = self.samples.length();
+        Ok(match self.decoder.rest()? {
+            Some(frame) => NextPicture::Picture { frame, due: self.due.pop().map_or(length, |Reverse(due)| due) },
+            None => NextPicture::End { length },
+        })
+    }
+
+    fn rewind(&mut self) -> Result<(), ReadError> {
+        self.samples.next = 0;
+        self.due.clear();
+        self.decoder = ReorderingDecoder::new()?;
+        Ok(())
+    }
+}
+
+/// Reads the Opus track of one file.
+pub(super) struct AudioReader {
+    samples: Samples,
+    opus: OpusTrack,
+    pre_skip: u16,
+    data: Vec<u8>,
+}
+
+impl AudioReader {
+    /// Reads the sample table.
+    pub(super) fn open(file: File) -> Result<Self, ReadError> {
+        let samples = Samples::open(file, Media::Audio)?;
+        let Codec::Opus { pre_skip } = samples.track.codec else { return Err(unsupported(&samples.track.codec)) };
+        Ok(Self { samples, opus: OpusTrack::new(pre_skip)?, pre_skip, data: Vec::new() })
+    }
+}
+
+impl Sounds for AudioReader {
+    fn read(&mut self, out: &mut Vec<i16>) -> Result<Progress, ReadError> {
+        let Some(at) = self.samples.read(&mut self.data)? else { return Ok(Progress::End) };
+        self.opus.packet(at, &self.data, out)?;
+        Ok(Progress::More)
+    }
+
+    fn rewind(&mut self) -> Result<(), ReadError> {
+        self.samples.next = 0;
+        self.opus = OpusTrack::new(self.pre_skip)?;
+        Ok(())
+    }
+}
+
+fn unsupported(codec: &Codec) -> ReadError {
+    let name = match codec {
+        Codec::H264(_) => "H.264",
+        Codec::Opus { .. } => "Opus",
+        Codec::Other(kind) => match kind.as_str() {
+            "av01" => "AV1",
+            "vp08" => "VP8",
+            "vp09" => "VP9",
+            "hvc1" | "hev1" => "HEVC",
+            "mp4v" => "MPEG-4 part 2",
+            "mp4a" => "AAC or MP3",
+            ".mp3" => "MP3",
+            "ac-3" => "AC-3",
+            "fLaC" => "FLAC",
+            "encv" | "enca" => "encrypted",
+            kind => kind,
+        },
+    };
+    ReadError::Unsupported(format!("an MP4 ({name})"))
+}
+
+/// Length-prefixed NAL units (ISO/IEC 14496-15 §5.3) as a byte stream with start codes.
+///
+/// An IDR picture without parameter sets of its own gets those of the file before it; its own ones are newer.
+fn annex_b(sample: &[u8], avc: &Avc) -> Result<Vec<u8>, ReadError> {
+    const IDR: u8 = 5;
+    const SPS: u8 = 7;
+    let lying = || ReadError::Broken("a picture's NAL unit claims more bytes than there are".to_owned());
+    let mut units = Vec::new();
+    let mut rest = sample;
+    while !rest.is_empty() {
+        let (length, after) = rest.split_at_checked(avc.length_bytes).ok_or_else(lying)?;
+        let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        let (unit, after) = after.split_at_checked(length).ok_or_else(lying)?;
+        units.push(unit);
+        rest = after;
+    }
+    let has = |kind: u8| units.iter().any(|unit| unit.first().is_some_and(|header| header & 0x1f == kind));
+    let mut stream = Vec::with_capacity(sample.len() + avc.parameter_sets.len() + 16);
+    if has(IDR) && !has(SPS) {
+        stream.extend_from_slice(&avc.parameter_sets);
+    }
+    for unit in units {
+        stream.extend_from_slice(&[0, 0, 0, 1]);
+        stream.extend_from_slice(unit);
+    }
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameter_sets_come_before_an_idr_only() {
+        let avc = Avc { profile: 66, length_bytes: 2, parameter_sets: vec![0, 0, 0, 1, 0x67, 0, 0, 0, 1, 0x68] };
+        let delta = annex_b(&[0, 2, 0x41, 9], &avc).unwrap();
+        assert_eq!(delta, [0, 0, 0, 1, 0x41, 9]);
+        let key = annex_b(&[0, 1, 0x06, 0, 2, 0x65, 7, 0, 1, 0x65], &avc).unwrap();
+        let wanted = [&avc.parameter_sets[..], &[0, 0, 0, 1, 6, 0, 0, 0, 1, 0x65, 7, 0, 0, 0, 1, 0x65]].concat();
+        assert_eq!(key, wanted);
+        let own = annex_b(&[0, 2, 0x67, 1, 0, 2, 0x65, 7], &avc).unwrap();
+        assert_eq!(own, [0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x65, 7]);
+    }
+
+    #[test]
+    fn lying_lengths_are_refused() {
+        let avc = |length_bytes| Avc { profile: 66, length_bytes, parameter_sets: Vec::new() };
+        for (sample, length_bytes) in
+            [(&[0, 0, 0, 9, 1][..], 4), (&[0xff, 0xff, 0xff, 0xff], 4), (&[0], 2), (&[2, 1], 1)]
+        {
+            assert!(annex_b(sample, &avc(length_bytes)).is_err(), "{sample:?}");
+        }
+        assert!(annex_b(&[], &avc(4)).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+//! WebM: VP8 and Opus through libwebm.
+//!
+//! libwebm wants all packets of both tracks in the order of their times, but sound and pictures arrive out of step.
+//! So packets wait here, sorted, until the newest one is [`SKEW_MAX`] ahead. A killed program loses those, and nothing else:
+//! clusters are written as they come, and their sizes are only hints.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use webm::mux::{AudioCodecId, AudioTrack, Segment, SegmentBuilder, VideoCodecId, VideoTrack, Writer};
+
+use super::{MuxError, OPUS_CHANNELS, PictureKind};
+use crate::frame::{AUDIO_RATE_HZ, Size};
+
+/// How far the arrival of sound and pictures of one moment may differ. Later packets are moved to the last written time.
+const SKEW_MAX: Duration = Duration::from_millis(600);
+
+/// No more than this waits, whatever the times say: a second of both tracks has fewer than 200 packets.
+const WAITING_MAX: usize = 1000;
+
+/// Room for one packet and its header is enough; more would be lost when the program is killed.
+const BUFFER_BYTES: usize = 4096;
+
+pub(super) struct Muxer {
+    /// `None` once finished.
+    segment: Option<Segment<Sink>>,
+    video: Option<VideoTrack>,
+    audio: AudioTrack,
+    failure: Failure,
+    /// Sorted by time; the number keeps equal times apart in the order of their arrival.
+    waiting: BTreeMap<(Duration, u64), Packet>,
+    arrived: u64,
+    newest: Duration,
+    last_written: Duration,
+}
+
+struct Packet {
+    track: Track,
+    data: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Track {
+    Video(PictureKind),
+    Audio,
+}
+
+impl Muxer {
+    /// Writes the header. `size` is that of the first picture, or nothing for sound alone.
+    pub(super) fn start(file: File, size: Option<Size>) -> Result<Self, MuxError> {
+        let failure = Failure::default();
+        let sink = Sink { file: BufWriter::with_capacity(BUFFER_BYTES, file), failure: failure.clone() };
+        let refused = |error: webm::mux::Error| failure.or_refused(&format!("{error:?}"));
+        let mut builder = SegmentBuilder::new(Writer::new(sink)).map_err(refused)?;
+        builder = builder.set_writing_app("tring").map_err(refused)?;
+        let mut video = None;
+        if let Some(Size { width, height }) = size {
+            let (with_video, track) =
+                builder.add_video_track(width, height, VideoCodecId::VP8, None).map_err(refused)?;
+            (builder, video) = (with_video, Some(track));
+        }
+        let (builder, audio) = builder
+            .add_audio_track(AUDIO_RATE_HZ, u32::from(OPUS_CHANNELS), AudioCodecId::Opus, None)
+            .map_err(refused)?;
+        let segment = builder.set_codec_private(audio, &opus_head()).map_err(refused)?.build();
+        Ok(Self {
+            segment: Some(segment),
+            video,
+            audio,
+            failure,
+            waiting: BTreeMap::new(),
+            arrived: 0,
+            newest: Duration::ZERO,
+            last_written: Duration::ZERO,
+        })
+    }
+
+    fn queue(&mut self, packet: Packet, pts: Duration) -> Result<(), MuxError> {
+        self.arrived += 1;
+        self.waiting.insert((pts, self.arrived), packet);
+        self.newest = self.newest.max(pts);
+        while let Some(((oldest, _), _)) = self.waiting.first_key_value()
+            && (oldest.saturating_add(SKEW_MAX) <= self.newest || self.waiting.len() > WAITING_MAX)
+        {
+            self.write_first()?;
+        }
+        Ok(())
+    }
+
+    fn write_first(&mut self) -> Result<(), MuxError> {
+        let (Some(((pts, _), packet)), Some(segment)) = (self.waiting.pop_first(), &mut self.segment) else {
+            return Ok(());
+        };
+        let pts = pts.max(self.last_written);
+        let pts_ns = u64::try_from(pts.as_nanos()).map_err(|_| MuxError::Refused("its time is too late".to_owned()))?;
+        let added = match (packet.track, self.video) {
+            (Track::Video(kind), Some(video)) => {
+                segment.add_frame(video, &packet.data, pts_ns, kind == PictureKind::Key)
+            }
+            (Track::Audio, _) => segment.add_frame(self.audio, &packet.data, pts_ns, true),
+            (Track::Video(_), None) => Ok(()),
+        };
+        self.last_written = pts;
+        added.map_err(|error| self.failure.or_refused(&format!("{error:?}")))
+    }
+}
+
+impl super::Muxer for Muxer {
+    fn video(&mut self, data: &[u8], kind: PictureKind, pts: Duration) -> Result<(), MuxError> {
+        self.queue(Packet { track: Track::Video(kind), data: data.to_vec() }, pts)
+    }
+
+    fn audio(&mut self, packet: &[u8], pts: Duration) -> Result<(), MuxError> {
+        self.queue(Packet { track: Track::Audio, data: packet.to_vec() }, pts)
+    }
+
+    fn finish(&mut self) -> Result<(), MuxError> {
+        while !self.waiting.is_empty() {
+            self.write_first()?;
+        }
+        let Some(segment) = self.segment.take() else { return Ok(()) };
+        let duration_ms = u64::try_from(self.newest.as_millis()).unwrap_or(u64::MAX).max(1);
+        match segment.finalize(Some(duration_ms)) {
+            Ok(writer) => Ok(writer.into_inner().flush()?),
+            Err(_) => Err(self.failure.or_refused("the file cannot be completed")),
+        }
+    }
+}
+
+/// `OpusHead` (RFC 7845 §5.1). The pre-skip is 0: the recording begins in the middle of a stream, where nothing is to be cut.
+fn opus_head() -> Vec<u8> {
+    let mut head = b"OpusHead\x01".to_vec();
+    head.push(OPUS_CHANNELS as u8);
+    head.extend_from_slice(&0_u16.to_le_bytes());
+    head.extend_from_slice(&AUDIO_RATE_HZ.to_le_bytes());
+    head.extend_from_slice(&[0, 0, 0]);
+    head
+}
+
+/// The system's reason for a failed write, which libwebm does not hand on.
+#[derive(Clone, Default)]
+struct Failure(Arc<Mutex<Option<std::io::Error>>>);
+
+impl Failure {
+    fn note<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
+        result.map_err(|error| {
+            let kind = error.kind();
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            kind.into()
+        })
+    }
+
+    fn or_refused(&self, reason: &str) -> MuxError {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => MuxError::Io(error),
+            None => MuxError::Refused(format!("libwebm says: {reason}")),
+        }
+    }
+}
+
+/// The file, seen by libwebm.
+struct Sink {
+    file: BufWriter<File>,
+    failure: Failure,
+}
+
+impl Write for Sink {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(data);
+        self.failure.note(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Sink {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let at = self.file.seek(to);
+        self.failure.note(at)
+    }
+
+    // libwebm asks often; the default would empty the buffer each time.
+    fn stream_position(&mut self) -> std::io::Result<u64> {
+        let at = self.file.stream_position();
+        self.failure.note(at)
+    }
+}

@@ -1,0 +1,121 @@
+//! One picture as a PNG file. The file appears whole or not at all: it is written under another name and then renamed.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_rgb};
+
+use crate::frame::VideoFrame;
+
+/// A picture could not be saved. The text says what to try.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file cannot be written.
+    #[error("cannot write the picture {path}: {source}; choose a folder that exists and that you may write to")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The picture cannot be turned into colours or compressed.
+    #[error("cannot turn the picture into a PNG: {0}")]
+    Convert(String),
+}
+
+/// Writes `frame` as an 8-bit RGB PNG; a file of that name is replaced.
+///
+/// # Errors
+/// [`SnapshotError`]; the old file, if there was one, stays.
+pub fn write_png(path: &Path, frame: &VideoFrame) -> Result<(), SnapshotError> {
+    let rgb = to_rgb(frame)?;
+    let partial = partial_path(path);
+    let written = write(&partial, frame, &rgb).and_then(|()| std::fs::rename(&partial, path).map_err(Into::into));
+    written.map_err(|error| {
+        // Nothing more can be done when this fails too.
+        let _ = std::fs::remove_file(&partial);
+        match error {
+            png::EncodingError::IoError(source) => SnapshotError::Write { path: path.to_owned(), source },
+            error => SnapshotError::Convert(error.to_string()),
+        }
+    })
+}
+
+/// BT.601 limited range to RGB, 3 bytes a pixel.
+fn to_rgb(frame: &VideoFrame) -> Result<Vec<u8>, SnapshotError> {
+    let size = frame.size();
+    let image = YuvPlanarImage {
+        y_plane: frame.y(),
+        y_stride: size.width,
+        u_plane: frame.u(),
+        u_stride: size.chroma().width,
+        v_plane: frame.v(),
+        v_stride: size.chroma().width,
+        width: size.width,
+        height: size.height,
+    };
+    let mut rgb = vec![0; size.area() * 3];
+    yuv420_to_rgb(&image, &mut rgb, size.width * 3, YuvRange::Limited, YuvStandardMatrix::Bt601)
+        .map_err(|error| SnapshotError::Convert(error.to_string()))?;
+    Ok(rgb)
+}
+
+fn write(path: &Path, frame: &VideoFrame, rgb: &[u8]) -> Result<(), png::EncodingError> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let mut encoder = png::Encoder::new(&mut file, frame.size().width, frame.size().height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(rgb)?;
+    writer.finish()?;
+    Ok(file.flush()?)
+}
+
+/// A name in the same folder, so that the rename stays within one file system.
+fn partial_path(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.part", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::frame::Size;
+
+    #[test]
+    fn a_picture_is_written_whole_and_in_its_colours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        let mut frame = VideoFrame::black(Size { width: 6, height: 4 }, Instant::now());
+        // BT.601 limited range: pure red is Y 81, Cb 90, Cr 240.
+        let (y, u, v) = frame.planes_mut();
+        y.fill(81);
+        u.fill(90);
+        v.fill(240);
+        write_png(&path, &VideoFrame::black(Size { width: 2, height: 2 }, Instant::now())).unwrap();
+        write_png(&path, &frame).unwrap();
+        let mut reader = png::Decoder::new(std::io::BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
+        let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut rgb).unwrap();
+        assert_eq!((info.width, info.height, info.color_type), (6, 4, png::ColorType::Rgb));
+        for pixel in rgb.chunks_exact(3) {
+            assert!(pixel[0] > 250 && pixel[1] < 5 && pixel[2] < 5, "{pixel:?}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the partial file is gone");
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing/picture.png");
+        let frame = VideoFrame::black(Size { width: 2, height: 2 }, Instant::now());
+        let error = write_png(&path, &frame).unwrap_err();
+        assert!(matches!(&error, SnapshotError::Write { .. }), "{error}");
+        assert!(error.to_string().contains("missing/picture.png"));
+    }
+}
