@@ -402,7 +402,7 @@ impl AudioReceiving {
 
     /// The wall clock paces the ticks, and the speaker's own clock corrects it: its ring is to stay at its mark.
     fn next_tick(&self, last: Instant) -> Instant {
-        let next = match &self.speaker {
+        let next = match self.speaker.as_ref().filter(|speaker| !speaker.has_failed()) {
             Some(speaker) if speaker.queued() < SPEAKER_QUEUED => last + TICK - Duration::from_millis(2),
             Some(speaker) if speaker.queued() > SPEAKER_QUEUED + TICK => last + TICK + Duration::from_millis(2),
             Some(_) | None => last + TICK,

@@ -1,0 +1,22 @@
+//! `tring call PEER`.
+
+use std::sync::Arc;
+
+use media::display::window::WindowClient;
+use signalling::call::Timeouts;
+use signalling::mqtt::Audience;
+
+use crate::cli::Call;
+use crate::exit::{ExitStatus, Failure};
+use crate::printer::Printer;
+use crate::session::{self, Role};
+use crate::settings::Settings;
+
+pub(crate) async fn run(call: Call, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
+    let settings = Settings::resolve(&call.common, Audience::Only(vec![call.peer.clone()]))?;
+    if settings.link.me == call.peer {
+        return Err(Failure::usage(format!("{} is this peer itself; call another, or pass another --id", call.peer)));
+    }
+    let timeouts = Timeouts { answer: call.answer_timeout, ..Timeouts::default() };
+    session::run(settings, Role::Call { peer: call.peer }, timeouts, printer, windows).await
+}

@@ -1,0 +1,5 @@
+//! One file a command: from what was typed to an exit status.
+
+pub(crate) mod call;
+pub(crate) mod devices;
+pub(crate) mod listen;

@@ -1,0 +1,146 @@
+//! What the program tells while it runs: one [`Event`] a thing that happened, printed as text or as one JSON line
+//! (`--json`). Scripts rely on names and fields; unknown figures are null.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// Version of the event format.
+pub(crate) const VERSION: u32 = 1;
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// Connected to the broker.
+    Online { id: String, broker: String },
+    /// The broker is gone; a call under way goes on.
+    Offline { reason: String },
+    /// We ring someone.
+    Dialing,
+    /// The other side rings.
+    Ringing,
+    /// Someone rings us.
+    Incoming,
+    /// The call was answered.
+    Accepted,
+    /// Offer and answer are exchanged; a path is looked for.
+    Connecting { video: Option<String>, audio: Option<String> },
+    /// The path is up.
+    Connected { pair: Option<Pair> },
+    /// The first picture of the other side was shown.
+    FirstFrame { after_accept_ms: Option<f64> },
+    /// The first sound of the other side was heard.
+    FirstAudio { after_accept_ms: Option<f64> },
+    /// Once a second.
+    Stats(Box<Stats>),
+    /// Our microphone or camera was switched.
+    Muted { audio: bool, video: bool },
+    /// The path is interrupted.
+    Reconnecting,
+    /// The path is back.
+    Reconnected,
+    /// Someone called meanwhile and heard busy.
+    TurnedAway { caller: String },
+    /// A picture was saved.
+    Snapshot { file: String },
+    /// Something is not as it should be; the program goes on.
+    Warning { text: String },
+    /// The call is over.
+    Ended { reason: &'static str, detail: Option<String> },
+    /// The whole call in figures.
+    Summary(Box<Summary>),
+    /// The program ends with an error.
+    Error { status: u8, text: String },
+}
+
+/// The selected candidate pair.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Pair {
+    pub(crate) local: String,
+    pub(crate) remote: String,
+    pub(crate) protocol: String,
+    pub(crate) round_trip_ms: Option<f64>,
+}
+
+/// Figures of the last second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Stats {
+    pub(crate) pair: Option<Pair>,
+    pub(crate) target_bps: Option<u32>,
+    pub(crate) sent: Sent,
+    pub(crate) received: Received,
+}
+
+/// What we send.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Sent {
+    pub(crate) video_bps: Option<f64>,
+    pub(crate) audio_bps: Option<f64>,
+    pub(crate) fps: Option<f64>,
+    pub(crate) frames: u64,
+    pub(crate) keyframes: u64,
+    pub(crate) dropped: u64,
+    /// Share of our video packets that the other side lost lately, 0 to 1.
+    pub(crate) remote_loss: Option<f64>,
+    pub(crate) remote_jitter_ms: Option<f64>,
+}
+
+/// What arrives.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Received {
+    pub(crate) video_bps: Option<f64>,
+    pub(crate) audio_bps: Option<f64>,
+    pub(crate) fps: Option<f64>,
+    pub(crate) video: Value,
+    pub(crate) audio: Value,
+}
+
+/// The whole call.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) reason: &'static str,
+    pub(crate) status: u8,
+    /// From connected to the end.
+    pub(crate) duration_ms: Option<f64>,
+    pub(crate) setup: Setup,
+    pub(crate) pair: Option<Pair>,
+    pub(crate) video_codec: Option<String>,
+    pub(crate) sent: Sent,
+    pub(crate) received: Received,
+    /// Estimated mean opinion score; not measured yet.
+    pub(crate) mos: Option<f64>,
+    pub(crate) recording: Option<Recording>,
+    pub(crate) signalling: Signalling,
+}
+
+/// Where the time until the first picture went.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Setup {
+    /// From dialing to the answer, ringing included (caller); from accepting to having answered (callee).
+    pub(crate) signalling_ms: Option<f64>,
+    /// From the answer to a working candidate pair.
+    pub(crate) ice_ms: Option<f64>,
+    /// From there to keys for media.
+    pub(crate) dtls_ms: Option<f64>,
+    /// From there to the first picture.
+    pub(crate) first_frame_ms: Option<f64>,
+    /// From accepting to the first picture.
+    pub(crate) answer_to_first_frame_ms: Option<f64>,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Recording {
+    pub(crate) file: String,
+    pub(crate) video_frames: u64,
+    pub(crate) audio_frames: u64,
+    pub(crate) duration_ms: f64,
+}
+
+/// What was not taken in.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Signalling {
+    pub(crate) dropped: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) candidates_left_out: u64,
+}

@@ -1,0 +1,81 @@
+//! The one place where an outcome becomes an exit status (docs/PROTOCOL.md lists them for scripts).
+
+use signalling::call::EndReason;
+use signalling::mqtt::LinkError;
+
+/// Exit statuses that scripts rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExitStatus {
+    Done = 0,
+    Internal = 1,
+    Usage = 2,
+    Busy = 10,
+    Declined = 11,
+    NoAnswer = 12,
+    Offline = 13,
+    Cancelled = 14,
+    BrokerUnreachable = 20,
+    BrokerRefused = 21,
+    NoPath = 22,
+    NoMedia = 23,
+    Device = 25,
+    Interrupted = 130,
+}
+
+impl ExitStatus {
+    pub(crate) const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<EndReason> for ExitStatus {
+    fn from(reason: EndReason) -> Self {
+        match reason {
+            EndReason::LocalHangup | EndReason::RemoteHangup | EndReason::LocalCancel => Self::Done,
+            EndReason::LocalDecline | EndReason::RemoteDecline => Self::Declined,
+            EndReason::Busy => Self::Busy,
+            EndReason::NoAnswer => Self::NoAnswer,
+            EndReason::Offline => Self::Offline,
+            EndReason::RemoteCancel => Self::Cancelled,
+            EndReason::NoPath | EndReason::Lost => Self::NoPath,
+        }
+    }
+}
+
+impl From<&LinkError> for ExitStatus {
+    fn from(error: &LinkError) -> Self {
+        match error {
+            LinkError::Unreachable { .. } | LinkError::Tls { .. } => Self::BrokerUnreachable,
+            LinkError::LoginRefused { .. } | LinkError::SubscriptionRefused { .. } | LinkError::TakenOver { .. } => {
+                Self::BrokerRefused
+            }
+            LinkError::TlsFile(_) => Self::Usage,
+        }
+    }
+}
+
+/// An error with the status it ends the program with.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Failure {
+    pub(crate) status: ExitStatus,
+    pub(crate) text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: ExitStatus, text: impl std::fmt::Display) -> Self {
+        Self { status, text: text.to_string() }
+    }
+
+    pub(crate) fn usage(text: impl std::fmt::Display) -> Self {
+        Self::new(ExitStatus::Usage, text)
+    }
+
+    pub(crate) fn device(text: impl std::fmt::Display) -> Self {
+        Self::new(ExitStatus::Device, text)
+    }
+
+    pub(crate) fn internal(text: impl std::fmt::Display) -> Self {
+        Self::new(ExitStatus::Internal, text)
+    }
+}

@@ -1,0 +1,124 @@
+//! What the user says while a call stands: NDJSON on standard input (`--control -`), or keys.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::sync::mpsc;
+
+/// Commands waiting for the session; a script that is faster waits.
+const COMMANDS_MAX: usize = 16;
+
+/// Longest line read: a path fits in.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Command {
+    /// Answer the ringing call.
+    Answer {},
+    /// Decline the ringing call.
+    Reject {},
+    /// End the call, or stop ringing.
+    Hangup {},
+    /// Switch the microphone off or on.
+    Mute {
+        /// Off unless false.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// Switch the camera on or off.
+    Camera {
+        /// On or off.
+        on: bool,
+    },
+    /// Save a picture of the other side.
+    Snapshot {
+        /// The PNG file.
+        file: PathBuf,
+    },
+    /// Print figures now.
+    Stats {},
+    /// Leave the program, hanging up first.
+    Quit {},
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// A line that was read, or why it is none of ours.
+pub(crate) type Line = Result<Command, String>;
+
+/// Reads commands until the input ends.
+pub(crate) fn read_commands(input: impl AsyncRead + Unpin + Send + 'static) -> mpsc::Receiver<Line> {
+    let (commands, received) = mpsc::channel(COMMANDS_MAX);
+    tokio::spawn(async move {
+        let mut reader = BufReader::new(input);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut limited = (&mut reader).take(LINE_BYTES_MAX as u64 + 1);
+            match limited.read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            let Some(parsed) = parse(&line) else { continue };
+            if commands.send(parsed).await.is_err() {
+                return;
+            }
+        }
+    });
+    received
+}
+
+/// `None` for an empty line.
+fn parse(line: &[u8]) -> Option<Line> {
+    let text = line.trim_ascii();
+    if text.is_empty() {
+        return None;
+    }
+    if line.len() > LINE_BYTES_MAX {
+        return Some(Err("control: line too long".into()));
+    }
+    Some(serde_json::from_slice(text).map_err(|error| {
+        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, mute, camera, snapshot, stats, quit)")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_read() {
+        for (text, expected) in [
+            (r#"{"command":"answer"}"#, Command::Answer {}),
+            (r#"{"command":"mute"}"#, Command::Mute { on: true }),
+            (r#"{"command":"mute","on":false}"#, Command::Mute { on: false }),
+            (r#"{"command":"camera","on":false}"#, Command::Camera { on: false }),
+            (r#"{"command":"snapshot","file":"a.png"}"#, Command::Snapshot { file: "a.png".into() }),
+        ] {
+            assert_eq!(parse(text.as_bytes()).unwrap().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        assert!(parse(b"  \n").is_none());
+        for text in ["answer", "{}", r#"{"command":"dance"}"#, r#"{"command":"answer","x":1}"#, "\u{0}"] {
+            assert!(parse(text.as_bytes()).unwrap().unwrap_err().contains("hangup"), "{text}");
+        }
+        assert!(parse(&vec![b'x'; LINE_BYTES_MAX + 1]).unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn lines_arrive_one_by_one_until_the_end() {
+        let mut commands = read_commands(&b"{\"command\":\"answer\"}\nnonsense\n\n{\"command\":\"hangup\"}"[..]);
+        assert_eq!(commands.recv().await, Some(Ok(Command::Answer {})));
+        assert!(commands.recv().await.unwrap().is_err());
+        assert_eq!(commands.recv().await, Some(Ok(Command::Hangup {})));
+        assert_eq!(commands.recv().await, None);
+    }
+}

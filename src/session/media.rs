@@ -1,0 +1,341 @@
+//! The media of one call: devices, peer connection, streams, display; opened, connected, measured, closed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use media::capture::{self, AudioSource, Capture, VideoSource};
+use media::display::terminal::Terminal;
+use media::display::window::{Window, WindowClient};
+use media::display::{DisplayEvent, Pictures, Show};
+use media::frame::VideoFrame;
+use media::peer::config::PeerConfig;
+use media::peer::sdp::Negotiated;
+use media::peer::{IceCandidate, Inbox, LocalDescription, MediaSender, Peer, PeerError, PeerEvent};
+use media::playout::AudioSink;
+use media::playout::speaker::Speaker;
+use media::queue;
+use media::record::{Recorder, Summary, Tracks};
+use media::rtp::RtpPacket;
+use media::stream::StreamEvent;
+use media::stream::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
+use media::stream::outgoing::{Captured, Outgoing, OutgoingCounters, Switches};
+use signalling::wire::{Candidate, Description};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::exit::{ExitStatus, Failure};
+use crate::logging;
+use crate::printer::Printer;
+use crate::settings::MediaSettings;
+
+/// Received packets waiting for their thread: two seconds of video at 8 Mbit/s; the oldest are dropped, and counted.
+const PACKETS_MAX: usize = 2048;
+
+/// Captured pictures waiting for the encoder: the newest counts.
+const FRAMES_MAX: usize = 2;
+
+/// Captured sound waiting for the encoder: 200 ms.
+const SOUNDS_MAX: usize = 10;
+
+/// Events of streams and displays; a handful a call.
+const EVENTS_MAX: usize = 64;
+
+/// Devices and files of one call, open.
+pub(super) struct OpenMedia {
+    _captures: [Option<Capture>; 2],
+    captured: Captured,
+    own: Option<queue::Receiver<Arc<VideoFrame>>>,
+    speaker: Option<Speaker>,
+    recorder: Option<Recorder>,
+}
+
+impl OpenMedia {
+    /// Opens what the settings name. Blocks: devices take their time.
+    pub(super) fn open(settings: &MediaSettings) -> Result<Self, Failure> {
+        let (frames_tx, frames) = queue::bounded(FRAMES_MAX);
+        let (sounds_tx, sounds) = queue::bounded(SOUNDS_MAX);
+        let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure)?;
+        let audio = capture::open_audio(&settings.audio, sounds_tx).map_err(source_failure)?;
+        let speaker = match &settings.play {
+            AudioSink::Speaker(name) => Some(Speaker::open(name.as_deref()).map_err(Failure::device)?),
+            AudioSink::None => None,
+        };
+        let recorder = match &settings.record {
+            Some(path) => Some(Recorder::create(path, Tracks::AudioAndVideo).map_err(Failure::usage)?),
+            None => None,
+        };
+        let (self_view, own) = match settings.show {
+            Show::None => (None, None),
+            Show::Window | Show::Terminal => {
+                let (tx, rx) = queue::bounded(FRAMES_MAX);
+                (Some(tx), Some(rx))
+            }
+        };
+        let captured = Captured {
+            video: (settings.video != VideoSource::None).then_some((frames, settings.format)),
+            audio: (settings.audio != AudioSource::None).then_some(sounds),
+            self_view,
+        };
+        Ok(Self { _captures: [video, audio], captured, own, speaker, recorder })
+    }
+}
+
+fn source_failure(error: capture::CaptureError) -> Failure {
+    match error {
+        capture::CaptureError::Device(text) => Failure::device(text),
+        capture::CaptureError::File(text) => Failure::usage(text),
+    }
+}
+
+/// A peer connection with its description made, ready to be sent.
+pub(super) struct Prepared {
+    pub(super) media: CallMedia,
+    pub(super) description: Description,
+}
+
+/// The media of one call.
+pub(super) struct CallMedia {
+    peer: Peer,
+    /// What the peer connection tells.
+    pub(super) peer_events: mpsc::Receiver<PeerEvent>,
+    /// What streams tell.
+    pub(super) stream_events: mpsc::Receiver<StreamEvent>,
+    /// What the viewer does.
+    pub(super) display_events: mpsc::Receiver<DisplayEvent>,
+    /// What was agreed; known once both descriptions are.
+    pub(super) negotiated: Option<Negotiated>,
+    switches: Switches,
+    stream_tx: mpsc::Sender<StreamEvent>,
+    display_tx: mpsc::Sender<DisplayEvent>,
+    open: Option<OpenMedia>,
+    packets: Option<(queue::Receiver<RtpPacket>, queue::Receiver<RtpPacket>)>,
+    captures: Option<[Option<Capture>; 2]>,
+    captured: Option<Captured>,
+    sender: Option<MediaSender>,
+    outgoing: Option<Outgoing>,
+    incoming: Option<Incoming>,
+    latest: Option<queue::Receiver<Arc<VideoFrame>>>,
+    display: Option<Display>,
+}
+
+enum Display {
+    Window { _window: Window },
+    Terminal { view: Terminal, _logs: Option<logging::FileGuard>, printer: Arc<Printer> },
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Self::Terminal { printer, .. } = self {
+            printer.set_screen_taken(false);
+        }
+    }
+}
+
+/// Opens devices and makes an offer, or an answer to `offer`.
+pub(super) async fn prepare(
+    settings: Arc<MediaSettings>,
+    config: PeerConfig,
+    offer: Option<Description>,
+) -> Result<Prepared, Failure> {
+    let opening = Arc::clone(&settings);
+    let open = tokio::task::spawn_blocking(move || OpenMedia::open(&opening)).await.map_err(Failure::internal)??;
+    let (video_tx, video) = queue::bounded(PACKETS_MAX);
+    let (audio_tx, audio) = queue::bounded(PACKETS_MAX);
+    let inbox = Inbox { video: video_tx, audio: audio_tx };
+    let no_path = |error: PeerError| Failure::new(ExitStatus::NoPath, error);
+    let (peer, peer_events) = Peer::new(&config, inbox).await.map_err(no_path)?;
+    let (local, negotiated) = match &offer {
+        None => (peer.offer().await.map_err(no_path)?, None),
+        Some(offer) => {
+            let (local, negotiated) = peer.answer(&offer.sdp).await.map_err(no_path)?;
+            peer.add_candidates(to_media(offer.candidates.clone())).await;
+            (local, Some(negotiated))
+        }
+    };
+    let (stream_tx, stream_events) = mpsc::channel(EVENTS_MAX);
+    let (display_tx, display_events) = mpsc::channel(EVENTS_MAX);
+    let media = CallMedia {
+        peer,
+        peer_events,
+        stream_events,
+        display_events,
+        negotiated,
+        switches: Switches::default(),
+        stream_tx,
+        display_tx,
+        open: Some(open),
+        packets: Some((video, audio)),
+        captures: None,
+        captured: None,
+        sender: None,
+        outgoing: None,
+        incoming: None,
+        latest: None,
+        display: None,
+    };
+    Ok(Prepared { media, description: description(local) })
+}
+
+impl CallMedia {
+    /// Takes the answer to our offer.
+    pub(super) async fn apply_answer(&mut self, answer: Description) -> Result<(), PeerError> {
+        self.negotiated = Some(self.peer.apply_answer(&answer.sdp).await?);
+        self.peer.add_candidates(to_media(answer.candidates)).await;
+        Ok(())
+    }
+
+    /// Takes more candidates; how many were left out.
+    pub(super) async fn add_candidates(&self, candidates: Vec<Candidate>) -> usize {
+        self.peer.add_candidates(to_media(candidates)).await
+    }
+
+    /// Both descriptions are known: everything that receives is started, so that not even the first packet waits.
+    pub(super) fn start_receiving(
+        &mut self,
+        settings: &MediaSettings,
+        title: &str,
+        windows: &WindowClient,
+        printer: &Arc<Printer>,
+    ) -> Result<(), Failure> {
+        let (Some(negotiated), Some(mut open), Some(packets)) =
+            (&self.negotiated, self.open.take(), self.packets.take())
+        else {
+            return Ok(());
+        };
+        let (latest_tx, latest) = queue::bounded(1);
+        let (display_tx, pictures) = queue::bounded(FRAMES_MAX);
+        let mut pictures = Pictures::new(pictures);
+        if let Some(own) = open.own.take() {
+            pictures = pictures.with_own(own);
+        }
+        self.display = self.open_display(settings, title, pictures, windows, printer);
+        let sinks = Sinks {
+            display: self.display.is_some().then_some(display_tx),
+            latest: latest_tx,
+            speaker: open.speaker.take(),
+            recorder: open.recorder.take(),
+        };
+        let types = negotiated.video_types.clone();
+        let incoming = Incoming::start(packets, types, self.peer.keyframes(), sinks, &self.stream_tx);
+        self.incoming = Some(incoming.map_err(Failure::internal)?);
+        self.latest = Some(latest);
+        self.captures = Some(open._captures);
+        self.captured = Some(open.captured);
+        Ok(())
+    }
+
+    fn open_display(
+        &self,
+        settings: &MediaSettings,
+        title: &str,
+        pictures: Pictures,
+        windows: &WindowClient,
+        printer: &Arc<Printer>,
+    ) -> Option<Display> {
+        let events = self.display_tx.clone();
+        let opened = match settings.show {
+            Show::None => return None,
+            Show::Window => windows.open(title, pictures, events).map(|window| Display::Window { _window: window }),
+            Show::Terminal => Terminal::open(pictures, events).map(|view| {
+                view.set_status(title);
+                printer.set_screen_taken(true);
+                let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
+                Display::Terminal { view, _logs: logs, printer: Arc::clone(printer) }
+            }),
+        };
+        // The call goes on unseen: whoever talks would rather hear than lose it.
+        opened.map_err(|error| printer.tell(&crate::events::Event::Warning { text: error.to_string() })).ok()
+    }
+
+    /// The path is up: everything that sends is started.
+    pub(super) fn start_sending(&mut self) -> Result<(), Failure> {
+        let (Some(negotiated), Some(captured)) = (&self.negotiated, self.captured.take()) else { return Ok(()) };
+        let sender = self.peer.start_sending(negotiated);
+        let outgoing = Outgoing::start(captured, &sender, &self.switches, &self.stream_tx);
+        self.outgoing = Some(outgoing.map_err(Failure::internal)?);
+        self.sender = Some(sender);
+        Ok(())
+    }
+
+    pub(super) const fn switches(&self) -> &Switches {
+        &self.switches
+    }
+
+    /// Shows a line of text in the terminal view, if that is open.
+    pub(super) fn set_status(&self, text: &str) {
+        if let Some(Display::Terminal { view, .. }) = &self.display {
+            view.set_status(text);
+        }
+    }
+
+    /// The latest picture of the other side, waited for up to a moment.
+    pub(super) fn latest_picture(&self) -> Option<Arc<VideoFrame>> {
+        self.latest.as_ref()?.recv_timeout(Duration::from_millis(200)).ok()
+    }
+
+    pub(super) const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    pub(super) const fn sender(&self) -> Option<&MediaSender> {
+        self.sender.as_ref()
+    }
+
+    pub(super) fn outgoing_counters(&self) -> OutgoingCounters {
+        self.outgoing.as_ref().map(|outgoing| outgoing.counters.clone()).unwrap_or_default()
+    }
+
+    /// The latest figures of what arrives.
+    pub(super) fn figures(&self) -> (VideoFigures, AudioFigures) {
+        match &self.incoming {
+            Some(incoming) => (incoming.video_figures.borrow().clone(), incoming.audio_figures.borrow().clone()),
+            None => Default::default(),
+        }
+    }
+
+    /// Ends everything, in the order in which data flows; the last figures and what was recorded.
+    pub(super) async fn close(mut self) -> (VideoFigures, AudioFigures, Option<Summary>) {
+        let (outgoing, captures) = (self.outgoing.take(), self.captures.take());
+        let (incoming, display, open) = (self.incoming.take(), self.display.take(), self.open.take());
+        self.peer.close().await;
+        let ending = tokio::task::spawn_blocking(move || {
+            drop((outgoing, captures, open));
+            let finished = incoming.map(Incoming::finish).unwrap_or_default();
+            drop(display);
+            finished
+        });
+        ending.await.unwrap_or_default()
+    }
+}
+
+/// Saves a picture as PNG; blocks.
+pub(super) fn save_picture(path: &Path, frame: &VideoFrame) -> Result<(), String> {
+    media::snapshot::write_png(path, frame).map_err(|error| error.to_string())
+}
+
+pub(super) fn description(local: LocalDescription) -> Description {
+    Description { sdp: local.sdp, candidates: to_wire(local.candidates) }
+}
+
+pub(super) fn to_wire(candidates: Vec<IceCandidate>) -> Vec<Candidate> {
+    let convert = |c: IceCandidate| Candidate { candidate: c.candidate, mid: c.mid, mline: c.mline };
+    candidates.into_iter().map(convert).collect()
+}
+
+fn to_media(candidates: Vec<Candidate>) -> Vec<IceCandidate> {
+    let convert = |c: Candidate| IceCandidate { candidate: c.candidate, mid: c.mid, mline: c.mline };
+    candidates.into_iter().map(convert).collect()
+}
+
+/// When the steps of a call happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marks {
+    pub(super) dialed: Option<Instant>,
+    pub(super) accepted: Option<Instant>,
+    pub(super) described: Option<Instant>,
+    pub(super) ice: Option<Instant>,
+    pub(super) connected: Option<Instant>,
+    pub(super) first_frame: Option<Instant>,
+    pub(super) first_audio: Option<Instant>,
+}

@@ -1,0 +1,248 @@
+//! From what was typed to what is meant: secrets read, defaults chosen, contradictions refused.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use media::capture::{AudioSource, VideoFormat, VideoSource};
+use media::display::Show;
+use media::frame::VideoCodec;
+use media::peer::config::{
+    BitrateLimits, Direction, IcePolicy, IceServer, IceServerKind, Loopback, PeerConfig, time_limited_credentials,
+};
+use media::playout::AudioSink;
+use media::record::Container;
+use signalling::id::{Nonce, PeerId};
+use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, TlsFiles};
+
+use crate::cli;
+use crate::exit::Failure;
+use crate::printer::unix_ms;
+
+/// Everything a session needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) link: LinkConfig,
+    pub(crate) peer: PeerConfig,
+    pub(crate) media: MediaSettings,
+    pub(crate) control: Control,
+}
+
+/// What is sent, shown and kept.
+#[derive(Clone, Debug)]
+pub(crate) struct MediaSettings {
+    pub(crate) video: VideoSource,
+    pub(crate) audio: AudioSource,
+    pub(crate) format: VideoFormat,
+    pub(crate) show: Show,
+    pub(crate) play: AudioSink,
+    pub(crate) record: Option<PathBuf>,
+    pub(crate) snapshot: Option<PathBuf>,
+    pub(crate) duration: Option<Duration>,
+}
+
+/// Where commands come from while a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// From a person at the terminal.
+    Terminal,
+    /// NDJSON on standard input.
+    Stdin,
+}
+
+impl Settings {
+    /// Resolves the options that `call` and `listen` share.
+    ///
+    /// # Errors
+    /// A usage [`Failure`] that says which options contradict or what is missing.
+    pub(crate) fn resolve(common: &cli::Common, audience: Audience) -> Result<Self, Failure> {
+        let link = resolve_link(&common.link, audience)?;
+        let codecs = resolve_codecs(&common.media)?;
+        let peer = PeerConfig {
+            ice_servers: resolve_ice(&common.link, &link.me)?,
+            ice_policy: if common.link.relay_only { IcePolicy::RelayOnly } else { IcePolicy::All },
+            loopback: loopback(&link.brokers),
+            video_codecs: codecs,
+            video: direction(common.media.video == VideoSource::None),
+            audio: direction(common.media.audio == AudioSource::None),
+            bitrate: BitrateLimits::for_video(common.media.size.area() as u64 * u64::from(common.media.fps)),
+        };
+        let media = MediaSettings {
+            video: common.media.video.clone(),
+            audio: common.media.audio.clone(),
+            format: VideoFormat { size: common.media.size, fps: common.media.fps },
+            show: common.media.show.clone().unwrap_or_else(Show::best),
+            play: common.media.play.clone(),
+            record: common.media.record.clone(),
+            snapshot: common.media.snapshot.clone(),
+            duration: common.media.duration,
+        };
+        let control = if common.control.is_some() { Control::Stdin } else { Control::Terminal };
+        Ok(Self { link, peer, media, control })
+    }
+}
+
+fn direction(silent: bool) -> Direction {
+    if silent { Direction::ReceiveOnly } else { Direction::SendReceive }
+}
+
+fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkConfig, Failure> {
+    let password = secret(link.password_file.as_deref(), "TRING_PASSWORD")?;
+    let url_user = link.broker.iter().find_map(|broker| broker.user.clone());
+    let login = match (link.user.clone().or(url_user), password) {
+        (Some(user), password) => Some(Login { user, password: password.unwrap_or_default() }),
+        (None, Some(_)) => return Err(Failure::usage("a password needs a user name too; pass --user")),
+        (None, None) => None,
+    };
+    let client = link.cert.clone().zip(link.key.clone());
+    Ok(LinkConfig {
+        me: link.id.clone().unwrap_or_else(default_id),
+        run: random_nonce(),
+        brokers: link.broker.clone(),
+        login,
+        tls: TlsFiles { ca: link.ca_file.clone(), client },
+        template: link.topic.clone(),
+        audience,
+    })
+}
+
+/// The codecs to offer, best first. A recording keeps what arrives, so its container decides.
+fn resolve_codecs(media: &cli::Media) -> Result<Vec<VideoCodec>, Failure> {
+    let recorded = match &media.record {
+        Some(path) => Some(Container::from_path(path).map_err(Failure::usage)?.video_codec()),
+        None => None,
+    };
+    match (media.codec, recorded) {
+        (Some(codec), Some(recorded)) if codec != recorded => Err(Failure::usage(format!(
+            "--codec {codec} cannot be recorded to this file; use a name ending in {}",
+            if codec == VideoCodec::Vp8 { ".webm" } else { ".mp4" }
+        ))),
+        (Some(codec), _) | (None, Some(codec)) => Ok(vec![codec]),
+        (None, None) => Ok(vec![VideoCodec::H264, VideoCodec::Vp8]),
+    }
+}
+
+fn resolve_ice(link: &cli::Link, me: &PeerId) -> Result<Vec<IceServer>, Failure> {
+    let password = secret(link.ice_password_file.as_deref(), "TRING_ICE_PASSWORD")?;
+    let shared = secret(link.ice_secret_file.as_deref(), "TRING_ICE_SECRET")?;
+    let credentials = match (&link.ice_user, password, shared) {
+        (_, None, Some(secret)) => {
+            let name = link.ice_user.as_deref().unwrap_or(me.as_str());
+            Some(time_limited_credentials(&secret, name, Duration::from_millis(unix_ms())))
+        }
+        (Some(user), Some(password), None) => Some((user.clone(), password)),
+        (_, Some(_), Some(_)) => return Err(Failure::usage("pass a TURN password or a shared secret, not both")),
+        (None, Some(_), None) => return Err(Failure::usage("a TURN password needs a user name too; pass --ice-user")),
+        (Some(_), None, None) | (None, None, None) => None,
+    };
+    let mut servers = Vec::new();
+    for url in &link.ice {
+        let (username, password) = match (url.kind, &credentials) {
+            (IceServerKind::Stun, _) => (String::new(), String::new()),
+            (IceServerKind::Turn, Some((user, password))) => (user.clone(), password.clone()),
+            (IceServerKind::Turn, None) => {
+                return Err(Failure::usage(format!(
+                    "{url} needs credentials; pass --ice-user and --ice-password-file, or --ice-secret-file"
+                )));
+            }
+        };
+        servers.push(IceServer { url: url.clone(), username, password });
+    }
+    if link.relay_only && !servers.iter().any(|server| server.url.kind == IceServerKind::Turn) {
+        return Err(Failure::usage("--relay-only needs a TURN server; pass --ice turn:HOST and its credentials"));
+    }
+    Ok(servers)
+}
+
+/// A secret from a file or, without one, from the environment; its last line break does not belong to it.
+pub(crate) fn secret(file: Option<&Path>, variable: &str) -> Result<Option<String>, Failure> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?,
+        None => match std::env::var(variable) {
+            Ok(text) => text,
+            Err(std::env::VarError::NotPresent) => return Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                return Err(Failure::usage(format!("{variable} is not UTF-8")));
+            }
+        },
+    };
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        let place = file.map_or_else(|| variable.to_owned(), |path| path.display().to_string());
+        return Err(Failure::usage(format!("{place} holds no password")));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// Peers on one machine meet on 127.0.0.1, which a broker there hints at.
+fn loopback(brokers: &[BrokerUrl]) -> Loopback {
+    let local = brokers.iter().any(|broker| {
+        broker.host == "localhost" || broker.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    });
+    if local { Loopback::Include } else { Loopback::Exclude }
+}
+
+/// `user-host`, with what a peer ID cannot hold left out.
+fn default_id() -> PeerId {
+    let user = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "tring".into());
+    let host = std::fs::read_to_string("/etc/hostname").or_else(|_| std::env::var("COMPUTERNAME")).unwrap_or_default();
+    let keep = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
+    let name: String = format!("{}-{}", user.trim(), host.trim()).chars().filter(keep).take(64).collect();
+    name.trim_end_matches('-').parse().unwrap_or_else(|_| "tring".parse().expect("a plain word is a peer ID"))
+}
+
+/// Random bits for names: call ids, message ids.
+pub(crate) fn random_nonce() -> Nonce {
+    use std::hash::{BuildHasher, RandomState};
+    // Each `RandomState` has fresh SipHash keys from the system's random source.
+    Nonce(RandomState::new().hash_one(std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn resolve(arguments: &str) -> Result<Settings, Failure> {
+        let cli = Cli::try_parse_from(format!("tring call bob {arguments}").split_whitespace()).unwrap();
+        let Command::Call(call) = cli.command else { unreachable!() };
+        Settings::resolve(&call.common, Audience::Anyone)
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_advice() {
+        for (arguments, advice) in [
+            ("--ice turn:h", "--ice-user"),
+            ("--relay-only", "--ice turn:"),
+            ("--relay-only --ice stun:h", "--ice turn:"),
+            ("--record a.avi", ".webm"),
+            ("--record a.mp4 --codec vp8", ".webm"),
+            ("--password-file /nonexistent", "/nonexistent"),
+        ] {
+            let failure = resolve(arguments).unwrap_err();
+            assert!(failure.text.contains(advice), "{arguments}: {}", failure.text);
+            assert_eq!(failure.status, crate::exit::ExitStatus::Usage);
+        }
+    }
+
+    #[test]
+    fn a_recording_decides_the_codec() {
+        assert_eq!(resolve("--record a.mp4").unwrap().peer.video_codecs, [VideoCodec::H264]);
+        assert_eq!(resolve("--record a.webm").unwrap().peer.video_codecs, [VideoCodec::Vp8]);
+        assert_eq!(resolve("").unwrap().peer.video_codecs, [VideoCodec::H264, VideoCodec::Vp8]);
+    }
+
+    #[test]
+    fn a_local_broker_means_local_peers() {
+        assert_eq!(resolve("--broker mqtt://localhost:1").unwrap().peer.loopback, Loopback::Include);
+        assert_eq!(resolve("--broker mqtt://192.0.2.1").unwrap().peer.loopback, Loopback::Exclude);
+    }
+
+    #[test]
+    fn the_default_id_is_an_id() {
+        assert!(!default_id().as_str().is_empty());
+    }
+}
