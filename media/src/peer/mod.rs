@@ -507,8 +507,10 @@ fn local_track(kind: RtpCodecKind, codec: RTCRtpCodec, ssrc: u32, rtx_ssrc: Opti
         ..Default::default()
     };
     let encoding = RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec, ..Default::default() };
+    // The engine routes RTCP by track id and would mix up two sides that use the same one.
+    let id = format!("{name}-{ssrc:08x}");
     // One stream for both, so that the other side plays them in sync (RFC 8830 §2).
-    TrackLocalStaticRTP::new(MediaStreamTrack::new("tring".into(), name.into(), name.into(), kind, vec![encoding]))
+    TrackLocalStaticRTP::new(MediaStreamTrack::new("tring".into(), id, name.into(), kind, vec![encoding]))
 }
 
 fn random_u32() -> u32 {

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rtc::statistics::report::RTCStatsReportEntry;
-use rtc::statistics::stats::ice_candidate::RTCIceCandidateStats;
-use webrtc::peer_connection::{PeerConnection, StatsSelector};
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, StatsSelector};
 
 /// One end of the selected pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,24 +25,22 @@ pub struct PathStats {
 }
 
 pub(super) async fn path(connection: &dyn PeerConnection) -> Option<PathStats> {
+    // All media is bundled, so any transceiver leads to the one ICE transport. Its own view of the pair is used:
+    // the report of `get_stats` knows no peer-reflexive candidates.
+    let transceiver = connection.get_transceivers().await.into_iter().next()?;
+    let dtls = transceiver.receiver().await.ok()??.transport().await.ok()??;
+    let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
     let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
-    let selected = report.transport().map(|transport| transport.selected_candidate_pair_id.clone());
-    let pair = report
-        .candidate_pairs()
-        .find(|pair| selected.as_ref().is_some_and(|id| !id.is_empty() && pair.stats.id == *id))
-        .or_else(|| report.candidate_pairs().find(|pair| pair.nominated))?;
-    let candidate = |id: &str| match report.get(id)? {
-        RTCStatsReportEntry::LocalCandidate(stats) | RTCStatsReportEntry::RemoteCandidate(stats) => Some(info(stats)),
-        _ => None,
-    };
-    let seconds = pair.current_round_trip_time;
+    let seconds = report.candidate_pairs().find(|pair| pair.nominated).map(|pair| pair.current_round_trip_time);
     Some(PathStats {
-        local: candidate(&pair.local_candidate_id)?,
-        remote: candidate(&pair.remote_candidate_id)?,
-        round_trip: (seconds.is_finite() && seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(3600.0))),
+        local: info(pair.local()),
+        remote: info(pair.remote()),
+        round_trip: seconds
+            .filter(|seconds| seconds.is_finite() && *seconds > 0.0)
+            .map(|seconds| Duration::from_secs_f64(seconds.min(3600.0))),
     })
 }
 
-fn info(stats: &RTCIceCandidateStats) -> CandidateInfo {
-    CandidateInfo { kind: stats.candidate_type.to_string(), protocol: stats.protocol.to_lowercase() }
+fn info(candidate: &RTCIceCandidate) -> CandidateInfo {
+    CandidateInfo { kind: candidate.typ.to_string(), protocol: candidate.protocol.to_string().to_lowercase() }
 }
