@@ -6,6 +6,7 @@ mod events;
 mod exit;
 mod logging;
 mod printer;
+mod serve;
 mod session;
 mod settings;
 
@@ -55,7 +56,8 @@ fn run(command: Command, printer: Arc<Printer>, windows: WindowClient) -> Result
             Command::Call(call) => commands::call::run(call, printer, windows).await,
             Command::Listen(listen) => commands::listen::run(listen, printer, windows).await,
             Command::Devices => commands::devices::run(printer).await,
-            Command::Demo(_) | Command::Serve(_) => Err(Failure::usage("not built yet")),
+            Command::Demo(demo) => commands::demo::run(demo, printer).await,
+            Command::Serve(serve) => commands::serve::run(serve, printer).await,
         }
     });
     // A read from standard input cannot be cancelled; nobody waits for it.

@@ -1,5 +1,8 @@
 //! One file a command: from what was typed to an exit status.
 
 pub(crate) mod call;
+pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod listen;
+mod report;
+pub(crate) mod serve;

@@ -1,0 +1,198 @@
+//! `tring demo`: a broker, a TURN server and two peers as processes of their own, one call, one report.
+
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::display::Show;
+use media::frame::VideoCodec;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::report;
+use super::serve::{REALM, failure};
+use crate::cli::Demo;
+use crate::exit::{ExitStatus, Failure};
+use crate::printer::Printer;
+use crate::serve::broker::{Access, BrokerConfig};
+use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
+use crate::serve::{Serve, ServeConfig};
+use crate::settings::random_nonce;
+
+/// Set-up and farewell around the talk itself; both are bounded by time-outs of their own, this is the last resort.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Name at the demo's TURN server.
+const ICE_USER: &str = "demo";
+
+/// Most that is kept of what a peer writes on stderr, in bytes.
+const STDERR_MAX: u64 = 64 * 1024;
+
+/// What one peer did.
+struct Outcome {
+    name: &'static str,
+    status: Option<i32>,
+    events: Vec<Value>,
+    stderr: String,
+}
+
+impl Outcome {
+    fn event(&self, name: &str) -> Option<&Value> {
+        self.events.iter().rev().find(|event| event["event"] == name)
+    }
+
+    /// What went wrong, if anything.
+    fn fault(&self) -> Option<String> {
+        let status = match self.status {
+            Some(0) => return None,
+            Some(status) => format!("exit status {status}"),
+            None => "ended by a signal".to_owned(),
+        };
+        let reason = self.event("error").and_then(|event| event["text"].as_str()).unwrap_or_default();
+        let ended = self.event("ended").and_then(|event| event["detail"].as_str()).unwrap_or_default();
+        let words = [reason, ended, self.stderr.trim()].into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+        Some(format!("{} failed ({status}) {words}", self.name))
+    }
+}
+
+pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
+    let password = format!("{:016x}", random_nonce().0);
+    let serve = start_servers(&password).await?;
+    let broker = format!("mqtt://{}", serve.broker.mqtt_addr());
+    let turn = format!("turn:{}", serve.turn.addr());
+    let record = options.record.clone().unwrap_or_else(|| default_recording(options.codec));
+    let show = options.show.clone().unwrap_or_else(default_show);
+    let common = |id: &str| {
+        let mut arguments: Vec<String> = ["--id", id, "--broker", &broker, "--ice", &turn, "--ice-user", ICE_USER]
+            .into_iter()
+            .chain(["--video", "test", "--audio", "tone", "--play", "none", "--json"])
+            .map(str::to_owned)
+            .collect();
+        arguments.push(format!("--codec={}", options.codec));
+        arguments.extend(options.relay_only.then(|| "--relay-only".to_owned()));
+        arguments
+    };
+    let mut bob = vec!["listen".to_owned(), "--answer=auto".into(), "--once".into(), "--show=none".into()];
+    bob.extend(common("bob"));
+    let mut alice = vec!["call".to_owned(), "bob".into(), format!("--show={}", name(&show))];
+    alice.push(format!("--duration={}ms", options.duration.as_millis()));
+    alice.push(format!("--record={}", record.display()));
+    alice.extend(common("alice"));
+    if printer.is_text() {
+        printer.result(&format!("broker {broker}, relay {turn}; alice calls bob for {} s …", options.duration.as_secs_f32()));
+    }
+    let callee = start_peer(&bob, &password)?;
+    let (callee, caller) = tokio::join!(
+        watch("bob", callee, &printer, options.duration + PATIENCE),
+        // A moment is enough for bob to be online; where it is not, alice's offer is sent again.
+        async { watch("alice", start_peer(&alice, &password)?, &printer, options.duration + PATIENCE).await },
+    );
+    serve.stop().await;
+    conclude(&caller?, &callee?, &printer)
+}
+
+fn conclude(caller: &Outcome, callee: &Outcome, printer: &Printer) -> Result<ExitStatus, Failure> {
+    if printer.is_text()
+        && let (Some(alice), Some(bob)) = (caller.event("summary"), callee.event("summary"))
+    {
+        printer.result(&report::of_two(alice, bob));
+    }
+    let faults: Vec<String> = [caller, callee].into_iter().filter_map(Outcome::fault).collect();
+    if !faults.is_empty() {
+        return Err(Failure::new(ExitStatus::NoMedia, faults.join("; ")));
+    }
+    for side in [caller, callee] {
+        let received = &side.event("summary").unwrap_or(&Value::Null)["received"];
+        if received["video"]["frames"].as_u64().unwrap_or(0) == 0 || received["audio"]["frames"].as_u64().unwrap_or(0) == 0 {
+            return Err(Failure::new(ExitStatus::NoMedia, format!("{} saw or heard nothing", side.name)));
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+async fn start_servers(password: &str) -> Result<Serve, Failure> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = ServeConfig {
+        broker: BrokerConfig { mqtt: any, websocket: any, access: Access::Anonymous },
+        turn: TurnConfig {
+            listen: any,
+            relay_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            realm: REALM.into(),
+            credentials: Credentials::LongTerm { user: ICE_USER.into(), password: password.into() },
+            peers: PeerPolicy::PrivateToo,
+        },
+    };
+    Serve::start(config).await.map_err(failure)
+}
+
+fn start_peer(arguments: &[String], password: &str) -> Result<Child, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::internal(format!("own path unknown: {error}")))?;
+    let mut command = Command::new(program);
+    // The user's own settings are for real calls.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TRING_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).env("TRING_ICE_PASSWORD", password).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| Failure::internal(format!("cannot start a peer: {error}")))
+}
+
+/// Reads a peer's events until it ends; one that does not end in time is killed.
+async fn watch(name: &'static str, mut child: Child, printer: &Printer, patience: Duration) -> Result<Outcome, Failure> {
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(Failure::internal("a peer has no output"));
+    };
+    let mut events = Vec::new();
+    let reading = async {
+        let mut lines = BufReader::new(stdout).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if printer.is_json() {
+                printer.result(&line);
+            }
+            match serde_json::from_str::<Value>(&line) {
+                // A minute of figures a call is of no use here, and would grow with the call.
+                Ok(event) if event["event"] == "stats" => {}
+                Ok(event) => events.push(event),
+                Err(error) => tracing::warn!(name, %error, "a peer printed what is no event"),
+            }
+        }
+    };
+    let mut text = Vec::new();
+    let complaining = async {
+        // Whatever could be read is shown; more is not needed.
+        let _partly = stderr.take(STDERR_MAX).read_to_end(&mut text).await;
+    };
+    let all = async { tokio::join!(reading, complaining, child.wait()).2 };
+    let ended = tokio::time::timeout(patience, all).await;
+    let status = match ended {
+        Ok(Ok(status)) => status.code(),
+        Ok(Err(error)) => return Err(Failure::internal(format!("{name} cannot be waited for: {error}"))),
+        Err(_) => {
+            return Err(Failure::internal(format!("{name} did not end within {} s", patience.as_secs())));
+        }
+    };
+    Ok(Outcome { name, status, events, stderr: String::from_utf8_lossy(&text).into_owned() })
+}
+
+fn default_show() -> Show {
+    if std::io::stdout().is_terminal() { Show::Terminal } else { Show::None }
+}
+
+const fn name(show: &Show) -> &'static str {
+    match show {
+        Show::Window => "window",
+        Show::Terminal => "terminal",
+        Show::None => "none",
+    }
+}
+
+fn default_recording(codec: VideoCodec) -> PathBuf {
+    match codec {
+        VideoCodec::Vp8 => "tring-demo.webm".into(),
+        VideoCodec::H264 => "tring-demo.mp4".into(),
+    }
+}

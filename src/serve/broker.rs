@@ -1,0 +1,332 @@
+//! The embedded MQTT broker: MQTT 3.1.1 and 5 on one TCP port and over WebSocket (path `/mqtt`).
+//!
+//! - owns: the broker's task, who may connect, and which topics a client may write and read
+//! - must never: write to disk, accept an anonymous client from another machine, let a client speak for another
+//! - flow: CONNECT → [`Gate`] (ClientId, login) → PUBLISH or SUBSCRIBE → [`may_publish`] or [`may_subscribe`] → routed
+//!
+//! The topic rules are those of `docs/PROTOCOL.md`: a peer writes below its own ClientId only, reads what is addressed
+//! to it, and reads the presence of anyone. A ClientId alone is no proof, though: with [`Access::Anonymous`] and
+//! [`Access::Password`] a client can connect under a ClientId which is not its own, and the broker then hands that
+//! session over. [`Access::Users`] binds each login to one ClientId.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::{Future, ready};
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt5::MqttError;
+use mqtt5::broker::auth::AuthRateLimiter;
+use mqtt5::broker::config::{StorageBackend, StorageConfig, WebSocketConfig};
+use mqtt5::broker::{AuthProvider, AuthResult, BrokerShutdownHandle, MqttBroker};
+use mqtt5::packet::connect::ConnectPacket;
+use mqtt5::protocol::v5::reason_codes::ReasonCode;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
+
+use super::{ServeError, Service};
+
+/// Largest MQTT packet, in bytes: an SDP of 20 kB sealed and encoded fits ten times over.
+const PACKET_BYTES_MAX: usize = 256 * 1024;
+/// Largest retained message, in bytes: presence is a few hundred.
+const RETAINED_BYTES_MAX: usize = 16 * 1024;
+/// Retained messages at once: one a peer, with room for bare topics.
+const RETAINED_MAX: usize = 4096;
+/// Connections at once: a LAN or a load test of 500 calls, far from the limit of open files.
+const CLIENTS_MAX: usize = 1000;
+/// Subscriptions a client: own call topic and the presence of 200 contacts.
+const SUBSCRIPTIONS_MAX: usize = 256;
+/// Messages waiting in memory for one client; past that the broker drops, and signalling sends again.
+const QUEUED_MESSAGES_MAX: usize = 256;
+/// The same in bytes.
+const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Messages a second a client may send; the candidates of a call are below 50.
+const MESSAGES_PER_S_MAX: u32 = 500;
+/// Bytes a second a client may send.
+const BYTES_PER_S_MAX: u64 = 4 * 1024 * 1024;
+/// Messages of QoS 2 a client may leave half sent: each is held in memory.
+const HALF_SENT_MAX: u16 = 64;
+/// How long the session of a client that left is kept: longer than a reboot or a Wi-Fi outage.
+const SESSION_KEPT: Duration = Duration::from_secs(3600);
+/// Failed logins of one address before it has to wait, and how many seconds they count and cost.
+const FAILED_LOGINS_MAX: u32 = 20;
+const FAILED_LOGINS_WINDOW_S: u64 = 60;
+/// How long [`Broker::stop`] waits: the library itself drains its connections for 5 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who may connect.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everyone, under any ClientId: for loopback addresses only.
+    Anonymous,
+    /// Everyone who knows this one login, under any ClientId.
+    Password { user: String, password: String },
+    /// A login a peer, as user → password; the ClientId must be the user name, so nobody can take another's place.
+    Users(BTreeMap<String, String>),
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "Anonymous",
+            Self::Password { .. } => "Password(…)",
+            Self::Users(_) => "Users(…)",
+        })
+    }
+}
+
+impl Access {
+    fn check(&self) -> Result<(), ServeError> {
+        let empty = ServeError::EmptyCredentials { service: Service::Mqtt };
+        match self {
+            Self::Anonymous => Ok(()),
+            Self::Password { user, password } if user.is_empty() || password.is_empty() => Err(empty),
+            Self::Password { .. } => Ok(()),
+            Self::Users(users) if users.values().any(String::is_empty) || users.is_empty() => Err(empty),
+            Self::Users(users) => match users.keys().find(|user| !is_peer_id(user)) {
+                Some(user) => Err(ServeError::UserIsNoPeer { user: user.clone() }),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn admits(&self, client: &str, login: Option<(&str, &[u8])>) -> bool {
+        match (self, login) {
+            (Self::Anonymous, _) => true,
+            (_, None) => false,
+            (Self::Password { user, password }, Some((name, given))) => {
+                name == user && same_secret(password.as_bytes(), given)
+            }
+            (Self::Users(users), Some((name, given))) => {
+                name == client && users.get(name).is_some_and(|password| same_secret(password.as_bytes(), given))
+            }
+        }
+    }
+}
+
+/// Where the broker listens and whom it lets in. Port 0 takes a free port.
+#[derive(Debug, Clone)]
+pub(crate) struct BrokerConfig {
+    /// MQTT over TCP
+    pub(crate) mqtt: SocketAddr,
+    /// MQTT over WebSocket, path `/mqtt`
+    pub(crate) websocket: SocketAddr,
+    /// who may connect
+    pub(crate) access: Access,
+}
+
+/// A running broker; dropping it ends it without waiting.
+pub(crate) struct Broker {
+    mqtt: SocketAddr,
+    websocket: SocketAddr,
+    shutdown: BrokerShutdownHandle,
+    run: AbortOnDropHandle<Result<(), MqttError>>,
+}
+
+/// Starts the broker; both listeners accept connections when this returns.
+///
+/// # Errors
+/// An address that cannot be listened on, anonymous access beyond loopback, empty credentials.
+pub(crate) async fn start(config: BrokerConfig) -> Result<Broker, ServeError> {
+    config.access.check()?;
+    let listeners = [(Service::Mqtt, config.mqtt), (Service::WebSocket, config.websocket)];
+    for (service, addr) in listeners {
+        if config.access == Access::Anonymous && !addr.ip().is_loopback() {
+            return Err(ServeError::OpenToNetwork { service, addr });
+        }
+    }
+    probe(listeners)?;
+
+    let gate = Gate {
+        access: config.access.clone(),
+        failures: AuthRateLimiter::new(FAILED_LOGINS_MAX, FAILED_LOGINS_WINDOW_S, FAILED_LOGINS_WINDOW_S),
+    };
+    let mut broker =
+        MqttBroker::with_config(settings(&config)).await.map_err(failed)?.with_auth_provider(Arc::new(gate));
+    // The library goes on without WebSocket when that port is taken, so a missing address is the sign of it.
+    let mqtt = broker.local_addr().ok_or(ServeError::AddressInUse { service: Service::Mqtt, addr: config.mqtt })?;
+    let websocket = broker
+        .ws_local_addr()
+        .ok_or(ServeError::AddressInUse { service: Service::WebSocket, addr: config.websocket })?;
+
+    let shutdown = broker.shutdown_handle();
+    let mut ready = broker.ready_receiver();
+    let mut run = AbortOnDropHandle::new(tokio::spawn(async move { broker.run().await }));
+    tokio::select! {
+        biased;
+        ended = &mut run => Err(why_ended(ended)),
+        _ = ready.wait_for(|ready| *ready) => Ok(Broker { mqtt, websocket, shutdown, run }),
+    }
+}
+
+impl Broker {
+    /// The address MQTT over TCP really listens on.
+    pub(crate) fn mqtt_addr(&self) -> SocketAddr {
+        self.mqtt
+    }
+
+    /// The address MQTT over WebSocket really listens on.
+    pub(crate) fn websocket_addr(&self) -> SocketAddr {
+        self.websocket
+    }
+
+    /// Returns only when the broker has died. Cancellation safe; not to be called again after it returned.
+    pub(crate) async fn ended(&mut self) -> ServeError {
+        why_ended((&mut self.run).await)
+    }
+
+    /// Ends the broker and waits until its ports are free.
+    pub(crate) async fn stop(mut self) {
+        self.shutdown.shutdown();
+        if tokio::time::timeout(STOP_TIMEOUT, &mut self.run).await.is_err() {
+            debug!("broker did not stop in time, aborted");
+        }
+    }
+}
+
+fn failed(error: MqttError) -> ServeError {
+    ServeError::Broker(Box::new(error))
+}
+
+fn why_ended(ended: Result<Result<(), MqttError>, tokio::task::JoinError>) -> ServeError {
+    match ended {
+        Ok(Err(error)) => failed(error),
+        Ok(Ok(())) | Err(_) => ServeError::BrokerStopped,
+    }
+}
+
+/// Binds every address once and lets go: the library reports a failed bind as prose, and only for some listeners.
+fn probe(listeners: [(Service, SocketAddr); 2]) -> Result<(), ServeError> {
+    let mut held = Vec::new();
+    for (service, addr) in listeners {
+        held.push(TcpListener::bind(addr).map_err(|error| ServeError::listen(service, addr, error))?);
+    }
+    Ok(())
+}
+
+fn settings(config: &BrokerConfig) -> mqtt5::broker::BrokerConfig {
+    let mut settings = mqtt5::broker::BrokerConfig::default()
+        .with_bind_address(config.mqtt)
+        .with_websocket(WebSocketConfig::default().with_bind_addresses(vec![config.websocket]))
+        .with_storage(
+            StorageConfig::default()
+                .with_backend(StorageBackend::Memory)
+                .with_max_queued_messages_per_client(QUEUED_MESSAGES_MAX)
+                .with_max_queued_bytes_per_client(QUEUED_BYTES_MAX),
+        )
+        .with_max_clients(CLIENTS_MAX)
+        .with_session_expiry(SESSION_KEPT)
+        .with_max_packet_size(PACKET_BYTES_MAX)
+        .with_max_subscriptions_per_client(SUBSCRIPTIONS_MAX)
+        .with_max_retained_messages(RETAINED_MAX)
+        .with_max_retained_message_size(RETAINED_BYTES_MAX)
+        .with_client_channel_capacity(QUEUED_MESSAGES_MAX);
+    settings.max_message_rate_per_client = MESSAGES_PER_S_MAX;
+    settings.max_bandwidth_per_client = BYTES_PER_S_MAX;
+    settings.server_receive_maximum = Some(HALF_SENT_MAX);
+    settings.shared_subscription_available = false;
+    // Nobody may read $SYS here, so it is not worth publishing.
+    settings.sys_topics_enabled = false;
+    settings
+}
+
+/// Decides who connects and which topics each client may use.
+struct Gate {
+    access: Access,
+    failures: AuthRateLimiter,
+}
+
+impl Gate {
+    fn admit(&self, connect: &ConnectPacket, from: SocketAddr) -> AuthResult {
+        if !is_peer_id(&connect.client_id) {
+            return AuthResult::fail(ReasonCode::ClientIdentifierNotValid);
+        }
+        // By address, not by user name: who fails on purpose must not lock the others out. Loopback is one's own.
+        let limited = !from.ip().is_loopback();
+        if limited && !self.failures.check_rate_limit(from.ip()) {
+            return AuthResult::fail(ReasonCode::ConnectionRateExceeded);
+        }
+        let login = connect.username.as_deref().zip(connect.password.as_deref());
+        let admitted = self.access.admits(&connect.client_id, login);
+        if limited {
+            self.failures.cleanup_expired();
+            self.failures.record_attempt(from.ip(), admitted);
+        }
+        match (admitted, &self.access, login) {
+            (true, Access::Anonymous, _) | (true, _, None) => AuthResult::success(),
+            (true, _, Some((user, _))) => AuthResult::success_with_user(user),
+            (false, _, _) => AuthResult::fail(ReasonCode::BadUsernameOrPassword),
+        }
+    }
+}
+
+impl AuthProvider for Gate {
+    fn authenticate<'a>(
+        &'a self,
+        connect: &'a ConnectPacket,
+        client_addr: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = mqtt5::Result<AuthResult>> + Send + 'a>> {
+        Box::pin(ready(Ok(self.admit(connect, client_addr))))
+    }
+
+    fn authorize_publish<'a>(
+        &'a self,
+        client_id: &str,
+        _user_id: Option<&'a str>,
+        topic: &'a str,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        let allowed = may_publish(client_id, topic);
+        if !allowed {
+            debug!(client_id, topic, "publish refused");
+        }
+        Box::pin(ready(allowed))
+    }
+
+    fn authorize_subscribe<'a>(
+        &'a self,
+        client_id: &str,
+        _user_id: Option<&'a str>,
+        topic_filter: &'a str,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        let allowed = may_subscribe(client_id, topic_filter);
+        if !allowed {
+            debug!(client_id, topic_filter, "subscribe refused");
+        }
+        Box::pin(ready(allowed))
+    }
+}
+
+/// Whether `client` may write `topic`: its calls to one peer, its presence, and its bare topic.
+fn may_publish(client: &str, topic: &str) -> bool {
+    match topic.split('/').collect::<Vec<_>>().as_slice() {
+        ["tring", "call", own, to] => *own == client && is_peer_id(to),
+        ["tring", "presence", own] | [own] => *own == client,
+        _ => false,
+    }
+}
+
+/// Whether `client` may read `filter`: calls to itself, the presence of anyone, and bare topics by their full name.
+fn may_subscribe(client: &str, filter: &str) -> bool {
+    match filter.split('/').collect::<Vec<_>>().as_slice() {
+        ["tring", "call", from, own] => *own == client && (*from == "+" || is_peer_id(from)),
+        ["tring", "presence", id] => *id == "+" || is_peer_id(id),
+        [id] => is_peer_id(id),
+        _ => false,
+    }
+}
+
+/// A ClientId every broker takes and no topic syntax reads meaning into: `[A-Za-z0-9_-]{1,64}`.
+fn is_peer_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// Compares without telling by its duration where the two differ.
+fn same_secret(own: &[u8], given: &[u8]) -> bool {
+    own.len() == given.len() && own.iter().zip(given).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+#[path = "broker_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! The embedded STUN and TURN server: UDP, for one machine or a LAN.
+//!
+//! - owns: the listening socket, whom it lets relay, the relayed sockets and their number
+//! - must never: relay to addresses that only this host or network should reach, unless told so; answer without a login
+//!   anything but STUN binding requests
+//! - flow: datagram → [`guard::Listener`] (login, peer addresses) → `turn` crate → [`guard::Relay`] (peer addresses) → peer
+//!
+//! Why the `turn` crate: it opens a real UDP port for each allocation. `turn-server` (turn-rs) hands out virtual ports
+//! and forwards among its own clients only, so a relayed peer could never reach one that is not relayed.
+//! Limits, so use coTURN on the internet: no TCP or TLS, no quota a user, nonces are kept until used (memory grows
+//! slowly under a flood of unauthenticated requests).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ::turn::auth::{AuthHandler, generate_auth_key};
+use ::turn::server::Server;
+use ::turn::server::config::{ConnConfig, ServerConfig};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ring::hmac;
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{ServeError, Service};
+
+mod guard;
+
+use guard::{Listener, Policy, Relays};
+
+/// How long [`Turn::stop`] waits for the socket to be let go; it takes a few polls of its tasks.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lifetime of a channel binding, RFC 8656 section 12.
+const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Who may relay.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// One login for all, RFC 8489 section 9.2.
+    LongTerm { user: String, password: String },
+    /// Logins that expire, made from a secret shared with whoever hands them out: user `<unix expiry>:<id>`, password
+    /// base64(HMAC-SHA1(secret, user)). The same as coTURN's `use-auth-secret`, draft-uberti-behave-turn-rest-00.
+    SharedSecret(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LongTerm { .. } => "LongTerm(…)",
+            Self::SharedSecret(_) => "SharedSecret(…)",
+        })
+    }
+}
+
+impl Credentials {
+    fn check(&self) -> Result<(), ServeError> {
+        let empty = match self {
+            Self::LongTerm { user, password } => user.is_empty() || password.is_empty(),
+            Self::SharedSecret(secret) => secret.is_empty(),
+        };
+        if empty { Err(ServeError::EmptyCredentials { service: Service::Turn }) } else { Ok(()) }
+    }
+
+    /// The key that a message of this user must be signed with, or nothing for an unknown or expired user.
+    fn key(&self, username: &str, realm: &str, now: SystemTime) -> Option<Vec<u8>> {
+        match self {
+            Self::LongTerm { user, password } => {
+                (username == user).then(|| generate_auth_key(username, realm, password))
+            }
+            Self::SharedSecret(secret) => {
+                let expiry = username.split(':').next()?.parse::<u64>().ok()?;
+                let now = now.duration_since(UNIX_EPOCH).ok()?;
+                (expiry > now.as_secs()).then(|| generate_auth_key(username, realm, &password_of(secret, username)))
+            }
+        }
+    }
+}
+
+fn password_of(secret: &str, username: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    BASE64_STANDARD.encode(hmac::sign(&key, username.as_bytes()))
+}
+
+/// Which addresses a client may have its packets relayed to, apart from the relayed addresses of this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeerPolicy {
+    /// Addresses of the internet only: not loopback, not private, not link-local, not carrier NAT.
+    PublicOnly,
+    /// Those too, for a LAN or for a demo on one machine; never multicast, broadcast or unspecified addresses.
+    PrivateToo,
+}
+
+/// Where the server listens, what it relays from and for whom.
+#[derive(Debug, Clone)]
+pub(crate) struct TurnConfig {
+    /// STUN and TURN over UDP; port 0 takes a free one
+    pub(crate) listen: SocketAddr,
+    /// the address peers see: one of this machine's, or the outer address of a NAT in front of it
+    pub(crate) relay_ip: IpAddr,
+    /// sent to clients, part of their key
+    pub(crate) realm: String,
+    /// who may relay
+    pub(crate) credentials: Credentials,
+    /// to whom they may relay
+    pub(crate) peers: PeerPolicy,
+}
+
+/// A running TURN server; dropping it ends it without waiting.
+pub(crate) struct Turn {
+    addr: SocketAddr,
+    server: Server,
+    ended: CancellationToken,
+}
+
+/// Starts the server; it answers when this returns. Relayed sockets take ports of the system's ephemeral range.
+///
+/// # Errors
+/// An address that cannot be listened on, empty credentials.
+pub(crate) async fn start(config: TurnConfig) -> Result<Turn, ServeError> {
+    config.credentials.check()?;
+    let socket = UdpSocket::bind(config.listen)
+        .await
+        .map_err(|error| ServeError::listen(Service::Turn, config.listen, error))?;
+    let addr = socket.local_addr().map_err(|error| ServeError::listen(Service::Turn, config.listen, error))?;
+
+    let ended = CancellationToken::new();
+    let policy = Arc::new(Policy::new(&config));
+    let server = Server::new(ServerConfig {
+        conn_configs: vec![ConnConfig {
+            conn: Arc::new(Listener::new(socket, Arc::clone(&policy), ended.clone())),
+            relay_addr_generator: Box::new(Relays::new(policy, relay_bind_ip(&config))),
+        }],
+        realm: config.realm,
+        auth_handler: Arc::new(Keys(config.credentials)),
+        channel_bind_timeout: CHANNEL_LIFETIME,
+        alloc_close_notify: None,
+    })
+    .await
+    .map_err(ServeError::Turn)?;
+    Ok(Turn { addr, server, ended })
+}
+
+/// Relayed sockets are bound to the address that peers see where this machine has it, so that packets leave from it.
+fn relay_bind_ip(config: &TurnConfig) -> IpAddr {
+    match std::net::UdpSocket::bind((config.relay_ip, 0)) {
+        Ok(_) => config.relay_ip,
+        Err(_) => config.listen.ip(),
+    }
+}
+
+impl Turn {
+    /// The address it really listens on.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns only when the server has died. Cancellation safe.
+    pub(crate) async fn ended(&self) -> ServeError {
+        self.ended.cancelled().await;
+        ServeError::TurnStopped
+    }
+
+    /// Ends all relaying and waits until the port is free.
+    pub(crate) async fn stop(self) {
+        let stop = async {
+            if let Err(error) = self.server.close().await {
+                debug!(%error, "TURN server was closed before");
+            }
+            drop(self.server);
+            self.ended.cancelled().await;
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, stop).await.is_err() {
+            debug!("TURN server did not let go of its socket in time");
+        }
+    }
+}
+
+/// Looks up keys for the `turn` crate.
+struct Keys(Credentials);
+
+impl AuthHandler for Keys {
+    fn auth_handle(&self, username: &str, realm: &str, _from: SocketAddr) -> Result<Vec<u8>, ::turn::Error> {
+        self.0.key(username, realm, SystemTime::now()).ok_or(::turn::Error::ErrNoSuchUser)
+    }
+}
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;

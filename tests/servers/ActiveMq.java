@@ -1,0 +1,85 @@
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.activemq.broker.BrokerPlugin;
+import org.apache.activemq.broker.BrokerService;
+import org.apache.activemq.security.AuthenticationUser;
+import org.apache.activemq.security.AuthorizationEntry;
+import org.apache.activemq.security.AuthorizationPlugin;
+import org.apache.activemq.security.DefaultAuthorizationMap;
+import org.apache.activemq.security.SimpleAuthenticationPlugin;
+
+/**
+ * ActiveMQ Classic with its MQTT connector, in one process and without a file on disk.
+ *
+ * <p>{@code java -cp JARS ActiveMq.java PORT [USER=PASSWORD …]}: port 0 takes a free one; the real one is printed as
+ * {@code listening on PORT}. Without users everyone may do everything. With users each may write below its own name and
+ * read what is addressed to it, in ActiveMQ's spelling of topics: {@code .} for {@code /}, {@code *} for {@code +} and
+ * {@code >} for {@code #}.
+ *
+ * <p>JARS are those of Debian's libactivemq-java and, not pulled in by it, libmqtt-client-java: without the latter the
+ * connector starts, and every CONNECT hangs.
+ */
+public final class ActiveMq {
+    /** A bare {@code maxFrameSize} does nothing; it is an option of the wire format. */
+    private static final String CONNECTOR = "mqtt://127.0.0.1:%s?wireFormat.maxFrameSize=262144";
+
+    private static final String EVERYONE = "peers";
+
+    public static void main(String[] arguments) throws Exception {
+        BrokerService broker = new BrokerService();
+        broker.setPersistent(false);
+        broker.setUseJmx(false);
+        broker.setUseShutdownHook(true);
+        List<String> users = new ArrayList<>(List.of(arguments)).subList(1, arguments.length);
+        if (!users.isEmpty()) {
+            broker.setPlugins(new BrokerPlugin[] {logins(users), topics(users)});
+        }
+        broker.addConnector(String.format(CONNECTOR, arguments[0]));
+        broker.start();
+        broker.waitUntilStarted();
+        String address = broker.getTransportConnectors().get(0).getPublishableConnectString();
+        System.out.println("listening on " + address.replaceAll(".*:(\\d+).*", "$1"));
+        broker.waitUntilStopped();
+    }
+
+    /** Every user is in the group of all peers and in one of its own. */
+    private static BrokerPlugin logins(List<String> users) {
+        List<AuthenticationUser> known = new ArrayList<>();
+        for (String user : users) {
+            String[] parts = user.split("=", 2);
+            known.add(new AuthenticationUser(parts[0], parts[1], EVERYONE + "," + group(parts[0])));
+        }
+        SimpleAuthenticationPlugin plugin = new SimpleAuthenticationPlugin();
+        plugin.setUsers(known);
+        return plugin;
+    }
+
+    private static BrokerPlugin topics(List<String> users) throws Exception {
+        List<org.apache.activemq.filter.DestinationMapEntry> entries = new ArrayList<>();
+        // Whatever no other entry names belongs to nobody; admin is the right to create a topic by using it.
+        entries.add(entry(">", "nobody", "nobody", "nobody"));
+        entries.add(entry("ActiveMQ.Advisory.>", EVERYONE, EVERYONE, EVERYONE));
+        for (String user : users) {
+            String id = user.split("=", 2)[0];
+            entries.add(entry("tring.call." + id + ".*", "nobody", group(id), EVERYONE));
+            entries.add(entry("tring.call.*." + id, group(id), "nobody", EVERYONE));
+            entries.add(entry("tring.presence." + id, EVERYONE, group(id), EVERYONE));
+            // the plain form, --topic '{from}'
+            entries.add(entry(id, EVERYONE, group(id), EVERYONE));
+        }
+        return new AuthorizationPlugin(new DefaultAuthorizationMap(entries));
+    }
+
+    private static AuthorizationEntry entry(String topic, String read, String write, String admin) throws Exception {
+        AuthorizationEntry entry = new AuthorizationEntry();
+        entry.setTopic(topic);
+        entry.setRead(read);
+        entry.setWrite(write);
+        entry.setAdmin(admin);
+        return entry;
+    }
+
+    private static String group(String id) {
+        return "g_" + id;
+    }
+}
