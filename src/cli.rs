@@ -141,7 +141,13 @@ pub(crate) struct Link {
     #[arg(long, env = "TRING_ID")]
     pub(crate) id: Option<PeerId>,
     /// Broker: mqtt[s]://HOST[:PORT] or ws[s]://HOST[:PORT]/PATH (repeatable: the next is tried when one fails)
-    #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883", env = "TRING_BROKER", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "mqtt://127.0.0.1:1883",
+        env = "TRING_BROKER",
+        value_delimiter = ','
+    )]
     pub(crate) broker: Vec<BrokerUrl>,
     /// User name at the broker; the password comes from --password-file or TRING_PASSWORD
     #[arg(long, env = "TRING_USER")]
@@ -213,12 +219,21 @@ pub(crate) struct Serve {
     /// Port of the STUN/TURN server (0: any free one)
     #[arg(long, value_name = "PORT", default_value_t = 3478)]
     pub(crate) turn_port: u16,
-    /// User name that clients need, for broker and TURN
-    #[arg(long, env = "TRING_USER", requires = "password_file")]
+    /// One login for all clients, for broker and TURN; its password comes from --password-file or TRING_PASSWORD
+    #[arg(long, env = "TRING_USER")]
     pub(crate) user: Option<String>,
     /// File that holds the password
     #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// File with a login a peer, ID:PASSWORD a line: nobody can then take another's ID (needs --ice-secret-file)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "password_file"], requires = "ice_secret_file")]
+    pub(crate) users_file: Option<PathBuf>,
+    /// File that holds a secret for time-limited TURN logins, which peers pass as --ice-secret-file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ice_secret_file: Option<PathBuf>,
+    /// Relay to addresses of the internet only, not to private ones
+    #[arg(long)]
+    pub(crate) relay_public_only: bool,
 }
 
 /// What is printed.

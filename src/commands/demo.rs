@@ -83,7 +83,10 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
     alice.push(format!("--record={}", record.display()));
     alice.extend(common("alice"));
     if printer.is_text() {
-        printer.result(&format!("broker {broker}, relay {turn}; alice calls bob for {} s …", options.duration.as_secs_f32()));
+        printer.result(&format!(
+            "broker {broker}, relay {turn}; alice calls bob for {} s …",
+            options.duration.as_secs_f32()
+        ));
     }
     let callee = start_peer(&bob, &password)?;
     let (callee, caller) = tokio::join!(
@@ -107,7 +110,9 @@ fn conclude(caller: &Outcome, callee: &Outcome, printer: &Printer) -> Result<Exi
     }
     for side in [caller, callee] {
         let received = &side.event("summary").unwrap_or(&Value::Null)["received"];
-        if received["video"]["frames"].as_u64().unwrap_or(0) == 0 || received["audio"]["frames"].as_u64().unwrap_or(0) == 0 {
+        if received["video"]["frames"].as_u64().unwrap_or(0) == 0
+            || received["audio"]["frames"].as_u64().unwrap_or(0) == 0
+        {
             return Err(Failure::new(ExitStatus::NoMedia, format!("{} saw or heard nothing", side.name)));
         }
     }
@@ -142,7 +147,12 @@ fn start_peer(arguments: &[String], password: &str) -> Result<Child, Failure> {
 }
 
 /// Reads a peer's events until it ends; one that does not end in time is killed.
-async fn watch(name: &'static str, mut child: Child, printer: &Printer, patience: Duration) -> Result<Outcome, Failure> {
+async fn watch(
+    name: &'static str,
+    mut child: Child,
+    printer: &Printer,
+    patience: Duration,
+) -> Result<Outcome, Failure> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Failure::internal("a peer has no output"));
     };

@@ -22,7 +22,8 @@ pub(crate) async fn run(printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
 fn describe(devices: &Devices) -> String {
     let mut text = String::new();
     let cameras = devices.cameras.iter().map(|camera| {
-        let formats = if camera.formats.is_empty() { String::new() } else { format!(" ({})", camera.formats.join(", ")) };
+        let formats =
+            if camera.formats.is_empty() { String::new() } else { format!(" ({})", camera.formats.join(", ")) };
         format!("camera:{} {}{formats}", camera.index, camera.name)
     });
     section(&mut text, "Cameras (--video)", cameras.collect(), devices.cameras_error.as_deref());

@@ -15,23 +15,48 @@ pub(super) fn of_two(alice: &Value, bob: &Value) -> String {
     let mut text = String::new();
     let setup = &alice["setup"];
     let step = |key: &str| number(&setup[key], 0, "ms");
-    line(&mut text, "set-up", &format!(
-        "signalling {} · ICE {} · DTLS {} · first picture {}",
-        step("signalling_ms"), step("ice_ms"), step("dtls_ms"), step("first_frame_ms"),
-    ));
-    line(&mut text, "answer to picture", &format!(
-        "{} at alice, {} at bob",
-        step("answer_to_first_frame_ms"), number(&bob["setup"]["answer_to_first_frame_ms"], 0, "ms"),
-    ));
+    line(
+        &mut text,
+        "set-up",
+        &format!(
+            "signalling {} · ICE {} · DTLS {} · first picture {}",
+            step("signalling_ms"),
+            step("ice_ms"),
+            step("dtls_ms"),
+            step("first_frame_ms"),
+        ),
+    );
+    line(
+        &mut text,
+        "answer to picture",
+        &format!(
+            "{} at alice, {} at bob",
+            step("answer_to_first_frame_ms"),
+            number(&bob["setup"]["answer_to_first_frame_ms"], 0, "ms"),
+        ),
+    );
     let pair = &alice["pair"];
     let end = |key: &str| pair[key].as_str().unwrap_or("n/a").to_owned();
-    line(&mut text, "path", &format!(
-        "{} to {} over {}, round trip {}",
-        end("local"), end("remote"), end("protocol"), number(&pair["round_trip_ms"], 1, "ms"),
-    ));
+    line(
+        &mut text,
+        "path",
+        &format!(
+            "{} to {} over {}, round trip {}",
+            end("local"),
+            end("remote"),
+            end("protocol"),
+            number(&pair["round_trip_ms"], 1, "ms"),
+        ),
+    );
     line(&mut text, "talk", &number(&scaled(&alice["duration_ms"], 0.001), 1, "s"));
     text.push('\n');
-    both(&mut text, "received by", |side| if std::ptr::eq(side, alice) { "alice".into() } else { "bob".into() }, alice, bob);
+    both(
+        &mut text,
+        "received by",
+        |side| if std::ptr::eq(side, alice) { "alice".into() } else { "bob".into() },
+        alice,
+        bob,
+    );
     both(&mut text, "video", video, alice, bob);
     both(&mut text, "pictures a second", |side| number(&side["received"]["fps"], 1, ""), alice, bob);
     both(&mut text, "video bitrate", |side| kbps(&side["received"]["video_bps"]), alice, bob);
@@ -47,10 +72,14 @@ pub(super) fn of_two(alice: &Value, bob: &Value) -> String {
         let recording = &alice["recording"];
         let length = number(&scaled(&recording["duration_ms"], 0.001), 1, "s");
         text.push('\n');
-        line(&mut text, "recording", &format!(
-            "{file}: {} pictures, {} sound packets, {length}",
-            recording["video_frames"], recording["audio_frames"],
-        ));
+        line(
+            &mut text,
+            "recording",
+            &format!(
+                "{file}: {} pictures, {} sound packets, {length}",
+                recording["video_frames"], recording["audio_frames"],
+            ),
+        );
     }
     text.trim_end().to_owned()
 }
@@ -90,7 +119,9 @@ fn video(side: &Value) -> String {
 }
 
 fn loss(medium: &Value) -> String {
-    let (Some(lost), Some(came)) = (medium["lost"].as_u64(), medium["packets"].as_u64()) else { return "n/a".to_owned() };
+    let (Some(lost), Some(came)) = (medium["lost"].as_u64(), medium["packets"].as_u64()) else {
+        return "n/a".to_owned();
+    };
     let share = if lost + came > 0 { 100.0 * lost as f64 / (lost + came) as f64 } else { 0.0 };
     format!("{lost} of {} ({share:.1} %)", lost + came)
 }
@@ -107,7 +138,11 @@ fn latency(side: &Value) -> String {
 
 fn in_order(side: &Value) -> String {
     let pattern = &side["received"]["video"]["pattern"];
-    format!("{} of {}", pattern["in_order"], pattern["in_order"].as_u64().unwrap_or(0) + pattern["missing"].as_u64().unwrap_or(0))
+    format!(
+        "{} of {}",
+        pattern["in_order"],
+        pattern["in_order"].as_u64().unwrap_or(0) + pattern["missing"].as_u64().unwrap_or(0)
+    )
 }
 
 fn tones(audio: &Value) -> String {

@@ -1,6 +1,8 @@
 //! `tring serve`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli;
@@ -18,26 +20,25 @@ pub(super) const REALM: &str = "tring";
 const LOCAL_LOGIN: &str = "tring";
 
 pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
-    let password = secret(options.password_file.as_deref(), "TRING_PASSWORD")?;
-    let login = options.user.clone().zip(password);
+    let logins = Logins::resolve(&options)?;
     let listen = |port| SocketAddr::new(options.listen, port);
-    let access = match &login {
-        Some((user, password)) => Access::Password { user: user.clone(), password: password.clone() },
-        None => Access::Anonymous,
-    };
-    let (user, password) = login.clone().unwrap_or_else(|| (LOCAL_LOGIN.into(), LOCAL_LOGIN.into()));
+    let peers = if options.relay_public_only { PeerPolicy::PublicOnly } else { PeerPolicy::PrivateToo };
     let config = ServeConfig {
-        broker: BrokerConfig { mqtt: listen(options.mqtt_port), websocket: listen(options.websocket_port), access },
+        broker: BrokerConfig {
+            mqtt: listen(options.mqtt_port),
+            websocket: listen(options.websocket_port),
+            access: logins.access.clone(),
+        },
         turn: TurnConfig {
             listen: listen(options.turn_port),
             relay_ip: relay_ip(options.listen),
             realm: REALM.into(),
-            credentials: Credentials::LongTerm { user: user.clone(), password },
-            peers: PeerPolicy::PrivateToo,
+            credentials: logins.credentials.clone(),
+            peers,
         },
     };
     let mut serve = Serve::start(config).await.map_err(failure)?;
-    print(&serve, &printer, login.is_some(), &user);
+    print(&serve, &printer, &logins);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let outcome = tokio::select! {
@@ -49,8 +50,72 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
     outcome
 }
 
+/// Who is let in.
+struct Logins {
+    access: Access,
+    credentials: Credentials,
+}
+
+impl Logins {
+    fn resolve(options: &cli::Serve) -> Result<Self, Failure> {
+        let password = secret(options.password_file.as_deref(), "TRING_PASSWORD")?;
+        let access = match (&options.users_file, &options.user, &password) {
+            (Some(file), _, _) => Access::Users(read_users(file)?),
+            (None, Some(user), Some(password)) => Access::Password { user: user.clone(), password: password.clone() },
+            (None, None, None) => Access::Anonymous,
+            (None, Some(_), None) => {
+                return Err(Failure::usage("--user needs a password; pass --password-file or TRING_PASSWORD"));
+            }
+            (None, None, Some(_)) => return Err(Failure::usage("a password needs a user name too; pass --user")),
+        };
+        let shared = match &options.ice_secret_file {
+            Some(file) => secret(Some(file), "TRING_ICE_SECRET")?,
+            None => None,
+        };
+        let credentials = match (shared, options.user.clone().zip(password)) {
+            (Some(shared), _) => Credentials::SharedSecret(shared),
+            (None, Some((user, password))) => Credentials::LongTerm { user, password },
+            (None, None) => Credentials::LongTerm { user: LOCAL_LOGIN.into(), password: LOCAL_LOGIN.into() },
+        };
+        Ok(Self { access, credentials })
+    }
+
+    /// What a peer passes to the broker.
+    fn broker_options(&self) -> String {
+        match &self.access {
+            Access::Anonymous => String::new(),
+            Access::Password { user, .. } => format!(" --user {user} --password-file FILE"),
+            Access::Users(_) => " --user ID --password-file FILE".to_owned(),
+        }
+    }
+
+    /// What a peer passes for the relay.
+    fn ice_options(&self) -> String {
+        match (&self.credentials, &self.access) {
+            (Credentials::SharedSecret(_), _) => "--ice-secret-file FILE".to_owned(),
+            (Credentials::LongTerm { user, password }, Access::Anonymous) => {
+                format!("--ice-user {user} --ice-password-file <(echo {password})")
+            }
+            (Credentials::LongTerm { user, .. }, _) => format!("--ice-user {user} --ice-password-file FILE"),
+        }
+    }
+}
+
+/// Reads `ID:PASSWORD` lines; empty lines and those that begin with `#` are passed over.
+fn read_users(file: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+    let mut users = BTreeMap::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let wrong = || Failure::usage(format!("{} line {}: use ID:PASSWORD", file.display(), index + 1));
+        let (id, password) = line.split_once(':').ok_or_else(wrong)?;
+        users.insert(id.to_owned(), password.to_owned());
+    }
+    Ok(users)
+}
+
 /// What a client has to be told, as it would type it.
-fn print(serve: &Serve, printer: &Printer, needs_login: bool, user: &str) {
+fn print(serve: &Serve, printer: &Printer, logins: &Logins) {
     let (mqtt, websocket, turn) = (serve.broker.mqtt_addr(), serve.broker.websocket_addr(), serve.turn.addr());
     if printer.is_json() {
         let line = serde_json::json!({
@@ -60,14 +125,12 @@ fn print(serve: &Serve, printer: &Printer, needs_login: bool, user: &str) {
         });
         return printer.result(&line.to_string());
     }
-    let login = if needs_login { format!(" --user {user} --password-file FILE") } else { String::new() };
-    let ice_login = if needs_login { "FILE" } else { "<(echo tring)" };
+    let (login, ice) = (logins.broker_options(), logins.ice_options());
     printer.result(&format!(
         "broker   mqtt://{mqtt} and ws://{websocket}/mqtt\nrelay    turn:{turn} (STUN and TURN over UDP)\n\n\
          Peers join with\n  tring listen --id bob --broker mqtt://{mqtt}{login}\n  \
          tring call bob --id alice --broker mqtt://{mqtt}{login}\n\
-         and where the direct path fails, on both sides, with\n  \
-         --ice turn:{turn} --ice-user {user} --ice-password-file {ice_login}\n\nCtrl-C ends."
+         and where the direct path fails, on both sides, with\n  --ice turn:{turn} {ice}\n\nCtrl-C ends."
     ));
 }
 

@@ -775,7 +775,8 @@ impl Session {
         reason: EndReason,
         ended: Instant,
     ) -> (ExitStatus, Option<Failure>) {
-        let mut summary = Summary { reason: reason.name(), setup: figures::setup(&current.marks), ..Summary::default() };
+        let mut summary =
+            Summary { reason: reason.name(), setup: figures::setup(&current.marks), ..Summary::default() };
         let connected_for = current.marks.connected.map(|at| ended.saturating_duration_since(at));
         let mut came = true;
         if let Some(media) = self.media.take() {
@@ -908,4 +909,3 @@ fn status_line(peer: &PeerId, stats: &crate::events::Stats) -> String {
         kbps(stats.sent.video_bps),
     )
 }
-

@@ -49,7 +49,10 @@ const KEEPALIVE: Duration = Duration::from_millis(600);
 /// The codecs we speak, in the wanted order, each video codec with its retransmission format (RFC 4588).
 pub(super) fn media_engine(config: &PeerConfig) -> Result<MediaEngine> {
     let mut engine = MediaEngine::default();
-    engine.register_codec(codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE), RtpCodecKind::Audio)?;
+    engine.register_codec(
+        codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE),
+        RtpCodecKind::Audio,
+    )?;
     for video in &config.video_codecs {
         let (mime, fmtp, payload_type) = match video {
             VideoCodec::H264 => {
@@ -99,7 +102,11 @@ pub(super) fn audio_codec() -> RTCRtpCodec {
 }
 
 /// What packets pass on their way; `target` is kept at the send-side estimate, in bits a second.
-pub(super) fn interceptors(engine: &mut MediaEngine, limits: BitrateLimits, target: Arc<AtomicU32>) -> Result<Registry> {
+pub(super) fn interceptors(
+    engine: &mut MediaEngine,
+    limits: BitrateLimits,
+    target: Arc<AtomicU32>,
+) -> Result<Registry> {
     let registry = configure_nack(Registry::new(), engine);
     // `with` on a taken slot replaces what is there, which is what is wanted for the generator alone.
     configure_simulcast_extension_headers(engine)?;

@@ -253,20 +253,12 @@ async fn read_feedback(track: Arc<TrackLocalStaticRTP>, ssrc: u32, shared: Arc<S
     trace!("track ended");
 }
 
-async fn note_reports(
-    reports: &[ReceptionReport],
-    ssrc: u32,
-    track: &TrackLocalStaticRTP,
-    shared: &SendState,
-) {
+async fn note_reports(reports: &[ReceptionReport], ssrc: u32, track: &TrackLocalStaticRTP, shared: &SendState) {
     use webrtc::media_stream::Track as _;
     let is_video = track.kind().await == rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
     for report in reports.iter().filter(|report| report.ssrc == ssrc) {
-        let (clock_hz, slot) = if is_video {
-            (VIDEO_CLOCK_HZ, &shared.video_report)
-        } else {
-            (AUDIO_RATE_HZ, &shared.audio_report)
-        };
+        let (clock_hz, slot) =
+            if is_video { (VIDEO_CLOCK_HZ, &shared.video_report) } else { (AUDIO_RATE_HZ, &shared.audio_report) };
         let noted = RemoteReport {
             fraction_lost: f32::from(report.fraction_lost) / 256.0,
             jitter_ms: report.jitter as f32 * 1000.0 / clock_hz as f32,
@@ -288,7 +280,8 @@ impl RtpClock {
     }
 
     fn at(&self, time: Instant) -> u32 {
-        let ticks = |elapsed: std::time::Duration| (elapsed.as_nanos() * u128::from(self.rate_hz) / 1_000_000_000) as u32;
+        let ticks =
+            |elapsed: std::time::Duration| (elapsed.as_nanos() * u128::from(self.rate_hz) / 1_000_000_000) as u32;
         match time.checked_duration_since(self.epoch) {
             Some(since) => self.offset.wrapping_add(ticks(since)),
             None => self.offset.wrapping_sub(ticks(self.epoch.duration_since(time))),
