@@ -189,13 +189,14 @@ fn give_back_on_panic() {
     });
 }
 
-/// Columns and rows.
+/// Columns and rows; 80x24 on lines that do not know, such as serial consoles.
 fn size() -> io::Result<(u16, u16)> {
     if cfg!(windows) {
         return crossterm::terminal::size();
     }
     // Unlike `size`, this starts no program when the terminal is gone.
-    crossterm::terminal::window_size().map(|size| (size.columns, size.rows))
+    let size = crossterm::terminal::window_size()?;
+    Ok(if size.columns == 0 || size.rows == 0 { (80, 24) } else { (size.columns, size.rows) })
 }
 
 /// The thread's state.
