@@ -1,7 +1,8 @@
 //! The microphone: sound from the system's audio input as frames of 20 ms.
 //!
-//! Owns one input stream, on a thread of its own, and the thread that gathers its samples. The device's callback allocates nothing and waits
-//! for nothing: it mixes to mono and pushes into a ring; what does not fit is dropped and counted.
+//! Owns one input stream, on a thread of its own, and the thread that gathers its samples. The device's callback
+//! allocates nothing and waits for nothing: it mixes to mono and pushes into a ring; what does not fit is dropped and
+//! counted.
 //!
 //! - callback (the sound system's thread) → ring → [`Resampler`] → [`AudioFrame`] → queue
 

@@ -4,7 +4,7 @@
 //! nothing: it takes samples from a ring and plays silence when there are none.
 //!
 //! - [`Speaker::push`] → resampler → ring → callback (the sound system's thread)
-//! - the caller looks at [`Speaker::queued`] and keeps it at about 40 ms: so the device's clock, not ours, sets the pace
+//! - the caller looks at [`Speaker::queued`] and keeps it at about 40 ms: so the device's clock sets the pace
 
 use std::sync::Arc;
 use std::time::Duration;
