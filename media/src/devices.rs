@@ -17,6 +17,7 @@ use audio::Role;
 
 pub(crate) mod audio;
 pub(crate) mod resample;
+pub(crate) mod stream;
 
 /// Everything found, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -105,7 +105,7 @@ fn examine(info: &CameraInfo) -> Option<devices::Camera> {
     let (formats, error) = match probe(info.index()).and_then(|mut camera| camera.compatible_camera_formats()) {
         Ok(formats) => (describe_formats(formats), None),
         Err(error) if has_no_pictures(&error) => return None,
-        Err(error) => (Vec::new(), Some(error.to_string())),
+        Err(error) => (Vec::new(), Some(reason(&error))),
     };
     Some(devices::Camera { index: info.index().as_string(), name: info.human_name(), formats, error })
 }
@@ -156,6 +156,18 @@ fn probe(index: &CameraIndex) -> Result<nokhwa::Camera, NokhwaError> {
 /// True for the error of [`probe`] on a node that offers no picture format at all.
 fn has_no_pictures(error: &NokhwaError) -> bool {
     matches!(error, NokhwaError::GetPropertyError { property, .. } if property == "CameraFormat")
+}
+
+/// A camera error as the tail of one of our texts. The library passes the system's errors on as text only.
+fn reason(error: &NokhwaError) -> String {
+    let text = error.to_string();
+    if cfg!(target_os = "linux") && text.contains("(os error 16)") {
+        "another program uses it".to_owned()
+    } else if cfg!(target_os = "linux") && text.contains("(os error 13)") {
+        "this user may not use it; see the group \"video\"".to_owned()
+    } else {
+        text
+    }
 }
 
 /// A raw picture and when it came.
@@ -253,7 +265,11 @@ fn open_wanted(wanted: Option<&str>, format: VideoFormat) -> Result<(nokhwa::Cam
             }
             Err(error) if has_no_pictures(&error) => {}
             Err(error) => {
-                first_reason.get_or_insert(format!("camera {:?} cannot be opened: {error}", info.human_name()));
+                first_reason.get_or_insert(format!(
+                    "camera {:?} cannot be opened: {}",
+                    info.human_name(),
+                    reason(&error)
+                ));
             }
         }
     }

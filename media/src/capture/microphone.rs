@@ -1,13 +1,12 @@
 //! The microphone: sound from the system's audio input as frames of 20 ms.
 //!
-//! Owns one input stream and the thread that gathers its samples. The device's callback allocates nothing and waits
-//! for nothing: it mixes to mono and pushes into a ring; what does not fit is dropped and counted.
+//! Owns one input stream, on a thread of its own, and the thread that gathers its samples. The device's callback
+//! allocates nothing and waits for nothing: it mixes to mono and pushes into a ring; what does not fit is dropped and
+//! counted.
 //!
 //! - callback (the sound system's thread) → ring → [`Resampler`] → [`AudioFrame`] → queue
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use cpal::traits::{DeviceTrait, StreamTrait};
@@ -16,6 +15,7 @@ use cpal::{FromSample, I24, SampleFormat, SizedSample};
 use super::{Capture, CaptureError, StopFlag};
 use crate::devices::audio::{self, OPEN_PATIENCE, Role, Settings};
 use crate::devices::resample::Resampler;
+use crate::devices::stream::{Health, Stream};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
 
@@ -31,66 +31,39 @@ const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// [`CaptureError::Device`] when there is none or it cannot be opened.
 pub(super) fn open(name: Option<&str>, out: queue::Sender<AudioFrame>) -> Result<Capture, CaptureError> {
     let wanted = name.map(str::to_owned);
-    let (ready, opened) = sync_channel(1);
-    // The stream is made on the thread that keeps it: not every system lets streams change threads.
-    let mut capture = Capture::spawn("microphone", "microphone".to_owned(), move |stop| {
-        match Input::open(wanted.as_deref()) {
-            Ok(input) => {
-                if ready.send(Ok(input.name.clone())).is_ok() {
-                    input.run(&out, &stop);
-                }
-            }
-            // Nobody waits any more when this cannot be sent.
-            Err(reason) => drop(ready.send(Err(reason))),
-        }
+    let (stream, input) = Stream::open(Role::Microphone, move || Input::open(wanted.as_deref()))
+        .map_err(|reason| unavailable(&reason))?;
+    Capture::spawn("microphone", input.name.clone(), move |stop| {
+        input.run(&out, &stop);
+        drop(stream);
     })
-    .map_err(|error| unavailable(&error.to_string()))?;
-    match opened.recv_timeout(2 * OPEN_PATIENCE) {
-        Ok(Ok(name)) => {
-            capture.description = name;
-            Ok(capture)
-        }
-        Ok(Err(reason)) => Err(unavailable(&reason)),
-        Err(_) => {
-            // The thread hangs inside the sound system; joining it would hang us too. It ends when that answers.
-            drop(capture.thread.take());
-            Err(unavailable("the sound system does not answer"))
-        }
-    }
+    .map_err(|error| unavailable(&error.to_string()))
 }
 
 fn unavailable(reason: &str) -> CaptureError {
     CaptureError::Device(format!("{reason}; run \"tring devices\", or pass --audio tone or --audio none"))
 }
 
-/// An open input stream and the far end of its ring.
+/// The far end of an open stream's ring.
 struct Input {
     name: String,
-    stream: cpal::Stream,
     rate: u32,
     samples: rtrb::Consumer<i16>,
-    shared: Arc<Shared>,
-}
-
-/// What the callbacks tell the gathering thread.
-#[derive(Debug, Default)]
-struct Shared {
-    overruns: AtomicU64,
-    failed: AtomicBool,
+    health: Arc<Health>,
 }
 
 impl Input {
-    fn open(wanted: Option<&str>) -> Result<Self, String> {
+    fn open(wanted: Option<&str>) -> Result<(cpal::Stream, Self), String> {
         let found = audio::find(Role::Microphone, wanted)?;
         let name = found.name;
-        let failed = |reason: String| format!("microphone {name:?} cannot be opened: {reason}");
-        let settings = audio::settings(&found.device, Role::Microphone).map_err(&failed)?;
+        let failed = |error| audio::failure(Role::Microphone, wanted, &name, &error);
+        let settings = audio::settings(&found.device, Role::Microphone).map_err(failed)?;
         let (ring, samples) = rtrb::RingBuffer::new(RING_SAMPLES);
-        let shared = Arc::new(Shared::default());
-        let stream = build(&found.device, settings, ring, &shared).map_err(&failed)?;
-        stream.play().map_err(|error| failed(audio::reason(&error)))?;
+        let health = Arc::new(Health::default());
+        let stream = build(&found.device, settings, ring, &health).map_err(failed)?;
+        stream.play().map_err(failed)?;
         tracing::debug!(%name, id = %found.id, ?settings, "microphone open");
-        Ok(Self { name, stream, rate: settings.config.sample_rate, samples, shared })
+        Ok((stream, Self { name, rate: settings.config.sample_rate, samples, health }))
     }
 
     /// Gathers frames until the capture is stopped, nobody listens any more, or the device is gone.
@@ -99,7 +72,7 @@ impl Input {
         let mut pending = Vec::with_capacity(RING_SAMPLES);
         let mut last_sound = Instant::now();
         let mut reported = 0;
-        while !stop.is_set() && !self.shared.failed.load(Ordering::Relaxed) {
+        while !stop.is_set() && !self.health.has_failed() {
             if let Ok(chunk) = self.samples.read_chunk(self.samples.slots())
                 && !chunk.is_empty()
             {
@@ -115,14 +88,13 @@ impl Input {
             if !send_frames(&mut pending, out) {
                 break;
             }
-            let overruns = self.shared.overruns.load(Ordering::Relaxed);
-            if overruns > reported {
-                tracing::warn!(samples = overruns - reported, "microphone samples lost: this machine is too busy");
-                reported = overruns;
+            let lost = self.health.glitches();
+            if lost > reported {
+                tracing::warn!(samples = lost - reported, "microphone samples lost: this machine is too busy");
+                reported = lost;
             }
             std::thread::sleep(until_full(pending.len()));
         }
-        drop(self.stream);
     }
 }
 
@@ -153,17 +125,17 @@ fn build(
     device: &cpal::Device,
     settings: Settings,
     ring: rtrb::Producer<i16>,
-    shared: &Arc<Shared>,
-) -> Result<cpal::Stream, String> {
+    health: &Arc<Health>,
+) -> Result<cpal::Stream, cpal::Error> {
     match settings.format {
-        SampleFormat::I8 => build_for::<i8>(device, settings, ring, shared),
-        SampleFormat::I16 => build_for::<i16>(device, settings, ring, shared),
-        SampleFormat::I24 => build_for::<I24>(device, settings, ring, shared),
-        SampleFormat::I32 => build_for::<i32>(device, settings, ring, shared),
-        SampleFormat::U8 => build_for::<u8>(device, settings, ring, shared),
-        SampleFormat::U16 => build_for::<u16>(device, settings, ring, shared),
-        SampleFormat::F32 => build_for::<f32>(device, settings, ring, shared),
-        other => Err(format!("it gives samples of an unknown format, {other}")),
+        SampleFormat::I8 => build_for::<i8>(device, settings, ring, health),
+        SampleFormat::I16 => build_for::<i16>(device, settings, ring, health),
+        SampleFormat::I24 => build_for::<I24>(device, settings, ring, health),
+        SampleFormat::I32 => build_for::<i32>(device, settings, ring, health),
+        SampleFormat::U8 => build_for::<u8>(device, settings, ring, health),
+        SampleFormat::U16 => build_for::<u16>(device, settings, ring, health),
+        SampleFormat::F32 => build_for::<f32>(device, settings, ring, health),
+        other => Err(audio::unknown_format(other)),
     }
 }
 
@@ -171,33 +143,22 @@ fn build_for<T>(
     device: &cpal::Device,
     settings: Settings,
     mut ring: rtrb::Producer<i16>,
-    shared: &Arc<Shared>,
-) -> Result<cpal::Stream, String>
+    health: &Arc<Health>,
+) -> Result<cpal::Stream, cpal::Error>
 where
     T: SizedSample,
     i16: FromSample<T>,
 {
     let channels = usize::from(settings.config.channels);
-    let counters = Arc::clone(shared);
+    let counters = Arc::clone(health);
     let on_samples = move |data: &[T], _: &cpal::InputCallbackInfo| {
         let lost = push_mono(data, channels, &mut ring);
         if lost > 0 {
-            counters.overruns.fetch_add(lost, Ordering::Relaxed);
+            counters.count(lost);
         }
     };
-    let shared = Arc::clone(shared);
-    let on_error = move |error: cpal::Error| match error.kind() {
-        cpal::ErrorKind::DeviceChanged | cpal::ErrorKind::Xrun | cpal::ErrorKind::RealtimeDenied => {
-            tracing::debug!(%error, "microphone hiccup");
-        }
-        _ => {
-            tracing::warn!(%error, "microphone lost");
-            shared.failed.store(true, Ordering::Relaxed);
-        }
-    };
-    device
-        .build_input_stream(settings.config, on_samples, on_error, Some(OPEN_PATIENCE))
-        .map_err(|error| audio::reason(&error))
+    let on_error = health.on_error(Role::Microphone);
+    device.build_input_stream(settings.config, on_samples, on_error, Some(OPEN_PATIENCE))
 }
 
 /// Averages the channels of each instant into the ring; returns how many instants did not fit.

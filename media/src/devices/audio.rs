@@ -27,6 +27,16 @@ pub(crate) enum Role {
     Speaker,
 }
 
+impl Role {
+    /// For texts.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Microphone => "microphone",
+            Self::Speaker => "speaker",
+        }
+    }
+}
+
 /// A device of one role.
 pub(crate) struct Found {
     pub(crate) device: cpal::Device,
@@ -83,10 +93,7 @@ pub(crate) fn all(host: &cpal::Host, role: Role) -> Result<Vec<Found>, String> {
 /// # Errors
 /// A text that says what is missing, without advice.
 pub(crate) fn find(role: Role, name: Option<&str>) -> Result<Found, String> {
-    let what = match role {
-        Role::Microphone => "microphone",
-        Role::Speaker => "speaker",
-    };
+    let what = role.word();
     let mut found = all(&host(), role).map_err(|reason| format!("no {what} can be listed: {reason}"))?;
     let labels: Vec<Label<'_>> =
         found.iter().map(|found| Label { id: &found.id, name: &found.name, default: found.default }).collect();
@@ -135,13 +142,12 @@ pub(crate) fn is_monitor(id: &str) -> bool {
 ///
 /// # Errors
 /// The device's reason when it offers nothing.
-pub(crate) fn settings(device: &cpal::Device, role: Role) -> Result<Settings, String> {
-    let ranges: Result<Vec<_>, _> = match role {
+pub(crate) fn settings(device: &cpal::Device, role: Role) -> Result<Settings, cpal::Error> {
+    let ranges: Result<Vec<SupportedStreamConfigRange>, cpal::Error> = match role {
         Role::Microphone => device.supported_input_configs().map(Iterator::collect),
         Role::Speaker => device.supported_output_configs().map(Iterator::collect),
     };
-    let ranges: Vec<SupportedStreamConfigRange> = ranges.map_err(|error| reason(&error))?;
-    closest(&ranges).ok_or_else(|| "it offers no sample format this program knows".to_owned())
+    closest(&ranges?).ok_or_else(|| unknown_format("none of those it offers"))
 }
 
 /// The settings nearest to 48 kHz, 16 bit, mono, in this order of weight.
@@ -187,9 +193,29 @@ fn id_of(device: &cpal::Device) -> Option<String> {
     device.id().ok().map(|id| id.id().to_owned())
 }
 
+/// The error of a device whose samples nobody converts.
+pub(crate) fn unknown_format(format: impl std::fmt::Display) -> cpal::Error {
+    cpal::Error::with_message(cpal::ErrorKind::UnsupportedConfig, format!("unknown sample format: {format}"))
+}
+
+/// Why a device that [`find`] gave cannot be opened, without advice.
+pub(crate) fn failure(role: Role, wanted: Option<&str>, name: &str, error: &cpal::Error) -> String {
+    let what = role.word();
+    match error.kind() {
+        // ALSA names a default device on machines that have none.
+        cpal::ErrorKind::DeviceNotAvailable if wanted.is_none() => format!("no {what} found"),
+        _ => format!("{what} {name:?} cannot be opened: {}", reason(error)),
+    }
+}
+
 /// A cpal error as the tail of one of our texts.
-pub(crate) fn reason(error: &cpal::Error) -> String {
-    error.to_string().trim_end_matches('.').to_owned()
+fn reason(error: &cpal::Error) -> String {
+    match error.kind() {
+        cpal::ErrorKind::DeviceNotAvailable => "it is not there".to_owned(),
+        cpal::ErrorKind::DeviceBusy => "another program uses it".to_owned(),
+        cpal::ErrorKind::PermissionDenied => "this user may not use it".to_owned(),
+        _ => error.to_string().trim_end_matches('.').to_owned(),
+    }
 }
 
 /// Keeps ALSA's C library from printing on standard error, for all that the calling thread does from now on.

@@ -10,12 +10,12 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use crossterm::terminal::{disable_raw_mode, enable_raw_mode, size};
+use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use tokio::sync::mpsc;
 
 use super::cells::{Cells, Colours};
@@ -24,6 +24,9 @@ use crate::devices::join_or_leave;
 
 /// How often keys, the terminal's size and the status line are looked at: 25 times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
+
+/// How long to look for a key: the library does not look at all when told not to wait.
+const KEY_WAIT: Duration = Duration::from_millis(1);
 
 /// How long a terminal may take to swallow the last picture, over a slow line.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -34,8 +37,11 @@ const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[0m\x1b[2J";
 /// Undoes [`ENTER`].
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-/// True while the terminal is ours. There is one terminal a process.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+/// How long a panic waits for a picture that is just being written.
+const PANIC_PATIENCE: Duration = Duration::from_millis(200);
+
+/// True while the terminal is ours. There is one terminal a process; whoever writes to it holds this.
+static TAKEN: Mutex<bool> = Mutex::new(false);
 
 /// The open view; dropping it gives the terminal back.
 #[derive(Debug)]
@@ -116,7 +122,7 @@ struct Taken {
 impl Taken {
     fn take() -> io::Result<Self> {
         let output = output()?;
-        if TAKEN.swap(true, Ordering::AcqRel) {
+        if std::mem::replace(&mut *lock(), true) {
             return Err(io::Error::other("it shows another call already"));
         }
         give_back_on_panic();
@@ -127,6 +133,10 @@ impl Taken {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let taken = lock();
+        if !*taken {
+            return Err(io::Error::other("it was given back after a panic"));
+        }
         self.output.write_all(bytes)?;
         self.output.flush()
     }
@@ -134,13 +144,17 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        give_back();
+        give_back(lock());
     }
 }
 
+fn lock() -> MutexGuard<'static, bool> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Restores the terminal if it is ours. A terminal that is gone needs nothing.
-fn give_back() {
-    if !TAKEN.swap(false, Ordering::AcqRel) {
+fn give_back(mut taken: MutexGuard<'_, bool>) {
+    if !std::mem::replace(&mut *taken, false) {
         return;
     }
     if let Ok(mut output) = output() {
@@ -157,10 +171,32 @@ fn give_back_on_panic() {
     INSTALLED.call_once(|| {
         let next = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back();
+            let deadline = Instant::now() + PANIC_PATIENCE;
+            while Instant::now() < deadline {
+                match TAKEN.try_lock() {
+                    Ok(taken) => give_back(taken),
+                    Err(TryLockError::Poisoned(taken)) => give_back(taken.into_inner()),
+                    // A terminal that takes no picture takes no restoring either.
+                    Err(TryLockError::WouldBlock) => {
+                        std::thread::sleep(Duration::from_millis(5));
+                        continue;
+                    }
+                }
+                break;
+            }
             next(panic);
         }));
     });
+}
+
+/// Columns and rows; 80x24 on lines that do not know, such as serial consoles.
+fn size() -> io::Result<(u16, u16)> {
+    if cfg!(windows) {
+        return crossterm::terminal::size();
+    }
+    // Unlike `size`, this starts no program when the terminal is gone.
+    let size = crossterm::terminal::window_size()?;
+    Ok(if size.columns == 0 || size.rows == 0 { (80, 24) } else { (size.columns, size.rows) })
 }
 
 /// The thread's state.
@@ -172,7 +208,7 @@ struct View {
 }
 
 impl View {
-    /// Draws until the handle is dropped, or the terminal is gone or was given back by a panic.
+    /// Draws until the handle is dropped, or the terminal is gone or was given back after a panic.
     fn run(mut self) {
         if let Err(error) = self.draw_on() {
             tracing::debug!(%error, "terminal gone");
@@ -184,7 +220,7 @@ impl View {
         let mut screen = Screen::new(size()?);
         let mut out = Vec::new();
         let mut first = true;
-        while !self.shared.stop.load(Ordering::Relaxed) && TAKEN.load(Ordering::Acquire) {
+        while !self.shared.stop.load(Ordering::Relaxed) {
             let moved = self.pictures.refresh(&mut scene, LOOK_EVERY) == Refreshed::Moved;
             self.keys()?;
             let now = size()?;
@@ -208,7 +244,7 @@ impl View {
 
     /// Reports every key that waits.
     fn keys(&self) -> io::Result<()> {
-        while event::poll(Duration::ZERO)? {
+        while event::poll(KEY_WAIT)? {
             if let Event::Key(key) = event::read()?
                 && let Some(event) = meaning(key)
             {

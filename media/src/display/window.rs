@@ -223,9 +223,16 @@ fn event_loop() -> Result<EventLoop<Wake>, String> {
     }
     // On X11 the library panics when a server or library extension that it needs is missing.
     let built = catch_unwind(AssertUnwindSafe(|| EventLoop::<Wake>::with_user_event().build()));
-    let events = built.map_err(|_| "the desktop lacks something".to_owned())?.map_err(|error| error.to_string())?;
+    let events = built.map_err(|_| "the desktop lacks something".to_owned())?.map_err(|error| plain(&error))?;
     events.set_control_flow(ControlFlow::Wait);
     Ok(events)
+}
+
+/// An error of the window library without the place in its source that it puts in front.
+fn plain(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    let behind = text.split_once(".rs:").and_then(|(_, behind)| behind.split_once(": "));
+    behind.map_or(text.as_str(), |(_, reason)| reason).to_owned()
 }
 
 /// The event loop's side: all open windows.
@@ -304,7 +311,7 @@ impl Pane {
     fn open(request: &Request, events: &ActiveEventLoop, display: &OwnedDisplayHandle) -> Result<Self, String> {
         let attributes =
             winit::window::Window::default_attributes().with_title(&request.title).with_inner_size(FIRST_SIZE);
-        let window = Arc::new(events.create_window(attributes).map_err(|error| error.to_string())?);
+        let window = Arc::new(events.create_window(attributes).map_err(|error| plain(&error))?);
         let context = softbuffer::Context::new(display.clone()).map_err(|error| error.to_string())?;
         let surface = softbuffer::Surface::new(&context, window).map_err(|error| error.to_string())?;
         Ok(Self { slot: Arc::clone(&request.slot), events: request.events.clone(), canvas: Canvas::new(), surface })
@@ -348,6 +355,12 @@ mod tests {
         drop(client);
         drop(other);
         host.run();
+    }
+
+    #[test]
+    fn errors_lose_their_place_in_the_source() {
+        assert_eq!(plain(&"os error at /a/b.rs:788: no display: gone"), "no display: gone");
+        assert_eq!(plain(&"not supported"), "not supported");
     }
 
     #[test]

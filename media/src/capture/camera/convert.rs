@@ -97,7 +97,10 @@ fn rows_of(data: &[u8], row_bytes: usize, rows: usize) -> Result<Rows<'_>, Conve
         return Err(ConvertError::Short { have: data.len(), need });
     }
     let apart = data.len() / rows;
-    let padded = data.len() % rows == 0 && apart % 16 == 0 && apart < 2 * row_bytes && data.len() - need >= PAGE;
+    let padded = data.len().is_multiple_of(rows)
+        && apart.is_multiple_of(16)
+        && apart < 2 * row_bytes
+        && data.len() - need >= PAGE;
     let stride = if padded { apart } else { row_bytes };
     Ok(Rows { data: &data[..stride * rows], stride })
 }
