@@ -129,7 +129,7 @@ pub(super) fn settings() -> SettingEngine {
         .with_relay_acceptance_min_wait(Some(Duration::ZERO))
         .with_include_loopback_candidate(true)
         // The answerer starts DTLS: it does so the moment ICE works, half a round trip before the offerer could.
-        .with_answering_dtls_role(RTCDtlsRole::Server)
+        .with_answering_dtls_role(RTCDtlsRole::Client)
         .build()
 }
 
