@@ -1,6 +1,7 @@
 //! What the whole-program tests stand on: the program itself, and real servers around it.
 //!
 //! - [`process::Tring`]: the program under test, driven and read as NDJSON
+//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test
 //! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
 //!
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 pub mod activemq;
 pub mod certificates;
+pub mod chromium;
 pub mod coturn;
 pub mod daemon;
 pub mod mosquitto;
