@@ -111,6 +111,16 @@ pub(crate) struct Summary {
     pub(crate) mos: Option<f64>,
     pub(crate) recording: Option<Recording>,
     pub(crate) signalling: Signalling,
+    pub(crate) process: Process,
+}
+
+/// What the call cost this program so far.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Process {
+    /// Processor time while the call stood, for each second of it; 1 is one core.
+    pub(crate) cores: Option<f64>,
+    /// Most memory held at once since the start, bytes.
+    pub(crate) memory_peak_bytes: Option<u64>,
 }
 
 /// Where the time until the first picture went.

@@ -9,6 +9,7 @@ mod printer;
 mod serve;
 mod session;
 mod settings;
+mod usage;
 
 use std::io::Write as _;
 use std::process::ExitCode;

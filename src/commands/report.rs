@@ -68,6 +68,8 @@ pub(super) fn of_two(alice: &Value, bob: &Value) -> String {
     both(&mut text, "audio bitrate", |side| kbps(&side["received"]["audio_bps"]), alice, bob);
     both(&mut text, "audio packets lost", |side| loss(&side["received"]["audio"]), alice, bob);
     both(&mut text, "tone heard", |side| tones(&side["received"]["audio"]), alice, bob);
+    both(&mut text, "processor", |side| number(&side["process"]["cores"], 2, "cores"), alice, bob);
+    both(&mut text, "memory", |side| number(&scaled(&side["process"]["memory_peak_bytes"], 1e-6), 0, "MB"), alice, bob);
     if let Some(file) = alice["recording"]["file"].as_str() {
         let recording = &alice["recording"];
         let length = number(&scaled(&recording["duration_ms"], 0.001), 1, "s");

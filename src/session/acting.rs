@@ -17,6 +17,7 @@ use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::unix_ms;
 use crate::settings::Control;
+use crate::usage;
 
 impl Session {
     pub(super) async fn line_event(&mut self, event: call::Event) -> Result<(), Failure> {
@@ -203,6 +204,7 @@ impl Session {
         self.meter = Meter::new(now);
         if let Some(current) = &mut self.current {
             current.marks.connected = Some(now);
+            current.marks.processor_at_connected = usage::processor_time();
             current.marks.ice.get_or_insert(now);
             current.stats_due = Some(now + STATS_EVERY);
             current.hang_up_at = self.settings.media.duration.map(|duration| now + duration);

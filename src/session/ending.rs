@@ -6,8 +6,9 @@ use signalling::call::EndReason;
 use signalling::wire::PresenceState;
 
 use super::{Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures};
-use crate::events::{Event, Recording, Signalling, Summary};
+use crate::events::{Event, Process, Recording, Signalling, Summary};
 use crate::exit::{ExitStatus, Failure};
+use crate::usage;
 
 /// How long a message to somebody who seems to be away may take to leave this machine.
 const LAST_WORD: Duration = Duration::from_millis(200);
@@ -71,6 +72,13 @@ impl Session {
             });
         }
         summary.duration_ms = connected_for.map(figures::ms);
+        let used = usage::processor_time().zip(current.marks.processor_at_connected).zip(connected_for);
+        summary.process = Process {
+            cores: used
+                .filter(|(_, call)| !call.is_zero())
+                .map(|((now, before), call)| now.saturating_sub(before).as_secs_f64() / call.as_secs_f64()),
+            memory_peak_bytes: usage::memory_peak_bytes(),
+        };
         summary.signalling = Signalling {
             dropped: self.dropped,
             duplicates: self.delivery.duplicates(),

@@ -389,4 +389,6 @@ pub(super) struct Marks {
     pub(super) connected: Option<Instant>,
     pub(super) first_frame: Option<Instant>,
     pub(super) first_audio: Option<Instant>,
+    /// Processor time of this program when the call was connected.
+    pub(super) processor_at_connected: Option<Duration>,
 }

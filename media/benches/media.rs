@@ -1,0 +1,101 @@
+//! What one picture or packet costs: codecs, the test pattern, the jitter buffers.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+
+use std::time::Instant;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use media::capture::pattern::{self, Stamp};
+use media::codec::opus::{OpusDecoder, OpusEncoder};
+use media::codec::{EncoderConfig, Want, video_decoder, video_encoder};
+use media::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame};
+use media::jitter::audio::AudioJitter;
+use media::jitter::video::VideoJitter;
+use media::peer::packet::Packetizer;
+use media::rtp::RtpPacket;
+
+const SIZE: Size = Size { width: 640, height: 480 };
+
+fn pictures(count: u32) -> Vec<VideoFrame> {
+    let picture = |counter| {
+        let mut frame = VideoFrame::black(SIZE, Instant::now());
+        pattern::draw(&mut frame, Stamp { counter, sent_ms: counter * 33 });
+        frame
+    };
+    (0..count).map(picture).collect()
+}
+
+fn video(c: &mut Criterion) {
+    let frames = pictures(30);
+    for codec in [VideoCodec::H264, VideoCodec::Vp8] {
+        let config = EncoderConfig { size: SIZE, fps: 30, bitrate_bps: 1_000_000 };
+        let mut encoder = video_encoder(codec, config).unwrap();
+        let mut next = frames.iter().cycle();
+        c.bench_function(&format!("encode {codec} 640x480"), |b| {
+            b.iter(|| encoder.encode(next.next().unwrap(), Want::Any).unwrap());
+        });
+        let mut encoder = video_encoder(codec, config).unwrap();
+        let coded: Vec<_> = frames.iter().filter_map(|frame| encoder.encode(frame, Want::Any).unwrap()).collect();
+        let mut decoder = video_decoder(codec).unwrap();
+        let mut next = coded.iter().cycle();
+        c.bench_function(&format!("decode {codec} 640x480"), |b| {
+            b.iter(|| decoder.decode(&next.next().unwrap().data).unwrap());
+        });
+    }
+    let mut frame = frames[0].clone();
+    c.bench_function("draw the test pattern", |b| {
+        b.iter(|| pattern::draw(&mut frame, Stamp { counter: 7, sent_ms: 7 }))
+    });
+    c.bench_function("read the test pattern", |b| b.iter(|| pattern::read(&frame).unwrap()));
+}
+
+fn audio(c: &mut Criterion) {
+    let samples = (0..AUDIO_FRAME_SAMPLES).map(|n| ((n as f64 * 0.05).sin() * 8000.0) as i16).collect();
+    let frame = AudioFrame { samples, at: Instant::now() };
+    let mut encoder = OpusEncoder::new(32_000).unwrap();
+    c.bench_function("encode opus 20 ms", |b| b.iter(|| encoder.encode(&frame).unwrap()));
+    let packet = encoder.encode(&frame).unwrap().data;
+    let mut decoder = OpusDecoder::new().unwrap();
+    c.bench_function("decode opus 20 ms", |b| b.iter(|| decoder.decode(&packet).unwrap()));
+}
+
+fn jitter(c: &mut Criterion) {
+    let now = Instant::now();
+    let mut packetizer = Packetizer::new(VideoCodec::Vp8);
+    let picture: bytes::Bytes = std::iter::once(0x10).chain(std::iter::repeat_n(7, 4000)).collect();
+    let (mut buffer, mut sequence, mut timestamp) = (VideoJitter::default(), 0u16, 0u32);
+    c.bench_function("video jitter buffer, one picture of 4 packets", |b| {
+        b.iter(|| {
+            timestamp = timestamp.wrapping_add(3000);
+            let payloads = packetizer.payloads(&picture);
+            let last = payloads.len() - 1;
+            for (index, payload) in payloads.into_iter().enumerate() {
+                sequence = sequence.wrapping_add(1);
+                let marker = index == last;
+                let packet = RtpPacket { sequence, timestamp, marker, payload_type: 96, payload, arrived: now };
+                buffer.insert(packet, VideoCodec::Vp8);
+            }
+            buffer.poll(now).unwrap()
+        });
+    });
+    let (mut buffer, mut sequence) = (AudioJitter::default(), 0u16);
+    let payload = bytes::Bytes::from_static(&[0; 80]);
+    c.bench_function("audio jitter buffer, one packet", |b| {
+        b.iter(|| {
+            sequence = sequence.wrapping_add(1);
+            let timestamp = u32::from(sequence) * 960;
+            let packet = RtpPacket {
+                sequence,
+                timestamp,
+                marker: false,
+                payload_type: 111,
+                payload: payload.clone(),
+                arrived: now,
+            };
+            buffer.insert(packet);
+            buffer.tick()
+        });
+    });
+}
+
+criterion_group!(benches, video, audio, jitter);
+criterion_main!(benches);
