@@ -1,6 +1,6 @@
 //! What the whole-program tests stand on: the program itself, and real servers around it.
 //!
-//! - [`process::Tring`]: the program under test, driven and read as NDJSON
+//! - [`process::Tring`]: the program under test, driven and read as NDJSON; [`call`]: a whole call of two, judged
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test
 //! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
 //!
@@ -15,12 +15,14 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod activemq;
+pub mod call;
 pub mod certificates;
 pub mod coturn;
 pub mod daemon;
 pub mod mosquitto;
 pub mod process;
 pub mod pulse;
+pub mod sound;
 
 /// How long anything may take before a test fails: far above what it takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

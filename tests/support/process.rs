@@ -168,6 +168,15 @@ impl Tring {
         &self.events
     }
 
+    /// All events of a program that ends, or has ended: also those that were still on their way when it did.
+    pub fn wait_events(&mut self) -> &[Value] {
+        self.wait_exit(PATIENCE);
+        while let Ok(line) = self.lines.recv() {
+            self.take(&line);
+        }
+        &self.events
+    }
+
     /// All events of one name so far.
     pub fn events_named(&mut self, name: &str) -> Vec<Value> {
         self.events().iter().filter(|event| event["event"] == name).cloned().collect()
