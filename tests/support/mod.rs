@@ -19,6 +19,7 @@ pub mod call;
 pub mod certificates;
 pub mod coturn;
 pub mod daemon;
+pub mod mallory;
 pub mod mosquitto;
 pub mod process;
 pub mod pulse;
