@@ -200,6 +200,15 @@ impl Ended {
     }
 }
 
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- ended with status {} ----", self.status);
+            self.events.iter().filter(|event| event["event"] != "stats").for_each(|event| eprintln!("{event}"));
+        }
+    }
+}
+
 /// Other programs find in a recording what was sent, for about as long as the call lasted.
 pub fn assert_recording(path: &Path, codec: &str, seconds: f64) {
     let mut command = Command::new(require("ffprobe", "ffmpeg"));

@@ -23,6 +23,7 @@ pub mod mallory;
 pub mod mosquitto;
 pub mod process;
 pub mod pulse;
+pub mod screen;
 pub mod sound;
 
 /// How long anything may take before a test fails: far above what it takes on a busy machine.
