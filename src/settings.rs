@@ -70,7 +70,7 @@ impl Settings {
             video: common.media.video.clone(),
             audio: common.media.audio.clone(),
             format: VideoFormat { size: common.media.size, fps: common.media.fps },
-            show: common.media.show.clone().unwrap_or_else(Show::best),
+            show: common.media.show.unwrap_or_else(Show::best),
             play: common.media.play.clone(),
             record: common.media.record.clone(),
             snapshot: common.media.snapshot.clone(),

@@ -65,7 +65,7 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
     let broker = format!("mqtt://{}", serve.broker.mqtt_addr());
     let turn = format!("turn:{}", serve.turn.addr());
     let record = options.record.clone().unwrap_or_else(|| default_recording(options.codec));
-    let show = options.show.clone().unwrap_or_else(default_show);
+    let show = options.show.unwrap_or_else(default_show);
     let common = |id: &str| {
         let mut arguments: Vec<String> = ["--id", id, "--broker", &broker, "--ice", &turn, "--ice-user", ICE_USER]
             .into_iter()

@@ -22,8 +22,10 @@ use media::stream::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
 use media::stream::outgoing::{Captured, Outgoing, OutgoingCounters, Switches};
 use signalling::wire::{Candidate, Description};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
+use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::logging;
 use crate::printer::Printer;
@@ -116,7 +118,14 @@ pub(super) struct CallMedia {
     outgoing: Option<Outgoing>,
     incoming: Option<Incoming>,
     latest: Option<queue::Receiver<Arc<VideoFrame>>>,
-    display: Option<Display>,
+    display: DisplaySlot,
+}
+
+/// The display takes its time to open, and the call does not wait for it.
+enum DisplaySlot {
+    None,
+    Opening(JoinHandle<Option<Display>>),
+    Open(Display),
 }
 
 enum Display {
@@ -172,7 +181,7 @@ pub(super) async fn prepare(
         outgoing: None,
         incoming: None,
         latest: None,
-        display: None,
+        display: DisplaySlot::None,
     };
     Ok(Prepared { media, description: description(local) })
 }
@@ -209,13 +218,9 @@ impl CallMedia {
         if let Some(own) = open.own.take() {
             pictures = pictures.with_own(own);
         }
-        self.display = self.open_display(settings, title, pictures, windows, printer);
-        let sinks = Sinks {
-            display: self.display.is_some().then_some(display_tx),
-            latest: latest_tx,
-            speaker: open.speaker.take(),
-            recorder: open.recorder.take(),
-        };
+        let display = (settings.show != Show::None).then_some(display_tx);
+        self.display = open_display(settings.show, title, pictures, self.display_tx.clone(), windows, printer);
+        let sinks = Sinks { display, latest: latest_tx, speaker: open.speaker.take(), recorder: open.recorder.take() };
         let types = negotiated.video_types.clone();
         let incoming = Incoming::start(packets, types, self.peer.keyframes(), sinks, &self.stream_tx);
         self.incoming = Some(incoming.map_err(Failure::internal)?);
@@ -223,29 +228,6 @@ impl CallMedia {
         self.captures = Some(open._captures);
         self.captured = Some(open.captured);
         Ok(())
-    }
-
-    fn open_display(
-        &self,
-        settings: &MediaSettings,
-        title: &str,
-        pictures: Pictures,
-        windows: &WindowClient,
-        printer: &Arc<Printer>,
-    ) -> Option<Display> {
-        let events = self.display_tx.clone();
-        let opened = match settings.show {
-            Show::None => return None,
-            Show::Window => windows.open(title, pictures, events).map(|window| Display::Window { _window: window }),
-            Show::Terminal => Terminal::open(pictures, events).map(|view| {
-                view.set_status(title);
-                printer.set_screen_taken(true);
-                let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
-                Display::Terminal { view, _logs: logs, printer: Arc::clone(printer) }
-            }),
-        };
-        // The call goes on unseen: whoever talks would rather hear than lose it.
-        opened.map_err(|error| printer.tell(&crate::events::Event::Warning { text: error.to_string() })).ok()
     }
 
     /// The path is up: everything that sends is started.
@@ -263,8 +245,14 @@ impl CallMedia {
     }
 
     /// Shows a line of text in the terminal view, if that is open.
-    pub(super) fn set_status(&self, text: &str) {
-        if let Some(Display::Terminal { view, .. }) = &self.display {
+    pub(super) async fn set_status(&mut self, text: &str) {
+        if let DisplaySlot::Opening(opening) = &mut self.display
+            && opening.is_finished()
+        {
+            let opened = opening.await.ok().flatten();
+            self.display = opened.map_or(DisplaySlot::None, DisplaySlot::Open);
+        }
+        if let DisplaySlot::Open(Display::Terminal { view, .. }) = &self.display {
             view.set_status(text);
         }
     }
@@ -297,7 +285,12 @@ impl CallMedia {
     /// Ends everything, in the order in which data flows; the last figures and what was recorded.
     pub(super) async fn close(mut self) -> (VideoFigures, AudioFigures, Option<Summary>) {
         let (outgoing, captures) = (self.outgoing.take(), self.captures.take());
-        let (incoming, display, open) = (self.incoming.take(), self.display.take(), self.open.take());
+        let (incoming, open) = (self.incoming.take(), self.open.take());
+        let display = match std::mem::replace(&mut self.display, DisplaySlot::None) {
+            DisplaySlot::None => None,
+            DisplaySlot::Opening(opening) => opening.await.ok().flatten(),
+            DisplaySlot::Open(display) => Some(display),
+        };
         self.peer.close().await;
         let ending = tokio::task::spawn_blocking(move || {
             drop((outgoing, captures, open));
@@ -306,6 +299,39 @@ impl CallMedia {
             finished
         });
         ending.await.unwrap_or_default()
+    }
+}
+
+/// Opens what the settings name, aside: windows and terminals may take long.
+fn open_display(
+    show: Show,
+    title: &str,
+    pictures: Pictures,
+    events: mpsc::Sender<DisplayEvent>,
+    windows: &WindowClient,
+    printer: &Arc<Printer>,
+) -> DisplaySlot {
+    let (title, windows, printer) = (title.to_owned(), windows.clone(), Arc::clone(printer));
+    let complaints = Arc::clone(&printer);
+    let open = move || match show {
+        Show::None => Ok(None),
+        Show::Window => windows.open(&title, pictures, events).map(|window| Some(Display::Window { _window: window })),
+        Show::Terminal => Terminal::open(pictures, events).map(|view| {
+            view.set_status(&title);
+            printer.set_screen_taken(true);
+            let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
+            Some(Display::Terminal { view, _logs: logs, printer: Arc::clone(&printer) })
+        }),
+    };
+    match show {
+        Show::None => DisplaySlot::None,
+        Show::Window | Show::Terminal => DisplaySlot::Opening(tokio::task::spawn_blocking(move || {
+            // The call goes on unseen: whoever talks would rather hear than lose it.
+            open().unwrap_or_else(|error| {
+                complaints.tell(&Event::Warning { text: error.to_string() });
+                None
+            })
+        })),
     }
 }
 

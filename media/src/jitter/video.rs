@@ -194,8 +194,7 @@ impl VideoJitter {
             return if self.packets.is_empty() { Span::Open } else { Span::Gap };
         };
         let timestamp = first.timestamp;
-        let mut expected = start;
-        for (number, (packet, _)) in self.packets.range(start..) {
+        for (expected, (number, (packet, _))) in (start..).zip(self.packets.range(start..)) {
             if *number != expected {
                 return Span::Gap;
             }
@@ -205,7 +204,6 @@ impl VideoJitter {
             if packet.marker {
                 return Span::Whole(*number);
             }
-            expected += 1;
         }
         Span::Open
     }

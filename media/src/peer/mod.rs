@@ -11,6 +11,7 @@ pub mod config;
 mod engine;
 pub mod packet;
 mod receive;
+mod runtime;
 pub mod sdp;
 mod send;
 mod stats;
@@ -41,6 +42,7 @@ use webrtc::peer_connection::{
 use crate::queue;
 use crate::rtp::RtpPacket;
 use config::{Direction, IcePolicy, Loopback, PeerConfig};
+use runtime::SettlingRuntime;
 use sdp::Negotiated;
 
 pub use receive::KeyframeRequester;
@@ -143,6 +145,7 @@ pub struct Peer {
     target_bps: Arc<AtomicU32>,
     remote_candidates: AtomicUsize,
     tasks: Mutex<JoinSet<()>>,
+    settling: Arc<SettlingRuntime>,
 }
 
 impl std::fmt::Debug for Peer {
@@ -253,7 +256,10 @@ impl Peer {
             tracks: tracks_tx,
         });
         let target_bps = Arc::new(AtomicU32::new(config.bitrate.start_bps));
-        let connection = build(config, &shared, &target_bps).await.map_err(|e| PeerError::new("WebRTC set-up", e))?;
+        let settling = Arc::new(SettlingRuntime::new());
+        let connection = build(config, &shared, &target_bps, Arc::clone(&settling))
+            .await
+            .map_err(|error| PeerError::new("WebRTC set-up", error))?;
         let (video_ssrc, rtx_ssrc, audio_ssrc) = (random_u32(), random_u32(), random_u32());
         let video_codec = config.video_codecs.first().copied().map(engine::track_codec);
         let mut peer = Self {
@@ -266,6 +272,7 @@ impl Peer {
             target_bps,
             remote_candidates: AtomicUsize::new(0),
             tasks: Mutex::new(JoinSet::new()),
+            settling,
         };
         let tracks_task = receive::route_tracks(tracks, peer.shared.inbox.clone(), peer.shared.keyframes.clone());
         peer.tasks().spawn(tracks_task);
@@ -407,6 +414,7 @@ impl Peer {
 
     /// Ends the connection: releases TURN allocations, stops all tasks.
     pub async fn close(&self) {
+        self.settling.close();
         if let Err(error) = self.connection.close().await {
             debug!(%error, "peer connection did not close cleanly");
         }
@@ -449,6 +457,7 @@ async fn build(
     config: &PeerConfig,
     shared: &Arc<Shared>,
     target_bps: &Arc<AtomicU32>,
+    settling: Arc<SettlingRuntime>,
 ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
     let mut media = engine::media_engine(config)?;
     let interceptors = engine::interceptors(&mut media, config.bitrate, Arc::clone(target_bps))?;
@@ -466,6 +475,7 @@ async fn build(
         .with_ice_transport_policy(policy)
         .build();
     let connection = PeerConnectionBuilder::new()
+        .with_runtime(settling)
         .with_configuration(configuration)
         .with_media_engine(media)
         .with_interceptor_registry(interceptors)

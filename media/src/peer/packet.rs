@@ -162,8 +162,8 @@ mod tests {
             for first in 0..=255u8 {
                 for length in 0..6 {
                     let payload: Bytes = std::iter::once(first).chain(std::iter::repeat_n(0xff, length)).collect();
-                    begins_picture(codec, &payload);
-                    holds_idr(&payload);
+                    let _any = begins_picture(codec, &payload);
+                    let _any = holds_idr(&payload);
                     let _broken = assemble(codec, &[payload]);
                 }
             }

@@ -1,7 +1,8 @@
 //! From remote tracks to the packet queues, and keyframe requests back.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
@@ -13,6 +14,9 @@ use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use super::Inbox;
 use crate::queue;
 use crate::rtp::RtpPacket;
+
+/// A track whose packets are not lost brings the rest of its first picture within this time.
+const FIRST_PICTURE: Duration = Duration::from_millis(15);
 
 /// Asks the other side for a keyframe (PLI, RFC 4585 §6.3.1); cheap to clone, callable from any thread.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +42,8 @@ pub(super) async fn route_tracks(
                 tasks.spawn(route_video(track, inbox.video.clone(), keyframes.clone()));
             }
             RtpCodecKind::Audio => {
-                tasks.spawn(route_packets(track, inbox.audio.clone()));
+                let out = inbox.audio.clone();
+                tasks.spawn(async move { route_packets(track, out, &AtomicBool::new(false)).await });
             }
             // Neither sound nor pictures: nothing that a call has a use for.
             _ => debug!("track of unknown kind left out"),
@@ -47,8 +52,15 @@ pub(super) async fn route_tracks(
 }
 
 async fn route_video(track: Arc<dyn TrackRemote>, out: queue::Sender<RtpPacket>, keyframes: KeyframeRequester) {
+    let came = AtomicBool::new(false);
     let requests = async {
         let Some(media_ssrc) = track.ssrcs().await.first().copied() else { return };
+        // Packets that come before the engine has told of the track are lost inside it, mostly on relayed paths:
+        // the first keyframe then. Where nothing follows at once, that is what happened.
+        tokio::time::sleep(FIRST_PICTURE).await;
+        if !came.load(Ordering::Relaxed) {
+            keyframes.request();
+        }
         loop {
             keyframes.0.notified().await;
             let pli = PictureLossIndication { sender_ssrc: 0, media_ssrc };
@@ -58,14 +70,16 @@ async fn route_video(track: Arc<dyn TrackRemote>, out: queue::Sender<RtpPacket>,
         }
     };
     tokio::select! {
-        () = route_packets(Arc::clone(&track), out) => {}
+        () = route_packets(Arc::clone(&track), out, &came) => {}
         () = requests => {}
     }
 }
 
-async fn route_packets(track: Arc<dyn TrackRemote>, out: queue::Sender<RtpPacket>) {
+/// Moves packets until the track ends; `came` tells that there was one.
+async fn route_packets(track: Arc<dyn TrackRemote>, out: queue::Sender<RtpPacket>, came: &AtomicBool) {
     while let Some(event) = track.poll().await {
         let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
+        came.store(true, Ordering::Relaxed);
         let received = RtpPacket {
             sequence: packet.header.sequence_number,
             timestamp: packet.header.timestamp,

@@ -24,6 +24,12 @@ const VIDEO_SHARE: f64 = 0.85;
 /// Keyframes are at least this far apart: each costs as much as ten other pictures.
 const KEYFRAME_APART: Duration = Duration::from_millis(100);
 
+/// The same at the very beginning, where the other side still sees nothing.
+const FIRST_KEYFRAMES_APART: Duration = Duration::from_millis(25);
+
+/// How long the beginning lasts.
+const BEGINNING: Duration = Duration::from_secs(1);
+
 /// The encoder is told of a new target only when it moved by so much, as each change unsettles its rate control.
 const TARGET_STEP: f64 = 0.05;
 
@@ -142,6 +148,7 @@ impl VideoSending {
         let mut target_bps = 0;
         let mut last_keyframe: Option<Instant> = None;
         let mut keyframe_pending = true;
+        let started = Instant::now();
         // What was captured before the call stood is old.
         let mut next = self.frames.latest();
         while !stop.load(Ordering::Relaxed) {
@@ -172,7 +179,8 @@ impl VideoSending {
                 }
             }
             keyframe_pending |= self.sender.take_keyframe_request();
-            let may = last_keyframe.is_none_or(|at| at.elapsed() >= KEYFRAME_APART);
+            let apart = if started.elapsed() < BEGINNING { FIRST_KEYFRAMES_APART } else { KEYFRAME_APART };
+            let may = last_keyframe.is_none_or(|at| at.elapsed() >= apart);
             let want = if keyframe_pending && may { Want::Keyframe } else { Want::Any };
             match opened.encode(&frame, want) {
                 Ok(Some(picture)) => {

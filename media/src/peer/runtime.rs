@@ -1,0 +1,102 @@
+//! The runtime the engine's driver runs on: tokio, with one change.
+//!
+//! The driver (`webrtc` 0.21.1, `peer_connection/driver.rs`) hands what came through a TURN server to its core after it
+//! has written what the core had to say, and hands what the core says through a TURN server to its TURN client after
+//! that was written out. Both then wait until something else wakes it, often a timer 200 ms away: a relayed call took
+//! more than a second longer to set up, a direct one a check interval. [`SettlingRuntime`] lets the driver go round twice more after every event
+//! before it sleeps, so that nothing is left lying.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, default_runtime,
+};
+
+/// From a relayed packet read to its answer written: once through the core, once through the TURN client.
+const EXTRA_ROUNDS: u8 = 2;
+
+/// See the module. One for each peer connection: its sleeps are the driver's own.
+pub(super) struct SettlingRuntime {
+    inner: Arc<dyn Runtime>,
+    rounds_left: AtomicU8,
+    closing: AtomicBool,
+}
+
+impl SettlingRuntime {
+    pub(super) fn new() -> Self {
+        let inner = default_runtime().expect("the engine is built with its tokio runtime");
+        Self { inner, rounds_left: AtomicU8::new(EXTRA_ROUNDS), closing: AtomicBool::new(false) }
+    }
+
+    /// From now on every sleep is a real one: closing waits by one for the TURN server to be told.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for SettlingRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettlingRuntime").finish_non_exhaustive()
+    }
+}
+
+impl Runtime for SettlingRuntime {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        let left = self.rounds_left.load(Ordering::Relaxed);
+        if left > 0 && !self.closing.load(Ordering::Relaxed) {
+            self.rounds_left.store(left - 1, Ordering::Relaxed);
+            return Box::pin(std::future::ready(()));
+        }
+        self.rounds_left.store(EXTRA_ROUNDS, Ordering::Relaxed);
+        self.inner.sleep(duration)
+    }
+
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
+        self.inner.spawn(future)
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        self.inner.wrap_udp_socket(socket)
+    }
+
+    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        self.inner.wrap_tcp_listener(listener)
+    }
+
+    fn connect_tcp<'a>(
+        &'a self,
+        remote_addr: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Arc<dyn AsyncTcpStream>>> + Send + 'a>> {
+        self.inner.connect_tcp(remote_addr)
+    }
+
+    fn resolve_host<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
+        self.inner.resolve_host(host)
+    }
+
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.inner.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.inner.block_on(future);
+    }
+
+    fn name(&self) -> &'static str {
+        "tokio, settling"
+    }
+}

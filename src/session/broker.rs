@@ -1,0 +1,113 @@
+//! What the broker brings, and what goes out by it: envelopes, presence, acknowledgements.
+
+use std::time::Instant;
+
+use signalling::call;
+use signalling::delivery::Output;
+use signalling::id::{CallId, PeerId};
+use signalling::mqtt::LinkEvent;
+use signalling::wire::{Envelope, Message, PresenceState};
+use tracing::{debug, warn};
+
+use super::{Phase, Role, Session};
+use crate::events::Event;
+use crate::exit::Failure;
+use crate::printer::unix_ms;
+use crate::settings::random_nonce;
+
+impl Session {
+    pub(super) async fn link_event(&mut self, event: Option<LinkEvent>) -> Result<(), Failure> {
+        let now = Instant::now();
+        match event {
+            None => return Err(Failure::internal("the link to the broker ended")),
+            Some(LinkEvent::Failed(error)) => {
+                let failure = Failure::new((&error).into(), error);
+                self.abandon(&failure).await;
+                return Err(failure);
+            }
+            Some(LinkEvent::Up { broker }) => {
+                let id = self.settings.link.me.to_string();
+                self.printer.tell(&Event::Online { id, broker });
+                let outputs = self.delivery.link_restored(now);
+                self.deliver(outputs).await?;
+                if self.phase == Phase::Starting {
+                    self.phase = Phase::Running;
+                    self.start().await?;
+                }
+            }
+            Some(LinkEvent::Down { reason }) => self.printer.tell(&Event::Offline { reason }),
+            Some(LinkEvent::Dropped { reason }) => self.drop_message(reason),
+            Some(LinkEvent::Message { from, payload }) => match Envelope::from_bytes(&payload) {
+                Ok(envelope) if envelope.from != from => self.drop_message("sender is not the owner of its topic"),
+                Ok(envelope) => {
+                    let outputs = self.delivery.receive(envelope, unix_ms());
+                    self.deliver(outputs).await?;
+                }
+                Err(error) => {
+                    debug!(%from, %error, "message dropped");
+                    self.drop_message("not a message of this protocol");
+                }
+            },
+            Some(LinkEvent::Presence { peer, state: Some(PresenceState::Offline) }) => {
+                self.line_event(call::Event::PeerOffline { peer }).await?;
+            }
+            Some(LinkEvent::Presence { .. }) => {}
+        }
+        Ok(())
+    }
+
+    /// Counts what was not taken in; the first one is worth a warning, a flood is not.
+    pub(super) fn drop_message(&mut self, reason: &str) {
+        self.dropped += 1;
+        if self.dropped == 1 {
+            self.warn(format!("dropped a message: {reason}; further ones are only counted"));
+        }
+    }
+
+    pub(super) async fn start(&mut self) -> Result<(), Failure> {
+        if let Role::Call { peer } = &self.role {
+            let bits = u128::from(random_nonce().0) << 64 | u128::from(random_nonce().0);
+            let (peer, call) = (peer.clone(), CallId::from_random(bits));
+            self.link.watch(peer.clone()).await;
+            self.line_event(call::Event::Dial { peer, call }).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn deliver(&mut self, outputs: Vec<Output>) -> Result<(), Failure> {
+        for output in outputs {
+            match output {
+                Output::Transmit(envelope) => match envelope.to_bytes() {
+                    Ok(bytes) => {
+                        if let Err(error) = self.link.publish(envelope.to, bytes).await {
+                            warn!(%error, "message not sent");
+                        }
+                    }
+                    Err(error) => self.warn(format!("message not sent: {error}")),
+                },
+                Output::Delivered { call, message, .. } => {
+                    self.line_event_boxed(call::Event::Delivered { call, message }).await?;
+                }
+                Output::Expired { call, message, .. } => {
+                    self.line_event_boxed(call::Event::Expired { call, message }).await?;
+                }
+                Output::Received { from, call, message } => {
+                    if !self.welcomes(&from) && matches!(message, Message::Offer(_)) {
+                        self.drop_message("call of a peer that --from does not name");
+                        continue;
+                    }
+                    self.line_event_boxed(call::Event::Received { from, call, message }).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// True when calls of this peer are taken; the broker may deliver others on a bare ClientId topic.
+    pub(super) fn welcomes(&self, from: &PeerId) -> bool {
+        match (&self.role, &self.settings.link.audience) {
+            (Role::Call { .. }, _) | (_, signalling::mqtt::Audience::Anyone) => true,
+            (_, signalling::mqtt::Audience::Only(peers)) => peers.contains(from),
+        }
+    }
+}

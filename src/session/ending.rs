@@ -1,0 +1,101 @@
+//! The end of a call: media closed, figures summed up, an exit status found.
+
+use std::time::{Duration, Instant};
+
+use signalling::call::EndReason;
+use signalling::wire::PresenceState;
+
+use super::{Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures};
+use crate::events::{Event, Recording, Signalling, Summary};
+use crate::exit::{ExitStatus, Failure};
+
+/// A call this long whose media never came was one without media.
+const MEDIA_DUE: Duration = Duration::from_secs(5);
+
+impl Session {
+    pub(super) async fn ended(&mut self, reason: EndReason) -> Result<(), Failure> {
+        let ended = Instant::now();
+        self.preparing.abort_all();
+        self.turn_checks.abort_all();
+        if let (Some(file), Some(current)) = (self.settings.media.snapshot.clone(), &self.current)
+            && current.snapshot_due.is_some()
+        {
+            self.snapshot(file).await;
+        }
+        let Some(current) = self.current.take() else { return Ok(()) };
+        let (status, failure) = self.finish_call(&current, reason, ended).await;
+        self.link.set_presence(PresenceState::Available).await;
+        let leaves = match self.role {
+            Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => true,
+            Role::Listen { calls: Calls::Many, .. } => false,
+        };
+        if let Some(failure) = failure {
+            self.warn(failure.text.clone());
+            if leaves && self.phase == Phase::Running {
+                self.phase = Phase::Leaving { status: failure.status, until: ended + FAREWELL };
+            }
+            return Ok(());
+        }
+        if leaves && self.phase == Phase::Running {
+            self.phase = Phase::Leaving { status, until: ended + FAREWELL };
+        }
+        Ok(())
+    }
+
+    /// Closes the media and prints the end; the exit status the call asks for, and what went wrong on our side.
+    pub(super) async fn finish_call(
+        &mut self,
+        current: &CurrentCall,
+        reason: EndReason,
+        ended: Instant,
+    ) -> (ExitStatus, Option<Failure>) {
+        let mut summary =
+            Summary { reason: reason.name(), setup: figures::setup(&current.marks), ..Summary::default() };
+        let connected_for = current.marks.connected.map(|at| ended.saturating_duration_since(at));
+        let mut came = true;
+        if let Some(media) = self.media.take() {
+            summary.pair = media.peer().path().await.map(figures::pair);
+            let negotiated = media.negotiated.clone().unwrap_or_default();
+            let sent = figures::counts(&media);
+            let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
+            let (video, audio, recorded) = media.close().await;
+            came = video.frames > 0 || audio.frames > 0;
+            summary.video_codec = video.codec.clone().or(negotiated.video.map(|(codec, _)| codec.to_string()));
+            (summary.sent, summary.received) = self.meter.averages(sent, bytes_sent, &video, &audio, ended);
+            summary.recording = self.settings.media.record.as_ref().zip(recorded).map(|(file, recorded)| Recording {
+                file: file.display().to_string(),
+                video_frames: recorded.video_frames,
+                audio_frames: recorded.audio_frames,
+                duration_ms: figures::ms(recorded.duration),
+            });
+        }
+        summary.duration_ms = connected_for.map(figures::ms);
+        summary.signalling = Signalling {
+            dropped: self.dropped,
+            duplicates: self.delivery.duplicates(),
+            candidates_left_out: current.candidates_left_out,
+        };
+        let mute = connected_for.is_some_and(|duration| duration >= MEDIA_DUE) && !came;
+        let status = match (&current.failure, ExitStatus::from(reason)) {
+            (Some(failure), _) => failure.status,
+            (None, ExitStatus::Done) if mute => ExitStatus::NoMedia,
+            (None, status) => status,
+        };
+        summary.status = status.code();
+        let problems = (!current.problems.is_empty()).then(|| current.problems.join("; "));
+        let detail = current.failure.as_ref().map(|failure| failure.text.clone()).or(problems);
+        let end = Event::Ended { reason: reason.name(), detail };
+        self.printer.tell_of(&end, &current.call, &current.peer);
+        self.printer.tell_of(&Event::Summary(Box::new(summary)), &current.call, &current.peer);
+        let failure = current.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
+        (status, failure)
+    }
+
+    /// The link is gone for good: the other side is told nothing any more, but devices are closed in order.
+    pub(super) async fn abandon(&mut self, failure: &Failure) {
+        if let Some(mut current) = self.current.take() {
+            current.failure = Some(Failure::new(failure.status, &failure.text));
+            self.finish_call(&current, EndReason::Lost, Instant::now()).await;
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the user wants: commands, keys, Ctrl-C.
+
+use std::time::Instant;
+
+use signalling::call;
+use tokio::io::AsyncBufReadExt as _;
+use tokio::sync::mpsc;
+
+use super::control::{self, Command};
+use super::media::{self, CallMedia};
+use super::{CurrentCall, FAREWELL, Phase, Session};
+use crate::events::Event;
+use crate::exit::{ExitStatus, Failure};
+
+impl Session {
+    pub(super) async fn command(&mut self, command: Command) -> Result<(), Failure> {
+        match command {
+            Command::Answer {} => self.line_event(call::Event::Accept).await,
+            Command::Reject {} => self.line_event(call::Event::Decline).await,
+            Command::Hangup {} => self.line_event(call::Event::HangUp).await,
+            Command::Quit {} => self.leave(ExitStatus::Done).await,
+            Command::Mute { on } => {
+                self.switch(|current| current.muted = on);
+                Ok(())
+            }
+            Command::Camera { on } => {
+                self.switch(|current| current.camera_off = !on);
+                Ok(())
+            }
+            Command::Snapshot { file } => {
+                self.snapshot(file).await;
+                Ok(())
+            }
+            Command::Stats {} => {
+                self.stats().await;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn switch(&mut self, change: impl FnOnce(&mut CurrentCall)) {
+        let Some(current) = &mut self.current else {
+            return self.warn("there is no call to switch anything in".to_owned());
+        };
+        change(current);
+        let (audio, video) = (current.muted, current.camera_off);
+        if let Some(media) = &self.media {
+            media.switches().set_muted(audio);
+            media.switches().set_camera_off(video);
+        }
+        self.tell(&Event::Muted { audio, video });
+    }
+
+    pub(super) async fn snapshot(&mut self, file: std::path::PathBuf) {
+        let Some(frame) = self.media.as_ref().and_then(CallMedia::latest_picture) else {
+            return self.warn("no picture of the other side to save".to_owned());
+        };
+        let path = file.clone();
+        let saved = tokio::task::spawn_blocking(move || media::save_picture(&path, &frame)).await;
+        match saved {
+            Ok(Ok(())) => self.tell(&Event::Snapshot { file: file.display().to_string() }),
+            Ok(Err(text)) => {
+                self.warn(text.clone());
+                self.fail_call(Failure::internal(text));
+            }
+            Err(error) => self.warn(error.to_string()),
+        }
+    }
+
+    /// Ctrl-C: once hangs up, twice leaves at once.
+    pub(super) async fn interrupted(&mut self) -> Result<(), Failure> {
+        self.interrupts += 1;
+        if self.interrupts > 1 {
+            return Err(Failure::new(ExitStatus::Interrupted, "interrupted"));
+        }
+        self.leave(ExitStatus::Interrupted).await
+    }
+
+    /// Ends the call, if any, and then the program with `status`.
+    pub(super) async fn leave(&mut self, status: ExitStatus) -> Result<(), Failure> {
+        self.phase = Phase::Leaving { status, until: Instant::now() + FAREWELL };
+        self.line_event(call::Event::HangUp).await
+    }
+}
+
+/// Answers typed at the terminal: y, n, q.
+pub(super) fn read_keys(input: tokio::io::Stdin) -> mpsc::Receiver<control::Line> {
+    let (keys, received) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let mut lines = tokio::io::BufReader::new(input).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let command = match line.trim() {
+                "" | "y" | "yes" => Ok(Command::Answer {}),
+                "n" | "no" => Ok(Command::Reject {}),
+                "h" => Ok(Command::Hangup {}),
+                "q" => Ok(Command::Quit {}),
+                _ => Err("type y to answer, n to decline, h to hang up, q to quit".to_owned()),
+            };
+            if keys.send(command).await.is_err() {
+                return;
+            }
+        }
+    });
+    received
+}

@@ -1,0 +1,91 @@
+// The page: reads its settings from the address, shows the call, and tells what happens.
+//
+// Settings stand behind the #, as in #broker=ws://127.0.0.1:8083/mqtt&id=bob&role=answer:
+//   broker   address of the broker over WebSocket
+//   id       own peer ID
+//   role     call (rings `peer` at once) or answer (takes the first call at once); without it, buttons decide
+//   peer     whom to call
+//   send     camera (default) or pattern: tring's test picture and tones, generated here
+//   codec    h264 or vp8: offer or accept this one only
+//   talk     hang up so many seconds after the first picture
+//   ice      STUN server, as stun:HOST:3478
+//
+// Every event is one line of JSON in the console behind PREFIX, for programs, and a line on the page, for people.
+
+import { Judge, camera, testPattern } from "./media.js";
+import { Phone } from "./phone.js";
+
+const PREFIX = "tring-page ";
+
+const settings = new URLSearchParams(location.hash.slice(1));
+const element = (id) => document.getElementById(id);
+const [remote, own, log] = ["remote", "own", "log"].map(element);
+
+let phone = null, judge = null, stream = null;
+
+function tell(event) {
+  console.log(PREFIX + JSON.stringify(event));
+  const { event: name, ...rest } = event;
+  log.textContent += `${name} ${Object.keys(rest).length ? JSON.stringify(rest) : ""}\n`;
+}
+
+// Asked for once: a second call uses the same camera.
+async function media() {
+  stream ??= await (settings.get("send") === "pattern" ? testPattern() : camera());
+  own.srcObject = stream;
+  return stream;
+}
+
+function watch(connection) {
+  judge = new Judge(connection, remote, firstFrame, () => tell({ event: "first_audio" }));
+  connection.ontrack = ({ track, streams: [received] }) => {
+    remote.srcObject = received;
+    if (track.kind === "audio") judge.listen(received);
+  };
+}
+
+function firstFrame(width, height) {
+  tell({ event: "first_frame", width, height });
+  const seconds = Number(settings.get("talk"));
+  if (seconds > 0) setTimeout(() => phone.hangUp(), seconds * 1000);
+}
+
+async function happened({ connection, ...event }) {
+  if (event.event !== "ended") {
+    tell(event);
+    if (event.event === "online" && settings.get("role") === "call") phone.dial(settings.get("peer"));
+    if (event.event === "incoming" && settings.get("role") === "answer") phone.answer();
+  } else {
+    const over = judge;
+    judge = null;
+    over?.stop();
+    const figures = over ? await over.figures() : {};
+    connection?.close();
+    tell({ ...event, ...figures });
+  }
+}
+
+function start() {
+  const ice = settings.get("ice");
+  phone = new Phone({
+    me: settings.get("id"),
+    broker: settings.get("broker"),
+    codec: settings.get("codec"),
+    media,
+    iceServers: ice ? [{ urls: ice }] : [],
+    onEvent: happened,
+    onConnection: watch,
+  });
+  phone.start();
+}
+
+// Nothing fails unseen.
+addEventListener("error", ({ message }) => tell({ event: "error", text: message }));
+addEventListener("unhandledrejection", ({ reason }) => tell({ event: "error", text: String(reason) }));
+
+element("call").onclick = () => phone.dial(element("peer").value);
+element("answer").onclick = () => phone.answer();
+element("hangup").onclick = () => phone.hangUp();
+element("peer").value = settings.get("peer") ?? "";
+element("me").textContent = settings.get("id") ?? "add #broker=…&id=… to the address";
+if (settings.has("broker") && settings.has("id")) start();
