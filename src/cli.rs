@@ -15,7 +15,7 @@ use signalling::topic::Template;
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(version, max_term_width = 100, after_help = EXAMPLES, args_override_self = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -33,6 +33,7 @@ Examples:
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[command(args_override_self = true)]
 pub(crate) enum Command {
     /// Ring PEER and talk
     Call(Call),
@@ -92,8 +93,8 @@ pub(crate) struct Common {
     pub(crate) media: Media,
     #[command(flatten)]
     pub(crate) link: Link,
-    /// Read commands (NDJSON) from standard input: answer, reject, hangup, mute, camera, snapshot, stats
-    #[arg(long, value_name = "-", value_parser = ["-"])]
+    /// Read commands (NDJSON) from standard input: answer, reject, hangup, mute, camera, snapshot, stats, quit
+    #[arg(long, value_name = "-", value_parser = ["-"], help_heading = "Output")]
     pub(crate) control: Option<String>,
 }
 
@@ -207,7 +208,7 @@ pub(crate) struct Demo {
 /// `tring serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address to listen on; anything but loopback needs --user and a password
+    /// Address to listen on; anything but loopback needs logins: --user and a password, or --users-file
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) listen: std::net::IpAddr,
     /// Port of the broker (0: any free one)
@@ -243,7 +244,7 @@ pub(crate) struct Output {
     /// Print events as JSON, one a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Log more; twice: every message
+    /// Log more; -vv shows deviations, -vvv everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Log errors only, print nothing but results

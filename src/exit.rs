@@ -38,6 +38,8 @@ impl From<EndReason> for ExitStatus {
             EndReason::Offline => Self::Offline,
             EndReason::RemoteCancel => Self::Cancelled,
             EndReason::NoPath | EndReason::Lost => Self::NoPath,
+            // The failure itself knows better; this is for the case that none was noted.
+            EndReason::LocalFailure => Self::Internal,
         }
     }
 }

@@ -160,6 +160,7 @@ fn ending(reason: &str) -> &str {
         "offline" => "nobody there by that ID",
         "no-path" => "no network path",
         "lost" => "connection lost",
+        "failed" => "this side cannot take part",
         other => other,
     }
 }

@@ -12,6 +12,7 @@ use media::frame::VideoCodec;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 
 use super::report;
 use super::serve::{REALM, failure};
@@ -89,11 +90,13 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
         ));
     }
     let callee = start_peer(&bob, &password)?;
-    let (callee, caller) = tokio::join!(
-        watch("bob", callee, &printer, options.duration + PATIENCE),
-        // A moment is enough for bob to be online; where it is not, alice's offer is sent again.
-        async { watch("alice", start_peer(&alice, &password)?, &printer, options.duration + PATIENCE).await },
-    );
+    let (bob_online, online) = oneshot::channel();
+    let patience = options.duration + PATIENCE;
+    let (callee, caller) = tokio::join!(watch("bob", callee, &printer, patience, Some(bob_online)), async {
+        // Where bob fails before he is online, the sender is dropped and alice's call says the rest.
+        let _failed = online.await;
+        watch("alice", start_peer(&alice, &password)?, &printer, patience, None).await
+    });
     serve.stop().await;
     conclude(&caller?, &callee?, &printer)
 }
@@ -146,12 +149,13 @@ fn start_peer(arguments: &[String], password: &str) -> Result<Child, Failure> {
     command.spawn().map_err(|error| Failure::internal(format!("cannot start a peer: {error}")))
 }
 
-/// Reads a peer's events until it ends; one that does not end in time is killed.
+/// Reads a peer's events until it ends, telling when it is online; one that does not end in time is killed.
 async fn watch(
     name: &'static str,
     mut child: Child,
     printer: &Printer,
     patience: Duration,
+    mut online: Option<oneshot::Sender<()>>,
 ) -> Result<Outcome, Failure> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Failure::internal("a peer has no output"));
@@ -166,10 +170,19 @@ async fn watch(
             match serde_json::from_str::<Value>(&line) {
                 // A minute of figures a call is of no use here, and would grow with the call.
                 Ok(event) if event["event"] == "stats" => {}
-                Ok(event) => events.push(event),
+                Ok(event) => {
+                    if event["event"] == "online"
+                        && let Some(online) = online.take()
+                    {
+                        // Nobody waits any more when alice could not be started.
+                        let _gone = online.send(());
+                    }
+                    events.push(event);
+                }
                 Err(error) => tracing::warn!(name, %error, "a peer printed what is no event"),
             }
         }
+        drop(online);
     };
     let mut text = Vec::new();
     let complaining = async {

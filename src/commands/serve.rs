@@ -116,7 +116,11 @@ fn read_users(file: &Path) -> Result<BTreeMap<String, String>, Failure> {
 
 /// What a client has to be told, as it would type it.
 fn print(serve: &Serve, printer: &Printer, logins: &Logins) {
-    let (mqtt, websocket, turn) = (serve.broker.mqtt_addr(), serve.broker.websocket_addr(), serve.turn.addr());
+    // Nobody can connect to a wildcard; the address that leads out of this machine is the one to tell.
+    let reachable = |addr: SocketAddr| SocketAddr::new(relay_ip(addr.ip()), addr.port());
+    let mqtt = reachable(serve.broker.mqtt_addr());
+    let websocket = reachable(serve.broker.websocket_addr());
+    let turn = reachable(serve.turn.addr());
     if printer.is_json() {
         let line = serde_json::json!({
             "v": crate::events::VERSION, "ts": crate::printer::unix_ms(), "event": "serving",

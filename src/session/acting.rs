@@ -14,7 +14,7 @@ use super::media::{Marks, Prepared, prepare};
 use super::{CurrentCall, Role, STATS_EVERY, Session, figures};
 use crate::cli::Answer;
 use crate::events::Event;
-use crate::exit::Failure;
+use crate::exit::{ExitStatus, Failure};
 use crate::printer::unix_ms;
 use crate::settings::Control;
 
@@ -70,8 +70,9 @@ impl Session {
             }
             problems
         });
+        let open = self.open.take();
         self.preparing.spawn(async move {
-            let prepared = prepare(settings, config, offer).await;
+            let prepared = prepare(settings, config, open, offer).await;
             (call, prepared.map(Box::new))
         });
     }
@@ -96,10 +97,13 @@ impl Session {
                 self.line_event(call::Event::DescriptionReady { call, description }).await?;
             }
             Err(failure) => {
+                // An offer that cannot be used is the other side's fault, anything else is ours.
+                let no_path = failure.status == ExitStatus::NoPath;
+                let change = if no_path { MediaChange::Failed } else { MediaChange::Unavailable };
                 if let Some(current) = self.current.as_mut().filter(|current| current.call == call) {
                     current.failure = Some(failure);
                 }
-                self.line_event(call::Event::Media { call, change: MediaChange::Failed }).await?;
+                self.line_event(call::Event::Media { call, change }).await?;
             }
         }
         Ok(())
@@ -195,7 +199,7 @@ impl Session {
         let now = Instant::now();
         let Some(media) = &mut self.media else { return Ok(()) };
         media.start_sending()?;
-        let pair = media.peer().path().await.map(figures::pair);
+        let pair = media.selected_pair().await.map(figures::pair);
         self.meter = Meter::new(now);
         if let Some(current) = &mut self.current {
             current.marks.connected = Some(now);

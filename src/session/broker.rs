@@ -70,6 +70,8 @@ impl Session {
             let (peer, call) = (peer.clone(), CallId::from_random(bits));
             self.link.watch(peer.clone()).await;
             self.line_event(call::Event::Dial { peer, call }).await?;
+        } else if self.printer.is_text() {
+            self.printer.result("waiting for calls; Ctrl-C ends");
         }
         Ok(())
     }

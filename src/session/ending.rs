@@ -9,6 +9,9 @@ use super::{Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures};
 use crate::events::{Event, Recording, Signalling, Summary};
 use crate::exit::{ExitStatus, Failure};
 
+/// How long a message to somebody who seems to be away may take to leave this machine.
+const LAST_WORD: Duration = Duration::from_millis(200);
+
 /// A call this long whose media never came was one without media.
 const MEDIA_DUE: Duration = Duration::from_secs(5);
 
@@ -29,15 +32,13 @@ impl Session {
             Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => true,
             Role::Listen { calls: Calls::Many, .. } => false,
         };
-        if let Some(failure) = failure {
-            self.warn(failure.text.clone());
-            if leaves && self.phase == Phase::Running {
-                self.phase = Phase::Leaving { status: failure.status, until: ended + FAREWELL };
-            }
-            return Ok(());
-        }
         if leaves && self.phase == Phase::Running {
-            self.phase = Phase::Leaving { status, until: ended + FAREWELL };
+            // Somebody who is not there will not acknowledge that we gave up.
+            let farewell = if reason == EndReason::Offline { LAST_WORD } else { FAREWELL };
+            self.phase = Phase::Leaving { status, until: ended + farewell };
+            self.failure = failure;
+        } else if let Some(failure) = failure {
+            self.warn(failure.text);
         }
         Ok(())
     }
@@ -52,14 +53,14 @@ impl Session {
         let mut summary =
             Summary { reason: reason.name(), setup: figures::setup(&current.marks), ..Summary::default() };
         let connected_for = current.marks.connected.map(|at| ended.saturating_duration_since(at));
-        let mut came = true;
+        let mut missed = false;
         if let Some(media) = self.media.take() {
             summary.pair = media.peer().path().await.map(figures::pair);
             let negotiated = media.negotiated.clone().unwrap_or_default();
             let sent = figures::counts(&media);
             let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
             let (video, audio, recorded) = media.close().await;
-            came = video.frames > 0 || audio.frames > 0;
+            missed = negotiated.remote_sends && video.frames == 0 && audio.frames == 0;
             summary.video_codec = video.codec.clone().or(negotiated.video.map(|(codec, _)| codec.to_string()));
             (summary.sent, summary.received) = self.meter.averages(sent, bytes_sent, &video, &audio, ended);
             summary.recording = self.settings.media.record.as_ref().zip(recorded).map(|(file, recorded)| Recording {
@@ -75,7 +76,7 @@ impl Session {
             duplicates: self.delivery.duplicates(),
             candidates_left_out: current.candidates_left_out,
         };
-        let mute = connected_for.is_some_and(|duration| duration >= MEDIA_DUE) && !came;
+        let mute = connected_for.is_some_and(|duration| duration >= MEDIA_DUE) && missed;
         let status = match (&current.failure, ExitStatus::from(reason)) {
             (Some(failure), _) => failure.status,
             (None, ExitStatus::Done) if mute => ExitStatus::NoMedia,

@@ -11,7 +11,7 @@ use media::display::{DisplayEvent, Pictures, Show};
 use media::frame::VideoFrame;
 use media::peer::config::PeerConfig;
 use media::peer::sdp::Negotiated;
-use media::peer::{IceCandidate, Inbox, LocalDescription, MediaSender, Peer, PeerError, PeerEvent};
+use media::peer::{IceCandidate, Inbox, LocalDescription, MediaSender, PathStats, Peer, PeerError, PeerEvent};
 use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
 use media::queue;
@@ -53,8 +53,19 @@ pub(super) struct OpenMedia {
 }
 
 impl OpenMedia {
-    /// Opens what the settings name. Blocks: devices take their time.
-    pub(super) fn open(settings: &MediaSettings) -> Result<Self, Failure> {
+    /// Opens what the settings name, on a thread that may block: devices take their time.
+    pub(super) async fn open_aside(settings: Arc<MediaSettings>) -> Result<Self, Failure> {
+        tokio::task::spawn_blocking(move || Self::open(&settings)).await.map_err(Failure::internal)?
+    }
+
+    /// Opens devices and sources and closes them again, so that what is missing shows before the first call does.
+    pub(super) async fn probe(settings: &MediaSettings) -> Result<(), Failure> {
+        // A recording begins with the call, and must not replace an older one before.
+        let probed = MediaSettings { record: None, ..settings.clone() };
+        Self::open_aside(Arc::new(probed)).await.map(drop)
+    }
+
+    fn open(settings: &MediaSettings) -> Result<Self, Failure> {
         let (frames_tx, frames) = queue::bounded(FRAMES_MAX);
         let (sounds_tx, sounds) = queue::bounded(SOUNDS_MAX);
         let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure)?;
@@ -141,14 +152,17 @@ impl Drop for Display {
     }
 }
 
-/// Opens devices and makes an offer, or an answer to `offer`.
+/// Makes an offer, or an answer to `offer`; opens devices, where they are not open yet.
 pub(super) async fn prepare(
     settings: Arc<MediaSettings>,
     config: PeerConfig,
+    open: Option<OpenMedia>,
     offer: Option<Description>,
 ) -> Result<Prepared, Failure> {
-    let opening = Arc::clone(&settings);
-    let open = tokio::task::spawn_blocking(move || OpenMedia::open(&opening)).await.map_err(Failure::internal)??;
+    let open = match open {
+        Some(open) => open,
+        None => OpenMedia::open_aside(settings).await?,
+    };
     let (video_tx, video) = queue::bounded(PACKETS_MAX);
     let (audio_tx, audio) = queue::bounded(PACKETS_MAX);
     let inbox = Inbox { video: video_tx, audio: audio_tx };
@@ -260,6 +274,17 @@ impl CallMedia {
     /// The latest picture of the other side, waited for up to a moment.
     pub(super) fn latest_picture(&self) -> Option<Arc<VideoFrame>> {
         self.latest.as_ref()?.recv_timeout(Duration::from_millis(200)).ok()
+    }
+
+    /// The selected pair, waited for a moment: the engine tells that it is connected before it names the pair.
+    pub(super) async fn selected_pair(&self) -> Option<PathStats> {
+        for _ in 0..10 {
+            if let Some(path) = self.peer.path().await {
+                return Some(path);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        None
     }
 
     pub(super) const fn peer(&self) -> &Peer {

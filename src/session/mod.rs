@@ -39,7 +39,7 @@ use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::{Control, Settings};
 use figures::Meter;
-use media::{CallMedia, Marks, Prepared};
+use media::{CallMedia, Marks, OpenMedia, Prepared};
 
 /// How often figures are looked at.
 const STATS_EVERY: Duration = Duration::from_secs(1);
@@ -74,6 +74,15 @@ pub(crate) async fn run(
     printer: Arc<Printer>,
     windows: WindowClient,
 ) -> Result<ExitStatus, Failure> {
+    let open = match &role {
+        // What is missing is said before anyone is rung.
+        Role::Call { .. } => Some(OpenMedia::open_aside(Arc::new(settings.media.clone())).await?),
+        Role::Listen { answer: Answer::Reject, .. } => None,
+        Role::Listen { .. } => {
+            OpenMedia::probe(&settings.media).await?;
+            None
+        }
+    };
     let link_failed = |error: signalling::mqtt::LinkError| Failure::new((&error).into(), error);
     let (link, handle, link_events) = Link::new(settings.link.clone()).map_err(link_failed)?;
     let stop = CancellationToken::new();
@@ -87,7 +96,9 @@ pub(crate) async fn run(
         role,
         windows,
         printer,
+        open,
         media: None,
+        failure: None,
         preparing: JoinSet::new(),
         turn_checks: JoinSet::new(),
         current: None,
@@ -113,7 +124,11 @@ struct Session {
     link: LinkHandle,
     windows: WindowClient,
     printer: Arc<Printer>,
+    /// Opened before the call; whoever listens opens with each call.
+    open: Option<OpenMedia>,
     media: Option<CallMedia>,
+    /// What went wrong on our side in the call that ended the program.
+    failure: Option<Failure>,
     preparing: JoinSet<(CallId, Result<Box<Prepared>, Failure>)>,
     turn_checks: JoinSet<Vec<String>>,
     current: Option<CurrentCall>,
@@ -182,7 +197,7 @@ impl Session {
                 && (self.delivery.is_idle() || Instant::now() >= until)
                 && self.preparing.is_empty()
             {
-                return Ok(status);
+                return self.failure.take().map_or(Ok(status), Err);
             }
         }
     }

@@ -76,9 +76,11 @@ impl Session {
         self.leave(ExitStatus::Interrupted).await
     }
 
-    /// Ends the call, if any, and then the program with `status`.
+    /// Ends the call, if any, and then the program with `status`; an outcome that is known already stays.
     pub(super) async fn leave(&mut self, status: ExitStatus) -> Result<(), Failure> {
-        self.phase = Phase::Leaving { status, until: Instant::now() + FAREWELL };
+        if !matches!(self.phase, Phase::Leaving { .. }) {
+            self.phase = Phase::Leaving { status, until: Instant::now() + FAREWELL };
+        }
         self.line_event(call::Event::HangUp).await
     }
 }

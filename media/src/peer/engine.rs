@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{
     Attribute, BandwidthEstimator, EstimatorStats, Gcc, Interceptor, NackGeneratorBuilder, Packet, PacketReport,
     Registry, Slot, StreamInfo, TaggedPacket,
@@ -28,6 +29,9 @@ use crate::rtp::VIDEO_CLOCK_HZ;
 const OPUS_TYPE: u8 = 111;
 const H264_TYPE: u8 = 102;
 const VP8_TYPE: u8 = 96;
+
+/// Constrained baseline, level 3.1, several packets a NAL unit (RFC 6184 §8.1).
+const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 
 /// A lost packet is asked for so often: the engine's generator does not see that RTX repaired it and would ask on.
 const NACKS_A_PACKET_MAX: u16 = 2;
@@ -53,21 +57,27 @@ pub(super) fn media_engine(config: &PeerConfig) -> Result<MediaEngine> {
         codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE),
         RtpCodecKind::Audio,
     )?;
+    for parameters in video_codecs(config) {
+        engine.register_codec(parameters, RtpCodecKind::Video)?;
+    }
+    Ok(engine)
+}
+
+/// The video codecs of the configuration, best first, each followed by its retransmission format.
+pub(super) fn video_codecs(config: &PeerConfig) -> Vec<RTCRtpCodecParameters> {
+    let mut codecs = Vec::new();
     for video in &config.video_codecs {
         let (mime, fmtp, payload_type) = match video {
-            VideoCodec::H264 => {
-                (MIME_TYPE_H264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f", H264_TYPE)
-            }
+            VideoCodec::H264 => (MIME_TYPE_H264, H264_FMTP, H264_TYPE),
             VideoCodec::Vp8 => (MIME_TYPE_VP8, "", VP8_TYPE),
         };
         let mut parameters = codec(mime, VIDEO_CLOCK_HZ, 0, fmtp, payload_type);
         parameters.rtp_codec.rtcp_feedback =
             [("ccm", "fir"), ("nack", ""), ("nack", "pli")].map(|(typ, p)| feedback(typ, p)).into();
-        engine.register_codec(parameters, RtpCodecKind::Video)?;
-        let apt = format!("apt={payload_type}");
-        engine.register_codec(codec("video/rtx", VIDEO_CLOCK_HZ, 0, &apt, payload_type + 1), RtpCodecKind::Video)?;
+        codecs.push(parameters);
+        codecs.push(codec("video/rtx", VIDEO_CLOCK_HZ, 0, &format!("apt={payload_type}"), payload_type + 1));
     }
-    Ok(engine)
+    codecs
 }
 
 fn codec(mime: &str, clock_rate: u32, channels: u16, fmtp: &str, payload_type: u8) -> RTCRtpCodecParameters {
@@ -83,17 +93,6 @@ fn codec(mime: &str, clock_rate: u32, channels: u16, fmtp: &str, payload_type: u
 
 fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
     RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
-}
-
-/// The codec as a track declares it.
-pub(super) fn track_codec(video: VideoCodec) -> RTCRtpCodec {
-    match video {
-        VideoCodec::H264 => {
-            let fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-            codec(MIME_TYPE_H264, VIDEO_CLOCK_HZ, 0, fmtp, H264_TYPE).rtp_codec
-        }
-        VideoCodec::Vp8 => codec(MIME_TYPE_VP8, VIDEO_CLOCK_HZ, 0, "", VP8_TYPE).rtp_codec,
-    }
 }
 
 /// Opus as a track declares it.
@@ -118,9 +117,12 @@ pub(super) fn interceptors(
     Ok(registry.with(Slot::NackGenerator, nack).with(Slot::from(60_000), DeliverRtcp::default()))
 }
 
-/// Timers and roles.
-pub(super) fn settings() -> SettingEngine {
+/// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where there is
+/// a network; without one, joining the multicast group would fail.
+pub(super) fn settings(has_network: bool) -> SettingEngine {
+    let mdns = if has_network { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
     SettingEngineBuilder::new()
+        .with_multicast_dns_mode(mdns)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX))
         .with_host_acceptance_min_wait(Some(Duration::ZERO))

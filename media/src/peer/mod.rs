@@ -15,6 +15,8 @@ mod runtime;
 pub mod sdp;
 mod send;
 mod stats;
+#[cfg(test)]
+mod tests;
 pub mod turn_check;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,7 +27,8 @@ use std::time::Duration;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
+    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters,
+    RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::{Notify, mpsc};
@@ -189,7 +192,8 @@ struct Handler(Arc<Shared>);
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         let Ok(init) = event.candidate.to_json() else { return };
-        let candidate = IceCandidate { candidate: init.candidate, mid: init.sdp_mid, mline: init.sdp_mline_index };
+        // The engine gives an empty mid; all media is bundled, so the first section stands for all (RFC 9143 §7.1).
+        let candidate = IceCandidate { candidate: init.candidate, mid: None, mline: Some(0) };
         let trickled = match &mut *self.0.gathering() {
             Gathering::Collecting(collected) => {
                 collected.push(candidate);
@@ -261,7 +265,7 @@ impl Peer {
             .await
             .map_err(|error| PeerError::new("WebRTC set-up", error))?;
         let (video_ssrc, rtx_ssrc, audio_ssrc) = (random_u32(), random_u32(), random_u32());
-        let video_codec = config.video_codecs.first().copied().map(engine::track_codec);
+        let video_codecs = engine::video_codecs(config);
         let mut peer = Self {
             connection,
             shared,
@@ -278,9 +282,10 @@ impl Peer {
         peer.tasks().spawn(tracks_task);
         let audio = local_track(RtpCodecKind::Audio, engine::audio_codec(), audio_ssrc, None);
         peer.audio = peer.add_media(RtpCodecKind::Audio, config.audio, audio).await?;
-        if let Some(codec) = video_codec {
-            let video = local_track(RtpCodecKind::Video, codec, video_ssrc, Some(rtx_ssrc));
+        if let Some(first) = video_codecs.first() {
+            let video = local_track(RtpCodecKind::Video, first.rtp_codec.clone(), video_ssrc, Some(rtx_ssrc));
             peer.video = peer.add_media(RtpCodecKind::Video, config.video, video).await?;
+            peer.prefer_video(video_codecs).await?;
         }
         Ok((peer, events))
     }
@@ -311,6 +316,24 @@ impl Peer {
         }
     }
 
+    /// Offers all of `codecs`: a track alone would offer the one it was made for.
+    async fn prefer_video(&self, codecs: Vec<RTCRtpCodecParameters>) -> Result<(), PeerError> {
+        let failed = |error| PeerError::new("choosing codecs", error);
+        for transceiver in self.connection.get_transceivers().await {
+            let is_video = match transceiver.sender().await.map_err(failed)? {
+                Some(sender) => sender.track().kind().await == RtpCodecKind::Video,
+                None => match transceiver.receiver().await.map_err(failed)? {
+                    Some(receiver) => receiver.track().kind().await == RtpCodecKind::Video,
+                    None => false,
+                },
+            };
+            if is_video {
+                transceiver.set_codec_preferences(codecs.clone()).await.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes an offer and starts gathering.
     ///
     /// # Errors
@@ -330,11 +353,13 @@ impl Peer {
     pub async fn answer(&self, offer: &str) -> Result<(LocalDescription, Negotiated), PeerError> {
         let broken = |error| PeerError::new("reading the offer", error);
         let failed = |error| PeerError::new("making an answer", error);
+        let promised = sdp::promises_media(offer);
         let offer = RTCSessionDescription::offer(offer.to_owned()).map_err(broken)?;
         self.connection.set_remote_description(offer).await.map_err(broken)?;
         let answer = self.connection.create_answer(None).await.map_err(failed)?;
         let sdp = sdp::announce_trickle(&answer.sdp);
-        let negotiated = Negotiated::from_answer(&sdp);
+        let mut negotiated = Negotiated::from_answer(&sdp);
+        negotiated.remote_sends = promised;
         if negotiated.video.is_none() && negotiated.audio.is_none() {
             return Err(PeerError::new("making an answer", "the offer has no codec that we speak"));
         }
@@ -348,7 +373,8 @@ impl Peer {
     /// [`PeerError`] when the answer is broken or does not fit the offer.
     pub async fn apply_answer(&self, answer: &str) -> Result<Negotiated, PeerError> {
         let broken = |error| PeerError::new("reading the answer", error);
-        let negotiated = Negotiated::from_answer(answer);
+        let mut negotiated = Negotiated::from_answer(answer);
+        negotiated.remote_sends = sdp::promises_media(answer);
         if negotiated.video.is_none() && negotiated.audio.is_none() {
             return Err(PeerError::new("reading the answer", "it has no codec that we offered"));
         }
@@ -479,7 +505,7 @@ async fn build(
         .with_configuration(configuration)
         .with_media_engine(media)
         .with_interceptor_registry(interceptors)
-        .with_setting_engine(engine::settings())
+        .with_setting_engine(engine::settings(has_network()))
         .with_handler(Arc::new(Handler(Arc::clone(shared))))
         .with_udp_addrs(udp_addresses(config.loopback))
         .build()

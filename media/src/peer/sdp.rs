@@ -13,6 +13,8 @@ pub struct Negotiated {
     pub audio: Option<u8>,
     /// Every agreed video payload type: the other side may switch among them.
     pub video_types: BTreeMap<u8, VideoCodec>,
+    /// True when the other side said that it sends something.
+    pub remote_sends: bool,
 }
 
 impl Negotiated {
@@ -44,6 +46,18 @@ impl Negotiated {
         self.video = self.video.or(Some((codec, payload_type)));
         self.video_types.insert(payload_type, codec);
     }
+}
+
+/// True when a description says that its author sends something: `sendrecv` or `sendonly`, where `sendrecv` need not be
+/// written (RFC 8866 §6.7.2).
+#[must_use]
+pub fn promises_media(sdp: &str) -> bool {
+    sdp.split("\nm=").skip(1).any(|section| {
+        let refused = section.split_whitespace().nth(1) == Some("0");
+        let silent = section.lines().any(|line| matches!(line.trim_end(), "a=recvonly" | "a=inactive"));
+        let medium = section.starts_with("audio") || section.starts_with("video");
+        medium && !refused && !silent
+    })
 }
 
 /// Codec names, lower case, by payload type, from `a=rtpmap` lines (RFC 8866 §6.6).
@@ -91,6 +105,17 @@ mod tests {
         for text in ["", "m=", "\nm=", "\nm=video", "\nm=video 9 X 999 -1 a\na=rtpmap:x y\na=rtpmap:1", "\u{0}"] {
             assert_eq!(Negotiated::from_answer(text), Negotiated::default(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_side_that_only_listens_promises_nothing() {
+        assert!(promises_media(ANSWER));
+        let silent = ANSWER
+            .replace("a=rtpmap:111", "a=recvonly\r\na=rtpmap:111")
+            .replace("a=rtpmap:96", "a=inactive\r\na=rtpmap:96");
+        assert!(!promises_media(&silent) && !promises_media(""));
+        assert!(promises_media(&ANSWER.replace("a=rtpmap:96", "a=recvonly\r\na=rtpmap:96")));
+        assert!(!promises_media(&silent.replace("m=video 9", "m=application 9")));
     }
 
     #[test]

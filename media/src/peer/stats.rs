@@ -1,7 +1,9 @@
 //! What the engine knows of the selected candidate pair.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, StatsSelector};
 
 /// One end of the selected pair.
@@ -27,8 +29,7 @@ pub struct PathStats {
 pub(super) async fn path(connection: &dyn PeerConnection) -> Option<PathStats> {
     // All media is bundled, so any transceiver leads to the one ICE transport. Its own view of the pair is used:
     // the report of `get_stats` knows no peer-reflexive candidates.
-    let transceiver = connection.get_transceivers().await.into_iter().next()?;
-    let dtls = transceiver.receiver().await.ok()??.transport().await.ok()??;
+    let dtls = transport(connection).await?;
     let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
     let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
     let seconds = report.candidate_pairs().find(|pair| pair.nominated).map(|pair| pair.current_round_trip_time);
@@ -39,6 +40,23 @@ pub(super) async fn path(connection: &dyn PeerConnection) -> Option<PathStats> {
             .filter(|seconds| seconds.is_finite() && *seconds > 0.0)
             .map(|seconds| Duration::from_secs_f64(seconds.min(3600.0))),
     })
+}
+
+/// The one DTLS transport, reached by whichever sender or receiver is in use.
+async fn transport(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>> {
+    for transceiver in connection.get_transceivers().await {
+        if let Ok(Some(receiver)) = transceiver.receiver().await
+            && let Ok(Some(transport)) = receiver.transport().await
+        {
+            return Some(transport);
+        }
+        if let Ok(Some(sender)) = transceiver.sender().await
+            && let Ok(Some(transport)) = sender.transport().await
+        {
+            return Some(transport);
+        }
+    }
+    None
 }
 
 fn info(candidate: &RTCIceCandidate) -> CandidateInfo {

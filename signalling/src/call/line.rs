@@ -354,6 +354,7 @@ impl Line {
                 *path = Connected::Interrupted { give_up_at: now + self.timeouts.lost };
                 vec![Action::Notify(Notice::Reconnecting { call, peer })]
             }
+            (_, MediaChange::Unavailable) => self.end(EndReason::LocalFailure),
             (State::Active { .. }, MediaChange::Failed) => self.end(EndReason::Lost),
             (
                 State::Offering { .. }

@@ -127,6 +127,8 @@ pub enum MediaChange {
     Interrupted,
     /// It will not heal, or could never be set up.
     Failed,
+    /// Our side cannot take part: a device, a file, a codec.
+    Unavailable,
 }
 
 /// What is to be done.
@@ -269,6 +271,8 @@ pub enum EndReason {
     NoPath,
     /// The media path was lost and did not come back.
     Lost,
+    /// Our side cannot take part.
+    LocalFailure,
 }
 
 impl EndReason {
@@ -287,6 +291,7 @@ impl EndReason {
             Self::Offline => "offline",
             Self::NoPath => "no-path",
             Self::Lost => "lost",
+            Self::LocalFailure => "failed",
         }
     }
 
@@ -297,7 +302,7 @@ impl EndReason {
             Self::LocalCancel | Self::Offline => Some(ByeReason::Cancel),
             Self::LocalDecline => Some(ByeReason::Decline),
             Self::NoAnswer => Some(ByeReason::NoAnswer),
-            Self::NoPath | Self::Lost => Some(ByeReason::Failed),
+            Self::NoPath | Self::Lost | Self::LocalFailure => Some(ByeReason::Failed),
             Self::RemoteHangup | Self::RemoteCancel | Self::RemoteDecline | Self::Busy => None,
         }
     }

@@ -10,6 +10,7 @@ use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing,
     Packet, Publish, QoS, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
+use rustls::AlertDescription;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -161,6 +162,10 @@ impl Connection {
             up = self.bring_up(&mut session, broker) => up,
         };
         if let Err(outcome) = up {
+            // A goodbye keeps the broker from publishing our will over the presence of whoever has our ID now.
+            if matches!(outcome, Outcome::Fatal(_)) {
+                leave(&mut session).await;
+            }
             return (outcome, None);
         }
         let since = Instant::now();
@@ -332,19 +337,8 @@ impl Connection {
     async fn say_goodbye(&self, session: &mut Session) {
         let offline = self.presence_payload(PresenceState::Offline);
         let topic = topic::presence(&self.config.me);
-        let sent = session.client.try_publish(topic, QoS::AtLeastOnce, true, offline);
-        if sent.is_err() || session.client.try_disconnect().is_err() {
-            return;
-        }
-        let gone = async {
-            while let Some(Ok(packet)) = session.packets.recv().await {
-                if packet == rumqttc::Event::Outgoing(Outgoing::Disconnect) {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(GOODBYE, gone).await.is_err() {
-            debug!("the broker did not take the goodbye in time; it will publish the will");
+        if session.client.try_publish(topic, QoS::AtLeastOnce, true, offline).is_ok() {
+            leave(session).await;
         }
     }
 
@@ -378,17 +372,11 @@ impl Connection {
                 user: self.config.login.as_ref().map(|l| format!(" of user {:?}", l.user)).unwrap_or_default(),
                 reason: refusal(code).to_owned(),
             }),
-            ConnectionError::Tls(error) => match tls_reason(&error) {
-                Some(reason) => Outcome::Fatal(LinkError::Tls { broker: broker.to_string(), reason }),
-                None => Outcome::Broken(error.to_string()),
-            },
             ConnectionError::NetworkTimeout => Outcome::Broken(format!("no answer within {CONNECT_TRY_SECONDS} s")),
-            ConnectionError::Io(error) => Outcome::Broken(io_reason(&error)),
-            ConnectionError::Websocket(error) => match websocket_tls_reason(&error) {
+            other => match tls_reason(&other) {
                 Some(reason) => Outcome::Fatal(LinkError::Tls { broker: broker.to_string(), reason }),
-                None => Outcome::Broken(error.to_string()),
+                None => Outcome::Broken(plain_reason(&other)),
             },
-            other => Outcome::Broken(other.to_string()),
         }
     }
 
@@ -405,6 +393,23 @@ impl Connection {
 impl Session {
     async fn next(&mut self) -> Result<rumqttc::Event, ConnectionError> {
         self.packets.recv().await.unwrap_or(Err(ConnectionError::RequestsDone))
+    }
+}
+
+/// Says goodbye to the broker, which then does not publish our will.
+async fn leave(session: &mut Session) {
+    if session.client.try_disconnect().is_err() {
+        return;
+    }
+    let gone = async {
+        while let Some(Ok(packet)) = session.packets.recv().await {
+            if packet == rumqttc::Event::Outgoing(Outgoing::Disconnect) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(GOODBYE, gone).await.is_err() {
+        debug!("the broker did not take the goodbye in time; it will publish the will");
     }
 }
 
@@ -430,37 +435,32 @@ const fn refusal(code: ConnectReturnCode) -> &'static str {
     }
 }
 
-fn io_reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
-        _ => error.to_string(),
-    }
-}
-
-/// What certificate checking says, if that is what failed; trying again would not help then.
-fn tls_reason(error: &rumqttc::TlsError) -> Option<String> {
-    match error {
-        rumqttc::TlsError::Io(error) => certificate_error(error),
-        rumqttc::TlsError::TLS(error) => Some(error.to_string()),
-        rumqttc::TlsError::DNSName(error) => Some(error.to_string()),
-        _ => None,
-    }
-}
-
-fn websocket_tls_reason(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+/// What certificate checking says, on either side, if that is what failed: trying again would not help then.
+fn tls_reason(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(reason) = error.downcast_ref::<std::io::Error>().and_then(certificate_error) {
-            return Some(reason);
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref());
+        match tls {
+            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                return Some("the broker asks for a client certificate; pass --cert and --key".to_owned());
+            }
+            Some(tls) => return Some(tls.to_string()),
+            None => cause = error.source(),
         }
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(tls.to_string());
-        }
-        cause = error.source();
     }
     None
 }
 
-fn certificate_error(error: &std::io::Error) -> Option<String> {
-    error.get_ref()?.downcast_ref::<rustls::Error>().map(ToString::to_string)
+/// The innermost cause, which says most, without the library's words around it.
+fn plain_reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        Some(error) if error.kind() == std::io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        _ => innermost.to_string(),
+    }
 }

@@ -132,7 +132,7 @@ pub enum LinkError {
         reason: String,
     },
     /// The broker's certificate is not trusted, or ours is not taken.
-    #[error("TLS with broker {broker} failed: {reason}; pass the certificate authority's PEM file as --ca-file")]
+    #[error("TLS with broker {broker} failed: {reason}; is --ca-file the PEM file of its certificate authority?")]
     Tls {
         /// Address as given.
         broker: String,
