@@ -1,8 +1,9 @@
 //! What the whole-program tests stand on: the program itself, and real servers around it.
 //!
-//! - [`process::Tring`]: the program under test, driven and read as NDJSON
-//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make
+//! - [`process::Tring`]: the program under test, driven and read as NDJSON; [`call`]: a whole call of two, judged
+//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`mallory`]: a stranger
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test
+//! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
 //!
 //! Nothing here skips: a program that is missing fails the test with the package to install.
@@ -16,13 +17,17 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod activemq;
+pub mod call;
 pub mod certificates;
 pub mod chromium;
 pub mod coturn;
 pub mod daemon;
+pub mod mallory;
 pub mod mosquitto;
 pub mod process;
 pub mod pulse;
+pub mod screen;
+pub mod sound;
 
 /// How long anything may take before a test fails: far above what it takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

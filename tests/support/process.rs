@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +19,9 @@ use super::{PATIENCE, TempDir};
 
 /// How often the end of the program is looked for.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Where the program is.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tring");
 
 /// A running `tring … --json`; killed, and waited for, when dropped.
 pub struct Tring {
@@ -66,17 +69,8 @@ impl TringCommand {
     /// When it cannot be started.
     pub fn spawn(self) -> Tring {
         let name = self.args.first().map_or_else(String::new, |arg| arg.to_string_lossy().into_owned());
-        let own_home = self.home.is_none().then(|| TempDir::new("home"));
-        let home = self.home.or_else(|| own_home.as_ref().map(|dir| dir.path().into())).expect("one of the two is set");
-
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tring"));
-        clean(&mut command);
-        for (variable, folder) in
-            [("HOME", ""), ("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state")]
-        {
-            command.env(variable, Path::new(&home).join(folder));
-        }
-        command.envs(self.envs).args(self.args).arg("--json");
+        let (mut command, own_home) = self.prepare();
+        command.arg("--json");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built for this test");
 
@@ -106,6 +100,30 @@ impl TringCommand {
             stdout: Some(stdout),
             home: own_home,
         }
+    }
+
+    /// Runs the program to its end, in a folder, with nobody at its input, and without `--json`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn output(self, folder: &Path) -> Output {
+        let (mut command, _home) = self.prepare();
+        command.current_dir(folder).stdin(Stdio::null()).output().expect("the program was built for this test")
+    }
+
+    /// The program in its own environment, and its home directory if that is one of its own.
+    fn prepare(self) -> (Command, Option<TempDir>) {
+        let own_home = self.home.is_none().then(|| TempDir::new("home"));
+        let home = self.home.or_else(|| own_home.as_ref().map(|dir| dir.path().into())).expect("one of the two is set");
+        let mut command = Command::new(PROGRAM);
+        clean(&mut command);
+        for (variable, folder) in
+            [("HOME", ""), ("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state")]
+        {
+            command.env(variable, Path::new(&home).join(folder));
+        }
+        command.envs(self.envs).args(self.args);
+        (command, own_home)
     }
 }
 
@@ -163,6 +181,15 @@ impl Tring {
     /// All events so far, in order, waited for or not.
     pub fn events(&mut self) -> &[Value] {
         while let Ok(line) = self.lines.try_recv() {
+            self.take(&line);
+        }
+        &self.events
+    }
+
+    /// All events of a program that ends, or has ended: also those that were still on their way when it did.
+    pub fn wait_events(&mut self) -> &[Value] {
+        self.wait_exit(PATIENCE);
+        while let Ok(line) = self.lines.recv() {
             self.take(&line);
         }
         &self.events
