@@ -1,4 +1,8 @@
 //! The command line: what may be typed, as types. Texts shown by `--help` are the doc comments here.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments are the help texts, where brackets mean: may be left out"
+)]
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! A call is the same call over every broker and every path: over real Mosquitto, ActiveMQ, coTURN and the program's
 //! own servers, between two processes, judged by what each side received and by what other programs find in a recording.
+#![allow(clippy::unwrap_used, reason = "a test may panic, and shows what it saw when it does")]
 
 use std::path::{Path, PathBuf};
 

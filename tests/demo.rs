@@ -1,4 +1,5 @@
 //! What a person sees: the demo and its report, a call in a terminal, a call in a window.
+#![allow(clippy::unwrap_used, reason = "a test may panic, and shows what it saw when it does")]
 
 use std::path::Path;
 use std::process::Output;

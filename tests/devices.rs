@@ -1,5 +1,6 @@
 //! Microphone and speaker as a person has them, on a PulseAudio of the test's own: what is said into one is heard from
 //! the other, at the other end of a call.
+#![allow(clippy::unwrap_used, reason = "a test may panic, and shows what it saw when it does")]
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Where pictures and sound come from: devices, files and generated test media.
 //!
-//! Each source runs on a thread of its own, paces itself, and pushes into a [`queue`](crate::queue) until it is dropped.
+//! Each source runs on a thread of its own, paces itself, and pushes into a [`queue`] until it is dropped.
 
 use std::path::PathBuf;
 use std::str::FromStr;
