@@ -1,4 +1,5 @@
 //! Every way a call, or the attempt at one, can end: the exit status and the events of both sides.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
