@@ -123,7 +123,7 @@ fn unknown_names_are_told() {
         let args = peer(&["call", "bob"], "alice", &mosquitto.url()).option("--audio", audio).option("--play", play);
         let alice = Ended::wait(&mut Tring::command(args).envs(pulse.env()).spawn());
         assert_eq!(alice.status, 25, "--audio {audio} --play {play}");
-        let detail = alice.event("ended")["detail"].as_str().unwrap_or_default();
-        assert!(detail.contains("nothing-like-it") && detail.contains("tring devices"), "{detail}");
+        let said = alice.failure();
+        assert!(said.contains("nothing-like-it") && said.contains("tring devices"), "{said}");
     }
 }

@@ -1,5 +1,5 @@
 //! Every way a call, or the attempt at one, can end: the exit status and the events of both sides.
-#![allow(clippy::unwrap_used, reason = "a test may panic, and shows what it saw when it does")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
@@ -560,16 +560,9 @@ fn a_missing_file() {
         let args = alice(&mosquitto.url()).option("--audio", "tone").option("--video", file);
         let ended = refused(Args::new(["call", "bob", "--show", "none", "--play", "none"]).and(args));
         assert_eq!(ended.status, 2);
-        let said = failure(&ended);
+        let said = ended.failure();
         assert!(said.contains("/nonexistent/film"), "{said}");
     }
-}
-
-/// What the program says went wrong on its side.
-fn failure(ended: &Ended) -> String {
-    let reasons = ended.events.iter().filter(|event| event["event"] == "ended").map(|event| &event["detail"]);
-    let errors = ended.events.iter().filter(|event| event["event"] == "error").map(|event| &event["text"]);
-    reasons.chain(errors).filter_map(Value::as_str).collect::<Vec<&str>>().join("; ")
 }
 
 #[test]
@@ -582,20 +575,34 @@ fn no_camera_and_no_microphone() {
         let sources = ["call", "bob", "--show", "none", "--video", video, "--audio", audio, "--play", play];
         let ended = refused(Args::new(sources).and(alice(&mosquitto.url())));
         assert_eq!(ended.status, 25, "--video {video} --audio {audio} --play {play}");
-        let said = failure(&ended);
+        let said = ended.failure();
         assert!(said.contains("tring devices"), "{said}");
     }
 }
 
 #[test]
-fn a_callee_without_a_camera_tells_the_caller() {
-    let _alone = alone();
+fn a_listener_without_a_camera_says_so_before_anyone_calls() {
     let mosquitto = Mosquitto::anonymous();
-    let sources = ["listen", "--answer", "auto", "--once", "--show", "none", "--play", "none"];
-    let mut bob = Tring::spawn(Args::new(sources).and(bob(&mosquitto.url())).and(["--video", "camera:9"]));
+    let sources = ["listen", "--answer", "auto", "--show", "none", "--play", "none", "--video", "camera:9"];
+    let bob = refused(Args::new(sources).and(bob(&mosquitto.url())));
+    assert_eq!((bob.status, bob.course()), (25, vec!["error"]));
+    assert!(bob.error().contains("tring devices"), "{}", bob.error());
+}
+
+#[test]
+fn a_source_that_went_away_before_the_call() {
+    let _alone = alone();
+    let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("film"));
+    let grey = "FRAME\n".to_owned() + &"x".repeat(64 * 48 * 3 / 2);
+    let film = dir.write("film.y4m", &format!("YUV4MPEG2 W64 H48 F30:1 C420jpeg\n{grey}{grey}"));
+    let sources = ["listen", "--answer", "auto", "--once", "--show", "none", "--play", "none", "--audio", "none"];
+    let file = format!("file:{}", film.display());
+    let mut bob = Tring::spawn(Args::new(sources).option("--video", file).and(bob(&mosquitto.url())));
     bob.wait_event("online", PATIENCE);
+    std::fs::remove_file(&film).unwrap();
     let alice = Ended::wait(&mut call::call_bob(alice(&mosquitto.url())));
     let bob = Ended::wait(&mut bob);
-    assert_eq!((bob.status, bob.reason()), (25, "no-path"));
+    assert_eq!((bob.status, bob.reason()), (2, "failed"));
+    assert!(bob.failure().contains("film.y4m"), "{}", bob.failure());
     assert_eq!((alice.status, alice.reason()), (22, "no-path"));
 }

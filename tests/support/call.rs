@@ -140,6 +140,16 @@ impl Ended {
         self.event("error")["text"].as_str().expect("an error has a text")
     }
 
+    /// All that it says went wrong on its side, before a call or in one.
+    pub fn failure(&self) -> String {
+        let texts = self.events.iter().map(|event| match event["event"].as_str() {
+            Some("ended") => event["detail"].as_str(),
+            Some("error") => event["text"].as_str(),
+            Some(_) | None => None,
+        });
+        texts.flatten().collect::<Vec<&str>>().join("; ")
+    }
+
     /// The texts of all warnings.
     pub fn warnings(&self) -> Vec<&str> {
         self.events.iter().filter(|event| event["event"] == "warning").filter_map(|e| e["text"].as_str()).collect()
