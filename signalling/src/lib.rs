@@ -3,6 +3,7 @@
 //! - [`call`]: the call machine, pure: event and time in, actions out
 //! - [`wire`]: the messages two peers exchange, and their JSON form
 //! - [`delivery`]: acknowledgement, resending, expiry and duplicate removal, pure
+//! - [`flood`]: how much of one sender is taken in, pure
 //! - [`topic`]: who publishes where
 //! - [`mqtt`]: the only IO here; moves opaque payloads between peers
 //!
@@ -11,6 +12,7 @@
 
 pub mod call;
 pub mod delivery;
+pub mod flood;
 pub mod id;
 pub mod mqtt;
 pub mod topic;

@@ -27,6 +27,9 @@ use crate::settings::random_nonce;
 /// Set-up and farewell around the talk itself; both are bounded by time-outs of their own, this is the last resort.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long bob may take to end after alice has.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Name at the demo's TURN server.
 const ICE_USER: &str = "demo";
 
@@ -51,7 +54,7 @@ impl Outcome {
         let status = match self.status {
             Some(0) => return None,
             Some(status) => format!("exit status {status}"),
-            None => "ended by a signal".to_owned(),
+            None => "did not end by itself".to_owned(),
         };
         let reason = self.event("error").and_then(|event| event["text"].as_str()).unwrap_or_default();
         let ended = self.event("ended").and_then(|event| event["detail"].as_str()).unwrap_or_default();
@@ -91,11 +94,20 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
     }
     let callee = start_peer(&bob, &password)?;
     let (bob_online, online) = oneshot::channel();
-    let patience = options.duration + PATIENCE;
-    let (callee, caller) = tokio::join!(watch("bob", callee, &printer, patience, Some(bob_online)), async {
+    let last_resort = tokio::time::Instant::now() + options.duration + PATIENCE;
+    let (alice_done, done) = oneshot::channel::<()>();
+    let no_longer_needed = async {
+        // Without alice there is nothing left for bob but to hang up.
+        let _done = done.await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    let (callee, caller) = tokio::join!(watch("bob", callee, &printer, no_longer_needed, Some(bob_online)), async {
         // Where bob fails before he is online, the sender is dropped and alice's call says the rest.
         let _failed = online.await;
-        watch("alice", start_peer(&alice, &password)?, &printer, patience, None).await
+        let alice = start_peer(&alice, &password)?;
+        let outcome = watch("alice", alice, &printer, tokio::time::sleep_until(last_resort), None).await;
+        drop(alice_done);
+        outcome
     });
     serve.stop().await;
     conclude(&caller?, &callee?, &printer)
@@ -149,12 +161,12 @@ fn start_peer(arguments: &[String], password: &str) -> Result<Child, Failure> {
     command.spawn().map_err(|error| Failure::internal(format!("cannot start a peer: {error}")))
 }
 
-/// Reads a peer's events until it ends, telling when it is online; one that does not end in time is killed.
+/// Reads a peer's events until it ends, telling when it is online; one that still runs at its `end` is killed.
 async fn watch(
     name: &'static str,
     mut child: Child,
     printer: &Printer,
-    patience: Duration,
+    end: impl Future<Output = ()>,
     mut online: Option<oneshot::Sender<()>>,
 ) -> Result<Outcome, Failure> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
@@ -190,13 +202,12 @@ async fn watch(
         let _partly = stderr.take(STDERR_MAX).read_to_end(&mut text).await;
     };
     let all = async { tokio::join!(reading, complaining, child.wait()).2 };
-    let ended = tokio::time::timeout(patience, all).await;
-    let status = match ended {
-        Ok(Ok(status)) => status.code(),
-        Ok(Err(error)) => return Err(Failure::internal(format!("{name} cannot be waited for: {error}"))),
-        Err(_) => {
-            return Err(Failure::internal(format!("{name} did not end within {} s", patience.as_secs())));
+    let status = tokio::select! {
+        ended = all => {
+            ended.map_err(|error| Failure::internal(format!("{name} cannot be waited for: {error}")))?.code()
         }
+        // Dropped with its handle, the child is killed.
+        () = end => None,
     };
     Ok(Outcome { name, status, events, stderr: String::from_utf8_lossy(&text).into_owned() })
 }

@@ -3,7 +3,7 @@
 //! - owns: the listening socket, whom it lets relay, the relayed sockets and their number
 //! - must never: relay to addresses that only this host or network should reach, unless told so; answer without a login
 //!   anything but STUN binding requests
-//! - flow: datagram → [`guard::Listener`] (login, peer addresses) → `turn` crate → [`guard::Relay`] (peer addresses) → peer
+//! - flow: datagram → `guard::Listener` (login, peer addresses) → `turn` crate → `guard::Relay` (peer addresses) → peer
 //!
 //! Why the `turn` crate: it opens a real UDP port for each allocation. `turn-server` (turn-rs) hands out virtual ports
 //! and forwards among its own clients only, so a relayed peer could never reach one that is not relayed.

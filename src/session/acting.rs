@@ -153,7 +153,7 @@ impl Session {
                 if let Some(current) = &mut self.current {
                     current.marks.accepted = Some(now);
                 }
-                self.link.set_presence(PresenceState::Busy).await;
+                self.link.set_presence(PresenceState::Busy);
                 self.tell(&Event::Accepted);
             }
             Notice::Connected { .. } => self.connected().await?,

@@ -37,6 +37,9 @@ impl Session {
             }
             Some(LinkEvent::Down { reason }) => self.printer.tell(&Event::Offline { reason }),
             Some(LinkEvent::Dropped { reason }) => self.drop_message(reason),
+            Some(LinkEvent::Message { from, .. }) if !self.flood.admits(&from, now) => {
+                self.drop_message("one peer sends too much");
+            }
             Some(LinkEvent::Message { from, payload }) => match Envelope::from_bytes(&payload) {
                 Ok(envelope) if envelope.from != from => self.drop_message("sender is not the owner of its topic"),
                 Ok(envelope) => {
@@ -68,7 +71,9 @@ impl Session {
         if let Role::Call { peer } = &self.role {
             let bits = u128::from(random_nonce().0) << 64 | u128::from(random_nonce().0);
             let (peer, call) = (peer.clone(), CallId::from_random(bits));
-            self.link.watch(peer.clone()).await;
+            if let Err(error) = self.link.watch(peer.clone()) {
+                warn!(%error, "presence not asked for");
+            }
             self.line_event(call::Event::Dial { peer, call }).await?;
         } else if self.printer.is_text() {
             self.printer.result("waiting for calls; Ctrl-C ends");
@@ -81,8 +86,8 @@ impl Session {
             match output {
                 Output::Transmit(envelope) => match envelope.to_bytes() {
                     Ok(bytes) => {
-                        if let Err(error) = self.link.publish(envelope.to, bytes).await {
-                            warn!(%error, "message not sent");
+                        if let Err(error) = self.link.publish(envelope.to, bytes) {
+                            debug!(%error, "message not sent");
                         }
                     }
                     Err(error) => self.warn(format!("message not sent: {error}")),

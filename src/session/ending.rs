@@ -28,7 +28,7 @@ impl Session {
         }
         let Some(current) = self.current.take() else { return Ok(()) };
         let (status, failure) = self.finish_call(&current, reason, ended).await;
-        self.link.set_presence(PresenceState::Available).await;
+        self.link.set_presence(PresenceState::Available);
         let leaves = match self.role {
             Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => true,
             Role::Listen { calls: Calls::Many, .. } => false,

@@ -69,6 +69,7 @@ impl Session {
     pub(super) async fn display_event(&mut self, event: DisplayEvent) -> Result<(), Failure> {
         match event {
             DisplayEvent::CloseRequested => self.line_event(call::Event::HangUp).await,
+            DisplayEvent::Interrupted => self.interrupted().await,
             DisplayEvent::Key('m') => {
                 let muted = self.current.as_ref().is_some_and(|current| current.muted);
                 self.command(Command::Mute { on: !muted }).await

@@ -25,6 +25,7 @@ use ::media::peer::PeerEvent;
 use ::media::stream::StreamEvent;
 use signalling::call::{self, Line, Timeouts};
 use signalling::delivery::Delivery;
+use signalling::flood::Flood;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::{Link, LinkEvent, LinkHandle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -92,6 +93,7 @@ pub(crate) async fn run(
     let session = Session {
         line: Line::new(me.clone(), timeouts),
         delivery: Delivery::new(me, settings.link.run),
+        flood: Flood::default(),
         link: handle,
         role,
         windows,
@@ -121,6 +123,7 @@ struct Session {
     role: Role,
     line: Line,
     delivery: Delivery,
+    flood: Flood,
     link: LinkHandle,
     windows: WindowClient,
     printer: Arc<Printer>,

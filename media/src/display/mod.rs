@@ -79,8 +79,10 @@ pub(crate) fn desktop() -> Option<String> {
 /// What the person in front of the picture did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisplayEvent {
-    /// The close button, q, Escape, or Ctrl-C in the terminal.
+    /// The close button, q or Escape.
     CloseRequested,
+    /// Ctrl-C, which the terminal hands on as a key while the view has it.
+    Interrupted,
     /// Any other character key.
     Key(char),
 }

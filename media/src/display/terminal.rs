@@ -261,7 +261,7 @@ fn meaning(key: KeyEvent) -> Option<DisplayEvent> {
     }
     match key.code {
         KeyCode::Esc => Some(DisplayEvent::CloseRequested),
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(DisplayEvent::CloseRequested),
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(DisplayEvent::Interrupted),
         KeyCode::Char(_) if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => None,
         KeyCode::Char(character) => Some(key_event(character)),
         KeyCode::Enter => Some(DisplayEvent::Key('\n')),
@@ -327,7 +327,7 @@ mod tests {
         let press = |code, modifiers| meaning(KeyEvent::new(code, modifiers));
         assert_eq!(press(KeyCode::Char('q'), KeyModifiers::NONE), Some(DisplayEvent::CloseRequested));
         assert_eq!(press(KeyCode::Esc, KeyModifiers::NONE), Some(DisplayEvent::CloseRequested));
-        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(DisplayEvent::CloseRequested));
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(DisplayEvent::Interrupted));
         assert_eq!(press(KeyCode::Char('c'), KeyModifiers::NONE), Some(DisplayEvent::Key('c')));
         assert_eq!(press(KeyCode::Char('x'), KeyModifiers::CONTROL), None);
         assert_eq!(press(KeyCode::F(1), KeyModifiers::NONE), None);

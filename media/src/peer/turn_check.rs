@@ -111,7 +111,8 @@ async fn allocate(server: &IceServer, address: SocketAddr, url: &str) -> Result<
         let deadline = client.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_millis(200));
         tokio::select! {
             received = socket.recv(&mut buffer) => {
-                let Ok(length) = received else { return Err(TurnError::Silent { url: url.to_owned() }) };
+                // The system tells of a closed port (ICMP) on the next receive.
+                let length = received.map_err(|error| local_error(format!("{error}; is the server running there?")))?;
                 let message = TransportMessage {
                     now: Instant::now(),
                     transport: TransportContext {

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use rumqttc::mqttbytes::Error as MqttError;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing,
-    Packet, Publish, QoS, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
+    Packet, Publish, QoS, StateError, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use rustls::AlertDescription;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -61,7 +62,7 @@ pub(super) struct Connection {
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<LinkEvent>,
     watched: BTreeSet<PeerId>,
-    presence: PresenceState,
+    presence: watch::Receiver<PresenceState>,
     /// True once this run has announced itself: from then on a foreign run on our own topic is a take-over.
     announced: bool,
     short_lives: u32,
@@ -73,6 +74,8 @@ enum Outcome {
     Stopped,
     /// It broke; try again.
     Broken(String),
+    /// A stranger's message above [`INCOMING_PACKET_BYTES_MAX`] broke it; try again.
+    Oversized,
     /// It cannot work.
     Fatal(LinkError),
 }
@@ -95,9 +98,9 @@ impl Connection {
         config: LinkConfig,
         tls: Tls,
         commands: mpsc::Receiver<Command>,
+        presence: watch::Receiver<PresenceState>,
         events: mpsc::Sender<LinkEvent>,
     ) -> Self {
-        let presence = PresenceState::Available;
         Self { config, tls, commands, events, watched: BTreeSet::new(), presence, announced: false, short_lives: 0 }
     }
 
@@ -108,14 +111,18 @@ impl Connection {
             let broker = self.config.brokers[attempt % self.config.brokers.len()].clone();
             let was_announced = self.announced;
             let (outcome, lived) = self.connect_and_serve(&broker, &stop).await;
+            let oversized = matches!(outcome, Outcome::Oversized);
             let reason = match outcome {
                 Outcome::Stopped => return,
                 Outcome::Fatal(error) => return self.fail(error).await,
                 Outcome::Broken(reason) => reason,
+                Outcome::Oversized => {
+                    format!("someone sent more than {} MiB at once", INCOMING_PACKET_BYTES_MAX / 1024 / 1024)
+                }
             };
             if let Some(lived) = lived {
                 backoff.reset();
-                self.short_lives = if lived < SHORT_LIFE { self.short_lives + 1 } else { 0 };
+                self.short_lives = if lived < SHORT_LIFE && !oversized { self.short_lives + 1 } else { 0 };
                 self.tell(LinkEvent::Down { reason: reason.clone() }).await;
                 if self.short_lives >= SHORT_LIVES_MAX {
                     let me = self.config.me.clone();
@@ -147,7 +154,6 @@ impl Connection {
                 () = &mut end => return,
                 Some(command) = self.commands.recv() => match command {
                     Command::Publish { .. } => debug!("not connected: message left to be sent again"),
-                    Command::SetPresence(state) => self.presence = state,
                     Command::Watch(peer) => { self.watched.insert(peer); }
                 },
             }
@@ -285,6 +291,7 @@ impl Connection {
                     None => return Outcome::Broken("the client ended".into()),
                 },
                 Some(command) = self.commands.recv() => self.execute(session, command),
+                Ok(()) = self.presence.changed() => self.announce(session),
             }
         }
     }
@@ -296,10 +303,6 @@ impl Connection {
                 if session.client.try_publish(topic, QoS::AtLeastOnce, false, payload).is_err() {
                     debug!(%to, "broker too slow: message left to be sent again");
                 }
-            }
-            Command::SetPresence(state) => {
-                self.presence = state;
-                self.announce(session);
             }
             Command::Watch(peer) => {
                 if session.client.try_subscribe(topic::presence(&peer), QoS::AtLeastOnce).is_err() {
@@ -343,7 +346,8 @@ impl Connection {
     }
 
     fn announce(&self, session: &Session) {
-        let payload = self.presence_payload(self.presence);
+        let state = *self.presence.borrow();
+        let payload = self.presence_payload(state);
         let topic = topic::presence(&self.config.me);
         if session.client.try_publish(topic, QoS::AtLeastOnce, true, payload).is_err() {
             debug!("broker too slow: presence not published");
@@ -372,6 +376,9 @@ impl Connection {
                 user: self.config.login.as_ref().map(|l| format!(" of user {:?}", l.user)).unwrap_or_default(),
                 reason: refusal(code).to_owned(),
             }),
+            ConnectionError::MqttState(StateError::Deserialization(MqttError::PayloadSizeLimitExceeded(_))) => {
+                Outcome::Oversized
+            }
             ConnectionError::NetworkTimeout => Outcome::Broken(format!("no answer within {CONNECT_TRY_SECONDS} s")),
             other => match tls_reason(&other) {
                 Some(reason) => Outcome::Fatal(LinkError::Tls { broker: broker.to_string(), reason }),

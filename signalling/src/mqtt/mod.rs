@@ -16,7 +16,7 @@ mod url;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::id::{MessageId, Nonce, PeerId};
@@ -26,8 +26,9 @@ use crate::wire::{ENVELOPE_BYTES_MAX, PresenceState};
 pub use tls::Tls;
 pub use url::{BrokerUrl, InvalidBrokerUrl, Scheme};
 
-/// Commands waiting for the link: a call makes about ten; beyond this the publisher waits (control is never dropped).
-const COMMANDS_MAX: usize = 128;
+/// Commands waiting for the link: a call makes about ten. The session never waits for the link, which may be waiting for
+/// the session: what does not fit is refused, and a message is sent again by [`crate::delivery`].
+const COMMANDS_MAX: usize = 512;
 
 /// Events waiting for the session: beyond it the link waits, and the broker is slowed down by TCP.
 const EVENTS_MAX: usize = 256;
@@ -178,6 +179,9 @@ pub enum PublishError {
     /// Above [`ENVELOPE_BYTES_MAX`].
     #[error("message of {0} bytes is above the limit of {ENVELOPE_BYTES_MAX}")]
     TooLarge(usize),
+    /// More is waiting than a broker at work leaves waiting.
+    #[error("the broker is too slow; the message will be sent again")]
+    Full,
     /// The link has ended.
     #[error("the link to the broker has ended")]
     Closed,
@@ -186,38 +190,46 @@ pub enum PublishError {
 #[derive(Debug)]
 enum Command {
     Publish { to: PeerId, payload: Bytes },
-    SetPresence(PresenceState),
     Watch(PeerId),
 }
 
-/// The way to talk to a running [`Link`].
+/// The way to talk to a running [`Link`]. Nothing here waits.
 #[derive(Clone, Debug)]
 pub struct LinkHandle {
     commands: mpsc::Sender<Command>,
+    presence: watch::Sender<PresenceState>,
 }
 
 impl LinkHandle {
     /// Publishes bytes for `to`. While the broker is away they are lost: [`crate::delivery`] sends again.
     ///
     /// # Errors
-    /// [`PublishError`] when the payload is too large or the link has ended.
-    pub async fn publish(&self, to: PeerId, payload: Vec<u8>) -> Result<(), PublishError> {
+    /// [`PublishError`] when the payload is too large, too much is waiting, or the link has ended.
+    pub fn publish(&self, to: PeerId, payload: Vec<u8>) -> Result<(), PublishError> {
         if payload.len() > ENVELOPE_BYTES_MAX {
             return Err(PublishError::TooLarge(payload.len()));
         }
-        let command = Command::Publish { to, payload: payload.into() };
-        self.commands.send(command).await.map_err(|_| PublishError::Closed)
+        self.command(Command::Publish { to, payload: payload.into() })
     }
 
     /// Sets our retained presence, now and after every reconnect.
-    pub async fn set_presence(&self, state: PresenceState) {
-        // A link that has ended has already said so by `LinkEvent::Failed`.
-        let _ended = self.commands.send(Command::SetPresence(state)).await;
+    pub fn set_presence(&self, state: PresenceState) {
+        self.presence.send_replace(state);
     }
 
     /// Asks for [`LinkEvent::Presence`] of `peer`.
-    pub async fn watch(&self, peer: PeerId) {
-        let _ended = self.commands.send(Command::Watch(peer)).await;
+    ///
+    /// # Errors
+    /// [`PublishError`] when too much is waiting or the link has ended.
+    pub fn watch(&self, peer: PeerId) -> Result<(), PublishError> {
+        self.command(Command::Watch(peer))
+    }
+
+    fn command(&self, command: Command) -> Result<(), PublishError> {
+        self.commands.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => PublishError::Full,
+            mpsc::error::TrySendError::Closed(_) => PublishError::Closed,
+        })
     }
 }
 
@@ -236,8 +248,9 @@ impl Link {
         let (commands, commands_rx) = mpsc::channel(COMMANDS_MAX);
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         let tls = Tls::load(&config.tls)?;
-        let connection = connection::Connection::new(config, tls, commands_rx, events_tx);
-        Ok((Self { connection }, LinkHandle { commands }, events))
+        let (presence, presence_rx) = watch::channel(PresenceState::Available);
+        let connection = connection::Connection::new(config, tls, commands_rx, presence_rx, events_tx);
+        Ok((Self { connection }, LinkHandle { commands, presence }, events))
     }
 
     /// Runs until `stop` fires (says goodbye to the broker then) or the link fails for good.
