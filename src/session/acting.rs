@@ -159,6 +159,14 @@ impl Session {
             Notice::Connected { .. } => self.connected().await?,
             Notice::Reconnecting { .. } => self.tell(&Event::Reconnecting),
             Notice::Reconnected { .. } => self.tell(&Event::Reconnected),
+            Notice::Superseded { by, .. } => {
+                if let Some(media) = self.media.take() {
+                    media.close().await;
+                }
+                if let Some(current) = &mut self.current {
+                    current.call = by;
+                }
+            }
             Notice::TurnedAway { peer } => self.printer.tell(&Event::TurnedAway { caller: peer.to_string() }),
             Notice::Ended { reason, .. } => self.ended(reason).await?,
         }

@@ -234,7 +234,13 @@ pub fn assert_recording(path: &Path, codec: &str, seconds: f64) {
     assert!((duration - seconds).abs() <= 0.25 * seconds, "recorded {duration} s of {seconds} s");
 
     let mut command = Command::new(require("ffmpeg", "ffmpeg"));
-    let said = run(command.args(["-nostdin", "-v", "error", "-i"]).arg(path).args(["-fps_mode", "passthrough", "-f", "null", "-"]));
+    let said = run(command.args(["-nostdin", "-v", "error", "-i"]).arg(path).args([
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "null",
+        "-",
+    ]));
     assert_eq!(said, "", "ffmpeg does not decode {} cleanly", path.display());
     let (steps, share) = sound::sweep_steps(&sound::decode(path));
     assert!(steps.len() >= 4 && sound::follows_the_sweep(&steps), "recorded the tones {steps:?}");

@@ -137,6 +137,14 @@ impl Line {
         if self.early.has_ended(&from, &call) || self.state.is(&call, &from) || from == self.me {
             return Vec::new();
         }
+        if let State::Offering { call: own, peer }
+        | State::Dialing { call: own, peer, .. }
+        | State::Ringing { call: own, peer, .. } = &self.state
+            && *peer == from
+        {
+            let own = own.clone();
+            return self.glare(own, from, call, offer, now);
+        }
         if self.state != State::Idle {
             self.early.end(from.clone(), call.clone());
             let busy = Message::Bye { reason: ByeReason::Busy };
@@ -155,6 +163,25 @@ impl Line {
         vec![
             Action::Send { to: from.clone(), call: call.clone(), message: Message::Ringing },
             Action::Notify(Notice::Incoming { call, peer: from }),
+        ]
+    }
+
+    /// Both call each other at once: the call of the lower peer ID goes on, on both sides, and the other one never was.
+    fn glare(&mut self, own: CallId, from: PeerId, call: CallId, mut offer: Description, now: Instant) -> Vec<Action> {
+        if self.me < from {
+            self.early.end(from, call);
+            return Vec::new();
+        }
+        self.early.end(from.clone(), own.clone());
+        append(&mut offer.candidates, self.early.take_candidates(&from, &call));
+        self.state =
+            State::Answering { call: call.clone(), peer: from.clone(), give_up_at: now + self.timeouts.connect };
+        vec![
+            Action::CloseMedia { call: own.clone() },
+            Action::Notify(Notice::Superseded { call: own, by: call.clone(), peer: from.clone() }),
+            // Whoever calls someone wants to talk to them: there is nobody to ask.
+            Action::Notify(Notice::Accepted { call: call.clone(), peer: from }),
+            Action::MakeAnswer { call, offer },
         ]
     }
 

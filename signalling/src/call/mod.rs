@@ -230,6 +230,15 @@ pub enum Notice {
         /// The other.
         peer: PeerId,
     },
+    /// Both called each other at once, and the other's call goes on in place of ours.
+    Superseded {
+        /// Our call, which never was.
+        call: CallId,
+        /// The call that goes on.
+        by: CallId,
+        /// The other.
+        peer: PeerId,
+    },
     /// Someone called while we were in a call, and was told so.
     TurnedAway {
         /// Who.

@@ -192,6 +192,43 @@ fn a_second_caller_hears_busy_and_the_call_goes_on() {
 }
 
 #[test]
+fn two_who_call_each_other_end_up_in_one_call() {
+    // Whoever's offer arrives first, and whether or not the other's own offer is out by then.
+    for offers_out in [(true, true), (true, false), (false, true)] {
+        let mut pair = Pair::new();
+        let (hers, his) = (CallId::from_random(1), CallId::from_random(2));
+        pair.alice.handle(Event::Dial { peer: id("bob"), call: hers.clone() }, pair.now);
+        pair.bob.handle(Event::Dial { peer: id("alice"), call: his.clone() }, pair.now);
+        let ready = |call: &CallId| Event::DescriptionReady { call: call.clone(), description: sdp("offer") };
+        let offer = |call: &CallId, from: &str| Event::Received {
+            from: id(from),
+            call: call.clone(),
+            message: Message::Offer(sdp("offer")),
+        };
+        if offers_out.0 {
+            pair.alice.handle(ready(&hers), pair.now);
+        }
+        if offers_out.1 {
+            pair.bob.handle(ready(&his), pair.now);
+            assert!(pair.alice.handle(offer(&his, "bob"), pair.now).is_empty(), "the lower ID's call goes on");
+        }
+        if !offers_out.0 {
+            pair.alice.handle(ready(&hers), pair.now);
+        }
+        pair.step(Side::Bob, offer(&hers, "alice"));
+        for line in [&pair.alice, &pair.bob] {
+            assert_eq!(line.state().name(), "connecting");
+            assert_eq!(line.state().call().map(|(call, _)| call), Some(&hers), "{offers_out:?}");
+        }
+        assert!(matches!(&pair.seen_by_bob[..], [Notice::Superseded { .. }, Notice::Accepted { .. }]));
+        if !offers_out.1 {
+            // His own description comes late and is nobody's any more.
+            assert!(pair.bob.handle(ready(&his), pair.now).is_empty());
+        }
+    }
+}
+
+#[test]
 fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
     let mut line = Line::new(id("alice"), Timeouts::default());
     let now = Instant::now();
