@@ -54,6 +54,15 @@ impl Pair {
                 Side::Bob => (&mut self.bob, id("bob"), Side::Alice),
             };
             let actions = line.handle(event, self.now);
+            let notices = actions.iter().filter_map(|action| match action {
+                Action::Notify(notice) => Some(notice.clone()),
+                _ => None,
+            });
+            match side {
+                Side::Alice => self.seen_by_alice.extend(notices),
+                Side::Bob => self.seen_by_bob.extend(notices),
+            }
+            // The queue is a stack: what is to happen first goes on it last.
             for action in actions.into_iter().rev() {
                 match action {
                     Action::Send { call, message, .. } => {
@@ -67,11 +76,7 @@ impl Pair {
                         queue.push((side, Event::DescriptionReady { call, description: sdp("answer") }));
                     }
                     Action::ApplyAnswer { answer, .. } => assert_eq!(answer.sdp, "answer"),
-                    Action::AddCandidates { .. } | Action::CloseMedia { .. } => {}
-                    Action::Notify(notice) => match side {
-                        Side::Alice => self.seen_by_alice.push(notice),
-                        Side::Bob => self.seen_by_bob.push(notice),
-                    },
+                    Action::AddCandidates { .. } | Action::CloseMedia { .. } | Action::Notify(_) => {}
                 }
             }
         }
