@@ -202,7 +202,7 @@ fn offers_and_answers_of_all_kinds() {
 
 #[test]
 fn ten_thousand_candidates() {
-    under_attack(Drops::Exactly(2), |mallory, _| {
+    under_attack(Drops::Some, |mallory, _| {
         let mut noise = Noise(12);
         for (topic, face) in TOPICS.into_iter().zip(FACES) {
             // All in one message, which is not taken in.
@@ -259,7 +259,8 @@ fn thousands_of_small_messages() {
 
 #[test]
 fn a_thousand_offers() {
-    under_attack(Drops::None, |mallory, _| {
+    // So many of one peer at once are no calls: most are not even read.
+    under_attack(Drops::Some, |mallory, _| {
         let mut noise = Noise(15);
         for n in 0..1_000 {
             let (topic, face) = (TOPICS[n % 2], FACES[n % 2]);
