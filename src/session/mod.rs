@@ -367,7 +367,7 @@ fn status_line(peer: &PeerId, stats: &crate::events::Stats) -> String {
     let latency = stats.received.video.get("latency_p50_ms").and_then(serde_json::Value::as_f64);
     let latency = latency.map_or(String::new(), |ms| format!(" · {ms:.0} ms"));
     format!(
-        " {peer} · {fps} pictures/s · in {} out {} kbit/s{latency} · {pair} · q hangs up, m mutes, c camera ",
+        " {peer} · {fps} pictures/s · in {} out {} kbit/s{latency} · {pair} · q end · m mute · c camera ",
         kbps(stats.received.video_bps),
         kbps(stats.sent.video_bps),
     )
