@@ -59,6 +59,9 @@ pub(crate) struct Call {
     /// How long it may ring
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     pub(crate) answer_timeout: Duration,
+    /// When PEER is not there, wait and ring as soon as it comes online
+    #[arg(long)]
+    pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -164,7 +164,7 @@ fn the_demo_in_a_terminal() {
     tmux.until("the picture", is_picture);
     assert_eq!(tmux.variable("alternate_on"), "1");
     let shown = tmux.until("the status line", |shown| shown.contains("pictures/s"));
-    for word in ["bob", "kbit/s", "q hangs up"] {
+    for word in ["bob", "kbit/s", "q end"] {
         assert!(shown.contains(word), "no {word:?}\n{shown}");
     }
     assert_restored(&tmux, 0);

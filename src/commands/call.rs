@@ -9,7 +9,7 @@ use signalling::mqtt::Audience;
 use crate::cli::Call;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
-use crate::session::{self, Role};
+use crate::session::{self, Absent, Role};
 use crate::settings::Settings;
 
 pub(crate) async fn run(call: Call, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
@@ -18,5 +18,6 @@ pub(crate) async fn run(call: Call, printer: Arc<Printer>, windows: WindowClient
         return Err(Failure::usage(format!("{} is this peer itself; call another, or pass another --id", call.peer)));
     }
     let timeouts = Timeouts { answer: call.answer_timeout, ..Timeouts::default() };
-    session::run(settings, Role::Call { peer: call.peer }, timeouts, printer, windows).await
+    let absent = if call.wait { Absent::Wait } else { Absent::End };
+    session::run(settings, Role::Call { peer: call.peer, absent }, timeouts, printer, windows).await
 }

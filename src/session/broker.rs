@@ -9,7 +9,7 @@ use signalling::mqtt::LinkEvent;
 use signalling::wire::{Envelope, Message, PresenceState};
 use tracing::{debug, warn};
 
-use super::{Phase, Role, Session};
+use super::{Absent, Phase, Role, Session};
 use crate::events::Event;
 use crate::exit::Failure;
 use crate::printer::unix_ms;
@@ -51,10 +51,7 @@ impl Session {
                     self.drop_message("not a message of this protocol");
                 }
             },
-            Some(LinkEvent::Presence { peer, state: Some(PresenceState::Offline) }) => {
-                self.line_event(call::Event::PeerOffline { peer }).await?;
-            }
-            Some(LinkEvent::Presence { .. }) => {}
+            Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state).await?,
         }
         Ok(())
     }
@@ -68,17 +65,45 @@ impl Session {
     }
 
     pub(super) async fn start(&mut self) -> Result<(), Failure> {
-        if let Role::Call { peer } = &self.role {
-            let bits = u128::from(random_nonce().0) << 64 | u128::from(random_nonce().0);
-            let (peer, call) = (peer.clone(), CallId::from_random(bits));
-            if let Err(error) = self.link.watch(peer.clone()) {
-                warn!(%error, "presence not asked for");
+        match &self.role {
+            Role::Call { peer, absent } => {
+                let (peer, absent) = (peer.clone(), *absent);
+                if let Err(error) = self.link.watch(peer.clone()) {
+                    warn!(%error, "presence not asked for");
+                }
+                match absent {
+                    Absent::End => self.dial(peer).await?,
+                    Absent::Wait if self.printer.is_text() => {
+                        self.printer.result(&format!("waiting for {peer} to come online; Ctrl-C ends"));
+                    }
+                    Absent::Wait => {}
+                }
             }
-            self.line_event(call::Event::Dial { peer, call }).await?;
-        } else if self.printer.is_text() {
-            self.printer.result("waiting for calls; Ctrl-C ends");
+            Role::Listen { .. } if self.printer.is_text() => self.printer.result("waiting for calls; Ctrl-C ends"),
+            Role::Listen { .. } => {}
         }
         Ok(())
+    }
+
+    async fn dial(&mut self, peer: PeerId) -> Result<(), Failure> {
+        let bits = u128::from(random_nonce().0) << 64 | u128::from(random_nonce().0);
+        self.line_event(call::Event::Dial { peer, call: CallId::from_random(bits) }).await
+    }
+
+    /// A watched peer came, went or is busy.
+    async fn presence(&mut self, peer: PeerId, state: Option<PresenceState>) -> Result<(), Failure> {
+        match state {
+            Some(PresenceState::Offline) => self.line_event(call::Event::PeerOffline { peer }).await,
+            Some(PresenceState::Available) => {
+                let awaited = matches!(&self.role, Role::Call { absent: Absent::Wait, .. });
+                // Once: whoever was called and is available again has had their call.
+                if awaited && self.current.is_none() && self.phase == Phase::Running {
+                    return self.dial(peer).await;
+                }
+                Ok(())
+            }
+            Some(PresenceState::Busy) | None => Ok(()),
+        }
     }
 
     pub(super) async fn deliver(&mut self, outputs: Vec<Output>) -> Result<(), Failure> {

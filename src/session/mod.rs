@@ -52,9 +52,18 @@ const FAREWELL: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// Ring this peer, once.
-    Call { peer: PeerId },
+    Call { peer: PeerId, absent: Absent },
     /// Wait for calls.
     Listen { answer: Answer, calls: Calls },
+}
+
+/// What a caller does when the other is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// End, and say so.
+    End,
+    /// Wait until presence says that the other is available.
+    Wait,
 }
 
 /// How many calls are taken.

@@ -56,7 +56,9 @@ impl Line {
             Event::Delivered { call, message } => self.delivered(&call, message, now),
             Event::Expired { call, message } => self.expired(&call, message),
             Event::PeerOffline { peer } => match &self.state {
-                State::Dialing { peer: callee, .. } if *callee == peer => self.end(EndReason::Offline),
+                State::Offering { peer: callee, .. } | State::Dialing { peer: callee, .. } if *callee == peer => {
+                    self.end(EndReason::Offline)
+                }
                 // Once it rang or talks, the path between the peers tells more than the broker's opinion.
                 State::Idle
                 | State::Offering { .. }
