@@ -111,6 +111,10 @@ fn messages_far_above_the_limit() {
         bob.wait_event("offline", PATIENCE);
         bob.wait_event("online", PATIENCE);
     }
+    // Long enough for the steps of the sweep to be told apart.
+    for _ in 0..2 {
+        bob.wait_event("stats", PATIENCE);
+    }
     alice.send_control(&json!({"command": "hangup"}));
     let (alice, bob) = (Ended::wait(&mut alice), Ended::wait(&mut bob));
     assert_eq!((alice.status, bob.status, bob.reason()), (0, 0, "remote-hangup"));

@@ -112,7 +112,7 @@ async fn allocate(server: &IceServer, address: SocketAddr, url: &str) -> Result<
         tokio::select! {
             received = socket.recv(&mut buffer) => {
                 // The system tells of a closed port (ICMP) on the next receive.
-                let length = received.map_err(|error| local_error(format!("{error}; is the server running there?")))?;
+                let length = received.map_err(|error| local_error(format!("{error}; is it running there?")))?;
                 let message = TransportMessage {
                     now: Instant::now(),
                     transport: TransportContext {

@@ -131,6 +131,34 @@ impl Outgoing {
     }
 }
 
+/// How far what was sent may run ahead of the target before pictures are left out. Beyond it they would only wait in
+/// the pacer, and everyone would see a picture of long ago.
+const BACKLOG_MAX: Duration = Duration::from_millis(300);
+
+/// A leaky bucket: what was sent and has, at the target, not left yet.
+struct Backlog {
+    bits: f64,
+    at: Instant,
+}
+
+impl Backlog {
+    const fn new(now: Instant) -> Self {
+        Self { bits: 0.0, at: now }
+    }
+
+    /// True when the next picture would wait too long.
+    fn is_full(&mut self, now: Instant, target_bps: u32) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.at = now;
+        self.bits = (self.bits - passed * f64::from(target_bps)).max(0.0);
+        self.bits > f64::from(target_bps) * BACKLOG_MAX.as_secs_f64()
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bits += bytes as f64 * 8.0;
+    }
+}
+
 struct VideoSending {
     frames: Receiver<Arc<VideoFrame>>,
     format: VideoFormat,
@@ -149,6 +177,7 @@ impl VideoSending {
         let mut last_keyframe: Option<Instant> = None;
         let mut keyframe_pending = true;
         let started = Instant::now();
+        let mut backlog = Backlog::new(started);
         // What was captured before the call stood is old.
         let mut next = self.frames.latest();
         while !stop.load(Ordering::Relaxed) {
@@ -179,6 +208,9 @@ impl VideoSending {
                 }
             }
             keyframe_pending |= self.sender.take_keyframe_request();
+            if backlog.is_full(Instant::now(), self.sender.target_bps()) {
+                continue;
+            }
             let apart = if started.elapsed() < BEGINNING { FIRST_KEYFRAMES_APART } else { KEYFRAME_APART };
             let may = last_keyframe.is_none_or(|at| at.elapsed() >= apart);
             let want = if keyframe_pending && may { Want::Keyframe } else { Want::Any };
@@ -190,6 +222,7 @@ impl VideoSending {
                         last_keyframe = Some(Instant::now());
                         keyframe_pending = false;
                     }
+                    backlog.add(picture.data.len());
                     self.sender.video(picture);
                 }
                 Ok(None) => {}
@@ -263,5 +296,33 @@ fn send_audio(
 pub(super) fn tell(events: &mpsc::Sender<StreamEvent>, event: StreamEvent) {
     if let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) {
         warn!(?event, "session too slow: event dropped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backlog_fills_above_the_target_and_drains_with_time() {
+        let start = Instant::now();
+        let mut backlog = Backlog::new(start);
+        assert!(!backlog.is_full(start, 100_000));
+        // 40,000 bits at 100 kbit/s take 400 ms to leave.
+        backlog.add(5_000);
+        assert!(backlog.is_full(start, 100_000));
+        assert!(backlog.is_full(start + Duration::from_millis(90), 100_000));
+        assert!(!backlog.is_full(start + Duration::from_millis(110), 100_000));
+        assert!(!backlog.is_full(start + Duration::from_secs(60), 100_000));
+    }
+
+    #[test]
+    fn a_steady_stream_at_the_target_never_fills_it() {
+        let start = Instant::now();
+        let mut backlog = Backlog::new(start);
+        for n in 0..300 {
+            assert!(!backlog.is_full(start + Duration::from_millis(33) * n, 1_000_000));
+            backlog.add(4_100);
+        }
     }
 }
