@@ -69,6 +69,14 @@ impl Failure {
         Self { status, text: text.to_string() }
     }
 
+    /// What a recording that cannot go on means for the exit status; `None` for any other event.
+    pub(crate) fn of_recording(event: media::stream::StreamEvent) -> Option<Self> {
+        match event {
+            media::stream::StreamEvent::RecordingFailed(text) => Some(Self::internal(text)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn usage(text: impl std::fmt::Display) -> Self {
         Self::new(ExitStatus::Usage, text)
     }

@@ -22,9 +22,25 @@ use crate::printer::unix_ms;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) link: LinkConfig,
+    /// As resolved; a call takes [`Settings::peer_now`].
     pub(crate) peer: PeerConfig,
+    ice_login: IceLogin,
     pub(crate) media: MediaSettings,
     pub(crate) control: Control,
+}
+
+/// How to log in at the TURN servers.
+#[derive(Clone)]
+enum IceLogin {
+    None,
+    LongTerm { user: String, password: String },
+    SharedSecret { name: String, secret: String },
+}
+
+impl std::fmt::Debug for IceLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IceLogin(…)")
+    }
 }
 
 /// What is sent, shown and kept.
@@ -57,8 +73,9 @@ impl Settings {
     pub(crate) fn resolve(common: &cli::Common, audience: Audience) -> Result<Self, Failure> {
         let link = resolve_link(&common.link, audience)?;
         let codecs = resolve_codecs(&common.media)?;
+        let ice_login = resolve_ice_login(&common.link, &link.me)?;
         let peer = PeerConfig {
-            ice_servers: resolve_ice(&common.link, &link.me)?,
+            ice_servers: resolve_ice(&common.link, &ice_login)?,
             ice_policy: if common.link.relay_only { IcePolicy::RelayOnly } else { IcePolicy::All },
             loopback: loopback(&link.brokers),
             video_codecs: codecs,
@@ -77,7 +94,23 @@ impl Settings {
             duration: common.media.duration,
         };
         let control = if common.control.is_some() { Control::Stdin } else { Control::Terminal };
-        Ok(Self { link, peer, media, control })
+        Ok(Self { link, peer, ice_login, media, control })
+    }
+
+    /// The configuration of a peer connection that begins now: logins made from a shared secret expire.
+    pub(crate) fn peer_now(&self) -> PeerConfig {
+        let (username, password) = match &self.ice_login {
+            IceLogin::None => return self.peer.clone(),
+            IceLogin::LongTerm { user, password } => (user.clone(), password.clone()),
+            IceLogin::SharedSecret { name, secret } => {
+                time_limited_credentials(secret, name, Duration::from_millis(unix_ms()))
+            }
+        };
+        let mut config = self.peer.clone();
+        for server in config.ice_servers.iter_mut().filter(|server| server.url.kind == IceServerKind::Turn) {
+            (server.username, server.password) = (username.clone(), password.clone());
+        }
+        config
     }
 }
 
@@ -121,31 +154,30 @@ fn resolve_codecs(media: &cli::Media) -> Result<Vec<VideoCodec>, Failure> {
     }
 }
 
-fn resolve_ice(link: &cli::Link, me: &PeerId) -> Result<Vec<IceServer>, Failure> {
+fn resolve_ice_login(link: &cli::Link, me: &PeerId) -> Result<IceLogin, Failure> {
     let password = secret(link.ice_password_file.as_deref(), "TRING_ICE_PASSWORD")?;
     let shared = secret(link.ice_secret_file.as_deref(), "TRING_ICE_SECRET")?;
-    let credentials = match (&link.ice_user, password, shared) {
-        (_, None, Some(secret)) => {
-            let name = link.ice_user.as_deref().unwrap_or(me.as_str());
-            Some(time_limited_credentials(&secret, name, Duration::from_millis(unix_ms())))
+    match (&link.ice_user, password, shared) {
+        (_, Some(_), Some(_)) => Err(Failure::usage("pass a TURN password or a shared secret, not both")),
+        (None, Some(_), None) => Err(Failure::usage("a TURN password needs a user name too; pass --ice-user")),
+        (user, None, Some(secret)) => {
+            let name = user.clone().unwrap_or_else(|| me.to_string());
+            Ok(IceLogin::SharedSecret { name, secret })
         }
-        (Some(user), Some(password), None) => Some((user.clone(), password)),
-        (_, Some(_), Some(_)) => return Err(Failure::usage("pass a TURN password or a shared secret, not both")),
-        (None, Some(_), None) => return Err(Failure::usage("a TURN password needs a user name too; pass --ice-user")),
-        (Some(_), None, None) | (None, None, None) => None,
-    };
+        (Some(user), Some(password), None) => Ok(IceLogin::LongTerm { user: user.clone(), password }),
+        (Some(_), None, None) | (None, None, None) => Ok(IceLogin::None),
+    }
+}
+
+fn resolve_ice(link: &cli::Link, login: &IceLogin) -> Result<Vec<IceServer>, Failure> {
     let mut servers = Vec::new();
     for url in &link.ice {
-        let (username, password) = match (url.kind, &credentials) {
-            (IceServerKind::Stun, _) => (String::new(), String::new()),
-            (IceServerKind::Turn, Some((user, password))) => (user.clone(), password.clone()),
-            (IceServerKind::Turn, None) => {
-                return Err(Failure::usage(format!(
-                    "{url} needs credentials; pass --ice-user and --ice-password-file, or --ice-secret-file"
-                )));
-            }
-        };
-        servers.push(IceServer { url: url.clone(), username, password });
+        if url.kind == IceServerKind::Turn && matches!(login, IceLogin::None) {
+            return Err(Failure::usage(format!(
+                "{url} needs credentials; pass --ice-user and --ice-password-file, or --ice-secret-file"
+            )));
+        }
+        servers.push(IceServer { url: url.clone(), username: String::new(), password: String::new() });
     }
     if link.relay_only && !servers.iter().any(|server| server.url.kind == IceServerKind::Turn) {
         return Err(Failure::usage("--relay-only needs a TURN server; pass --ice turn:HOST and its credentials"));

@@ -119,6 +119,9 @@ fn conclude(caller: &Outcome, callee: &Outcome, printer: &Printer) -> Result<Exi
     {
         printer.result(&report::of_two(alice, bob));
     }
+    if [caller, callee].into_iter().any(|side| side.status == Some(i32::from(ExitStatus::Interrupted.code()))) {
+        return Ok(ExitStatus::Interrupted);
+    }
     let faults: Vec<String> = [caller, callee].into_iter().filter_map(Outcome::fault).collect();
     if !faults.is_empty() {
         return Err(Failure::new(ExitStatus::NoMedia, faults.join("; ")));

@@ -20,6 +20,11 @@ pub(crate) async fn run(listen: Listen, printer: Arc<Printer>, windows: WindowCl
     if listen.answer == Answer::Ask && nobody {
         return Err(Failure::usage("nobody can be asked here; pass --answer auto or reject, or --control -"));
     }
+    if settings.media.record.is_some() && !listen.once {
+        return Err(Failure::usage(
+            "--record needs --once here: each call would replace the recording of the one before",
+        ));
+    }
     let calls = if listen.once { Calls::One } else { Calls::Many };
     let role = Role::Listen { answer: listen.answer, calls };
     session::run(settings, role, Timeouts::default(), printer, windows).await

@@ -145,7 +145,13 @@ pub(super) fn failure(error: ServeError) -> Failure {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    Failure::usage(text)
+    let status = match error {
+        ServeError::Broker(_) | ServeError::BrokerStopped | ServeError::Turn(_) | ServeError::TurnStopped => {
+            ExitStatus::Internal
+        }
+        _ => ExitStatus::Usage,
+    };
+    Failure::new(status, text)
 }
 
 /// The address that peers see of a relay listening on `listen`: for a wildcard the one that leads out of this machine.

@@ -29,7 +29,7 @@ use tracing::debug;
 use super::{ServeError, Service};
 
 /// Largest MQTT packet, in bytes: an SDP of 20 kB sealed and encoded fits ten times over.
-const PACKET_BYTES_MAX: usize = 256 * 1024;
+const PACKET_BYTES_MAX: usize = signalling::wire::ENVELOPE_BYTES_MAX + 1024;
 /// Largest retained message, in bytes: presence is a few hundred.
 const RETAINED_BYTES_MAX: usize = 16 * 1024;
 /// Retained messages at once: one a peer, with room for bare topics.

@@ -16,7 +16,6 @@ use crate::cli::Answer;
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::unix_ms;
-use crate::settings::Control;
 use crate::usage;
 
 impl Session {
@@ -51,7 +50,11 @@ impl Session {
                         current.candidates_left_out += media.add_candidates(candidates).await as u64;
                     }
                 }
-                Action::CloseMedia { .. } => self.preparing.abort_all(),
+                Action::CloseMedia { call } => {
+                    self.preparing.abort_all();
+                    self.turn_checks.abort_all();
+                    self.delivery.forget(&call);
+                }
                 Action::Notify(notice) => self.notice(notice).await?,
             }
         }
@@ -60,8 +63,9 @@ impl Session {
 
     pub(super) fn prepare(&mut self, call: CallId, offer: Option<Description>) {
         let settings = Arc::new(self.settings.media.clone());
-        let config = self.settings.peer.clone();
+        let config = self.settings.peer_now();
         let servers = config.ice_servers.clone();
+        let checked = call.clone();
         self.turn_checks.spawn(async move {
             let mut problems = Vec::new();
             for server in servers.iter().filter(|server| server.url.kind == IceServerKind::Turn) {
@@ -69,7 +73,7 @@ impl Session {
                     problems.push(error.to_string());
                 }
             }
-            problems
+            (checked, problems)
         });
         let open = self.open.take();
         self.preparing.spawn(async move {
@@ -126,7 +130,9 @@ impl Session {
         let (Some(media), Some(current)) = (&mut self.media, &mut self.current) else { return Ok(()) };
         current.marks.described = Some(Instant::now());
         let title = format!("tring: {}", current.peer);
-        media.start_receiving(&self.settings.media, &title, &self.windows, &self.printer)?;
+        if let Err(failure) = media.start_receiving(&self.settings.media, &title, &self.windows, &self.printer) {
+            current.failure.get_or_insert(failure);
+        }
         let negotiated = media.negotiated.clone().unwrap_or_default();
         let event = Event::Connecting {
             video: negotiated.video.map(|(codec, _)| codec.to_string()),
@@ -194,20 +200,31 @@ impl Session {
             Role::Listen { answer: Answer::Auto, .. } => self.line_event_boxed(call::Event::Accept).await,
             Role::Listen { answer: Answer::Reject, .. } => self.line_event_boxed(call::Event::Decline).await,
             Role::Listen { answer: Answer::Ask, .. } => {
-                if self.printer.is_text() && self.settings.control == Control::Terminal {
-                    self.printer.result("answer? [y/n]");
+                if let (Some(prompt), Some(current)) = (&self.prompt, &self.current) {
+                    prompt.ask();
+                    if !self.printer.is_json() {
+                        self.printer.result(&format!("{} is calling; answer? [y/n]", current.peer));
+                    }
                 }
                 Ok(())
             }
-            // Whoever calls is busy with that.
-            Role::Call { .. } => self.line_event_boxed(call::Event::Decline).await,
+            // Whoever waits for someone to come online is glad when they ring first; other callers hear busy.
+            Role::Call { ref peer, .. } => {
+                let awaited = self.current.as_ref().is_some_and(|current| current.peer == *peer);
+                let event = if awaited { call::Event::Accept } else { call::Event::Decline };
+                self.line_event_boxed(event).await
+            }
         }
     }
 
     pub(super) async fn connected(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
         let Some(media) = &mut self.media else { return Ok(()) };
-        media.start_sending()?;
+        if let Err(failure) = media.start_sending()
+            && let Some(current) = &mut self.current
+        {
+            current.failure.get_or_insert(failure);
+        }
         let pair = media.selected_pair().await.map(figures::pair);
         self.meter = Meter::new(now);
         if let Some(current) = &mut self.current {

@@ -6,7 +6,7 @@ use signalling::call;
 use signalling::delivery::Output;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::LinkEvent;
-use signalling::wire::{Envelope, Message, PresenceState};
+use signalling::wire::{ByeReason, Envelope, Message, PresenceState};
 use tracing::{debug, warn};
 
 use super::{Absent, Phase, Role, Session};
@@ -19,11 +19,15 @@ impl Session {
     pub(super) async fn link_event(&mut self, event: Option<LinkEvent>) -> Result<(), Failure> {
         let now = Instant::now();
         match event {
+            None if self.is_leaving() => self.phase = self.phase.without_farewell(),
             None => return Err(Failure::internal("the link to the broker ended")),
             Some(LinkEvent::Failed(error)) => {
-                let failure = Failure::new((&error).into(), error);
-                self.abandon(&failure).await;
-                return Err(failure);
+                // An outcome that is known already stays: only its farewell is lost.
+                if self.is_leaving() {
+                    self.phase = self.phase.without_farewell();
+                    return Ok(());
+                }
+                return Err(Failure::new((&error).into(), error));
             }
             Some(LinkEvent::Up { broker }) => {
                 let id = self.settings.link.me.to_string();
@@ -122,6 +126,12 @@ impl Session {
                 }
                 Output::Expired { call, message, .. } => {
                     self.line_event_boxed(call::Event::Expired { call, message }).await?;
+                }
+                Output::Received { from, call, message: Message::Offer(_) } if self.is_leaving() => {
+                    // Nobody is at home any more, and the call before is still being put away.
+                    let busy = Message::Bye { reason: ByeReason::Busy };
+                    let outputs = self.delivery.send(from, call, busy, Instant::now(), unix_ms());
+                    Box::pin(self.deliver(outputs)).await?;
                 }
                 Output::Received { from, call, message } => {
                     if !self.welcomes(&from) && matches!(message, Message::Offer(_)) {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use signalling::call::EndReason;
 use signalling::wire::PresenceState;
 
-use super::{Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures};
+use super::media::Closed;
+use super::{Absent, Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures};
 use crate::events::{Event, Process, Recording, Signalling, Summary};
 use crate::exit::{ExitStatus, Failure};
 use crate::usage;
@@ -21,15 +22,19 @@ impl Session {
         let ended = Instant::now();
         self.preparing.abort_all();
         self.turn_checks.abort_all();
-        if let (Some(file), Some(current)) = (self.settings.media.snapshot.clone(), &self.current)
-            && current.snapshot_due.is_some()
-        {
-            self.snapshot(file).await;
+        if let (Some(file), Some(current)) = (self.settings.media.snapshot.clone(), &self.current) {
+            if current.snapshot_due.is_some() {
+                self.snapshot(file).await;
+            } else if current.marks.connected.is_some() && current.marks.first_frame.is_none() {
+                self.fail_call(Failure::new(ExitStatus::NoMedia, "no picture came that --snapshot could save"));
+            }
         }
-        let Some(current) = self.current.take() else { return Ok(()) };
-        let (status, failure) = self.finish_call(&current, reason, ended).await;
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        let (status, failure) = self.finish_call(&mut current, reason, ended).await;
         self.link.set_presence(PresenceState::Available);
         let leaves = match self.role {
+            // Presence was out of date; the wait goes on.
+            Role::Call { absent: Absent::Wait, .. } if reason == EndReason::Offline => false,
             Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => true,
             Role::Listen { calls: Calls::Many, .. } => false,
         };
@@ -38,6 +43,8 @@ impl Session {
             let farewell = if reason == EndReason::Offline { LAST_WORD } else { FAREWELL };
             self.phase = Phase::Leaving { status, until: ended + farewell };
             self.failure = failure;
+        } else if matches!(self.phase, Phase::Leaving { .. }) {
+            self.failure = self.failure.take().or(failure);
         } else if let Some(failure) = failure {
             self.warn(failure.text);
         }
@@ -47,7 +54,7 @@ impl Session {
     /// Closes the media and prints the end; the exit status the call asks for, and what went wrong on our side.
     pub(super) async fn finish_call(
         &mut self,
-        current: &CurrentCall,
+        current: &mut CurrentCall,
         reason: EndReason,
         ended: Instant,
     ) -> (ExitStatus, Option<Failure>) {
@@ -60,10 +67,21 @@ impl Session {
             let negotiated = media.negotiated.clone().unwrap_or_default();
             let sent = figures::counts(&media);
             let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
-            let (video, audio, recorded) = media.close().await;
-            missed = negotiated.remote_sends && video.frames == 0 && audio.frames == 0;
+            let Closed { video, audio, recorded, late } = media.close().await;
+            let promised = negotiated.promised.video || negotiated.promised.audio;
+            missed = promised && video.frames == 0 && audio.frames == 0;
+            if let Some(failure) = late.into_iter().find_map(Failure::of_recording) {
+                current.failure.get_or_insert(failure);
+            }
+            let empty = recorded.is_some_and(|recorded| recorded.video_frames + recorded.audio_frames == 0);
+            if empty && connected_for.is_some() {
+                let text = "nothing came that could be recorded";
+                current.failure.get_or_insert(Failure::new(ExitStatus::NoMedia, text));
+            }
             summary.video_codec = video.codec.clone().or(negotiated.video.map(|(codec, _)| codec.to_string()));
-            (summary.sent, summary.received) = self.meter.averages(sent, bytes_sent, &video, &audio, ended);
+            if connected_for.is_some() {
+                (summary.sent, summary.received) = self.meter.averages(sent, bytes_sent, &video, &audio, ended);
+            }
             summary.recording = self.settings.media.record.as_ref().zip(recorded).map(|(file, recorded)| Recording {
                 file: file.display().to_string(),
                 video_frames: recorded.video_frames,
@@ -104,7 +122,7 @@ impl Session {
     pub(super) async fn abandon(&mut self, failure: &Failure) {
         if let Some(mut current) = self.current.take() {
             current.failure = Some(Failure::new(failure.status, &failure.text));
-            self.finish_call(&current, EndReason::Lost, Instant::now()).await;
+            self.finish_call(&mut current, EndReason::Lost, Instant::now()).await;
         }
     }
 }

@@ -7,6 +7,7 @@ use ::media::peer::PeerEvent;
 use ::media::peer::config::{IcePolicy, IceServerKind};
 use ::media::stream::StreamEvent;
 use signalling::call::{self, MediaChange};
+use signalling::id::CallId;
 
 use super::control::Command;
 use super::media::Marks;
@@ -82,8 +83,9 @@ impl Session {
         }
     }
 
-    pub(super) async fn turn_checked(&mut self, problems: Vec<String>) -> Result<(), Failure> {
-        if problems.is_empty() {
+    pub(super) async fn turn_checked(&mut self, call: CallId, problems: Vec<String>) -> Result<(), Failure> {
+        let is_current = self.current.as_ref().is_some_and(|current| current.call == call);
+        if problems.is_empty() || !is_current {
             return Ok(());
         }
         for problem in &problems {

@@ -1,7 +1,7 @@
 //! The media of one call: devices, peer connection, streams, display; opened, connected, measured, closed.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use media::capture::{self, AudioSource, Capture, VideoSource};
@@ -21,7 +21,7 @@ use media::stream::StreamEvent;
 use media::stream::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
 use media::stream::outgoing::{Captured, Outgoing, OutgoingCounters, Switches};
 use signalling::wire::{Candidate, Description};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -43,9 +43,19 @@ const SOUNDS_MAX: usize = 10;
 /// Events of streams and displays; a handful a call.
 const EVENTS_MAX: usize = 64;
 
+/// Most devices let one program in, once: whoever opens them waits until the call before has closed them.
+static DEVICES: OnceLock<Arc<Semaphore>> = OnceLock::new();
+
+/// Running sources, and the right to the devices.
+struct Captures {
+    _video: Option<Capture>,
+    _audio: Option<Capture>,
+    _turn: OwnedSemaphorePermit,
+}
+
 /// Devices and files of one call, open.
 pub(super) struct OpenMedia {
-    _captures: [Option<Capture>; 2],
+    captures: Captures,
     captured: Captured,
     own: Option<queue::Receiver<Arc<VideoFrame>>>,
     speaker: Option<Speaker>,
@@ -55,7 +65,9 @@ pub(super) struct OpenMedia {
 impl OpenMedia {
     /// Opens what the settings name, on a thread that may block: devices take their time.
     pub(super) async fn open_aside(settings: Arc<MediaSettings>) -> Result<Self, Failure> {
-        tokio::task::spawn_blocking(move || Self::open(&settings)).await.map_err(Failure::internal)?
+        let devices = Arc::clone(DEVICES.get_or_init(|| Arc::new(Semaphore::new(1))));
+        let turn = devices.acquire_owned().await.map_err(Failure::internal)?;
+        tokio::task::spawn_blocking(move || Self::open(&settings, turn)).await.map_err(Failure::internal)?
     }
 
     /// Opens devices and sources and closes them again, so that what is missing shows before the first call does.
@@ -65,7 +77,7 @@ impl OpenMedia {
         Self::open_aside(Arc::new(probed)).await.map(drop)
     }
 
-    fn open(settings: &MediaSettings) -> Result<Self, Failure> {
+    fn open(settings: &MediaSettings, turn: OwnedSemaphorePermit) -> Result<Self, Failure> {
         let (frames_tx, frames) = queue::bounded(FRAMES_MAX);
         let (sounds_tx, sounds) = queue::bounded(SOUNDS_MAX);
         let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure)?;
@@ -90,7 +102,8 @@ impl OpenMedia {
             audio: (settings.audio != AudioSource::None).then_some(sounds),
             self_view,
         };
-        Ok(Self { _captures: [video, audio], captured, own, speaker, recorder })
+        let captures = Captures { _video: video, _audio: audio, _turn: turn };
+        Ok(Self { captures, captured, own, speaker, recorder })
     }
 }
 
@@ -123,7 +136,7 @@ pub(super) struct CallMedia {
     display_tx: mpsc::Sender<DisplayEvent>,
     open: Option<OpenMedia>,
     packets: Option<(queue::Receiver<RtpPacket>, queue::Receiver<RtpPacket>)>,
-    captures: Option<[Option<Capture>; 2]>,
+    captures: Option<Captures>,
     captured: Option<Captured>,
     sender: Option<MediaSender>,
     outgoing: Option<Outgoing>,
@@ -234,12 +247,17 @@ impl CallMedia {
         }
         let display = (settings.show != Show::None).then_some(display_tx);
         self.display = open_display(settings.show, title, pictures, self.display_tx.clone(), windows, printer);
+        if let Some(recorder) = &mut open.recorder
+            && !negotiated.promised.video
+        {
+            recorder.set_tracks(Tracks::Audio);
+        }
         let sinks = Sinks { display, latest: latest_tx, speaker: open.speaker.take(), recorder: open.recorder.take() };
         let types = negotiated.video_types.clone();
         let incoming = Incoming::start(packets, types, self.peer.keyframes(), sinks, &self.stream_tx);
         self.incoming = Some(incoming.map_err(Failure::internal)?);
         self.latest = Some(latest);
-        self.captures = Some(open._captures);
+        self.captures = Some(open.captures);
         self.captured = Some(open.captured);
         Ok(())
     }
@@ -307,8 +325,8 @@ impl CallMedia {
         }
     }
 
-    /// Ends everything, in the order in which data flows; the last figures and what was recorded.
-    pub(super) async fn close(mut self) -> (VideoFigures, AudioFigures, Option<Summary>) {
+    /// Ends everything, in the order in which data flows.
+    pub(super) async fn close(mut self) -> Closed {
         let (outgoing, captures) = (self.outgoing.take(), self.captures.take());
         let (incoming, open) = (self.incoming.take(), self.open.take());
         let display = match std::mem::replace(&mut self.display, DisplaySlot::None) {
@@ -323,8 +341,19 @@ impl CallMedia {
             drop(display);
             finished
         });
-        ending.await.unwrap_or_default()
+        let (video, audio, recorded) = ending.await.unwrap_or_default();
+        let late = std::iter::from_fn(|| self.stream_events.try_recv().ok()).collect();
+        Closed { video, audio, recorded, late }
     }
+}
+
+/// What is left of the media of a call.
+pub(super) struct Closed {
+    pub(super) video: VideoFigures,
+    pub(super) audio: AudioFigures,
+    pub(super) recorded: Option<Summary>,
+    /// What was told while it was being closed: a disk that filled up, say.
+    pub(super) late: Vec<StreamEvent>,
 }
 
 /// Opens what the settings name, aside: windows and terminals may take long.

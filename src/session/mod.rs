@@ -110,6 +110,7 @@ pub(crate) async fn run(
         open,
         media: None,
         failure: None,
+        prompt: None,
         preparing: JoinSet::new(),
         turn_checks: JoinSet::new(),
         current: None,
@@ -141,8 +142,9 @@ struct Session {
     media: Option<CallMedia>,
     /// What went wrong on our side in the call that ended the program.
     failure: Option<Failure>,
+    prompt: Option<user::Prompt>,
     preparing: JoinSet<(CallId, Result<Box<Prepared>, Failure>)>,
-    turn_checks: JoinSet<Vec<String>>,
+    turn_checks: JoinSet<(CallId, Vec<String>)>,
     current: Option<CurrentCall>,
     dropped: u64,
     phase: Phase,
@@ -178,6 +180,16 @@ enum Phase {
     Leaving { status: ExitStatus, until: Instant },
 }
 
+impl Phase {
+    /// The same outcome, now.
+    fn without_farewell(self) -> Self {
+        match self {
+            Self::Leaving { status, .. } => Self::Leaving { status, until: Instant::now() },
+            Self::Starting | Self::Running => self,
+        }
+    }
+}
+
 /// Everything the loop waits for.
 enum Input {
     Link(Option<LinkEvent>),
@@ -185,7 +197,7 @@ enum Input {
     Stream(StreamEvent),
     Display(DisplayEvent),
     Prepared(CallId, Result<Box<Prepared>, Failure>),
-    TurnChecked(Vec<String>),
+    TurnChecked(CallId, Vec<String>),
     Control(Option<control::Line>),
     Interrupted,
     Terminated,
@@ -197,14 +209,24 @@ impl Session {
         let broken = |error: std::io::Error| Failure::internal(format!("cannot listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+        let mut hang_up = signal(SignalKind::hangup()).map_err(broken)?;
         let mut commands = match self.settings.control {
             Control::Stdin => Some(control::read_commands(tokio::io::stdin())),
             Control::Terminal => None,
         };
-        let mut keys = self.asks_at_terminal().then(|| user::read_keys(tokio::io::stdin()));
+        let mut keys = None;
+        if self.asks_at_terminal() {
+            let (prompt, answers) = user::read_keys(tokio::io::stdin());
+            (self.prompt, keys) = (Some(prompt), Some(answers));
+        }
         loop {
-            let input = self.next(&mut link_events, &mut commands, &mut keys, &mut interrupt, &mut terminate).await;
-            self.handle(input, &mut commands).await?;
+            let input = self
+                .next(&mut link_events, &mut commands, &mut keys, [&mut interrupt, &mut terminate, &mut hang_up])
+                .await;
+            if let Err(failure) = self.handle(input, &mut commands).await {
+                self.abandon(&failure).await;
+                return Err(failure);
+            }
             if let Phase::Leaving { status, until } = self.phase
                 && (self.delivery.is_idle() || Instant::now() >= until)
                 && self.preparing.is_empty()
@@ -219,8 +241,7 @@ impl Session {
         link_events: &mut mpsc::Receiver<LinkEvent>,
         commands: &mut Option<mpsc::Receiver<control::Line>>,
         keys: &mut Option<mpsc::Receiver<control::Line>>,
-        interrupt: &mut Signal,
-        terminate: &mut Signal,
+        [interrupt, terminate, terminal_gone]: [&mut Signal; 3],
     ) -> Input {
         let deadline = self.deadline().map(tokio::time::Instant::from_std);
         let time = async {
@@ -233,13 +254,18 @@ impl Session {
             biased;
             _ = interrupt.recv() => Input::Interrupted,
             _ = terminate.recv() => Input::Terminated,
+            _ = terminal_gone.recv() => Input::Terminated,
             event = link_events.recv() => Input::Link(event),
             Some(joined) = self.preparing.join_next() => match joined {
                 Ok((call, prepared)) => Input::Prepared(call, prepared),
                 // Cancelled with its call; a panic was reported by the panic hook and the call ends by time-out.
                 Err(_) => Input::Time,
             },
-            Some(joined) = self.turn_checks.join_next() => Input::TurnChecked(joined.unwrap_or_default()),
+            Some(joined) = self.turn_checks.join_next() => match joined {
+                Ok((call, problems)) => Input::TurnChecked(call, problems),
+                // Cancelled with its call.
+                Err(_) => Input::Time,
+            },
             input = media_input(&mut self.media) => input,
             line = receive(commands) => Input::Control(line),
             Some(line) = receive(keys) => Input::Control(Some(line)),
@@ -277,9 +303,17 @@ impl Session {
             Input::Stream(event) => self.stream_event(event),
             Input::Display(event) => self.display_event(event).await?,
             Input::Prepared(call, prepared) => self.prepared(call, prepared).await?,
-            Input::TurnChecked(problems) => self.turn_checked(problems).await?,
+            Input::TurnChecked(call, problems) => self.turn_checked(call, problems).await?,
             Input::Control(Some(Ok(command))) => self.command(command).await?,
-            Input::Control(Some(Err(text))) => self.warn(text),
+            Input::Control(Some(Err(text))) => {
+                self.warn(text);
+                // Whoever mistyped an answer is still being asked.
+                if self.line.state().name() == "incoming"
+                    && let Some(prompt) = &self.prompt
+                {
+                    prompt.ask();
+                }
+            }
             // A script that closes its end has nothing more to say; the call goes on.
             Input::Control(None) => *commands = None,
             Input::Interrupted => self.interrupted().await?,
@@ -343,6 +377,10 @@ impl Session {
         if let Some(current) = &mut self.current {
             current.failure.get_or_insert(failure);
         }
+    }
+
+    fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving { .. })
     }
 
     fn asks_at_terminal(&self) -> bool {

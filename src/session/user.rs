@@ -1,5 +1,7 @@
 //! What the user wants: commands, keys, Ctrl-C.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use signalling::call;
@@ -85,23 +87,46 @@ impl Session {
     }
 }
 
-/// Answers typed at the terminal: y, n, q.
-pub(super) fn read_keys(input: tokio::io::Stdin) -> mpsc::Receiver<control::Line> {
+/// Lets [`read_keys`] read one line, unless it still waits for one.
+#[derive(Clone, Debug)]
+pub(super) struct Prompt {
+    ask: mpsc::Sender<()>,
+    reading: Arc<AtomicBool>,
+}
+
+impl Prompt {
+    pub(super) fn ask(&self) {
+        if !self.reading.load(Ordering::Acquire) {
+            // A question that is asked already need not be asked twice.
+            let _asked = self.ask.try_send(());
+        }
+    }
+}
+
+/// Answers typed at the terminal: y, n, q; one line each time the prompt asks. In between standard input is left alone:
+/// the terminal view reads its keys there.
+pub(super) fn read_keys(input: tokio::io::Stdin) -> (Prompt, mpsc::Receiver<control::Line>) {
     let (keys, received) = mpsc::channel(4);
+    let (ask, mut asked) = mpsc::channel(1);
+    let reading = Arc::new(AtomicBool::new(false));
+    let prompt = Prompt { ask, reading: Arc::clone(&reading) };
     tokio::spawn(async move {
         let mut lines = tokio::io::BufReader::new(input).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
+        while asked.recv().await.is_some() {
+            reading.store(true, Ordering::Release);
+            let line = lines.next_line().await;
+            reading.store(false, Ordering::Release);
+            let Ok(Some(line)) = line else { return };
             let command = match line.trim() {
                 "" | "y" | "yes" => Ok(Command::Answer {}),
                 "n" | "no" => Ok(Command::Reject {}),
-                "h" => Ok(Command::Hangup {}),
                 "q" => Ok(Command::Quit {}),
-                _ => Err("type y to answer, n to decline, h to hang up, q to quit".to_owned()),
+                _ => Err("type y to answer, n to decline, q to quit".to_owned()),
             };
             if keys.send(command).await.is_err() {
                 return;
             }
         }
     });
-    received
+    (prompt, received)
 }

@@ -353,13 +353,13 @@ impl Peer {
     pub async fn answer(&self, offer: &str) -> Result<(LocalDescription, Negotiated), PeerError> {
         let broken = |error| PeerError::new("reading the offer", error);
         let failed = |error| PeerError::new("making an answer", error);
-        let promised = sdp::promises_media(offer);
+        let promised = sdp::promised(offer);
         let offer = RTCSessionDescription::offer(offer.to_owned()).map_err(broken)?;
         self.connection.set_remote_description(offer).await.map_err(broken)?;
         let answer = self.connection.create_answer(None).await.map_err(failed)?;
         let sdp = sdp::announce_trickle(&answer.sdp);
         let mut negotiated = Negotiated::from_answer(&sdp);
-        negotiated.remote_sends = promised;
+        negotiated.promised = promised;
         if negotiated.video.is_none() && negotiated.audio.is_none() {
             return Err(PeerError::new("making an answer", "the offer has no codec that we speak"));
         }
@@ -374,7 +374,7 @@ impl Peer {
     pub async fn apply_answer(&self, answer: &str) -> Result<Negotiated, PeerError> {
         let broken = |error| PeerError::new("reading the answer", error);
         let mut negotiated = Negotiated::from_answer(answer);
-        negotiated.remote_sends = sdp::promises_media(answer);
+        negotiated.promised = sdp::promised(answer);
         if negotiated.video.is_none() && negotiated.audio.is_none() {
             return Err(PeerError::new("reading the answer", "it has no codec that we offered"));
         }

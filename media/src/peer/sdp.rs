@@ -13,8 +13,17 @@ pub struct Negotiated {
     pub audio: Option<u8>,
     /// Every agreed video payload type: the other side may switch among them.
     pub video_types: BTreeMap<u8, VideoCodec>,
-    /// True when the other side said that it sends something.
-    pub remote_sends: bool,
+    /// What the other side said it sends.
+    pub promised: Promised,
+}
+
+/// Which media a side said it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promised {
+    /// Pictures.
+    pub video: bool,
+    /// Sound.
+    pub audio: bool,
 }
 
 impl Negotiated {
@@ -48,16 +57,19 @@ impl Negotiated {
     }
 }
 
-/// True when a description says that its author sends something: `sendrecv` or `sendonly`, where `sendrecv` need not be
-/// written (RFC 8866 §6.7.2).
+/// What a description says that its author sends: `sendrecv` or `sendonly`, where `sendrecv` need not be written
+/// (RFC 8866 §6.7.2).
 #[must_use]
-pub fn promises_media(sdp: &str) -> bool {
-    sdp.split("\nm=").skip(1).any(|section| {
+pub fn promised(sdp: &str) -> Promised {
+    let mut result = Promised::default();
+    for section in sdp.split("\nm=").skip(1) {
         let refused = section.split_whitespace().nth(1) == Some("0");
         let silent = section.lines().any(|line| matches!(line.trim_end(), "a=recvonly" | "a=inactive"));
-        let medium = section.starts_with("audio") || section.starts_with("video");
-        medium && !refused && !silent
-    })
+        let sends = !refused && !silent;
+        result.audio |= sends && section.starts_with("audio");
+        result.video |= sends && section.starts_with("video");
+    }
+    result
 }
 
 /// Codec names, lower case, by payload type, from `a=rtpmap` lines (RFC 8866 §6.6).
@@ -109,13 +121,12 @@ mod tests {
 
     #[test]
     fn a_side_that_only_listens_promises_nothing() {
-        assert!(promises_media(ANSWER));
-        let silent = ANSWER
-            .replace("a=rtpmap:111", "a=recvonly\r\na=rtpmap:111")
-            .replace("a=rtpmap:96", "a=inactive\r\na=rtpmap:96");
-        assert!(!promises_media(&silent) && !promises_media(""));
-        assert!(promises_media(&ANSWER.replace("a=rtpmap:96", "a=recvonly\r\na=rtpmap:96")));
-        assert!(!promises_media(&silent.replace("m=video 9", "m=application 9")));
+        assert_eq!(promised(ANSWER), Promised { video: true, audio: true });
+        let deaf = ANSWER.replace("a=rtpmap:111", "a=recvonly\r\na=rtpmap:111");
+        assert_eq!(promised(&deaf), Promised { video: true, audio: false });
+        let silent = deaf.replace("a=rtpmap:96", "a=inactive\r\na=rtpmap:96");
+        assert_eq!((promised(&silent), promised("")), (Promised::default(), Promised::default()));
+        assert_eq!(promised(&ANSWER.replace("m=video 9", "m=application 9")), Promised { video: false, audio: true });
     }
 
     #[test]

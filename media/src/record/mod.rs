@@ -198,13 +198,16 @@ impl TimeLine {
 }
 
 impl Recorder {
-    /// Creates the file at once, so that a path which cannot be written is known before the call. An old file is replaced.
+    /// Opens the file at once, so that a path which cannot be written is known before the call. An old file is replaced when
+    /// the first packet is written, and not before.
     ///
     /// # Errors
     /// [`RecordError::UnknownContainer`], [`RecordError::Create`].
     pub fn create(path: &Path, tracks: Tracks) -> Result<Self, RecordError> {
         let container = Container::from_path(path)?;
-        let file = File::create(path).map_err(|source| RecordError::Create { path: path.to_owned(), source })?;
+        let mut options = File::options();
+        let opened = options.write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|source| RecordError::Create { path: path.to_owned(), source })?;
         Ok(Self {
             path: path.to_owned(),
             container,
@@ -214,6 +217,13 @@ impl Recorder {
             line: TimeLine::default(),
             size: None,
         })
+    }
+
+    /// Chooses the tracks anew, once it is known what will arrive; nothing may have been written yet.
+    pub fn set_tracks(&mut self, tracks: Tracks) {
+        if matches!(self.state, State::Waiting(_)) {
+            self.tracks = tracks;
+        }
     }
 
     /// Which container the file's name chose.
@@ -275,7 +285,9 @@ impl Recorder {
     /// Sets the muxer up; stays waiting when the first picture lacks what the container's header needs.
     fn start(&mut self, first: Option<Picture<'_>>) -> Result<(), RecordError> {
         let State::Waiting(file) = &self.state else { return Ok(()) };
-        let file = file.try_clone().map_err(|source| RecordError::Write { path: self.path.clone(), source })?;
+        let write_failed = |source| RecordError::Write { path: self.path.clone(), source };
+        let file = file.try_clone().map_err(write_failed)?;
+        file.set_len(0).map_err(write_failed)?;
         let muxer = match self.container {
             Container::WebM => webm::Muxer::start(file, first.map(|picture| picture.size)).map(boxed),
             Container::Mp4 => match first.map(|picture| mp4::VideoHeader::read(picture.data, picture.size)).transpose()

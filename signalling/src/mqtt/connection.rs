@@ -29,6 +29,9 @@ const FIRST_CONNECT: Duration = Duration::from_secs(8);
 /// How long one try may take, TCP, TLS and MQTT together.
 const CONNECT_TRY_SECONDS: u64 = 5;
 
+/// How long all may take until messages come in, connecting included.
+const BRING_UP: Duration = Duration::from_secs(8);
+
 /// A silent broker is noticed after about one and a half of these.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -66,6 +69,8 @@ pub(super) struct Connection {
     /// True once this run has announced itself: from then on a foreign run on our own topic is a take-over.
     announced: bool,
     short_lives: u32,
+    /// True while tries to connect have failed since the last connection: the broker itself was away.
+    broker_was_away: bool,
 }
 
 /// How a connection ended.
@@ -101,7 +106,17 @@ impl Connection {
         presence: watch::Receiver<PresenceState>,
         events: mpsc::Sender<LinkEvent>,
     ) -> Self {
-        Self { config, tls, commands, events, watched: BTreeSet::new(), presence, announced: false, short_lives: 0 }
+        Self {
+            config,
+            tls,
+            commands,
+            events,
+            watched: BTreeSet::new(),
+            presence,
+            announced: false,
+            short_lives: 0,
+            broker_was_away: false,
+        }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -114,6 +129,13 @@ impl Connection {
             let oversized = matches!(outcome, Outcome::Oversized);
             let reason = match outcome {
                 Outcome::Stopped => return,
+                // What worked before may work again, and the next broker may know us.
+                Outcome::Fatal(error @ (LinkError::Tls { .. } | LinkError::LoginRefused { .. }))
+                    if self.announced || attempt + 1 < self.config.brokers.len() =>
+                {
+                    warn!(%error, "trying on");
+                    error.to_string()
+                }
                 Outcome::Fatal(error) => return self.fail(error).await,
                 Outcome::Broken(reason) => reason,
                 Outcome::Oversized => {
@@ -129,6 +151,7 @@ impl Connection {
                     return self.fail(LinkError::TakenOver { broker: broker.to_string(), me }).await;
                 }
             }
+            self.broker_was_away = lived.is_none();
             let wait = backoff.next();
             if !was_announced && !self.announced && started.elapsed() + wait > FIRST_CONNECT {
                 return self.fail(LinkError::Unreachable { broker: broker.to_string(), reason }).await;
@@ -165,7 +188,9 @@ impl Connection {
         let up = tokio::select! {
             biased;
             () = stop.cancelled() => return (Outcome::Stopped, None),
-            up = self.bring_up(&mut session, broker) => up,
+            up = tokio::time::timeout(BRING_UP, self.bring_up(&mut session, broker)) => {
+                up.unwrap_or_else(|_| Err(Outcome::Broken("no answer to the subscription".into())))
+            }
         };
         if let Err(outcome) = up {
             // A goodbye keeps the broker from publishing our will over the presence of whoever has our ID now.
@@ -262,7 +287,9 @@ impl Connection {
             match packet {
                 Ok(rumqttc::Event::Incoming(Packet::Publish(publish))) if publish.topic == own => {
                     let Ok(presence) = Presence::from_bytes(&publish.payload) else { return Ok(()) };
-                    if presence.run == run_id(self.config.run) {
+                    // A broker that was away may hold what an earlier run of ours left; nobody can have taken the ID there.
+                    let left_over = self.broker_was_away && presence.state == PresenceState::Offline;
+                    if left_over || presence.run == run_id(self.config.run) {
                         return Ok(());
                     }
                     let me = self.config.me.clone();

@@ -110,7 +110,14 @@ impl Policy {
 
     /// Permissions are by address; the relay's own is always good, as two relayed peers meet there.
     fn may_permit(&self, ip: IpAddr) -> bool {
-        ip.to_canonical() == self.relay_ip.to_canonical() || self.peers.allows(ip)
+        ip.to_canonical() == self.relay_ip.to_canonical() || self.allows(ip)
+    }
+
+    /// What the policy allows, without this machine's own loopback unless the relay is there itself: services that
+    /// listen on it trust whoever reaches them.
+    fn allows(&self, ip: IpAddr) -> bool {
+        let own_machine = ip.to_canonical().is_loopback() && !self.relay_ip.to_canonical().is_loopback();
+        !own_machine && self.peers.allows(ip)
     }
 
     /// Data is by address and port: on the relay's own address only relayed ports, lest clients reach other services.
@@ -118,7 +125,7 @@ impl Policy {
         let own = peer.ip().to_canonical() == self.relay_ip.to_canonical();
         match (own, self.peers) {
             (true, PeerPolicy::PublicOnly) => self.with_ports(|ports| ports.contains(&peer.port())),
-            (true, PeerPolicy::PrivateToo) | (false, _) => self.peers.allows(peer.ip()),
+            (true, PeerPolicy::PrivateToo) | (false, _) => self.allows(peer.ip()),
         }
     }
 
