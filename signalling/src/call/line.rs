@@ -38,7 +38,7 @@ impl Line {
     /// Takes in what happened; gives back what is to be done, in order.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
-            Event::Dial { peer, call } => self.dial(peer, call),
+            Event::Dial { peer, call } => self.dial(peer, call, now),
             Event::Accept => self.accept(now),
             Event::Decline => match self.state {
                 State::Incoming { .. } => self.end(EndReason::LocalDecline),
@@ -81,19 +81,21 @@ impl Line {
             return Vec::new();
         }
         match self.state {
+            State::Offering { .. } => self.end(EndReason::LocalFailure),
             State::Dialing { .. } => self.end(EndReason::Offline),
             State::Ringing { .. } | State::Incoming { .. } => self.end(EndReason::NoAnswer),
             State::Answering { .. } | State::Connecting { .. } => self.end(EndReason::NoPath),
             State::Active { .. } => self.end(EndReason::Lost),
-            State::Idle | State::Offering { .. } => Vec::new(),
+            State::Idle => Vec::new(),
         }
     }
 
-    fn dial(&mut self, peer: PeerId, call: CallId) -> Vec<Action> {
+    fn dial(&mut self, peer: PeerId, call: CallId, now: Instant) -> Vec<Action> {
         if self.state != State::Idle || peer == self.me {
             return Vec::new();
         }
-        self.state = State::Offering { call: call.clone(), peer: peer.clone() };
+        let give_up_at = now + self.timeouts.connect;
+        self.state = State::Offering { call: call.clone(), peer: peer.clone(), give_up_at };
         vec![Action::Notify(Notice::Dialing { call: call.clone(), peer }), Action::MakeOffer { call }]
     }
 
@@ -118,10 +120,9 @@ impl Line {
         match self.state {
             State::Idle => Vec::new(),
             State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. } => self.end(EndReason::LocalCancel),
-            State::Incoming { .. } => self.end(EndReason::LocalDecline),
-            State::Answering { .. } | State::Connecting { .. } | State::Active { .. } => {
-                self.end(EndReason::LocalHangup)
-            }
+            // Without an answer on its way there was no call yet.
+            State::Incoming { .. } | State::Answering { .. } => self.end(EndReason::LocalDecline),
+            State::Connecting { .. } | State::Active { .. } => self.end(EndReason::LocalHangup),
         }
     }
 
@@ -139,7 +140,7 @@ impl Line {
         if self.early.has_ended(&from, &call) || self.state.is(&call, &from) || from == self.me {
             return Vec::new();
         }
-        if let State::Offering { call: own, peer }
+        if let State::Offering { call: own, peer, .. }
         | State::Dialing { call: own, peer, .. }
         | State::Ringing { call: own, peer, .. } = &self.state
             && *peer == from
@@ -170,7 +171,8 @@ impl Line {
 
     /// Both call each other at once: the call of the lower peer ID goes on, on both sides, and the other one never was.
     fn glare(&mut self, own: CallId, from: PeerId, call: CallId, mut offer: Description, now: Instant) -> Vec<Action> {
-        if self.me < from {
+        // Where ours rang already, an offer from there means that the other side knows nothing of it any more.
+        if self.me < from && !matches!(self.state, State::Ringing { .. }) {
             self.early.end(from, call);
             return Vec::new();
         }
@@ -261,7 +263,7 @@ impl Line {
         let ours = matches!(self.state, State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. });
         self.end(match reason {
             ByeReason::Busy if ours => EndReason::Busy,
-            ByeReason::Decline if ours => EndReason::RemoteDecline,
+            ByeReason::Decline | ByeReason::Hangup | ByeReason::Other if ours => EndReason::RemoteDecline,
             ByeReason::NoAnswer if unanswered => EndReason::NoAnswer,
             ByeReason::Failed if unanswered => EndReason::NoPath,
             ByeReason::Failed if matches!(self.state, State::Active { .. }) => EndReason::Lost,
@@ -322,7 +324,7 @@ impl Line {
             return Vec::new();
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Offering { call, peer } => {
+            State::Offering { call, peer, .. } => {
                 self.state = State::Dialing {
                     call: call.clone(),
                     peer: peer.clone(),

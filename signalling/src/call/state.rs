@@ -16,6 +16,8 @@ pub enum State {
         call: CallId,
         /// Whom we call.
         peer: PeerId,
+        /// When our side counts as unable to call.
+        give_up_at: Instant,
     },
     /// Caller: the offer is out, no sign of life yet.
     Dialing {
@@ -97,7 +99,7 @@ impl State {
     pub const fn call(&self) -> Option<(&CallId, &PeerId)> {
         match self {
             Self::Idle => None,
-            Self::Offering { call, peer }
+            Self::Offering { call, peer, .. }
             | Self::Dialing { call, peer, .. }
             | Self::Ringing { call, peer, .. }
             | Self::Incoming { call, peer, .. }
@@ -117,8 +119,9 @@ impl State {
     #[must_use]
     pub const fn give_up_at(&self) -> Option<Instant> {
         match self {
-            Self::Idle | Self::Offering { .. } | Self::Active { path: Connected::Flowing, .. } => None,
-            Self::Dialing { give_up_at, .. }
+            Self::Idle | Self::Active { path: Connected::Flowing, .. } => None,
+            Self::Offering { give_up_at, .. }
+            | Self::Dialing { give_up_at, .. }
             | Self::Ringing { give_up_at, .. }
             | Self::Incoming { give_up_at, .. }
             | Self::Answering { give_up_at, .. }
