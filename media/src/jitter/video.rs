@@ -19,6 +19,9 @@ const GAP_WAIT: Duration = Duration::from_millis(250);
 /// Packets held at most: two seconds at 8 Mbit/s. More means that the other side floods.
 const PACKETS_MAX: usize = 2048;
 
+/// So many late packets in a row are a sender that restarted, not a network that delays.
+const LATE_RUN_MAX: u32 = 64;
+
 /// What comes out.
 #[derive(Debug)]
 pub enum Output {
@@ -61,6 +64,8 @@ pub struct VideoJitter {
     packets: BTreeMap<i64, (RtpPacket, VideoCodec)>,
     progress: Progress,
     gap_since: Option<Instant>,
+    /// Packets in a row that came after their turn.
+    late_run: u32,
     counters: Counters,
 }
 
@@ -96,7 +101,17 @@ impl VideoJitter {
         };
         if history {
             self.counters.late += 1;
-        } else if self.packets.contains_key(&number) {
+            self.late_run += 1;
+            if self.late_run < LATE_RUN_MAX {
+                return;
+            }
+            // Not late: the sender began to count anew.
+            let counters = self.counters;
+            *self = Self { counters, ..Self::default() };
+            return self.insert(packet, codec);
+        }
+        self.late_run = 0;
+        if self.packets.contains_key(&number) {
             self.counters.duplicates += 1;
         } else {
             self.counters.received += 1;
@@ -127,7 +142,13 @@ impl VideoJitter {
         self.counters
     }
 
-    fn poll_flowing(&mut self, next: i64, now: Instant) -> Option<Output> {
+    fn poll_flowing(&mut self, mut next: i64, now: Instant) -> Option<Output> {
+        // Packets without payload belong to no picture: senders probe the path with them.
+        while self.packets.get(&next).is_some_and(|(packet, _)| packet.payload.is_empty()) {
+            self.packets.remove(&next);
+            next += 1;
+            self.progress = Progress::Flowing { next };
+        }
         match self.span(next) {
             Span::Whole(last) => {
                 self.gap_since = None;
@@ -183,7 +204,11 @@ impl VideoJitter {
                     self.counters.lost += 1;
                     self.forget_before(start + 1);
                 }
-                Span::Gap | Span::Open => return None,
+                Span::Gap => return None,
+                Span::Open => {
+                    self.gap_since = None;
+                    return None;
+                }
             }
         }
     }
@@ -197,6 +222,9 @@ impl VideoJitter {
         for (expected, (number, (packet, _))) in (start..).zip(self.packets.range(start..)) {
             if *number != expected {
                 return Span::Gap;
+            }
+            if packet.payload.is_empty() {
+                continue;
             }
             if packet.timestamp != timestamp {
                 return Span::Whole(number - 1);
@@ -218,7 +246,7 @@ impl VideoJitter {
         let (head, codec) = taken.next()?;
         let (timestamp, mut arrived) = (head.timestamp, head.arrived);
         let mut payloads = vec![head.payload];
-        for (packet, _) in taken {
+        for (packet, _) in taken.filter(|(packet, _)| !packet.payload.is_empty()) {
             arrived = arrived.max(packet.arrived);
             payloads.push(packet.payload);
         }
@@ -371,6 +399,43 @@ mod tests {
         }
         shown.retain(|what| *what != "need");
         assert_eq!(shown, ["key", "delta"]);
+    }
+
+    #[test]
+    fn packets_that_probe_the_path_disturb_no_picture() {
+        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
+        insert_all(&mut jitter, sender.picture(true, now));
+        let mut shown = drain(&mut jitter, now);
+        for n in 0..4 {
+            let mut picture = sender.picture(false, now);
+            // In the middle of a picture or after it, with its time stamp and no marker.
+            sender.sequence = sender.sequence.wrapping_add(1);
+            let at = if n % 2 == 0 { 2 } else { picture.len() };
+            let probe = RtpPacket { payload: Bytes::new(), marker: false, ..picture[0].clone() };
+            picture.insert(at, probe);
+            let first = picture[0].sequence;
+            for (index, packet) in picture.iter_mut().enumerate() {
+                packet.sequence = first.wrapping_add(index as u16);
+            }
+            insert_all(&mut jitter, picture);
+            shown.extend(drain(&mut jitter, now));
+        }
+        assert_eq!(shown, ["key", "delta", "delta", "delta", "delta"]);
+    }
+
+    #[test]
+    fn a_sender_that_counts_anew_is_followed() {
+        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
+        sender.sequence = 20_000;
+        insert_all(&mut jitter, sender.picture(true, now));
+        assert_eq!(drain(&mut jitter, now), ["key"]);
+        sender.sequence = 1_000;
+        let mut shown = Vec::new();
+        for n in 0..40 {
+            insert_all(&mut jitter, sender.picture(n % 10 == 0, now));
+            shown.extend(drain(&mut jitter, now));
+        }
+        assert!(shown.iter().filter(|what| **what == "delta").count() >= 15, "{shown:?}");
     }
 
     #[test]

@@ -61,8 +61,9 @@ const ANSWER_GATHER_MAX: Duration = Duration::from_millis(20);
 /// Without a first candidate a description is of little use; this is the limit for that one.
 const FIRST_CANDIDATE_MAX: Duration = Duration::from_millis(500);
 
-/// Candidates taken from the other side in one call; more are left out and counted.
-const REMOTE_CANDIDATES_MAX: usize = 256;
+/// Candidates taken from the other side in one call; more are left out and counted. Each costs checks to an address of
+/// the other side's choice, so this also bounds what we can be made to send to a third party.
+const REMOTE_CANDIDATES_MAX: usize = 64;
 
 /// Events waiting for the session. Candidates and states: a few dozen a call.
 const EVENTS_MAX: usize = 256;
@@ -76,6 +77,12 @@ pub struct IceCandidate {
     pub mid: Option<String>,
     /// Media section by position.
     pub mline: Option<u16>,
+}
+
+impl From<(String, u16)> for IceCandidate {
+    fn from((candidate, mline): (String, u16)) -> Self {
+        Self { candidate, mid: None, mline: Some(mline) }
+    }
 }
 
 impl std::fmt::Debug for IceCandidate {
@@ -354,8 +361,10 @@ impl Peer {
         let broken = |error| PeerError::new("reading the offer", error);
         let failed = |error| PeerError::new("making an answer", error);
         let promised = sdp::promised(offer);
-        let offer = RTCSessionDescription::offer(offer.to_owned()).map_err(broken)?;
+        let (offer, candidates) = sdp::split_candidates(offer);
+        let offer = RTCSessionDescription::offer(offer).map_err(broken)?;
         self.connection.set_remote_description(offer).await.map_err(broken)?;
+        self.add_candidates(candidates.into_iter().map(IceCandidate::from).collect()).await;
         let answer = self.connection.create_answer(None).await.map_err(failed)?;
         let sdp = sdp::announce_trickle(&answer.sdp);
         let mut negotiated = Negotiated::from_answer(&sdp);
@@ -378,8 +387,10 @@ impl Peer {
         if negotiated.video.is_none() && negotiated.audio.is_none() {
             return Err(PeerError::new("reading the answer", "it has no codec that we offered"));
         }
-        let answer = RTCSessionDescription::answer(answer.to_owned()).map_err(broken)?;
+        let (answer, candidates) = sdp::split_candidates(answer);
+        let answer = RTCSessionDescription::answer(answer).map_err(broken)?;
         self.connection.set_remote_description(answer).await.map_err(broken)?;
+        self.add_candidates(candidates.into_iter().map(IceCandidate::from).collect()).await;
         Ok(negotiated)
     }
 

@@ -62,7 +62,9 @@ pub fn begins_picture(codec: VideoCodec, payload: &[u8]) -> bool {
         VideoCodec::Vp8 => payload.first().is_some_and(|first| first & 0x17 == 0x10),
         VideoCodec::H264 => match payload.first().map(|first| first & 0x1f) {
             Some(nal::SPS) => true,
-            Some(nal::STAP_A) => payload.get(3).is_some_and(|first| first & 0x1f == nal::SPS),
+            Some(nal::STAP_A) => {
+                stap_a_units(payload).is_some_and(|units| units.iter().any(|unit| unit[0] & 0x1f == nal::SPS))
+            }
             Some(_) | None => false,
         },
     }
@@ -94,6 +96,10 @@ fn assemble_h264(payloads: &[Bytes]) -> Option<Picture> {
     let mut keyframe = false;
     for payload in payloads {
         keyframe |= holds_idr(payload);
+        // The engine reads beyond an aggregation packet that does not end with its last unit.
+        if payload.first().is_some_and(|first| first & 0x1f == nal::STAP_A) && stap_a_units(payload).is_none() {
+            return None;
+        }
         data.extend_from_slice(&depacketizer.depacketize(payload).ok()?);
     }
     (!data.is_empty()).then(|| Picture { data: data.into(), keyframe })
@@ -104,18 +110,26 @@ fn holds_idr(payload: &[u8]) -> bool {
         Some(nal::IDR) => true,
         Some(nal::FU_A) => payload.get(1).is_some_and(|header| header & 0x1f == nal::IDR),
         Some(nal::STAP_A) => {
-            let mut rest = &payload[1..];
-            while let [high, low, first, ..] = rest {
-                if first & 0x1f == nal::IDR {
-                    return true;
-                }
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                rest = rest.get(2 + length..).unwrap_or_default();
-            }
-            false
+            stap_a_units(payload).is_some_and(|units| units.iter().any(|unit| unit[0] & 0x1f == nal::IDR))
         }
         Some(_) | None => false,
     }
+}
+
+/// The units of a STAP-A payload (RFC 6184 §5.7.1), none of them empty; `None` when it is not made of whole units.
+fn stap_a_units(payload: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut rest = payload.get(1..)?;
+    let mut units = Vec::new();
+    while let [high, low, tail @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if length == 0 || tail.len() < length {
+            return None;
+        }
+        let (unit, after) = tail.split_at(length);
+        units.push(unit);
+        rest = after;
+    }
+    (rest.is_empty() && !units.is_empty()).then_some(units)
 }
 
 #[cfg(test)]
@@ -152,6 +166,19 @@ mod tests {
             let payloads = packetizer.payloads(&picture);
             assert!(begins_picture(VideoCodec::Vp8, &payloads[0]) && !begins_picture(VideoCodec::Vp8, &payloads[1]));
             assert_eq!(assemble(VideoCodec::Vp8, &payloads), Some(Picture { data: picture, keyframe }));
+        }
+    }
+
+    #[test]
+    fn aggregation_packets_end_with_their_last_unit() {
+        let whole = [nal::STAP_A, 0, 1, 0x09, 0, 2, 0x67, 1];
+        assert!(begins_picture(VideoCodec::H264, &whole), "parameter sets after a delimiter begin a picture too");
+        for end in 1..whole.len() {
+            let cut = Bytes::copy_from_slice(&whole[..end]);
+            assert_eq!(assemble(VideoCodec::H264, &[cut]).is_some(), end == 4, "{end}");
+        }
+        for broken in [&[0x18, 0, 0, 7][..], &[0x18, 0, 1, 7, 0], &[0x18, 0xff, 0xff, 7]] {
+            assert_eq!(assemble(VideoCodec::H264, &[Bytes::copy_from_slice(broken)]), None);
         }
     }
 

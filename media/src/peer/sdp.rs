@@ -57,6 +57,24 @@ impl Negotiated {
     }
 }
 
+/// Takes the candidates out of a description, each with the position of its section: they are to pass the same limits as
+/// those that come one by one.
+#[must_use]
+pub fn split_candidates(sdp: &str) -> (String, Vec<(String, u16)>) {
+    let (mut rest, mut candidates) = (String::with_capacity(sdp.len()), Vec::new());
+    let mut section: Option<u16> = None;
+    for line in sdp.split_inclusive('\n') {
+        if line.starts_with("m=") {
+            section = Some(section.map_or(0, |section| section.saturating_add(1)));
+        }
+        match line.trim_end().strip_prefix("a=candidate:") {
+            Some(candidate) => candidates.push((format!("candidate:{candidate}"), section.unwrap_or(0))),
+            None => rest.push_str(line),
+        }
+    }
+    (rest, candidates)
+}
+
 /// What a description says that its author sends: `sendrecv` or `sendonly`, where `sendrecv` need not be written
 /// (RFC 8866 §6.7.2).
 #[must_use]
@@ -117,6 +135,14 @@ mod tests {
         for text in ["", "m=", "\nm=", "\nm=video", "\nm=video 9 X 999 -1 a\na=rtpmap:x y\na=rtpmap:1", "\u{0}"] {
             assert_eq!(Negotiated::from_answer(text), Negotiated::default(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn candidates_come_out_of_a_description() {
+        let with = ANSWER.replace("a=rtpmap:96", "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=rtpmap:96");
+        let (rest, candidates) = split_candidates(&with);
+        assert_eq!(rest, ANSWER);
+        assert_eq!(candidates, [("candidate:1 1 udp 1 192.0.2.1 9 typ host".to_owned(), 1)]);
     }
 
     #[test]
