@@ -21,7 +21,7 @@ use media::stream::StreamEvent;
 use media::stream::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
 use media::stream::outgoing::{Captured, Outgoing, OutgoingCounters, Switches};
 use signalling::wire::{Candidate, Description};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -141,7 +141,7 @@ pub(super) struct CallMedia {
     sender: Option<MediaSender>,
     outgoing: Option<Outgoing>,
     incoming: Option<Incoming>,
-    latest: Option<queue::Receiver<Arc<VideoFrame>>>,
+    latest: Option<watch::Receiver<Option<Arc<VideoFrame>>>>,
     display: DisplaySlot,
 }
 
@@ -239,7 +239,7 @@ impl CallMedia {
         else {
             return Ok(());
         };
-        let (latest_tx, latest) = queue::bounded(1);
+        let (latest_tx, latest) = watch::channel(None);
         let (display_tx, pictures) = queue::bounded(FRAMES_MAX);
         let mut pictures = Pictures::new(pictures);
         if let Some(own) = open.own.take() {
@@ -289,9 +289,9 @@ impl CallMedia {
         }
     }
 
-    /// The latest picture of the other side, waited for up to a moment.
+    /// The latest picture of the other side.
     pub(super) fn latest_picture(&self) -> Option<Arc<VideoFrame>> {
-        self.latest.as_ref()?.recv_timeout(Duration::from_millis(200)).ok()
+        self.latest.as_ref()?.borrow().clone()
     }
 
     /// The selected pair, waited for a moment: the engine tells that it is connected before it names the pair.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{
-    Attribute, BandwidthEstimator, EstimatorStats, Gcc, Interceptor, NackGeneratorBuilder, Packet, PacketReport,
-    Registry, Slot, StreamInfo, TaggedPacket,
+    Attribute, BandwidthEstimator, EstimatorStats, Gcc, Interceptor, NackGeneratorBuilder, PacerBuilder, Packet,
+    PacketReport, Registry, Slot, StreamInfo, TaggedPacket,
 };
 use rtc::peer_connection::configuration::interceptor_registry::{
     CongestionFeedback, configure_congestion_control, configure_nack, configure_rtcp_reports,
@@ -35,6 +35,9 @@ const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-
 
 /// A lost packet is asked for so often: the engine's generator does not see that RTX repaired it and would ask on.
 const NACKS_A_PACKET_MAX: u16 = 2;
+
+/// How often missing packets are looked for: often enough for two rounds within the wait of the jitter buffer.
+const NACK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Connectivity checks are this far apart until a pair works. The engine's 200 ms alone would cost more than a call's
 /// whole set-up; RFC 8445 §14 allows 5 ms and more.
@@ -113,7 +116,11 @@ pub(super) fn interceptors(
     let gcc = Gcc::new(limits.start_bps.into(), limits.min_bps.into(), limits.max_bps.into());
     let estimator = PublishedEstimate { inner: gcc, target };
     let registry = configure_congestion_control(registry, estimator, CongestionFeedback::Twcc, engine)?;
-    let nack = NackGeneratorBuilder::new().with_max_nacks_per_packet(NACKS_A_PACKET_MAX).build();
+    let nack =
+        NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_A_PACKET_MAX).build();
+    // The pacer would start at a rate of its own and hold the first keyframe back.
+    let pacer = PacerBuilder::new().with_target_bitrate(limits.start_bps.into()).build();
+    let registry = registry.with(Slot::Pacer, pacer);
     Ok(registry.with(Slot::NackGenerator, nack).with(Slot::from(60_000), DeliverRtcp::default()))
 }
 

@@ -46,8 +46,8 @@ const TONE_SAMPLES: usize = 4800;
 pub struct Sinks {
     /// Decoded pictures; a display takes the latest.
     pub display: Option<Sender<Arc<VideoFrame>>>,
-    /// Decoded pictures for snapshots: holds the latest.
-    pub latest: Sender<Arc<VideoFrame>>,
+    /// The latest decoded picture, for snapshots.
+    pub latest: watch::Sender<Option<Arc<VideoFrame>>>,
     /// Decoded sound.
     pub speaker: Option<Speaker>,
     /// Coded pictures and sound.
@@ -222,7 +222,7 @@ struct VideoReceiving {
     types: BTreeMap<u8, VideoCodec>,
     keyframes: KeyframeRequester,
     display: Option<Sender<Arc<VideoFrame>>>,
-    latest: Sender<Arc<VideoFrame>>,
+    latest: watch::Sender<Option<Arc<VideoFrame>>>,
     entries: Option<Sender<Entry>>,
     events: mpsc::Sender<StreamEvent>,
     jitter: VideoJitter,
@@ -326,7 +326,7 @@ impl VideoReceiving {
         self.figures.frames += 1;
         (self.figures.width, self.figures.height) = (frame.size().width, frame.size().height);
         let frame = Arc::new(frame);
-        self.latest.send(Arc::clone(&frame));
+        self.latest.send_replace(Some(Arc::clone(&frame)));
         if let Some(display) = &self.display {
             display.send(frame);
         }

@@ -18,7 +18,14 @@ use crate::queue::{Receiver, RecvError, Sender};
 /// Opus at 32 kbit/s is full-band speech without audible loss (RFC 7587 §3.1.1 suggests 28 to 40).
 const AUDIO_BPS: u32 = 32_000;
 
-/// Left of the estimate for headers, retransmissions and audio.
+/// What audio takes of the path: the above and, 50 times a second, about 30 bytes of RTP, extension and SRTP.
+const AUDIO_WIRE_BPS: u32 = 45_000;
+
+/// Headers of one video packet, bytes, and the payload it carries at most.
+const VIDEO_HEADER_BYTES: usize = 30;
+const VIDEO_PAYLOAD_BYTES: usize = 1160;
+
+/// Left of the estimate for headers and retransmissions.
 const VIDEO_SHARE: f64 = 0.85;
 
 /// Keyframes are at least this far apart: each costs as much as ten other pictures.
@@ -131,6 +138,9 @@ impl Outgoing {
     }
 }
 
+/// Below this no picture can be told from another.
+const VIDEO_BPS_MIN: u32 = 40_000;
+
 /// How far what was sent may run ahead of the target before pictures are left out. Beyond it they would only wait in
 /// the pacer, and everyone would see a picture of long ago.
 const BACKLOG_MAX: Duration = Duration::from_millis(300);
@@ -208,7 +218,7 @@ impl VideoSending {
                 }
             }
             keyframe_pending |= self.sender.take_keyframe_request();
-            if backlog.is_full(Instant::now(), self.sender.target_bps()) {
+            if backlog.is_full(Instant::now(), self.path_bps()) {
                 continue;
             }
             let apart = if started.elapsed() < BEGINNING { FIRST_KEYFRAMES_APART } else { KEYFRAME_APART };
@@ -222,7 +232,8 @@ impl VideoSending {
                         last_keyframe = Some(Instant::now());
                         keyframe_pending = false;
                     }
-                    backlog.add(picture.data.len());
+                    let packets = picture.data.len() / VIDEO_PAYLOAD_BYTES + 1;
+                    backlog.add(picture.data.len() + packets * VIDEO_HEADER_BYTES);
                     self.sender.video(picture);
                 }
                 Ok(None) => {}
@@ -249,9 +260,13 @@ impl VideoSending {
     }
 
     fn video_bps(&self) -> u32 {
-        let audio = if self.sender.has_audio() { AUDIO_BPS } else { 0 };
-        let left = f64::from(self.sender.target_bps().saturating_sub(audio)) * VIDEO_SHARE;
-        (left as u32).max(50_000)
+        ((f64::from(self.path_bps()) * VIDEO_SHARE) as u32).max(VIDEO_BPS_MIN)
+    }
+
+    /// What the path carries beside audio.
+    fn path_bps(&self) -> u32 {
+        let audio = if self.sender.has_audio() { AUDIO_WIRE_BPS } else { 0 };
+        self.sender.target_bps().saturating_sub(audio).max(VIDEO_BPS_MIN)
     }
 }
 
