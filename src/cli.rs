@@ -13,6 +13,7 @@ use media::display::Show;
 use media::frame::{Size, VideoCodec};
 use media::peer::config::IceUrl;
 use media::playout::AudioSink;
+use signalling::call::ANSWER_MAX;
 use signalling::id::PeerId;
 use signalling::mqtt::BrokerUrl;
 use signalling::topic::Template;
@@ -49,6 +50,17 @@ pub(crate) enum Command {
     Serve(Serve),
     /// List cameras, microphones, speakers and screens
     Devices,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff), or write all pages into a folder
+    Man {
+        /// Folder to write tring.1, tring-call.1 and the others into
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
 }
 
 /// `tring call`.
@@ -56,8 +68,8 @@ pub(crate) enum Command {
 pub(crate) struct Call {
     /// Whom to call: its peer ID
     pub(crate) peer: PeerId,
-    /// How long it may ring
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
+    /// How long it may ring, up to 2m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_ringing)]
     pub(crate) answer_timeout: Duration,
     /// When PEER is not there, wait and ring as soon as it comes online
     #[arg(long)]
@@ -273,6 +285,11 @@ fn parse_time(text: &str) -> Result<Duration, String> {
         Ok(value) if value > 0.0 && value * scale <= 7.0 * 24.0 * 3600.0 => Ok(Duration::from_secs_f64(value * scale)),
         _ => Err("use a time above 0 and up to a week, as 500ms, 10s, 5m or 2h".into()),
     }
+}
+
+fn parse_ringing(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text)?;
+    if time <= ANSWER_MAX { Ok(time) } else { Err("nobody rings longer than 2m".into()) }
 }
 
 fn parse_size(text: &str) -> Result<Size, String> {

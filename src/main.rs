@@ -57,6 +57,8 @@ fn run(command: Command, printer: Arc<Printer>, windows: WindowClient) -> Result
             Command::Call(call) => commands::call::run(call, printer, windows).await,
             Command::Listen(listen) => commands::listen::run(listen, printer, windows).await,
             Command::Devices => commands::devices::run(printer).await,
+            Command::Completions { shell } => commands::pages::completions(shell, &printer),
+            Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,
             Command::Serve(serve) => commands::serve::run(serve, printer).await,
         }

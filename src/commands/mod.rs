@@ -4,5 +4,6 @@ pub(crate) mod call;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod listen;
+pub(crate) mod pages;
 mod report;
 pub(crate) mod serve;

@@ -57,12 +57,19 @@ pub(crate) fn read_commands(input: impl AsyncRead + Unpin + Send + 'static) -> m
     tokio::spawn(async move {
         let mut reader = BufReader::new(input);
         let mut line = Vec::new();
+        let mut skipping = false;
         loop {
             line.clear();
             let mut limited = (&mut reader).take(LINE_BYTES_MAX as u64 + 1);
             match limited.read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
+            }
+            // The rest of a line that was too long is no line of its own.
+            let was_skipping = skipping;
+            skipping = !line.ends_with(b"\n") && (was_skipping || line.len() > LINE_BYTES_MAX);
+            if was_skipping {
+                continue;
             }
             let Some(parsed) = parse(&line) else { continue };
             if commands.send(parsed).await.is_err() {
@@ -111,6 +118,15 @@ mod tests {
             assert!(parse(text.as_bytes()).unwrap().unwrap_err().contains("hangup"), "{text}");
         }
         assert!(parse(&vec![b'x'; LINE_BYTES_MAX + 1]).unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_line_that_is_too_long_is_no_command() {
+        let mut input = vec![b' '; 3 * LINE_BYTES_MAX];
+        input.extend(b"{\"command\":\"answer\"}\n{\"command\":\"hangup\"}\n");
+        let mut commands = read_commands(std::io::Cursor::new(input));
+        assert_eq!(commands.recv().await, Some(Ok(Command::Hangup {})));
+        assert_eq!(commands.recv().await, None);
     }
 
     #[tokio::test]

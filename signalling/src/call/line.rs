@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::early::{Early, append};
-use super::{Action, CALLEE_GRACE, Connected, EndReason, Event, MediaChange, Notice, State, Timeouts};
+use super::{Action, CALLEE_RINGS, Connected, EndReason, Event, MediaChange, Notice, State, Timeouts};
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, Message};
 
@@ -161,7 +161,7 @@ impl Line {
             call: call.clone(),
             peer: from.clone(),
             offer,
-            give_up_at: now + self.timeouts.answer + CALLEE_GRACE,
+            give_up_at: now + CALLEE_RINGS,
         };
         vec![
             Action::Send { to: from.clone(), call: call.clone(), message: Message::Ringing },

@@ -29,7 +29,7 @@ pub use state::{Connected, State};
 pub struct Timeouts {
     /// Caller: from the offer to any sign of life of the callee's program. Two tries over a slow broker.
     pub unreachable: Duration,
-    /// From ringing to an answer, on both sides (the callee waits a little longer, so that the caller decides).
+    /// Caller: from ringing to an answer, at most [`ANSWER_MAX`].
     pub answer: Duration,
     /// From the answer to a working media path: ICE gives up a hopeless pair list in about 10 s.
     pub connect: Duration,
@@ -48,8 +48,12 @@ impl Default for Timeouts {
     }
 }
 
-/// The callee waits this much longer than [`Timeouts::answer`] before it ends the ringing itself.
-const CALLEE_GRACE: Duration = Duration::from_secs(5);
+/// The callee rings at most so long: a little longer than a caller may wait ([`ANSWER_MAX`]), so that the caller decides,
+/// and not for ever when the caller vanished.
+const CALLEE_RINGS: Duration = Duration::from_secs(125);
+
+/// Longest [`Timeouts::answer`] that makes sense: then every callee has stopped ringing.
+pub const ANSWER_MAX: Duration = Duration::from_secs(120);
 
 /// What happened.
 #[derive(Clone, Debug)]
