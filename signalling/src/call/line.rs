@@ -261,7 +261,7 @@ impl Line {
             State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. } | State::Incoming { .. }
         );
         let ours = matches!(self.state, State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. });
-        self.end(match reason {
+        self.leave(match reason {
             ByeReason::Busy if ours => EndReason::Busy,
             ByeReason::Decline | ByeReason::Hangup | ByeReason::Other if ours => EndReason::RemoteDecline,
             ByeReason::NoAnswer if unanswered => EndReason::NoAnswer,
@@ -411,20 +411,26 @@ impl Line {
         }
     }
 
-    /// Leaves the call, tells the other side where it does not know, and the user always.
+    /// Ends the call from this side: tells the other one, unless no offer is out yet, and the user.
     fn end(&mut self, reason: EndReason) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if !matches!(self.state, State::Offering { .. })
+            && let Some((call, peer)) = self.state.call()
+            && let Some(reason) = reason.bye()
+        {
+            actions.push(Action::Send { to: peer.clone(), call: call.clone(), message: Message::Bye { reason } });
+        }
+        actions.extend(self.leave(reason));
+        actions
+    }
+
+    /// Leaves a call that the other side ended, or was told of: the user hears why.
+    fn leave(&mut self, reason: EndReason) -> Vec<Action> {
         let state = std::mem::replace(&mut self.state, State::Idle);
         let Some((call, peer)) = state.call().map(|(call, peer)| (call.clone(), peer.clone())) else {
             return Vec::new();
         };
         self.early.end(peer.clone(), call.clone());
-        let mut actions = Vec::new();
-        let offer_is_out = !matches!(state, State::Offering { .. });
-        if offer_is_out && let Some(reason) = reason.bye() {
-            actions.push(Action::Send { to: peer.clone(), call: call.clone(), message: Message::Bye { reason } });
-        }
-        actions.push(Action::CloseMedia { call: call.clone() });
-        actions.push(Action::Notify(Notice::Ended { call, peer, reason }));
-        actions
+        vec![Action::CloseMedia { call: call.clone() }, Action::Notify(Notice::Ended { call, peer, reason })]
     }
 }

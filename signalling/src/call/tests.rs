@@ -234,6 +234,20 @@ fn two_who_call_each_other_end_up_in_one_call() {
 }
 
 #[test]
+fn a_bye_is_not_answered_by_a_bye() {
+    for reason in [ByeReason::Hangup, ByeReason::Cancel, ByeReason::NoAnswer, ByeReason::Failed, ByeReason::Other] {
+        let mut pair = Pair::new();
+        pair.dial();
+        let bye = Event::Received { from: id("alice"), call: call(), message: Message::Bye { reason } };
+        let actions = pair.bob.handle(bye, pair.now);
+        assert!(
+            matches!(&actions[..], [Action::CloseMedia { .. }, Action::Notify(Notice::Ended { .. })]),
+            "{reason:?}"
+        );
+    }
+}
+
+#[test]
 fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
     let mut line = Line::new(id("alice"), Timeouts::default());
     let now = Instant::now();
