@@ -105,6 +105,7 @@ impl Line {
                 self.state = State::Answering {
                     call: call.clone(),
                     peer: peer.clone(),
+                    candidates: Vec::new(),
                     give_up_at: now + self.timeouts.connect,
                 };
                 vec![Action::Notify(Notice::Accepted { call: call.clone(), peer }), Action::MakeAnswer { call, offer }]
@@ -157,12 +158,7 @@ impl Line {
             ];
         }
         append(&mut offer.candidates, self.early.take_candidates(&from, &call));
-        self.state = State::Incoming {
-            call: call.clone(),
-            peer: from.clone(),
-            offer,
-            give_up_at: now + CALLEE_RINGS,
-        };
+        self.state = State::Incoming { call: call.clone(), peer: from.clone(), offer, give_up_at: now + CALLEE_RINGS };
         vec![
             Action::Send { to: from.clone(), call: call.clone(), message: Message::Ringing },
             Action::Notify(Notice::Incoming { call, peer: from }),
@@ -178,8 +174,12 @@ impl Line {
         }
         self.early.end(from.clone(), own.clone());
         append(&mut offer.candidates, self.early.take_candidates(&from, &call));
-        self.state =
-            State::Answering { call: call.clone(), peer: from.clone(), give_up_at: now + self.timeouts.connect };
+        self.state = State::Answering {
+            call: call.clone(),
+            peer: from.clone(),
+            candidates: Vec::new(),
+            give_up_at: now + self.timeouts.connect,
+        };
         vec![
             Action::CloseMedia { call: own.clone() },
             Action::Notify(Notice::Superseded { call: own, by: call.clone(), peer: from.clone() }),
@@ -240,9 +240,11 @@ impl Line {
             return Vec::new();
         }
         match &mut self.state {
-            State::Dialing { candidates, .. } | State::Ringing { candidates, .. } => append(candidates, more),
+            State::Dialing { candidates, .. }
+            | State::Ringing { candidates, .. }
+            | State::Answering { candidates, .. } => append(candidates, more),
             State::Incoming { offer, .. } => append(&mut offer.candidates, more),
-            State::Answering { .. } | State::Connecting { .. } | State::Active { .. } => {
+            State::Connecting { .. } | State::Active { .. } => {
                 return vec![Action::AddCandidates { call, candidates: more }];
             }
             // Our offer is not out, so nobody can have candidates for it.
@@ -333,10 +335,15 @@ impl Line {
                 };
                 vec![Action::Send { to: peer, call, message: Message::Offer(description) }]
             }
-            State::Answering { call, peer, .. } => {
+            State::Answering { call, peer, candidates, .. } => {
                 let give_up_at = now + self.timeouts.connect;
                 self.state = State::Connecting { call: call.clone(), peer: peer.clone(), give_up_at };
-                vec![Action::Send { to: peer, call, message: Message::Answer(description) }]
+                let answer = Message::Answer(description);
+                let mut actions = vec![Action::Send { to: peer, call: call.clone(), message: answer }];
+                if !candidates.is_empty() {
+                    actions.push(Action::AddCandidates { call, candidates });
+                }
+                actions
             }
             other => {
                 self.state = other;

@@ -58,6 +58,8 @@ pub enum State {
         call: CallId,
         /// Who calls.
         peer: PeerId,
+        /// Candidates that came after the offer, for a peer connection that is not there yet.
+        candidates: Vec<Candidate>,
         /// When connecting counts as failed.
         give_up_at: Instant,
     },

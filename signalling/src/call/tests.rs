@@ -321,6 +321,20 @@ fn candidates_before_the_answer_wait_for_it() {
 }
 
 #[test]
+fn candidates_that_come_while_the_answer_is_made_wait_for_it() {
+    let mut bob = Line::new(id("bob"), Timeouts::default());
+    let now = Instant::now();
+    let from_alice = |message| Event::Received { from: id("alice"), call: call(), message };
+    bob.handle(from_alice(Message::Offer(sdp("offer"))), now);
+    bob.handle(Event::Accept, now);
+    let candidates = vec![candidate("late")];
+    let message = Message::Candidates { candidates: candidates.clone() };
+    assert!(bob.handle(from_alice(message), now).is_empty(), "there is no peer connection to give them to");
+    let actions = bob.handle(Event::DescriptionReady { call: call(), description: sdp("answer") }, now);
+    assert_eq!(actions.last(), Some(&Action::AddCandidates { call: call(), candidates }));
+}
+
+#[test]
 fn a_stranger_cannot_touch_the_call() {
     let mut pair = Pair::new();
     pair.connect();
