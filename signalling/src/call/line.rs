@@ -172,6 +172,12 @@ impl Line {
             self.early.end(from, call);
             return Vec::new();
         }
+        let mut actions = Vec::new();
+        if !matches!(self.state, State::Offering { .. }) {
+            // Ours may still arrive, or ring there already: it must not outlive itself.
+            let cancel = Message::Bye { reason: ByeReason::Cancel };
+            actions.push(Action::Send { to: from.clone(), call: own.clone(), message: cancel });
+        }
         self.early.end(from.clone(), own.clone());
         append(&mut offer.candidates, self.early.take_candidates(&from, &call));
         self.state = State::Answering {
@@ -180,13 +186,14 @@ impl Line {
             candidates: Vec::new(),
             give_up_at: now + self.timeouts.connect,
         };
-        vec![
+        actions.extend([
             Action::CloseMedia { call: own.clone() },
             Action::Notify(Notice::Superseded { call: own, by: call.clone(), peer: from.clone() }),
             // Whoever calls someone wants to talk to them: there is nobody to ask.
             Action::Notify(Notice::Accepted { call: call.clone(), peer: from }),
             Action::MakeAnswer { call, offer },
-        ]
+        ]);
+        actions
     }
 
     fn ringing_received(&mut self, from: &PeerId, call: &CallId, now: Instant) -> Vec<Action> {

@@ -234,6 +234,18 @@ fn two_who_call_each_other_end_up_in_one_call() {
 }
 
 #[test]
+fn a_superseded_call_is_cancelled_so_that_it_cannot_ring_later() {
+    let mut bob = Line::new(id("bob"), Timeouts::default());
+    let (now, hers, his) = (Instant::now(), CallId::from_random(1), CallId::from_random(2));
+    bob.handle(Event::Dial { peer: id("alice"), call: his.clone() }, now);
+    bob.handle(Event::DescriptionReady { call: his.clone(), description: sdp("offer") }, now);
+    let offer = Event::Received { from: id("alice"), call: hers, message: Message::Offer(sdp("offer")) };
+    let actions = bob.handle(offer, now);
+    let message = Message::Bye { reason: ByeReason::Cancel };
+    assert_eq!(actions.first(), Some(&Action::Send { to: id("alice"), call: his, message }));
+}
+
+#[test]
 fn a_bye_is_not_answered_by_a_bye() {
     for reason in [ByeReason::Hangup, ByeReason::Cancel, ByeReason::NoAnswer, ByeReason::Failed, ByeReason::Other] {
         let mut pair = Pair::new();
