@@ -149,13 +149,16 @@ impl Line {
             let own = own.clone();
             return self.glare(own, from, call, offer, now);
         }
-        if self.state != State::Idle {
+        if let Some((_, partner)) = self.state.call() {
+            let someone_else = *partner != from;
             self.early.end(from.clone(), call.clone());
             let busy = Message::Bye { reason: ByeReason::Busy };
-            return vec![
-                Action::Send { to: from.clone(), call, message: busy },
-                Action::Notify(Notice::TurnedAway { peer: from }),
-            ];
+            let mut actions = vec![Action::Send { to: from.clone(), call, message: busy }];
+            // A late offer of our own partner, who yielded to us or whose bye is still under way, is no caller's.
+            if someone_else {
+                actions.push(Action::Notify(Notice::TurnedAway { peer: from }));
+            }
+            return actions;
         }
         append(&mut offer.candidates, self.early.take_candidates(&from, &call));
         self.state = State::Incoming { call: call.clone(), peer: from.clone(), offer, give_up_at: now + CALLEE_RINGS };

@@ -197,6 +197,17 @@ fn a_second_caller_hears_busy_and_the_call_goes_on() {
 }
 
 #[test]
+fn a_late_offer_of_the_partner_itself_is_refused_but_nobody_was_turned_away() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let call = CallId::from_random(2);
+    let offer = Message::Offer(sdp("offer"));
+    let event = Event::Received { from: id("alice"), call: call.clone(), message: offer };
+    let message = Message::Bye { reason: ByeReason::Busy };
+    assert_eq!(pair.bob.handle(event, pair.now), [Action::Send { to: id("alice"), call, message }]);
+}
+
+#[test]
 fn two_who_call_each_other_end_up_in_one_call() {
     // Whoever's offer arrives first, and whether or not the other's own offer is out by then.
     for offers_out in [(true, true), (true, false), (false, true)] {
