@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::early::{Early, append};
-use super::{Action, CALLEE_RINGS, Connected, EndReason, Event, MediaChange, Notice, State, Timeouts};
+use super::{Action, CALLEE_RINGS, Callee, Connected, EndReason, Event, MediaChange, Notice, State, Timeouts};
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, Message};
 
@@ -82,8 +82,10 @@ impl Line {
         }
         match self.state {
             State::Offering { .. } => self.end(EndReason::LocalFailure),
-            State::Dialing { .. } => self.end(EndReason::Offline),
-            State::Ringing { .. } | State::Incoming { .. } => self.end(EndReason::NoAnswer),
+            State::Dialing { callee: Callee::Silent, .. } => self.end(EndReason::Offline),
+            State::Dialing { callee: Callee::Reached, .. } | State::Ringing { .. } | State::Incoming { .. } => {
+                self.end(EndReason::NoAnswer)
+            }
             State::Answering { .. } | State::Connecting { .. } => self.end(EndReason::NoPath),
             State::Active { .. } => self.end(EndReason::Lost),
             State::Idle => Vec::new(),
@@ -298,7 +300,8 @@ impl Line {
     fn delivered(&mut self, call: &CallId, message: &'static str, now: Instant) -> Vec<Action> {
         match &mut self.state {
             // The callee's program has the offer; its "ringing" may still be under way, so it is not offline.
-            State::Dialing { call: current, give_up_at, .. } if current == call && message == "offer" => {
+            State::Dialing { call: current, callee, give_up_at, .. } if current == call && message == "offer" => {
+                *callee = Callee::Reached;
                 *give_up_at = now + self.timeouts.answer;
             }
             State::Idle
@@ -341,6 +344,7 @@ impl Line {
                     call: call.clone(),
                     peer: peer.clone(),
                     candidates: Vec::new(),
+                    callee: Callee::Silent,
                     give_up_at: now + self.timeouts.unreachable,
                 };
                 vec![Action::Send { to: peer, call, message: Message::Offer(description) }]

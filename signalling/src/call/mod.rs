@@ -22,7 +22,7 @@ use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, Message};
 
 pub use line::Line;
-pub use state::{Connected, State};
+pub use state::{Callee, Connected, State};
 
 /// How long each wait may last.
 #[derive(Clone, Copy, Debug)]

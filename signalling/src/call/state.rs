@@ -27,7 +27,9 @@ pub enum State {
         peer: PeerId,
         /// Candidates that overtook the answer.
         candidates: Vec<Candidate>,
-        /// When the callee counts as offline.
+        /// What is known of the callee's program.
+        callee: Callee,
+        /// When the callee counts as offline, or the call as not answered.
         give_up_at: Instant,
     },
     /// Caller: the callee's program has the offer and rings.
@@ -81,6 +83,15 @@ pub enum State {
         /// How the media path is.
         path: Connected,
     },
+}
+
+/// What a caller knows of the callee's program before it rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// No sign of life.
+    Silent,
+    /// It acknowledged the offer.
+    Reached,
 }
 
 /// How the media path of a standing call is.

@@ -292,6 +292,19 @@ fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
 }
 
 #[test]
+fn an_acknowledged_offer_that_never_rings_is_not_answered_rather_than_offline() {
+    let mut line = Line::new(id("alice"), Timeouts::default());
+    let now = Instant::now();
+    line.handle(Event::Dial { peer: id("bob"), call: call() }, now);
+    line.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
+    line.handle(Event::Delivered { call: call(), message: "offer" }, now);
+    let at = line.poll_timeout().unwrap();
+    assert_eq!(at - now, Duration::from_secs(30));
+    let actions = line.handle_timeout(at);
+    assert!(matches!(actions.last(), Some(Action::Notify(Notice::Ended { reason: EndReason::NoAnswer, .. }))));
+}
+
+#[test]
 fn an_interrupted_path_heals_or_is_lost() {
     let mut pair = Pair::new();
     pair.connect();
