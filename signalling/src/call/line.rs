@@ -97,7 +97,7 @@ impl Line {
             return Vec::new();
         }
         let give_up_at = now + self.timeouts.connect;
-        self.state = State::Offering { call: call.clone(), peer: peer.clone(), give_up_at };
+        self.state = State::Offering { call: call.clone(), peer: peer.clone(), yielding: None, give_up_at };
         vec![Action::Notify(Notice::Dialing { call: call.clone(), peer }), Action::MakeOffer { call }]
     }
 
@@ -172,10 +172,22 @@ impl Line {
 
     /// Both call each other at once: the call of the lower peer ID goes on, on both sides, and the other one never was.
     fn glare(&mut self, own: CallId, from: PeerId, call: CallId, mut offer: Description, now: Instant) -> Vec<Action> {
-        // Where ours rang already, an offer from there means that the other side knows nothing of it any more.
-        if self.me < from && !matches!(self.state, State::Ringing { .. }) {
-            self.early.end(from, call);
-            return Vec::new();
+        if self.me < from {
+            match &mut self.state {
+                State::Offering { yielding, .. } | State::Dialing { yielding, .. } => {
+                    *yielding = Some(call.clone());
+                    self.early.end(from, call);
+                    return Vec::new();
+                }
+                // Where ours rang already, an offer from there means that the other side knows nothing of it any more.
+                State::Ringing { .. } => {}
+                // Not calling anyone, so not calling each other.
+                State::Idle
+                | State::Incoming { .. }
+                | State::Answering { .. }
+                | State::Connecting { .. }
+                | State::Active { .. } => return Vec::new(),
+            }
         }
         let mut actions = Vec::new();
         if !matches!(self.state, State::Offering { .. }) {
@@ -206,10 +218,12 @@ impl Line {
             return Vec::new();
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Dialing { call, peer, candidates, .. } => {
+            State::Dialing { call, peer, candidates, yielding, .. } => {
                 let give_up_at = now + self.timeouts.answer;
                 self.state = State::Ringing { call: call.clone(), peer: peer.clone(), candidates, give_up_at };
-                vec![Action::Notify(Notice::Ringing { call, peer })]
+                let mut actions = refuse(&peer, yielding);
+                actions.push(Action::Notify(Notice::Ringing { call, peer }));
+                actions
             }
             // Late or repeated: the answer overtook it.
             other => {
@@ -224,24 +238,38 @@ impl Line {
             return Vec::new();
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Dialing { call, peer, candidates, .. } | State::Ringing { call, peer, candidates, .. } => {
-                let give_up_at = now + self.timeouts.connect;
-                self.state = State::Connecting { call: call.clone(), peer: peer.clone(), give_up_at };
-                let mut actions = vec![
-                    Action::Notify(Notice::Accepted { call: call.clone(), peer }),
-                    Action::ApplyAnswer { call: call.clone(), answer },
-                ];
-                if !candidates.is_empty() {
-                    actions.push(Action::AddCandidates { call, candidates });
-                }
+            State::Dialing { call, peer, candidates, yielding, .. } => {
+                let mut actions = refuse(&peer, yielding);
+                actions.extend(self.answered(call, peer, candidates, answer, now));
                 actions
             }
+            State::Ringing { call, peer, candidates, .. } => self.answered(call, peer, candidates, answer, now),
             // A second answer, or an answer to someone who is not the caller.
             other => {
                 self.state = other;
                 Vec::new()
             }
         }
+    }
+
+    fn answered(
+        &mut self,
+        call: CallId,
+        peer: PeerId,
+        candidates: Vec<Candidate>,
+        answer: Description,
+        now: Instant,
+    ) -> Vec<Action> {
+        let give_up_at = now + self.timeouts.connect;
+        self.state = State::Connecting { call: call.clone(), peer: peer.clone(), give_up_at };
+        let mut actions = vec![
+            Action::Notify(Notice::Accepted { call: call.clone(), peer }),
+            Action::ApplyAnswer { call: call.clone(), answer },
+        ];
+        if !candidates.is_empty() {
+            actions.push(Action::AddCandidates { call, candidates });
+        }
+        actions
     }
 
     fn candidates_received(&mut self, from: PeerId, call: CallId, more: Vec<Candidate>) -> Vec<Action> {
@@ -267,6 +295,12 @@ impl Line {
 
     fn bye_received(&mut self, from: &PeerId, call: CallId, reason: ByeReason) -> Vec<Action> {
         if !self.state.is(&call, from) {
+            if let State::Offering { peer, yielding, .. } | State::Dialing { peer, yielding, .. } = &mut self.state
+                && peer == from
+            {
+                // It yielded.
+                yielding.take_if(|yielding| *yielding == call);
+            }
             self.early.end(from.clone(), call);
             return Vec::new();
         }
@@ -339,12 +373,13 @@ impl Line {
             return Vec::new();
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Offering { call, peer, .. } => {
+            State::Offering { call, peer, yielding, .. } => {
                 self.state = State::Dialing {
                     call: call.clone(),
                     peer: peer.clone(),
                     candidates: Vec::new(),
                     callee: Callee::Silent,
+                    yielding,
                     give_up_at: now + self.timeouts.unreachable,
                 };
                 vec![Action::Send { to: peer, call, message: Message::Offer(description) }]
@@ -452,6 +487,24 @@ impl Line {
             return Vec::new();
         };
         self.early.end(peer.clone(), call.clone());
-        vec![Action::CloseMedia { call: call.clone() }, Action::Notify(Notice::Ended { call, peer, reason })]
+        let mut actions = match state {
+            State::Offering { yielding, .. } | State::Dialing { yielding, .. } => refuse(&peer, yielding),
+            State::Idle
+            | State::Ringing { .. }
+            | State::Incoming { .. }
+            | State::Answering { .. }
+            | State::Connecting { .. }
+            | State::Active { .. } => Vec::new(),
+        };
+        actions
+            .extend([Action::CloseMedia { call: call.clone() }, Action::Notify(Notice::Ended { call, peer, reason })]);
+        actions
     }
+}
+
+/// Says busy to a call that was to yield to ours. Mostly it did, and then nobody minds; but ours may not have reached
+/// its caller, or be over there already, and then they wait.
+fn refuse(peer: &PeerId, yielding: Option<CallId>) -> Vec<Action> {
+    let busy = |call| Action::Send { to: peer.clone(), call, message: Message::Bye { reason: ByeReason::Busy } };
+    yielding.map(busy).into_iter().collect()
 }

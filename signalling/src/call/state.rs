@@ -16,6 +16,8 @@ pub enum State {
         call: CallId,
         /// Whom we call.
         peer: PeerId,
+        /// The callee's own call to us, which is to yield to ours (glare). It hears busy if it did not.
+        yielding: Option<CallId>,
         /// When our side counts as unable to call.
         give_up_at: Instant,
     },
@@ -29,6 +31,8 @@ pub enum State {
         candidates: Vec<Candidate>,
         /// What is known of the callee's program.
         callee: Callee,
+        /// The callee's own call to us, which is to yield to ours (glare). It hears busy if it did not.
+        yielding: Option<CallId>,
         /// When the callee counts as offline, or the call as not answered.
         give_up_at: Instant,
     },

@@ -245,6 +245,31 @@ fn two_who_call_each_other_end_up_in_one_call() {
 }
 
 #[test]
+fn a_call_that_was_to_yield_hears_busy_unless_it_did() {
+    let (now, hers, his) = (Instant::now(), CallId::from_random(1), CallId::from_random(2));
+    let from_bob = |call: &CallId, message| Event::Received { from: id("bob"), call: call.clone(), message };
+    let bye = |reason| Message::Bye { reason };
+    let busy = Action::Send { to: id("bob"), call: his.clone(), message: bye(ByeReason::Busy) };
+    for next in [
+        Event::HangUp,
+        from_bob(&hers, bye(ByeReason::Hangup)),
+        from_bob(&hers, Message::Ringing),
+        from_bob(&hers, Message::Answer(sdp("answer"))),
+    ] {
+        for yielded in [false, true] {
+            let mut alice = Line::new(id("alice"), Timeouts::default());
+            alice.handle(Event::Dial { peer: id("bob"), call: hers.clone() }, now);
+            assert!(alice.handle(from_bob(&his, Message::Offer(sdp("offer"))), now).is_empty());
+            alice.handle(Event::DescriptionReady { call: hers.clone(), description: sdp("offer") }, now);
+            if yielded {
+                assert!(alice.handle(from_bob(&his, bye(ByeReason::Cancel)), now).is_empty());
+            }
+            assert_eq!(alice.handle(next.clone(), now).contains(&busy), !yielded, "{next:?}");
+        }
+    }
+}
+
+#[test]
 fn a_superseded_call_is_cancelled_so_that_it_cannot_ring_later() {
     let mut bob = Line::new(id("bob"), Timeouts::default());
     let (now, hers, his) = (Instant::now(), CallId::from_random(1), CallId::from_random(2));
