@@ -175,9 +175,10 @@ impl Line {
         if self.me < from {
             match &mut self.state {
                 State::Offering { yielding, .. } | State::Dialing { yielding, .. } => {
-                    *yielding = Some(call.clone());
+                    // One that came before is over, or this one is and came late: they have one line.
+                    let actions = refuse(&from, yielding.replace(call.clone()));
                     self.early.end(from, call);
-                    return Vec::new();
+                    return actions;
                 }
                 // Where ours rang already, an offer from there means that the other side knows nothing of it any more.
                 State::Ringing { .. } => {}

@@ -270,6 +270,21 @@ fn a_call_that_was_to_yield_hears_busy_unless_it_did() {
 }
 
 #[test]
+fn of_two_calls_that_were_to_yield_neither_is_forgotten() {
+    let (now, first, second) = (Instant::now(), CallId::from_random(2), CallId::from_random(3));
+    let mut alice = Line::new(id("alice"), Timeouts::default());
+    alice.handle(Event::Dial { peer: id("bob"), call: call() }, now);
+    let mut offered = |call: &CallId| {
+        let message = Message::Offer(sdp("offer"));
+        alice.handle(Event::Received { from: id("bob"), call: call.clone(), message }, now)
+    };
+    let busy = |call| Action::Send { to: id("bob"), call, message: Message::Bye { reason: ByeReason::Busy } };
+    assert!(offered(&first).is_empty());
+    assert_eq!(offered(&second), [busy(first)]);
+    assert!(alice.handle(Event::HangUp, now).contains(&busy(second)));
+}
+
+#[test]
 fn a_superseded_call_is_cancelled_so_that_it_cannot_ring_later() {
     let mut bob = Line::new(id("bob"), Timeouts::default());
     let (now, hers, his) = (Instant::now(), CallId::from_random(1), CallId::from_random(2));

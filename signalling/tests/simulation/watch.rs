@@ -1,0 +1,321 @@
+//! What must hold: the order of notices, at most one call on a line, ends that match.
+
+use std::collections::BTreeMap;
+
+use signalling::call::{Action, EndReason, Event, Notice, State};
+use signalling::id::{CallId, PeerId};
+use signalling::wire::{ByeReason, Message};
+
+/// What one side's user was told of a call last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Nothing,
+    Dialing,
+    Ringing,
+    Incoming,
+    Accepted,
+    Connected,
+    Reconnecting,
+    Superseded,
+    /// By a user, a time-out or the media on this side.
+    EndedHere(EndReason),
+    /// By the other's bye.
+    EndedThere(EndReason),
+}
+
+/// What is known of one side of one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Side {
+    pub(crate) told: Told,
+    /// Candidates that this side sent.
+    pub(crate) gathered: usize,
+    /// Candidates of the other that reached this side's peer connection.
+    pub(crate) applied: usize,
+    /// The peer connection knows the other's description, so it can take candidates.
+    pub(crate) described: bool,
+    /// Candidates of this side were given up: the broker was away for longer than a message is kept.
+    pub(crate) gave_up: bool,
+    /// The callee's program acknowledged the offer.
+    pub(crate) reached: bool,
+    /// This side said busy, without a word to its user.
+    pub(crate) refused: bool,
+}
+
+const NEW: Side = Side {
+    told: Told::Nothing,
+    gathered: 0,
+    applied: 0,
+    described: false,
+    gave_up: false,
+    reached: false,
+    refused: false,
+};
+
+/// One call as both sides saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) caller: PeerId,
+    pub(crate) callee: PeerId,
+    pub(crate) at_caller: Side,
+    pub(crate) at_callee: Side,
+}
+
+impl Record {
+    pub(crate) fn side(&mut self, who: &PeerId) -> &mut Side {
+        if *who == self.caller { &mut self.at_caller } else { &mut self.at_callee }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    pub(crate) calls: BTreeMap<CallId, Record>,
+}
+
+/// Fails with what was expected.
+macro_rules! hold {
+    ($holds:expr, $($text:tt)*) => {
+        if !$holds {
+            return Err(format!($($text)*));
+        }
+    };
+}
+pub(crate) use hold;
+
+impl Watch {
+    /// A user dials; whether the line takes it is not known yet.
+    pub(crate) fn dialed(&mut self, caller: PeerId, callee: PeerId, call: CallId) {
+        self.calls.insert(call, Record { caller, callee, at_caller: NEW, at_callee: NEW });
+    }
+
+    /// What the line of `me` made of `event`.
+    pub(crate) fn stepped(
+        &mut self,
+        me: &PeerId,
+        before: &State,
+        event: Option<&Event>,
+        actions: &[Action],
+        after: &State,
+    ) -> Result<(), String> {
+        let bye = match event {
+            Some(Event::Received { from, call, message: Message::Bye { reason } }) if before.is(call, from) => {
+                hold!(!after.is(call, from), "{me} stays in {call} after its bye");
+                Some(*reason)
+            }
+            _ => None,
+        };
+        if let Some(Event::Delivered { call, message: "offer" }) = event {
+            self.of(call)?.at_caller.reached = true;
+        }
+        if let Some(Event::Expired { call, message: "candidates" }) = event {
+            self.of(call)?.side(me).gave_up = true;
+        }
+        let timed_out = event.is_none();
+        for action in actions {
+            match action {
+                Action::Notify(Notice::Ended { call, reason: EndReason::Offline, .. })
+                    if timed_out && self.of(call)?.at_caller.reached =>
+                {
+                    return Err(format!("{me} calls the callee of {call} offline, who has the offer"));
+                }
+                Action::Notify(notice) => self.noticed(me, before, bye, actions, notice)?,
+                Action::Send { call, message: Message::Bye { reason: ByeReason::Busy }, .. } => {
+                    self.of(call)?.side(me).refused = true;
+                }
+                Action::Send { message: Message::Bye { .. }, .. } | Action::CloseMedia { .. } => {}
+                Action::Send { to, call, message } => {
+                    hold!(after.is(call, to), "{me} sends {} of {call}, which is not current", message.name());
+                    if let Message::Candidates { candidates } = message {
+                        self.of(call)?.side(me).gathered += candidates.len();
+                    }
+                }
+                Action::MakeOffer { call } => hold!(is_current(after, call), "{me} offers {call}, not current"),
+                Action::MakeAnswer { call, offer } => {
+                    hold!(is_current(after, call), "{me} answers {call}, which is not current");
+                    hold!(may_answer(before, event), "{me} answers {call} unasked");
+                    self.of(call)?.side(me).applied += offer.candidates.len();
+                }
+                Action::ApplyAnswer { call, .. } => {
+                    hold!(is_current(after, call), "{me} applies the answer of {call}, which is not current");
+                    self.of(call)?.side(me).described = true;
+                }
+                Action::AddCandidates { call, candidates } => {
+                    hold!(is_current(after, call), "{me} adds candidates of {call}, which is not current");
+                    let side = self.of(call)?.side(me);
+                    hold!(side.described, "{me} adds candidates of {call} to no peer connection");
+                    side.applied += candidates.len();
+                }
+            }
+        }
+        self.agrees(me, after)
+    }
+
+    fn of(&mut self, call: &CallId) -> Result<&mut Record, String> {
+        self.calls.get_mut(call).ok_or_else(|| format!("{call} was never dialed"))
+    }
+
+    fn noticed(
+        &mut self,
+        me: &PeerId,
+        before: &State,
+        bye: Option<ByeReason>,
+        actions: &[Action],
+        notice: &Notice,
+    ) -> Result<(), String> {
+        let (call, peer, next) = match notice {
+            Notice::TurnedAway { peer } => {
+                let partner = before.call().map(|(_, partner)| partner);
+                hold!(partner.is_some_and(|partner| partner != peer), "{me} turned away {peer}, its own partner");
+                return Ok(());
+            }
+            Notice::Dialing { call, peer } => (call, peer, Told::Dialing),
+            Notice::Ringing { call, peer } => (call, peer, Told::Ringing),
+            Notice::Incoming { call, peer } => (call, peer, Told::Incoming),
+            Notice::Accepted { call, peer } => (call, peer, Told::Accepted),
+            Notice::Connected { call, peer } | Notice::Reconnected { call, peer } => (call, peer, Told::Connected),
+            Notice::Reconnecting { call, peer } => (call, peer, Told::Reconnecting),
+            Notice::Superseded { call, peer, .. } => (call, peer, Told::Superseded),
+            Notice::Ended { call, peer, reason } => {
+                let says_bye = actions
+                    .iter()
+                    .any(|a| matches!(a, Action::Send { to, call: c, message: Message::Bye { .. } } if to == peer && c == call));
+                hold!(bye.is_none() || !says_bye, "{me} answers the bye of {call} with a bye");
+                let untold = bye.is_none() && !matches!(before, State::Offering { .. });
+                hold!(!untold || says_bye, "{me} ends {call} without a bye");
+                (call, peer, if bye.is_some() { Told::EndedThere(*reason) } else { Told::EndedHere(*reason) })
+            }
+        };
+        let superseding =
+            actions.iter().any(|action| matches!(action, Action::Notify(Notice::Superseded { by, .. }) if by == call));
+        let record = self.of(call)?;
+        let calls_out = record.caller == *me;
+        let partner = if calls_out { &record.callee } else { &record.caller };
+        hold!(partner == peer, "{me} hears of {call} with {peer}, who is not in it");
+        let side = record.side(me);
+        let legal = match (side.told, next) {
+            (Told::Nothing, Told::Dialing) => calls_out,
+            (Told::Nothing, Told::Incoming) => !calls_out,
+            (Told::Nothing, Told::Accepted) => !calls_out && superseding,
+            (Told::Dialing, Told::Ringing)
+            | (Told::Dialing | Told::Ringing, Told::Accepted | Told::Superseded)
+            | (Told::Incoming, Told::Accepted)
+            | (Told::Accepted | Told::Reconnecting, Told::Connected)
+            | (Told::Connected, Told::Reconnecting) => true,
+            (
+                Told::Dialing | Told::Ringing | Told::Incoming | Told::Accepted | Told::Connected | Told::Reconnecting,
+                Told::EndedHere(_) | Told::EndedThere(_),
+            ) => true,
+            _ => false,
+        };
+        hold!(legal, "{me} hears {next:?} of {call} after {:?}", side.told);
+        side.told = next;
+        let unheard = record.at_callee.told == Told::Nothing && !record.at_callee.refused;
+        hold!(
+            !unheard || record.at_caller.told != Told::EndedHere(EndReason::NoAnswer),
+            "nobody refused {call} or rang"
+        );
+        Ok(())
+    }
+
+    /// The notices say the same as the state; at most one call of the peer goes on.
+    fn agrees(&self, me: &PeerId, state: &State) -> Result<(), String> {
+        for (call, record) in &self.calls {
+            let side = if record.caller == *me {
+                &record.at_caller
+            } else if record.callee == *me {
+                &record.at_callee
+            } else {
+                continue;
+            };
+            let current = is_current(state, call);
+            let fits = match side.told {
+                Told::Nothing | Told::Superseded | Told::EndedHere(_) | Told::EndedThere(_) => !current,
+                Told::Dialing => current && matches!(state, State::Offering { .. } | State::Dialing { .. }),
+                Told::Ringing => current && matches!(state, State::Ringing { .. }),
+                Told::Incoming => current && matches!(state, State::Incoming { .. }),
+                Told::Accepted => current && matches!(state, State::Answering { .. } | State::Connecting { .. }),
+                Told::Connected | Told::Reconnecting => current && matches!(state, State::Active { .. }),
+            };
+            hold!(fits, "{me} heard {:?} of {call} but is {}", side.told, state.name());
+        }
+        Ok(())
+    }
+
+    /// All is over: every call ended on both sides alike, or goes on at both.
+    pub(crate) fn settled(&self) -> Result<(), String> {
+        for (call, record) in &self.calls {
+            let (caller, callee) = (&record.at_caller, &record.at_callee);
+            hold!(
+                legal_pair(caller.told, callee.told),
+                "{call}: {:?} at its caller, {:?} at its callee",
+                caller.told,
+                callee.told
+            );
+            if callee.told == Told::Connected && !caller.gave_up && !callee.gave_up {
+                hold!(
+                    (caller.gathered, callee.gathered) == (callee.applied, caller.applied),
+                    "{call}: {} of {} and {} of {} candidates came across",
+                    callee.applied,
+                    caller.gathered,
+                    caller.applied,
+                    callee.gathered
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_current(state: &State, call: &CallId) -> bool {
+    state.call().is_some_and(|(current, _)| current == call)
+}
+
+/// A person accepted, or was itself calling the caller, who has the lower ID.
+fn may_answer(before: &State, event: Option<&Event>) -> bool {
+    match (before, event) {
+        (State::Incoming { .. }, Some(Event::Accept)) => true,
+        (
+            State::Offering { peer, .. } | State::Dialing { peer, .. } | State::Ringing { peer, .. },
+            Some(Event::Received { from, message: Message::Offer(_), .. }),
+        ) => peer == from,
+        _ => false,
+    }
+}
+
+/// Every pair of ends that may be, as the caller and the callee heard them.
+fn legal_pair(caller: Told, callee: Told) -> bool {
+    use EndReason::*;
+    match (caller, callee) {
+        // The line was taken; or both talk.
+        (Told::Nothing, Told::Nothing) | (Told::Connected, Told::Connected) => true,
+        // The callee never rang: it was away, busy, or calling this caller and its own call went on.
+        // (No answer: it said busy, and the broker kept that back too long.)
+        (Told::EndedHere(LocalCancel | Offline | NoAnswer | NoPath | LocalFailure), Told::Nothing)
+        | (Told::EndedThere(Busy), Told::Nothing)
+        | (Told::Superseded, Told::Nothing) => true,
+        // The callee rang before the caller's own call to be superseded was known to be.
+        (Told::Superseded, Told::EndedThere(RemoteCancel | RemoteHangup)) => true,
+        (Told::Superseded, Told::EndedHere(LocalDecline | LocalHangup | NoAnswer | NoPath | LocalFailure)) => true,
+        // One side ended it and the other was told.
+        (Told::EndedHere(own), Told::EndedThere(heard)) => match own {
+            LocalHangup => heard == RemoteHangup,
+            LocalCancel | Offline => matches!(heard, RemoteCancel | RemoteHangup),
+            NoAnswer => matches!(heard, NoAnswer | RemoteHangup),
+            NoPath | Lost | LocalFailure => matches!(heard, NoPath | Lost),
+            LocalDecline | RemoteHangup | RemoteCancel | RemoteDecline | Busy => false,
+        },
+        (Told::EndedThere(heard), Told::EndedHere(own)) => match own {
+            // Its bye may overtake its answer.
+            LocalHangup => matches!(heard, RemoteHangup | RemoteDecline),
+            LocalDecline => heard == RemoteDecline,
+            NoAnswer => heard == NoAnswer,
+            NoPath | Lost | LocalFailure => matches!(heard, NoPath | Lost),
+            LocalCancel | Offline | RemoteHangup | RemoteCancel | RemoteDecline | Busy => false,
+        },
+        // Both ended it before either bye arrived.
+        (Told::EndedHere(caller), Told::EndedHere(callee)) => {
+            matches!(caller, LocalCancel | LocalHangup | Offline | NoAnswer | NoPath | Lost | LocalFailure)
+                && matches!(callee, LocalDecline | LocalHangup | NoAnswer | NoPath | Lost | LocalFailure)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,172 @@
+//! What nobody decides: when users act, how media fares, when the broker fails. Every choice comes from the seed.
+
+use std::time::Duration;
+
+use signalling::call::{Event, MediaChange, Notice};
+use signalling::id::CallId;
+
+use super::{Act, Happening, World};
+
+/// When a peer connection calls a silent path interrupted, and when failed.
+const INTERRUPTED_AFTER: Duration = Duration::from_millis(2500);
+const FAILED_AFTER: Duration = Duration::from_secs(10);
+
+impl World {
+    pub(super) fn plan(&mut self) {
+        let stop = self.stop;
+        let people = self.peers.len() as u64;
+        self.plan_at(stop, Happening::Settles);
+        if self.weather.calm {
+            // Both call each other, more or less at once.
+            for who in 0..2 {
+                let at = self.random.time(0, 800);
+                self.plan_at(at, Happening::Wants { who, act: Act::Dial(1 - who) });
+            }
+            return;
+        }
+        let spread_ms = [200, 1500, stop.as_millis() as u64][self.random.below(3) as usize];
+        for _ in 0..=self.random.below(2 * people) {
+            let (at, who) = (self.random.time(0, spread_ms), self.random.below(people) as usize);
+            let to = (who + 1 + self.random.below(people - 1) as usize) % people as usize;
+            self.plan_at(at, Happening::Wants { who, act: Act::Dial(to) });
+        }
+        for _ in 0..self.random.below(3) {
+            let (at, who) = (self.random.time(0, stop.as_millis() as u64), self.random.below(people) as usize);
+            let act = [Act::Accept, Act::Decline, Act::HangUp][self.random.below(3) as usize];
+            self.plan_at(at, Happening::Wants { who, act });
+        }
+        if self.random.chance(25) {
+            let away_max_ms = if stop > Duration::from_secs(80) { 80_000 } else { 12_000 };
+            let (at, away) = (self.random.time(0, stop.as_millis() as u64), self.random.time(100, away_max_ms));
+            self.plan_at(at, Happening::Restarts { away });
+        }
+        if self.random.chance(15) {
+            let (at, who) = (self.random.time(0, stop.as_millis() as u64), self.random.below(people) as usize);
+            self.plan_at(at, Happening::LinkBreaks { who });
+            let back = (at + self.random.time(100, 8000)).min(stop);
+            self.plan_at(back, Happening::LinkReturns { who });
+            for watcher in (0..self.peers.len()).filter(|watcher| *watcher != who) {
+                self.plan_at(at + Duration::from_millis(50), Happening::SaidOffline { who: watcher, peer: who });
+            }
+        }
+    }
+
+    pub(super) fn want(&mut self, who: usize, act: Act) -> Result<(), String> {
+        if self.at >= self.stop {
+            return Ok(());
+        }
+        let event = match act {
+            Act::Dial(to) => {
+                let call = CallId::from_random(u128::from(self.random.next()));
+                let (caller, peer) = (self.peers[who].id.clone(), self.peers[to].id.clone());
+                self.watch.dialed(caller, peer.clone(), call.clone());
+                Event::Dial { peer, call }
+            }
+            Act::Accept => Event::Accept,
+            Act::Decline => Event::Decline,
+            Act::HangUp => Event::HangUp,
+        };
+        self.line_event(who, event)
+    }
+
+    /// What a user makes of what it hears.
+    pub(super) fn react(&mut self, who: usize, notice: &Notice) {
+        let roll = if self.weather.calm { 0 } else { self.random.below(100) };
+        let wants = |act| Happening::Wants { who, act };
+        match notice {
+            Notice::Incoming { .. } => match roll {
+                0..55 => self.plan_in(0, 4000, wants(Act::Accept)),
+                55..70 => self.plan_in(0, 6000, wants(Act::Decline)),
+                70..80 => self.plan_in(28_000, 36_000, wants(Act::Accept)),
+                _ => {}
+            },
+            Notice::Dialing { .. } if roll >= 85 => self.plan_in(0, 5000, wants(Act::HangUp)),
+            Notice::Ringing { .. } if roll >= 85 => self.plan_in(0, 8000, wants(Act::HangUp)),
+            Notice::Accepted { .. } if roll >= 92 => self.plan_in(0, 2000, wants(Act::HangUp)),
+            Notice::Connected { .. } if roll >= 60 => self.plan_in(0, 15_000, wants(Act::HangUp)),
+            Notice::Ended { peer, .. } if roll >= 80 => {
+                if let Some(to) = self.peers.iter().position(|other| other.id == *peer) {
+                    self.plan_in(0, 3000, wants(Act::Dial(to)));
+                }
+            }
+            Notice::Dialing { .. }
+            | Notice::Ringing { .. }
+            | Notice::Accepted { .. }
+            | Notice::Connected { .. }
+            | Notice::Ended { .. }
+            | Notice::Reconnecting { .. }
+            | Notice::Reconnected { .. }
+            | Notice::Superseded { .. }
+            | Notice::TurnedAway { .. } => {}
+        }
+    }
+
+    /// Now and then a device is missing, or nothing ever comes of it.
+    pub(super) fn make_description(&mut self, who: usize, call: CallId) {
+        let path = self.paths.entry(call.clone()).or_default();
+        path.open.push(who);
+        let roll = if self.weather.calm { 100 } else { self.random.below(100) };
+        match roll {
+            0 => {}
+            1 => self.plan_in(5, 800, Happening::Media { who, call, change: MediaChange::Failed }),
+            2 => self.plan_in(5, 800, Happening::Media { who, call, change: MediaChange::Unavailable }),
+            _ => self.plan_in(5, 800, Happening::Described { who, call }),
+        }
+    }
+
+    /// Both descriptions are known: on most days both sides connect.
+    pub(super) fn connect(&mut self, call: CallId) {
+        let path = self.paths.entry(call.clone()).or_default();
+        path.described = true;
+        let open = path.open.clone();
+        let fate = if self.weather.calm { 100 } else { self.random.below(100) };
+        for (nth, who) in open.into_iter().enumerate() {
+            let call = call.clone();
+            match fate {
+                0..4 => {}
+                4..8 if nth == 0 => {}
+                8..12 if nth == 0 => {
+                    self.plan_in(50, 12_000, Happening::Media { who, call, change: MediaChange::Failed })
+                }
+                12..16 => self.plan_in(5000, 20_000, Happening::Media { who, call, change: MediaChange::Connected }),
+                _ => self.plan_in(50, 2000, Happening::Media { who, call, change: MediaChange::Connected }),
+            }
+        }
+    }
+
+    pub(super) fn media(&mut self, who: usize, call: CallId, change: MediaChange) -> Result<(), String> {
+        let Some(path) = self.paths.get(&call) else { return Ok(()) };
+        if !path.open.contains(&who) {
+            return Ok(());
+        }
+        if change == MediaChange::Connected && (!path.described || path.open.len() < 2) {
+            return Ok(());
+        }
+        if change == MediaChange::Connected && !self.weather.calm && self.random.chance(12) && self.at < self.stop {
+            let (low, high) = (500, 10_000);
+            let at = self.at + self.random.time(low, high);
+            let media = |change| Happening::Media { who, call: call.clone(), change };
+            self.plan_at(at, media(MediaChange::Interrupted));
+            match self.random.below(3) {
+                0 => self.plan_at(at + Duration::from_secs(7), media(MediaChange::Connected)),
+                1 => self.plan_at(at + Duration::from_millis(7500), media(MediaChange::Failed)),
+                _ => {}
+            }
+        }
+        self.line_event(who, Event::Media { call, change })
+    }
+
+    /// Whoever is left hears nothing any more.
+    pub(super) fn close(&mut self, who: usize, call: &CallId) {
+        let Some(path) = self.paths.get_mut(call) else { return };
+        path.open.retain(|open| *open != who);
+        if path.described
+            && let [left] = path.open[..]
+        {
+            for (after, change) in [(INTERRUPTED_AFTER, MediaChange::Interrupted), (FAILED_AFTER, MediaChange::Failed)]
+            {
+                self.plan_at(self.at + after, Happening::Media { who: left, call: call.clone(), change });
+            }
+        }
+    }
+}
