@@ -187,6 +187,7 @@ impl Session {
             stats_due: None,
             snapshot_due: None,
             hang_up_at: None,
+            offline_at: None,
             problems: Vec::new(),
             failure: None,
             candidates_left_out: 0,

@@ -1,6 +1,6 @@
 //! What the broker brings, and what goes out by it: envelopes, presence, acknowledgements.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signalling::call;
 use signalling::delivery::Output;
@@ -14,6 +14,9 @@ use crate::events::Event;
 use crate::exit::Failure;
 use crate::printer::unix_ms;
 use crate::settings::random_nonce;
+
+/// What the broker holds of someone who is just coming online is still their last goodbye; so long it may be wrong.
+const OFFLINE_GRACE: Duration = Duration::from_millis(700);
 
 impl Session {
     pub(super) async fn link_event(&mut self, event: Option<LinkEvent>) -> Result<(), Failure> {
@@ -96,8 +99,11 @@ impl Session {
 
     /// A watched peer came, went or is busy.
     async fn presence(&mut self, peer: PeerId, state: Option<PresenceState>) -> Result<(), Failure> {
+        if let Some(current) = self.current.as_mut().filter(|current| current.peer == peer) {
+            let is_offline = state == Some(PresenceState::Offline);
+            current.offline_at = is_offline.then(|| Instant::now() + OFFLINE_GRACE);
+        }
         match state {
-            Some(PresenceState::Offline) => self.line_event(call::Event::PeerOffline { peer }).await,
             Some(PresenceState::Available) => {
                 let awaited = matches!(&self.role, Role::Call { absent: Absent::Wait, .. });
                 // Once: whoever was called and is available again has had their call.
@@ -106,7 +112,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Some(PresenceState::Busy) | None => Ok(()),
+            Some(PresenceState::Offline | PresenceState::Busy) | None => Ok(()),
         }
     }
 

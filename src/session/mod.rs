@@ -160,6 +160,8 @@ struct CurrentCall {
     stats_due: Option<Instant>,
     snapshot_due: Option<Instant>,
     hang_up_at: Option<Instant>,
+    /// When the other counts as offline, unless presence says otherwise until then.
+    offline_at: Option<Instant>,
     /// Why a path could not be found, as far as known.
     problems: Vec<String>,
     /// What went wrong on our side, with the exit status it asks for.
@@ -287,6 +289,7 @@ impl Session {
             current.and_then(|call| call.stats_due),
             current.and_then(|call| call.snapshot_due),
             current.and_then(|call| call.hang_up_at),
+            current.and_then(|call| call.offline_at),
         ];
         moments.sort();
         moments.into_iter().flatten().next()
@@ -334,6 +337,11 @@ impl Session {
         if due(current.hang_up_at) {
             current.hang_up_at = None;
             return self.line_event(call::Event::HangUp).await;
+        }
+        if due(current.offline_at) {
+            current.offline_at = None;
+            let peer = current.peer.clone();
+            return self.line_event(call::Event::PeerOffline { peer }).await;
         }
         if due(current.snapshot_due) {
             current.snapshot_due = None;
