@@ -97,6 +97,26 @@ fn declined_by_command() {
 }
 
 #[test]
+fn two_who_call_each_other_end_up_in_one_call() {
+    let _alone = alone();
+    let mosquitto = Mosquitto::anonymous();
+    let mut alice = call::call_bob(alice(&mosquitto.url()));
+    let call_alice = Args::new(["call", "alice"]).and(call::TEST_MEDIA).and(bob(&mosquitto.url()));
+    let mut bob = Tring::spawn(call_alice);
+    talking([&mut alice, &mut bob]);
+    assert_flowing([&mut alice, &mut bob]);
+    alice.interrupt();
+    let (alice, bob) = (Ended::wait(&mut alice), Ended::wait(&mut bob));
+    assert_eq!((alice.status, alice.reason()), (130, "hangup"));
+    assert_eq!((bob.status, bob.reason()), (0, "remote-hangup"));
+    // The call of the lower ID is the one, on both sides.
+    let call = &alice.event("dialing")["call_id"];
+    for side in [&alice, &bob] {
+        assert_eq!(&side.event("connected")["call_id"], call);
+    }
+}
+
+#[test]
 fn busy() {
     let _alone = alone();
     let mosquitto = Mosquitto::anonymous();
