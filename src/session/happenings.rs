@@ -35,6 +35,7 @@ impl Session {
             PeerEvent::Connected => MediaChange::Connected,
             PeerEvent::Disconnected => MediaChange::Interrupted,
             PeerEvent::Failed => MediaChange::Failed,
+            PeerEvent::Silent | PeerEvent::Stalled | PeerEvent::NetworkChanged => return Ok(()),
         };
         self.line_event(call::Event::Media { call, change }).await
     }

@@ -46,9 +46,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(30);
 /// Checks a pair: 12 s' worth, so that a slow or late-starting other side still connects.
 const CHECKS_MAX: u16 = 400;
 
-/// Silence after which the path counts as interrupted, and then as lost; a person notices one second of it.
-const DISCONNECTED_AFTER: Duration = Duration::from_millis(2500);
-const FAILED_AFTER: Duration = Duration::from_millis(7500);
+/// Silence after which the path counts as interrupted. The engine looks at it once in a [`KEEPALIVE`]: told within 3 s.
+pub(super) const DISCONNECTED_AFTER: Duration = Duration::from_millis(2200);
+
+/// The engine's timer for lost paths: never, as [`super::watch`] has a better one.
+const FAILED_AFTER: Duration = Duration::ZERO;
 
 /// Keepalives while no media flows: several within [`DISCONNECTED_AFTER`].
 const KEEPALIVE: Duration = Duration::from_millis(600);
@@ -124,10 +126,10 @@ pub(super) fn interceptors(
     Ok(registry.with(Slot::NackGenerator, nack).with(Slot::from(60_000), DeliverRtcp::default()))
 }
 
-/// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where there is
-/// a network; without one, joining the multicast group would fail.
-pub(super) fn settings(has_network: bool) -> SettingEngine {
-    let mdns = if has_network { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
+/// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where a
+/// multicast group can be joined.
+pub(super) fn settings(takes_multicast: bool) -> SettingEngine {
+    let mdns = if takes_multicast { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
     SettingEngineBuilder::new()
         .with_multicast_dns_mode(mdns)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
@@ -137,6 +139,8 @@ pub(super) fn settings(has_network: bool) -> SettingEngine {
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_relay_acceptance_min_wait(Some(Duration::ZERO))
         .with_include_loopback_candidate(true)
+        // An ICE restart binds new sockets, on the addresses that there are then, and asks TURN servers anew.
+        .with_discard_local_candidates_during_ice_restart(true)
         // The answerer starts DTLS: it does so the moment ICE works, half a round trip before the offerer could.
         .with_answering_dtls_role(RTCDtlsRole::Client)
         .build()
