@@ -39,7 +39,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;
 use webrtc::peer_connection::PeerConnection;
-use webrtc::runtime::{Runtime, default_runtime};
+use webrtc::runtime::default_runtime;
 
 use crate::queue;
 use crate::rtp::RtpPacket;

@@ -3,6 +3,7 @@
 mod directions;
 mod garbage;
 mod negotiation;
+mod relay;
 mod restart;
 mod silence;
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use webrtc::runtime::{
-    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Transmit,
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, Transmit,
 };
 
 use super::config::{BitrateLimits, IcePolicy, Loopback};
