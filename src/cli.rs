@@ -18,6 +18,8 @@ use signalling::id::PeerId;
 use signalling::mqtt::BrokerUrl;
 use signalling::topic::Template;
 
+use crate::settings::Secret;
+
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLES, args_override_self = true)]
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// List cameras, microphones, speakers and screens
     Devices,
+    /// Show each setting in force, and where it comes from; takes the options of call and listen too
+    Config(Config),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -173,16 +177,19 @@ pub(crate) struct Link {
     #[arg(long, env = "TRING_USER")]
     pub(crate) user: Option<String>,
     /// File that holds the password at the broker
-    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE")]
+    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE", conflicts_with = "password")]
     pub(crate) password_file: Option<PathBuf>,
+    /// The password itself, from the environment alone
+    #[arg(long, hide = true, env = "TRING_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<Secret>,
     /// PEM file of the certificate authority to trust for mqtts and wss [default: the system's]
     #[arg(long, value_name = "FILE", env = "TRING_CA_FILE")]
     pub(crate) ca_file: Option<PathBuf>,
     /// PEM file of the client certificate for mqtts and wss
-    #[arg(long, value_name = "FILE", requires = "key", env = "TRING_CERT")]
+    #[arg(long, value_name = "FILE", env = "TRING_CERT")]
     pub(crate) cert: Option<PathBuf>,
     /// PEM file of its private key
-    #[arg(long, value_name = "FILE", requires = "cert", env = "TRING_KEY")]
+    #[arg(long, value_name = "FILE", env = "TRING_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// Call topics: '{from}' is the speaker's ID, '{to}' the listener's
     #[arg(long, value_name = "TEMPLATE", default_value = "tring/call/{from}/{to}", env = "TRING_TOPIC")]
@@ -194,14 +201,42 @@ pub(crate) struct Link {
     #[arg(long, value_name = "USER", env = "TRING_ICE_USER")]
     pub(crate) ice_user: Option<String>,
     /// File that holds the password at the TURN servers (or TRING_ICE_PASSWORD)
-    #[arg(long, value_name = "FILE", env = "TRING_ICE_PASSWORD_FILE", conflicts_with = "ice_secret_file")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TRING_ICE_PASSWORD_FILE",
+        conflicts_with_all = ["ice_password", "ice_secret", "ice_secret_file"]
+    )]
     pub(crate) ice_password_file: Option<PathBuf>,
+    /// The password itself, from the environment alone
+    #[arg(
+        long,
+        hide = true,
+        env = "TRING_ICE_PASSWORD",
+        hide_env_values = true,
+        conflicts_with_all = ["ice_secret", "ice_secret_file"]
+    )]
+    pub(crate) ice_password: Option<Secret>,
     /// File that holds the secret shared with the TURN servers, coTURN's use-auth-secret (or TRING_ICE_SECRET)
-    #[arg(long, value_name = "FILE", env = "TRING_ICE_SECRET_FILE")]
+    #[arg(long, value_name = "FILE", env = "TRING_ICE_SECRET_FILE", conflicts_with = "ice_secret")]
     pub(crate) ice_secret_file: Option<PathBuf>,
+    /// The secret itself, from the environment alone
+    #[arg(long, hide = true, env = "TRING_ICE_SECRET", hide_env_values = true)]
+    pub(crate) ice_secret: Option<Secret>,
     /// Send media through a TURN server only
     #[arg(long)]
     pub(crate) relay_only: bool,
+}
+
+/// `tring config`.
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// Print where the settings file is, or would be
+    #[arg(long)]
+    pub(crate) path: bool,
+    /// Print a settings file to begin with, all settings explained
+    #[arg(long, conflicts_with = "path")]
+    pub(crate) example: bool,
 }
 
 /// `tring demo`.
@@ -243,10 +278,18 @@ pub(crate) struct Serve {
     #[arg(long, env = "TRING_USER")]
     pub(crate) user: Option<String>,
     /// File that holds the password
-    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE")]
+    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE", conflicts_with = "password")]
     pub(crate) password_file: Option<PathBuf>,
+    /// The password itself, from the environment alone
+    #[arg(long, hide = true, env = "TRING_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<Secret>,
     /// File with a login a peer, ID:PASSWORD a line: nobody can then take another's ID (needs --ice-secret-file)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "password_file"], requires = "ice_secret_file")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["user", "password", "password_file"],
+        requires = "ice_secret_file"
+    )]
     pub(crate) users_file: Option<PathBuf>,
     /// File that holds a secret for time-limited TURN logins, which peers pass as --ice-secret-file too
     #[arg(long, value_name = "FILE")]
