@@ -70,7 +70,7 @@ pub(crate) enum Command {
 /// `tring call`.
 #[derive(Debug, Args)]
 pub(crate) struct Call {
-    /// Whom to call: its peer ID
+    /// Whom to call: its peer ID, or its nick in the settings file
     pub(crate) peer: PeerId,
     /// How long it may ring, up to 2m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_ringing)]
@@ -91,7 +91,7 @@ pub(crate) struct Listen {
     /// End after the first call
     #[arg(long)]
     pub(crate) once: bool,
-    /// Take calls of this peer alone (repeatable; default: of anyone)
+    /// Take calls of this peer alone, by ID or nick (repeatable; default: of anyone)
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<PeerId>,
     #[command(flatten)]

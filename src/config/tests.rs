@@ -151,7 +151,7 @@ fn paths_are_relative_to_the_file_or_to_home() {
 
 #[test]
 fn a_nick_goes_before_an_id() {
-    let folder = Folder::with("from = ['Großmutter']\n[contacts]\nmum = 'alice-laptop'\nGroßmutter = 'gran'");
+    let folder = Folder::with("from = ['Großmutter']\n[contacts]\nmum = 'alice-laptop'\n'Großmutter' = 'gran'");
     assert_eq!(call(folder.parse("call mum", &[]).unwrap()).peer.as_str(), "alice-laptop");
     assert_eq!(call(folder.parse("call Großmutter", &[]).unwrap()).peer.as_str(), "gran");
     assert_eq!(call(folder.parse("call Mum", &[]).unwrap()).peer.as_str(), "Mum");
