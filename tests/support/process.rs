@@ -128,7 +128,7 @@ impl TringCommand {
 }
 
 /// Takes away what would make the program behave as it does for the person at this machine.
-fn clean(command: &mut Command) {
+pub fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TRING_") {
             command.env_remove(name);
