@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use media::capture::{AudioSource, VideoSource};
 use media::display::Show;
@@ -42,8 +43,12 @@ Examples:
 pub(crate) enum Command {
     /// Ring PEER and talk
     Call(Call),
+    /// Call the peer again that was called last, whether it answered or not
+    Redial(Redial),
     /// Wait for calls
     Listen(Listen),
+    /// Show the calls that were, newest first
+    Log(Log),
     /// Show a whole call: broker, TURN server and two peers with test media on this machine
     Demo(Demo),
     /// Run a broker (MQTT and WebSocket) and a STUN/TURN server
@@ -68,14 +73,30 @@ pub(crate) enum Command {
 pub(crate) struct Call {
     /// Whom to call: its peer ID
     pub(crate) peer: PeerId,
+    #[command(flatten)]
+    pub(crate) dial: Dial,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// `tring redial`.
+#[derive(Debug, Args)]
+pub(crate) struct Redial {
+    #[command(flatten)]
+    pub(crate) dial: Dial,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// How whoever calls goes about it.
+#[derive(Debug, Args)]
+pub(crate) struct Dial {
     /// How long it may ring, up to 2m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_ringing)]
     pub(crate) answer_timeout: Duration,
     /// When PEER is not there, wait and ring as soon as it comes online
     #[arg(long)]
     pub(crate) wait: bool,
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 /// `tring listen`.
@@ -105,6 +126,26 @@ pub(crate) enum Answer {
     Reject,
 }
 
+/// `tring log`.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// How many calls to show
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) number: usize,
+    /// Calls with this peer alone
+    #[arg(long, value_name = "PEER")]
+    pub(crate) peer: Option<PeerId>,
+    /// Calls alone that nobody here answered: missed and turned away
+    #[arg(long)]
+    pub(crate) missed: bool,
+    /// Forget all calls
+    #[arg(long, conflicts_with_all = ["number", "peer", "missed"])]
+    pub(crate) clear: bool,
+    /// Do not ask before that
+    #[arg(long, requires = "clear")]
+    pub(crate) yes: bool,
+}
+
 /// What `call` and `listen` share.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
@@ -112,6 +153,8 @@ pub(crate) struct Common {
     pub(crate) media: Media,
     #[command(flatten)]
     pub(crate) link: Link,
+    #[command(flatten)]
+    pub(crate) habits: Habits,
     /// Read commands (NDJSON) from standard input: answer, reject, hangup, mute, camera, snapshot, stats, quit
     #[arg(long, value_name = "-", value_parser = ["-"], help_heading = "Output")]
     pub(crate) control: Option<String>,
@@ -202,6 +245,32 @@ pub(crate) struct Link {
     /// Send media through a TURN server only
     #[arg(long)]
     pub(crate) relay_only: bool,
+}
+
+/// What is done besides talking.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Habits")]
+pub(crate) struct Habits {
+    /// How it rings: sound (on the speaker of --play, else the terminal's bell), bell, none
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Ring::Sound, hide_possible_values = true, env = "TRING_RING")]
+    pub(crate) ring: Ring,
+    /// Do not note calls down for `tring log`
+    #[arg(long, env = "TRING_NO_LOG", action = clap::ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(crate) no_log: bool,
+    /// Show no notifications on the desktop
+    #[arg(long, env = "TRING_NO_NOTIFY", action = clap::ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(crate) no_notify: bool,
+}
+
+/// How it rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ring {
+    /// On the speaker, for whoever calls too
+    Sound,
+    /// By the bell of the terminal
+    Bell,
+    /// Not at all
+    None,
 }
 
 /// `tring demo`.

@@ -41,6 +41,8 @@ pub(crate) enum Event {
     Reconnected,
     /// Someone called meanwhile and heard busy.
     TurnedAway { caller: String },
+    /// Someone called and nobody answered; `started`: Unix time in ms.
+    Missed { caller: String, started: u64 },
     /// A picture was saved.
     Snapshot { file: String },
     /// Something is not as it should be; the program goes on.

@@ -1,11 +1,15 @@
 //! `tring`, a video phone for the terminal. This file wires: arguments in, a command run, an exit status out.
 
+mod call_log;
 mod cli;
 mod commands;
 mod events;
 mod exit;
+mod local_time;
 mod logging;
+mod notify;
 mod printer;
+mod ringing;
 mod serve;
 mod session;
 mod settings;
@@ -55,7 +59,9 @@ fn run(command: Command, printer: Arc<Printer>, windows: WindowClient) -> Result
     let result = runtime.block_on(async {
         match command {
             Command::Call(call) => commands::call::run(call, printer, windows).await,
+            Command::Redial(redial) => commands::redial::run(redial, printer, windows).await,
             Command::Listen(listen) => commands::listen::run(listen, printer, windows).await,
+            Command::Log(log) => commands::log::run(&log, &printer),
             Command::Devices => commands::devices::run(printer).await,
             Command::Completions { shell } => commands::pages::completions(shell, &printer),
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),

@@ -1,6 +1,10 @@
 //! All output on stdout: events as text for people or as JSON lines for programs.
+//!
+//! While we dial, people at a terminal read one line that is rewritten in place ([`progress`]).
 
-use std::io::{self, Write as _};
+pub(crate) mod progress;
+
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,11 +13,14 @@ use signalling::id::{CallId, PeerId};
 
 use crate::cli::Output;
 use crate::events::{Event, VERSION};
+use crate::local_time;
 
 /// Prints events. One a program.
 #[derive(Debug)]
 pub(crate) struct Printer {
     form: Form,
+    /// True where a line can be rewritten in place.
+    is_live: bool,
     /// While the full-screen view has the terminal, text would spoil it.
     screen_taken: AtomicBool,
 }
@@ -42,7 +49,9 @@ impl Printer {
             (false, true) => Form::Quiet,
             (false, false) => Form::Text,
         };
-        Self { form, screen_taken: AtomicBool::new(false) }
+        let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        let is_live = form == Form::Text && io::stdout().is_terminal() && !dumb;
+        Self { form, is_live, screen_taken: AtomicBool::new(false) }
     }
 
     /// True when people read along.
@@ -56,6 +65,9 @@ impl Printer {
     }
 
     pub(crate) fn set_screen_taken(&self, taken: bool) {
+        if taken {
+            progress::end();
+        }
         self.screen_taken.store(taken, Ordering::Relaxed);
     }
 
@@ -74,6 +86,15 @@ impl Printer {
         write_line(text);
     }
 
+    /// Rings the terminal's bell, where a person sits at one.
+    pub(crate) fn bell(&self) {
+        let mut out = io::stdout().lock();
+        if self.form != Form::Json && out.is_terminal() {
+            // A terminal that has gone rings for nobody.
+            let _gone = out.write_all(b"\x07").and_then(|()| out.flush());
+        }
+    }
+
     fn print(&self, event: &Event, call_id: Option<&str>, peer: Option<&str>) {
         match self.form {
             Form::Json => {
@@ -85,6 +106,7 @@ impl Printer {
             }
             Form::Quiet => {}
             Form::Text if self.screen_taken.load(Ordering::Relaxed) => {}
+            Form::Text if self.is_live && is_progress(event, peer.unwrap_or("?")) => {}
             Form::Text => {
                 if let Some(text) = text(event, peer.unwrap_or("?")) {
                     write_line(&text);
@@ -100,9 +122,28 @@ pub(crate) fn unix_ms() -> u64 {
 }
 
 fn write_line(text: &str) {
-    let mut out = io::stdout().lock();
-    // Whoever read along has gone away: the exit status still tells the outcome.
-    let _gone = writeln!(out, "{text}").and_then(|()| out.flush());
+    progress::aside(|| {
+        let mut out = io::stdout().lock();
+        // Whoever read along has gone away: the exit status still tells the outcome.
+        let _gone = writeln!(out, "{text}").and_then(|()| out.flush());
+    });
+}
+
+/// Tells on the progress line how far we are; true when that says it all.
+fn is_progress(event: &Event, peer: &str) -> bool {
+    match event {
+        Event::Dialing => {
+            progress::begin(format!("calling {peer}"));
+            true
+        }
+        Event::Ringing => progress::go_on(format!("{peer} is ringing")),
+        Event::Accepted => progress::go_on("connecting".to_owned()),
+        Event::Connected { .. } | Event::Ended { .. } | Event::Error { .. } => {
+            progress::end();
+            false
+        }
+        _ => false,
+    }
 }
 
 /// The event for people; `None` for what only programs want.
@@ -130,6 +171,7 @@ fn text(event: &Event, peer: &str) -> Option<String> {
         Event::Reconnecting => "connection interrupted …".to_owned(),
         Event::Reconnected => "connection is back".to_owned(),
         Event::TurnedAway { caller } => format!("{caller} called meanwhile and heard busy"),
+        Event::Missed { caller, started } => format!("missed call from {caller} at {}", local_time::time(*started)),
         Event::Snapshot { file } => format!("picture saved as {file}"),
         Event::Warning { text } => format!("warning: {text}"),
         Event::Ended { reason, detail } => match detail {
@@ -147,7 +189,8 @@ fn text(event: &Event, peer: &str) -> Option<String> {
     })
 }
 
-fn ending(reason: &str) -> &str {
+/// Why a call ended, for people.
+pub(crate) fn ending(reason: &str) -> &str {
     match reason {
         "hangup" => "hung up",
         "remote-hangup" => "the other side hung up",

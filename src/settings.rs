@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     ice_login: IceLogin,
     pub(crate) media: MediaSettings,
     pub(crate) control: Control,
+    pub(crate) habits: cli::Habits,
 }
 
 /// How to log in at the TURN servers.
@@ -94,7 +95,7 @@ impl Settings {
             duration: common.media.duration,
         };
         let control = if common.control.is_some() { Control::Stdin } else { Control::Terminal };
-        Ok(Self { link, peer, ice_login, media, control })
+        Ok(Self { link, peer, ice_login, media, control, habits: common.habits })
     }
 
     /// The configuration of a peer connection that begins now: logins made from a shared secret expire.

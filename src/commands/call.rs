@@ -17,7 +17,7 @@ pub(crate) async fn run(call: Call, printer: Arc<Printer>, windows: WindowClient
     if settings.link.me == call.peer {
         return Err(Failure::usage(format!("{} is this peer itself; call another, or pass another --id", call.peer)));
     }
-    let timeouts = Timeouts { answer: call.answer_timeout, ..Timeouts::default() };
-    let absent = if call.wait { Absent::Wait } else { Absent::End };
+    let timeouts = Timeouts { answer: call.dial.answer_timeout, ..Timeouts::default() };
+    let absent = if call.dial.wait { Absent::Wait } else { Absent::End };
     session::run(settings, Role::Call { peer: call.peer, absent }, timeouts, printer, windows).await
 }

@@ -73,7 +73,7 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
     let common = |id: &str| {
         let mut arguments: Vec<String> = ["--id", id, "--broker", &broker, "--ice", &turn, "--ice-user", ICE_USER]
             .into_iter()
-            .chain(["--video", "test", "--audio", "tone", "--play", "none", "--json"])
+            .chain(["--video", "test", "--audio", "tone", "--play", "none", "--no-log", "--json"])
             .map(str::to_owned)
             .collect();
         arguments.push(format!("--codec={}", options.codec));

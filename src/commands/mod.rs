@@ -4,6 +4,8 @@ pub(crate) mod call;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod listen;
+pub(crate) mod log;
 pub(crate) mod pages;
+pub(crate) mod redial;
 mod report;
 pub(crate) mod serve;

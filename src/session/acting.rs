@@ -143,6 +143,7 @@ impl Session {
     }
 
     pub(super) async fn notice(&mut self, notice: Notice) -> Result<(), Failure> {
+        self.mind(&notice).await;
         let now = Instant::now();
         match notice {
             Notice::Dialing { call, peer } => {

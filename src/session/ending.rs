@@ -109,20 +109,24 @@ impl Session {
             (None, status) => status,
         };
         summary.status = status.code();
+        let entry = self.habits.entry(current, &summary);
         let problems = (!current.problems.is_empty()).then(|| current.problems.join("; "));
         let detail = current.failure.as_ref().map(|failure| failure.text.clone()).or(problems);
         let end = Event::Ended { reason: reason.name(), detail };
         self.printer.tell_of(&end, &current.call, &current.peer);
         self.printer.tell_of(&Event::Summary(Box::new(summary)), &current.call, &current.peer);
+        self.keep(&current.call, entry).await;
         let failure = current.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
         (status, failure)
     }
 
     /// The link is gone for good: the other side is told nothing any more, but devices are closed in order.
     pub(super) async fn abandon(&mut self, failure: &Failure) {
+        self.hush().await;
         if let Some(mut current) = self.current.take() {
             current.failure = Some(Failure::new(failure.status, &failure.text));
             self.finish_call(&mut current, EndReason::Lost, Instant::now()).await;
         }
+        self.habits.finish().await;
     }
 }

@@ -46,6 +46,12 @@ const EVENTS_MAX: usize = 64;
 /// Most devices let one program in, once: whoever opens them waits until the call before has closed them.
 static DEVICES: OnceLock<Arc<Semaphore>> = OnceLock::new();
 
+/// The right to open devices, as soon as nobody else has it.
+pub(super) async fn devices_turn() -> Result<OwnedSemaphorePermit, Failure> {
+    let devices = Arc::clone(DEVICES.get_or_init(|| Arc::new(Semaphore::new(1))));
+    devices.acquire_owned().await.map_err(Failure::internal)
+}
+
 /// Running sources, and the right to the devices.
 struct Captures {
     _video: Option<Capture>,
@@ -65,8 +71,7 @@ pub(super) struct OpenMedia {
 impl OpenMedia {
     /// Opens what the settings name, on a thread that may block: devices take their time.
     pub(super) async fn open_aside(settings: Arc<MediaSettings>) -> Result<Self, Failure> {
-        let devices = Arc::clone(DEVICES.get_or_init(|| Arc::new(Semaphore::new(1))));
-        let turn = devices.acquire_owned().await.map_err(Failure::internal)?;
+        let turn = devices_turn().await?;
         tokio::task::spawn_blocking(move || Self::open(&settings, turn)).await.map_err(Failure::internal)?
     }
 
@@ -272,6 +277,18 @@ impl CallMedia {
         Ok(())
     }
 
+    /// The speaker, as long as the call has no use for it.
+    pub(super) fn lend_speaker(&mut self) -> Option<Speaker> {
+        self.open.as_mut()?.speaker.take()
+    }
+
+    /// Takes back what was lent; in a call that is over it is closed.
+    pub(super) fn take_speaker_back(&mut self, speaker: Speaker) {
+        if let Some(open) = &mut self.open {
+            open.speaker = Some(speaker);
+        }
+    }
+
     pub(super) const fn switches(&self) -> &Switches {
         &self.switches
     }
@@ -370,12 +387,16 @@ fn open_display(
     let open = move || match show {
         Show::None => Ok(None),
         Show::Window => windows.open(&title, pictures, events).map(|window| Some(Display::Window { _window: window })),
-        Show::Terminal => Terminal::open(pictures, events).map(|view| {
-            view.set_status(&title);
+        Show::Terminal => {
+            // What is on the screen is taken off it before the view draws.
             printer.set_screen_taken(true);
-            let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
-            Some(Display::Terminal { view, _logs: logs, printer: Arc::clone(&printer) })
-        }),
+            let opened = Terminal::open(pictures, events).inspect_err(|_| printer.set_screen_taken(false));
+            opened.map(|view| {
+                view.set_status(&title);
+                let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
+                Some(Display::Terminal { view, _logs: logs, printer: Arc::clone(&printer) })
+            })
+        }
     };
     match show {
         Show::None => DisplaySlot::None,

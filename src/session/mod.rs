@@ -4,6 +4,7 @@
 //! - from the media ([`happenings`]): [`PeerEvent`], [`StreamEvent`], [`DisplayEvent`]
 //! - from the user ([`user`]): [`control::Command`], signals
 //! - out ([`acting`]): actions of the line, printed [`Event`]s; the last ones come from [`ending`]
+//! - beside all that ([`habits`]): ringing, the call log
 //!
 //! Nothing here decides what a call does next: that is the line's; nothing here touches a codec or a socket.
 
@@ -12,6 +13,7 @@ mod broker;
 mod control;
 mod ending;
 mod figures;
+mod habits;
 mod happenings;
 mod media;
 mod user;
@@ -40,6 +42,7 @@ use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::{Control, Settings};
 use figures::Meter;
+use habits::Habits;
 use media::{CallMedia, Marks, OpenMedia, Prepared};
 
 /// How often figures are looked at.
@@ -104,6 +107,7 @@ pub(crate) async fn run(
         delivery: Delivery::new(me, settings.link.run),
         flood: Flood::default(),
         link: handle,
+        habits: Habits::new(&settings, &role, &printer),
         role,
         windows,
         printer,
@@ -137,6 +141,7 @@ struct Session {
     link: LinkHandle,
     windows: WindowClient,
     printer: Arc<Printer>,
+    habits: Habits,
     /// Opened before the call; whoever listens opens with each call.
     open: Option<OpenMedia>,
     media: Option<CallMedia>,
@@ -233,6 +238,7 @@ impl Session {
                 && (self.delivery.is_idle() || Instant::now() >= until)
                 && self.preparing.is_empty()
             {
+                self.habits.finish().await;
                 return self.failure.take().map_or(Ok(status), Err);
             }
         }
