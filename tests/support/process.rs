@@ -46,6 +46,12 @@ pub struct TringCommand {
 }
 
 impl TringCommand {
+    /// Adds arguments.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
     /// Sets a variable of its environment.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.envs.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
@@ -137,6 +143,8 @@ fn clean(command: &mut Command) {
     for name in ["DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "PULSE_SERVER", "RUST_LOG"] {
         command.env_remove(name);
     }
+    // No call of a test is to pop up on somebody's desktop.
+    command.env_remove("DBUS_SESSION_BUS_ADDRESS");
 }
 
 impl Tring {
