@@ -364,7 +364,11 @@ impl Connection {
         self.tell(LinkEvent::Message { from, payload: publish.payload }).await;
     }
 
-    async fn say_goodbye(&self, session: &mut Session) {
+    async fn say_goodbye(&mut self, session: &mut Session) {
+        // Last words that nobody acknowledges: the program has ended, and they are still in the queue.
+        while let Ok(command) = self.commands.try_recv() {
+            self.execute(session, command);
+        }
         let offline = self.presence_payload(PresenceState::Offline);
         let topic = topic::presence(&self.config.me);
         if session.client.try_publish(topic, QoS::AtLeastOnce, true, offline).is_ok() {
