@@ -28,11 +28,12 @@ const OUTBOX_MAX: usize = 256;
 /// Ids remembered for duplicate removal: 4096 messages are hundreds of calls, far more than [`EXPIRY`] can repeat.
 const SEEN_MAX: usize = 4096;
 
-/// What the delivery wants done.
+/// What the delivery wants done. What is published is an envelope here, and one of several forms in
+/// [`crate::dialect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Publish this envelope for its `to`.
-    Transmit(Envelope),
+pub enum Output<Published = Envelope> {
+    /// Publish this for its `to`.
+    Transmit(Published),
     /// The peer acknowledged one of our messages.
     Delivered {
         /// The peer.
@@ -60,6 +61,18 @@ pub enum Output {
         /// The message.
         message: Message,
     },
+}
+
+impl<Published> Output<Published> {
+    /// The same, with what is published in another form.
+    pub fn map<Other>(self, form: impl FnOnce(Published) -> Other) -> Output<Other> {
+        match self {
+            Self::Transmit(published) => Output::Transmit(form(published)),
+            Self::Delivered { to, call, message } => Output::Delivered { to, call, message },
+            Self::Expired { to, call, message } => Output::Expired { to, call, message },
+            Self::Received { from, call, message } => Output::Received { from, call, message },
+        }
+    }
 }
 
 /// State of all messages under way.

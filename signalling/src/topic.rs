@@ -17,6 +17,15 @@ pub struct Template {
     levels: Vec<Level>,
 }
 
+/// Who hears what a peer says to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearers {
+    /// The other alone: the topic names it.
+    One,
+    /// Whoever subscribed to the speaker's one topic.
+    All,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Level {
     Literal(String),
@@ -84,6 +93,18 @@ fn is_literal(level: &str) -> bool {
 }
 
 impl Template {
+    /// The plain form: each peer speaks on the topic that is its own ID.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self { levels: vec![Level::From] }
+    }
+
+    /// Who hears what is said.
+    #[must_use]
+    pub fn hearers(&self) -> Hearers {
+        if self.levels.contains(&Level::To) { Hearers::One } else { Hearers::All }
+    }
+
     /// The topic on which `from` speaks to `to`.
     #[must_use]
     pub fn call(&self, from: &PeerId, to: &PeerId) -> String {
@@ -163,6 +184,8 @@ mod tests {
     #[test]
     fn plain_template_is_one_topic_a_peer() {
         let template: Template = "{from}".parse().unwrap();
+        assert_eq!((template.hearers(), Template::default().hearers()), (Hearers::All, Hearers::One));
+        assert_eq!(template, Template::bare());
         assert_eq!(template.call(&id("alice"), &id("bob")), "alice");
         assert_eq!(template.from_anyone(&id("alice")), "+");
         assert_eq!(template.sender("bob", &id("alice")), Some(id("bob")));

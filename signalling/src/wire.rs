@@ -17,10 +17,10 @@ pub const ENVELOPE_BYTES_MAX: usize = 256 * 1024;
 pub const CANDIDATES_MAX: usize = 64;
 
 /// Largest SDP, in bytes: ours is about 5 KiB, a browser's about 8.
-const SDP_BYTES_MAX: usize = 128 * 1024;
+pub(crate) const SDP_BYTES_MAX: usize = 128 * 1024;
 
 /// Longest candidate line, in bytes (RFC 8839 §5.1 lines are about 120).
-const CANDIDATE_BYTES_MAX: usize = 1024;
+pub(crate) const CANDIDATE_BYTES_MAX: usize = 1024;
 
 /// One message with everything that delivers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
