@@ -71,7 +71,7 @@ pub(crate) struct Call {
     /// How long it may ring, up to 2m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_ringing)]
     pub(crate) answer_timeout: Duration,
-    /// When PEER is not there, wait and ring as soon as it comes online
+    /// When PEER is not there, wait and ring as soon as it comes online (not with --dialect apprtc)
     #[arg(long)]
     pub(crate) wait: bool,
     #[command(flatten)]
@@ -87,7 +87,7 @@ pub(crate) struct Listen {
     /// End after the first call
     #[arg(long)]
     pub(crate) once: bool,
-    /// Take calls of this peer alone (repeatable; default: of anyone)
+    /// Take calls of this peer alone (repeatable; default: of anyone, which with --dialect apprtc means to read '+')
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<PeerId>,
     #[command(flatten)]
@@ -184,9 +184,13 @@ pub(crate) struct Link {
     /// PEM file of its private key
     #[arg(long, value_name = "FILE", requires = "cert", env = "TRING_KEY")]
     pub(crate) key: Option<PathBuf>,
-    /// Call topics: '{from}' is the speaker's ID, '{to}' the listener's
-    #[arg(long, value_name = "TEMPLATE", default_value = "tring/call/{from}/{to}", env = "TRING_TOPIC")]
-    pub(crate) topic: Template,
+    /// Call topics: '{from}' is the speaker's ID, '{to}' the listener's [default: tring/call/{from}/{to}; with
+    /// --dialect apprtc: {from}]
+    #[arg(long, value_name = "TEMPLATE", env = "TRING_TOPIC")]
+    pub(crate) topic: Option<Template>,
+    /// How to speak to the other side over the broker
+    #[arg(long, value_enum, default_value_t = Dialect::Tring, env = "TRING_DIALECT")]
+    pub(crate) dialect: Dialect,
     /// STUN or TURN server: stun:HOST[:PORT] or turn:HOST[:PORT] (repeatable)
     #[arg(long, value_name = "URL", env = "TRING_ICE", value_delimiter = ',')]
     pub(crate) ice: Vec<IceUrl>,
@@ -202,6 +206,15 @@ pub(crate) struct Link {
     /// Send media through a TURN server only
     #[arg(long)]
     pub(crate) relay_only: bool,
+}
+
+/// How peers speak over the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// tring's own, with acknowledgements, presence and reasons
+    Tring,
+    /// Plain JSON as Android's WebRTC samples speak it, on topics that are bare client IDs
+    Apprtc,
 }
 
 /// `tring demo`.

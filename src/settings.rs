@@ -11,6 +11,7 @@ use media::peer::config::{
 };
 use media::playout::AudioSink;
 use media::record::Container;
+use signalling::dialect::Dialect;
 use signalling::id::{Nonce, PeerId};
 use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, TlsFiles};
 
@@ -22,6 +23,7 @@ use crate::printer::unix_ms;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) link: LinkConfig,
+    pub(crate) dialect: Dialect,
     /// As resolved; a call takes [`Settings::peer_now`].
     pub(crate) peer: PeerConfig,
     ice_login: IceLogin,
@@ -94,7 +96,8 @@ impl Settings {
             duration: common.media.duration,
         };
         let control = if common.control.is_some() { Control::Stdin } else { Control::Terminal };
-        Ok(Self { link, peer, ice_login, media, control })
+        let dialect = dialect(&common.link);
+        Ok(Self { link, dialect, peer, ice_login, media, control })
     }
 
     /// The configuration of a peer connection that begins now: logins made from a shared secret expire.
@@ -118,6 +121,13 @@ fn direction(silent: bool) -> Direction {
     if silent { Direction::ReceiveOnly } else { Direction::SendReceive }
 }
 
+fn dialect(link: &cli::Link) -> Dialect {
+    match link.dialect {
+        cli::Dialect::Tring => Dialect::Tring,
+        cli::Dialect::Apprtc => Dialect::Apprtc,
+    }
+}
+
 fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkConfig, Failure> {
     let password = secret(link.password_file.as_deref(), "TRING_PASSWORD")?;
     let url_user = link.broker.iter().find_map(|broker| broker.user.clone());
@@ -133,7 +143,7 @@ fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkConfig, Fail
         brokers: link.broker.clone(),
         login,
         tls: TlsFiles { ca: link.ca_file.clone(), client },
-        template: link.topic.clone(),
+        template: link.topic.clone().unwrap_or_else(|| dialect(link).topics()),
         audience,
     })
 }
@@ -265,6 +275,18 @@ mod tests {
         assert_eq!(resolve("--record a.mp4").unwrap().peer.video_codecs, [VideoCodec::H264]);
         assert_eq!(resolve("--record a.webm").unwrap().peer.video_codecs, [VideoCodec::Vp8]);
         assert_eq!(resolve("").unwrap().peer.video_codecs, [VideoCodec::H264, VideoCodec::Vp8]);
+    }
+
+    #[test]
+    fn a_dialect_brings_its_topics_unless_others_are_given() {
+        for (arguments, template) in [
+            ("", "tring/call/{from}/{to}"),
+            ("--dialect apprtc", "{from}"),
+            ("--dialect apprtc --topic a/{from}/{to}", "a/{from}/{to}"),
+            ("--topic {from}", "{from}"),
+        ] {
+            assert_eq!(resolve(arguments).unwrap().link.template, template.parse().unwrap(), "{arguments}");
+        }
     }
 
     #[test]

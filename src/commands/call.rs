@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use media::display::window::WindowClient;
 use signalling::call::Timeouts;
+use signalling::dialect::Dialect;
 use signalling::mqtt::Audience;
 
 use crate::cli::Call;
@@ -16,6 +17,9 @@ pub(crate) async fn run(call: Call, printer: Arc<Printer>, windows: WindowClient
     let settings = Settings::resolve(&call.common, Audience::Only(vec![call.peer.clone()]))?;
     if settings.link.me == call.peer {
         return Err(Failure::usage(format!("{} is this peer itself; call another, or pass another --id", call.peer)));
+    }
+    if call.wait && settings.dialect == Dialect::Apprtc {
+        return Err(Failure::usage("--wait needs the presence of the other side, which --dialect apprtc has not"));
     }
     let timeouts = Timeouts { answer: call.answer_timeout, ..Timeouts::default() };
     let absent = if call.wait { Absent::Wait } else { Absent::End };

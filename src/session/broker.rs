@@ -1,12 +1,12 @@
-//! What the broker brings, and what goes out by it: envelopes, presence, acknowledgements.
+//! What the broker brings, and what goes out by it: messages, presence, acknowledgements.
 
 use std::time::{Duration, Instant};
 
 use signalling::call;
-use signalling::delivery::Output;
+use signalling::dialect::Output;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::LinkEvent;
-use signalling::wire::{ByeReason, Envelope, Message, PresenceState};
+use signalling::wire::{ByeReason, Message, PresenceState};
 use tracing::{debug, warn};
 
 use super::{Absent, Phase, Role, Session};
@@ -47,17 +47,15 @@ impl Session {
             Some(LinkEvent::Message { from, .. }) if !self.flood.admits(&from, now) => {
                 self.drop_message("one peer sends too much");
             }
-            Some(LinkEvent::Message { from, payload }) => match Envelope::from_bytes(&payload) {
-                Ok(envelope) if envelope.from != from => self.drop_message("sender is not the owner of its topic"),
-                Ok(envelope) => {
-                    let outputs = self.delivery.receive(envelope, unix_ms());
-                    self.deliver(outputs).await?;
+            Some(LinkEvent::Message { from, payload }) => {
+                match self.delivery.receive(from.clone(), &payload, unix_ms()) {
+                    Ok(outputs) => self.deliver(outputs).await?,
+                    Err(error) => {
+                        debug!(%from, ?error, "message dropped");
+                        self.drop_message(&error.to_string());
+                    }
                 }
-                Err(error) => {
-                    debug!(%from, %error, "message dropped");
-                    self.drop_message("not a message of this protocol");
-                }
-            },
+            }
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state).await?,
         }
         Ok(())
@@ -75,7 +73,9 @@ impl Session {
         match &self.role {
             Role::Call { peer, absent } => {
                 let (peer, absent) = (peer.clone(), *absent);
-                if let Err(error) = self.link.watch(peer.clone()) {
+                if self.delivery.heeds_presence()
+                    && let Err(error) = self.link.watch(peer.clone())
+                {
                     warn!(%error, "presence not asked for");
                 }
                 match absent {
@@ -119,9 +119,9 @@ impl Session {
     pub(super) async fn deliver(&mut self, outputs: Vec<Output>) -> Result<(), Failure> {
         for output in outputs {
             match output {
-                Output::Transmit(envelope) => match envelope.to_bytes() {
+                Output::Transmit(letter) => match letter.to_bytes() {
                     Ok(bytes) => {
-                        if let Err(error) = self.link.publish(envelope.to, bytes) {
+                        if let Err(error) = self.link.publish(letter.to().clone(), bytes) {
                             debug!(%error, "message not sent");
                         }
                     }

@@ -1,6 +1,6 @@
-//! One loop that owns the line, the delivery, the link and the media of the call: event in, action out.
+//! One loop that owns the line, the delivery (a [`Courier`]), the link and the media of the call: event in, action out.
 //!
-//! - from the broker ([`broker`]): [`LinkEvent`] → envelope → [`Delivery`] → [`Line`]
+//! - from the broker ([`broker`]): [`LinkEvent`] → [`Courier`] → [`Line`]
 //! - from the media ([`happenings`]): [`PeerEvent`], [`StreamEvent`], [`DisplayEvent`]
 //! - from the user ([`user`]): [`control::Command`], signals
 //! - out ([`acting`]): actions of the line, printed [`Event`]s; the last ones come from [`ending`]
@@ -24,7 +24,7 @@ use ::media::display::window::WindowClient;
 use ::media::peer::PeerEvent;
 use ::media::stream::StreamEvent;
 use signalling::call::{self, Line, Timeouts};
-use signalling::delivery::Delivery;
+use signalling::dialect::Courier;
 use signalling::flood::Flood;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::{Link, LinkEvent, LinkHandle};
@@ -101,7 +101,7 @@ pub(crate) async fn run(
     let now = Instant::now();
     let session = Session {
         line: Line::new(me.clone(), timeouts),
-        delivery: Delivery::new(me, settings.link.run),
+        delivery: Courier::new(settings.dialect, me, settings.link.run, &settings.link.template),
         flood: Flood::default(),
         link: handle,
         role,
@@ -132,7 +132,7 @@ struct Session {
     settings: Settings,
     role: Role,
     line: Line,
-    delivery: Delivery,
+    delivery: Courier,
     flood: Flood,
     link: LinkHandle,
     windows: WindowClient,
