@@ -1,7 +1,8 @@
 //! What the whole-program tests stand on: the program itself, and real servers around it.
 //!
 //! - [`process::Tring`]: the program under test, driven and read as NDJSON; [`call`]: a whole call of two, judged
-//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`mallory`]: a stranger
+//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`aiortc`]: one of a
+//!   third; [`mallory`]: a stranger
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod activemq;
+pub mod aiortc;
 pub mod call;
 pub mod certificates;
 pub mod chromium;
