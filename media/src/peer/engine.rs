@@ -125,9 +125,9 @@ pub(super) fn interceptors(
 }
 
 /// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where there is
-/// a network; without one, joining the multicast group would fail.
-pub(super) fn settings(has_network: bool) -> SettingEngine {
-    let mdns = if has_network { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
+/// a way out; without one, joining the multicast group would fail.
+pub(super) fn settings(has_way_out: bool) -> SettingEngine {
+    let mdns = if has_way_out { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
     SettingEngineBuilder::new()
         .with_multicast_dns_mode(mdns)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))

@@ -516,7 +516,7 @@ async fn build(
         .with_configuration(configuration)
         .with_media_engine(media)
         .with_interceptor_registry(interceptors)
-        .with_setting_engine(engine::settings(has_network()))
+        .with_setting_engine(engine::settings(has_way_out()))
         .with_handler(Arc::new(Handler(Arc::clone(shared))))
         .with_udp_addrs(udp_addresses(config.loopback))
         .build()
@@ -535,8 +535,20 @@ fn udp_addresses(loopback: Loopback) -> Vec<String> {
     }
 }
 
+/// True when this machine has an IPv4 address that others reach: also in a network without a way out.
+#[must_use]
+pub fn has_network() -> bool {
+    let reachable = |ip: IpAddr| match ip {
+        // The engine offers no link-local address either.
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_unspecified() && !ip.is_link_local(),
+        IpAddr::V6(_) => false,
+    };
+    let interfaces = rtc::shared::ifaces::ifaces().unwrap_or_default();
+    interfaces.into_iter().filter_map(|interface| interface.addr).any(|addr| reachable(addr.ip()))
+}
+
 /// True when some route leads out of this machine. Connecting a UDP socket sends nothing.
-fn has_network() -> bool {
+fn has_way_out() -> bool {
     let probe = || -> std::io::Result<IpAddr> {
         let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         // 192.0.2.0/24 is for documentation (RFC 5737): never a real peer, but routed like any other address.
