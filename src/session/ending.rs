@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use ::media::peer::has_network;
 use signalling::call::EndReason;
 use signalling::wire::PresenceState;
 
 use super::media::Closed;
-use super::{Absent, Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures};
+use super::{Absent, Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures, hints};
 use crate::events::{Event, Process, Recording, Signalling, Summary};
 use crate::exit::{ExitStatus, Failure};
 use crate::usage;
@@ -109,6 +110,11 @@ impl Session {
             (None, status) => status,
         };
         summary.status = status.code();
+        let searched = current.marks.described.is_some_and(|at| ended.saturating_duration_since(at) >= hints::SEARCHED);
+        if reason == EndReason::NoPath && searched {
+            let servers = &self.settings.peer.ice_servers;
+            current.problems.extend(hints::no_path(servers, &current.problems, has_network()).map(str::to_owned));
+        }
         let problems = (!current.problems.is_empty()).then(|| current.problems.join("; "));
         let detail = current.failure.as_ref().map(|failure| failure.text.clone()).or(problems);
         let end = Event::Ended { reason: reason.name(), detail };

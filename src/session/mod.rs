@@ -13,6 +13,7 @@ mod control;
 mod ending;
 mod figures;
 mod happenings;
+mod hints;
 mod media;
 mod user;
 
