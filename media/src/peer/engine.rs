@@ -22,6 +22,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::{Error, Result};
 
 use super::config::{BitrateLimits, PeerConfig};
+use super::repair::{FreshRequests, TimelyRepairs};
 use crate::frame::VideoCodec;
 use crate::rtp::VIDEO_CLOCK_HZ;
 
@@ -120,8 +121,8 @@ pub(super) fn interceptors(
         NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_A_PACKET_MAX).build();
     // The pacer would start at a rate of its own and hold the first keyframe back.
     let pacer = PacerBuilder::new().with_target_bitrate(limits.start_bps.into()).build();
-    let registry = registry.with(Slot::Pacer, pacer);
-    Ok(registry.with(Slot::NackGenerator, nack).with(Slot::from(60_000), DeliverRtcp::default()))
+    let registry = registry.with(Slot::Pacer, pacer).with(Slot::from(3_500), TimelyRepairs::default());
+    Ok(registry.with(Slot::NackGenerator, FreshRequests::new(nack)).with(Slot::from(60_000), DeliverRtcp::default()))
 }
 
 /// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where there is

@@ -11,6 +11,7 @@ pub mod config;
 mod engine;
 pub mod packet;
 mod receive;
+mod repair;
 mod runtime;
 pub mod sdp;
 mod send;
