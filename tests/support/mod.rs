@@ -3,10 +3,12 @@
 //! - [`process::Tring`]: the program under test, driven and read as NDJSON; [`call`]: a whole call of two, judged
 //! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`mallory`]: a stranger
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test
+//! - [`lab`]: peers behind NATs, in network namespaces
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
 //!
-//! Nothing here skips: a program that is missing fails the test with the package to install.
+//! Nothing here skips: a program that is missing fails the test with the package to install. The one exception is
+//! [`lab`], which needs root and a kernel that lets it, and says aloud when it has not.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this, none of it from outside")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and shows what it saw when it does")]
 
@@ -22,6 +24,7 @@ pub mod certificates;
 pub mod chromium;
 pub mod coturn;
 pub mod daemon;
+pub mod lab;
 pub mod mallory;
 pub mod mosquitto;
 pub mod process;

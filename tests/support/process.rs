@@ -40,6 +40,7 @@ pub struct Tring {
 
 /// The program before it starts.
 pub struct TringCommand {
+    launcher: Vec<OsString>,
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
     home: Option<OsString>,
@@ -60,6 +61,12 @@ impl TringCommand {
     /// Keeps settings and keys in this directory, to be found there by the next run.
     pub fn home(mut self, path: &Path) -> Self {
         self.home = Some(path.as_os_str().to_owned());
+        self
+    }
+
+    /// Starts it by another program that puts itself in place, such as `ip netns exec NAME`: the process stays the same.
+    pub fn through<S: AsRef<OsStr>>(mut self, launcher: impl IntoIterator<Item = S>) -> Self {
+        self.launcher = launcher.into_iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
@@ -115,7 +122,9 @@ impl TringCommand {
     fn prepare(self) -> (Command, Option<TempDir>) {
         let own_home = self.home.is_none().then(|| TempDir::new("home"));
         let home = self.home.or_else(|| own_home.as_ref().map(|dir| dir.path().into())).expect("one of the two is set");
-        let mut command = Command::new(PROGRAM);
+        let words: Vec<OsString> = self.launcher.into_iter().chain([PROGRAM.into()]).collect();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         clean(&mut command);
         for (variable, folder) in
             [("HOME", ""), ("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state")]
@@ -148,7 +157,7 @@ impl Tring {
     /// The same, to be given variables or a home directory first.
     pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> TringCommand {
         let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        TringCommand { args, envs: Vec::new(), home: None }
+        TringCommand { launcher: Vec::new(), args, envs: Vec::new(), home: None }
     }
 
     /// Waits for the next event of this name; those of other names are kept for later calls.
