@@ -34,6 +34,7 @@ Examples:
   tring serve                                   a broker and a TURN server on this machine
   tring listen --id bob                         wait for calls
   tring call bob --id alice                     call bob
+  tring doctor --id alice                       would a call work here? with the options of a call
   tring call bob --video test --audio tone      call with test media";
 
 /// What to do.
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// List cameras, microphones, speakers and screens
     Devices,
+    /// Say whether a call could work here, line by line, with cause and advice
+    Doctor(Doctor),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -105,6 +108,15 @@ pub(crate) enum Answer {
     Reject,
 }
 
+/// `tring doctor`: the options of a call.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) media: Media,
+    #[command(flatten)]
+    pub(crate) link: Link,
+}
+
 /// What `call` and `listen` share.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
@@ -154,7 +166,7 @@ pub(crate) struct Media {
 }
 
 /// Who we are, where the broker is, how media gets through.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Links")]
 pub(crate) struct Link {
     /// Own peer ID, which is the MQTT ClientId: letters, digits, '-', '_' [default: user-host]

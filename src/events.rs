@@ -49,8 +49,26 @@ pub(crate) enum Event {
     Ended { reason: &'static str, detail: Option<String> },
     /// The whole call in figures.
     Summary(Box<Summary>),
+    /// One thing that `tring doctor` looked at.
+    Check(Box<Check>),
+    /// All that `tring doctor` found: `status` is how a call would end, 0 when it could work.
+    Doctor { status: u8, failed: usize, warnings: usize },
     /// The program ends with an error.
     Error { status: u8, text: String },
+}
+
+/// One thing that was looked at, and how it looks.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    /// Which one, where there are several.
+    pub(crate) target: Option<String>,
+    /// `ok`, `warning`, `failed` or `skipped`.
+    pub(crate) status: &'static str,
+    pub(crate) detail: String,
+    /// What to try; only with a warning and a failure.
+    pub(crate) fix: Option<String>,
+    pub(crate) millis: f64,
 }
 
 /// The selected candidate pair.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod doctor;
 mod events;
 mod exit;
 mod logging;
@@ -57,6 +58,7 @@ fn run(command: Command, printer: Arc<Printer>, windows: WindowClient) -> Result
             Command::Call(call) => commands::call::run(call, printer, windows).await,
             Command::Listen(listen) => commands::listen::run(listen, printer, windows).await,
             Command::Devices => commands::devices::run(printer).await,
+            Command::Doctor(doctor) => commands::doctor::run(doctor, printer, windows).await,
             Command::Completions { shell } => commands::pages::completions(shell, &printer),
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,

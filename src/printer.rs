@@ -142,8 +142,8 @@ fn text(event: &Event, peer: &str) -> Option<String> {
             let kbps = summary.received.video_bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
             format!("{seconds:.1} s; received video {fps} pictures/s at {kbps} kbit/s")
         }
-        // Errors go to stderr, by `main`.
-        Event::Error { .. } => return None,
+        // Errors go to stderr, by `main`; what is found is printed by its command, with colours.
+        Event::Check(_) | Event::Doctor { .. } | Event::Error { .. } => return None,
     })
 }
 

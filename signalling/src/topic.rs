@@ -90,6 +90,12 @@ impl Template {
         self.build(from.as_str(), to.as_str())
     }
 
+    /// True when a topic says whom it is for; false for one topic a peer.
+    #[must_use]
+    pub fn names_listener(&self) -> bool {
+        self.levels.contains(&Level::To)
+    }
+
     /// The filter that catches whatever anyone says to `me`. Without `{to}` in the template this is every peer's topic.
     #[must_use]
     pub fn from_anyone(&self, me: &PeerId) -> String {

@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod demo;
 pub(crate) mod devices;
+pub(crate) mod doctor;
 pub(crate) mod listen;
 pub(crate) mod pages;
 mod report;
