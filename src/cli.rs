@@ -15,7 +15,7 @@ use media::peer::config::IceUrl;
 use media::playout::AudioSink;
 use signalling::call::ANSWER_MAX;
 use signalling::id::PeerId;
-use signalling::mqtt::BrokerUrl;
+use signalling::mqtt::{BrokerUrl, MqttVersion};
 use signalling::topic::Template;
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Call(Call),
     /// Wait for calls
     Listen(Listen),
+    /// Show who is there: available, busy, away or offline
+    Contacts(Contacts),
     /// Show a whole call: broker, TURN server and two peers with test media on this machine
     Demo(Demo),
     /// Run a broker (MQTT and WebSocket) and a STUN/TURN server
@@ -93,8 +95,24 @@ pub(crate) struct Listen {
     /// Take calls of this peer alone (repeatable; default: of anyone)
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<PeerId>,
+    /// Be away from the start: callers see it, and can still call
+    #[arg(long)]
+    pub(crate) away: bool,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// `tring contacts`.
+#[derive(Debug, Args)]
+pub(crate) struct Contacts {
+    /// Whose presence to show [default: everybody's]
+    #[arg(value_name = "PEER")]
+    pub(crate) peers: Vec<PeerId>,
+    /// Print what the broker knows now, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) link: Link,
 }
 
 /// What to do when it rings.
@@ -124,7 +142,7 @@ pub(crate) struct Common {
     pub(crate) media: Media,
     #[command(flatten)]
     pub(crate) link: Link,
-    /// Read commands (NDJSON) from standard input: answer, reject, hangup, mute, camera, snapshot, stats, quit
+    /// Read commands (NDJSON) from standard input: answer, reject, hangup, mute, camera, away, back, snapshot, stats, quit
     #[arg(long, value_name = "-", value_parser = ["-"], help_heading = "Output")]
     pub(crate) control: Option<String>,
 }
@@ -172,7 +190,7 @@ pub(crate) struct Link {
     /// Own peer ID, which is the MQTT ClientId: letters, digits, '-', '_' [default: user-host]
     #[arg(long, env = "TRING_ID")]
     pub(crate) id: Option<PeerId>,
-    /// Broker: mqtt[s]://HOST[:PORT] or ws[s]://HOST[:PORT]/PATH (repeatable: the next is tried when one fails)
+    /// Broker: mqtt[s]://HOST[:PORT] or ws[s]://HOST[:PORT]/PATH (repeatable: the first that works is used)
     #[arg(
         long,
         value_name = "URL",
@@ -181,6 +199,9 @@ pub(crate) struct Link {
         value_delimiter = ','
     )]
     pub(crate) broker: Vec<BrokerUrl>,
+    /// MQTT version to speak: 3.1.1, or 5 where the broker has it
+    #[arg(long, value_name = "VERSION", default_value = "3.1.1", env = "TRING_MQTT")]
+    pub(crate) mqtt: MqttVersion,
     /// User name at the broker; the password comes from --password-file or TRING_PASSWORD
     #[arg(long, env = "TRING_USER")]
     pub(crate) user: Option<String>,

@@ -15,6 +15,8 @@ pub(crate) enum Event {
     Online { id: String, broker: String },
     /// The broker is gone; a call under way goes on.
     Offline { reason: String },
+    /// A peer came, went, or does something else now; null when the broker holds nothing readable of it.
+    Presence { id: String, state: Option<&'static str> },
     /// We ring someone.
     Dialing,
     /// The other side rings.

@@ -57,6 +57,7 @@ fn run(command: Command, printer: Arc<Printer>, windows: WindowClient) -> Result
         match command {
             Command::Call(call) => commands::call::run(call, printer, windows).await,
             Command::Listen(listen) => commands::listen::run(listen, printer, windows).await,
+            Command::Contacts(contacts) => commands::contacts::run(contacts, printer).await,
             Command::Devices => commands::devices::run(printer).await,
             Command::Doctor(doctor) => commands::doctor::run(doctor, printer, windows).await,
             Command::Completions { shell } => commands::pages::completions(shell, &printer),

@@ -1,7 +1,7 @@
 //! All output on stdout: events as text for people or as JSON lines for programs.
 
 use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -16,6 +16,8 @@ pub(crate) struct Printer {
     form: Form,
     /// While the full-screen view has the terminal, text would spoil it.
     screen_taken: AtomicBool,
+    /// Lines on the terminal that the next [`Printer::redraw`] replaces.
+    drawn: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ impl Printer {
             (false, true) => Form::Quiet,
             (false, false) => Form::Text,
         };
-        Self { form, screen_taken: AtomicBool::new(false) }
+        Self { form, screen_taken: AtomicBool::new(false), drawn: AtomicUsize::new(0) }
     }
 
     /// True when people read along.
@@ -72,6 +74,25 @@ impl Printer {
     /// Prints a result for people, or raw data: always, in every form.
     pub(crate) fn result(&self, text: &str) {
         write_line(text);
+    }
+
+    /// Shows these lines on a terminal in place of those that were shown last; each must fit into its width.
+    pub(crate) fn redraw(&self, lines: &[String]) {
+        use crossterm::cursor::MoveUp;
+        use crossterm::queue;
+        use crossterm::terminal::{Clear, ClearType};
+        let drawn = self.drawn.swap(lines.len(), Ordering::Relaxed);
+        let mut out = io::stdout().lock();
+        let mut draw = || {
+            if drawn > 0 {
+                queue!(out, MoveUp(u16::try_from(drawn).unwrap_or(u16::MAX)))?;
+            }
+            queue!(out, Clear(ClearType::FromCursorDown))?;
+            lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            out.flush()
+        };
+        // As with all output, whoever looked on may be gone.
+        let _gone = draw();
     }
 
     fn print(&self, event: &Event, call_id: Option<&str>, peer: Option<&str>) {
@@ -110,6 +131,8 @@ fn text(event: &Event, peer: &str) -> Option<String> {
     Some(match event {
         Event::Online { id, broker } => format!("online as {id} at {broker}"),
         Event::Offline { reason } => format!("broker lost ({reason}); reconnecting"),
+        Event::Presence { id, state: Some(state) } => format!("{id} is {state}"),
+        Event::Presence { id, state: None } => format!("nothing is known of {id}"),
         Event::Dialing => format!("calling {peer} …"),
         Event::Ringing => format!("{peer} is ringing …"),
         Event::Incoming => format!("{peer} is calling"),

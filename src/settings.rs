@@ -118,7 +118,11 @@ fn direction(silent: bool) -> Direction {
     if silent { Direction::ReceiveOnly } else { Direction::SendReceive }
 }
 
-fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkConfig, Failure> {
+/// Resolves what a connection to the broker needs.
+///
+/// # Errors
+/// A usage [`Failure`], as [`Settings::resolve`].
+pub(crate) fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkConfig, Failure> {
     let password = secret(link.password_file.as_deref(), "TRING_PASSWORD")?;
     let url_user = link.broker.iter().find_map(|broker| broker.user.clone());
     let login = match (link.user.clone().or(url_user), password) {
@@ -131,6 +135,7 @@ fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkConfig, Fail
         me: link.id.clone().unwrap_or_else(default_id),
         run: random_nonce(),
         brokers: link.broker.clone(),
+        version: link.mqtt,
         login,
         tls: TlsFiles { ca: link.ca_file.clone(), client },
         template: link.topic.clone(),

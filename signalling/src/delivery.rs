@@ -20,7 +20,7 @@ const RESEND_FIRST: Duration = Duration::from_secs(1);
 const RESEND_MAX: Duration = Duration::from_secs(4);
 
 /// After this long an unacknowledged message is given up. Longer than any answer time-out would help nobody.
-const EXPIRY: Duration = Duration::from_secs(60);
+pub(crate) const EXPIRY: Duration = Duration::from_secs(60);
 
 /// Unacknowledged messages we keep; a call has about ten. Beyond it the oldest is given up.
 const OUTBOX_MAX: usize = 256;

@@ -139,6 +139,12 @@ pub fn presence(peer: &PeerId) -> String {
     format!("{PRESENCE_PREFIX}{peer}")
 }
 
+/// The filter that catches everybody's presence.
+#[must_use]
+pub fn anyones_presence() -> String {
+    format!("{PRESENCE_PREFIX}+")
+}
+
 /// Whose presence `topic` holds, if it is a presence topic.
 #[must_use]
 pub fn presence_owner(topic: &str) -> Option<PeerId> {

@@ -243,8 +243,23 @@ pub enum PresenceState {
     Available,
     /// In a call.
     Busy,
+    /// Can be called, though nobody may be there to answer.
+    Away,
     /// Gone: said on leaving, or by the broker in the peer's name when its link breaks (the MQTT will).
     Offline,
+}
+
+impl PresenceState {
+    /// The state's name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Busy => "busy",
+            Self::Away => "away",
+            Self::Offline => "offline",
+        }
+    }
 }
 
 impl Presence {
@@ -389,6 +404,12 @@ mod tests {
         let bytes = presence.to_bytes();
         assert_eq!(String::from_utf8_lossy(&bytes), r#"{"v":1,"state":"available","run":"0000000000000001-0"}"#);
         assert_eq!(Presence::from_bytes(&bytes).unwrap(), presence);
-        assert!(Presence::from_bytes(b"").is_err());
+        let away = br#"{"v":1,"state":"away","run":"0000000000000001-0"}"#;
+        assert_eq!(Presence::from_bytes(away).unwrap(), Presence { state: PresenceState::Away, ..presence });
+        for unreadable in
+            ["", "null", r#"{"v":1,"state":"asleep","run":"1-0"}"#, r#"{"v":2,"state":"away","run":"1-0"}"#]
+        {
+            assert!(Presence::from_bytes(unreadable.as_bytes()).is_err(), "{unreadable}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use media::display::window::WindowClient;
 use signalling::call::Timeouts;
 use signalling::mqtt::Audience;
+use signalling::wire::PresenceState;
 
 use crate::cli::{Answer, Listen};
 use crate::exit::{ExitStatus, Failure};
@@ -26,6 +27,7 @@ pub(crate) async fn run(listen: Listen, printer: Arc<Printer>, windows: WindowCl
         ));
     }
     let calls = if listen.once { Calls::One } else { Calls::Many };
-    let role = Role::Listen { answer: listen.answer, calls };
+    let presence = if listen.away { PresenceState::Away } else { PresenceState::Available };
+    let role = Role::Listen { answer: listen.answer, calls, presence };
     session::run(settings, role, Timeouts::default(), printer, windows).await
 }

@@ -1,6 +1,7 @@
 //! One file a command: from what was typed to an exit status.
 
 pub(crate) mod call;
+pub(crate) mod contacts;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod doctor;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use signalling::call;
 use signalling::delivery::Output;
 use signalling::id::{CallId, PeerId};
-use signalling::mqtt::LinkEvent;
+use signalling::mqtt::{LinkError, LinkEvent};
 use signalling::wire::{ByeReason, Envelope, Message, PresenceState};
 use tracing::{debug, warn};
 
@@ -32,7 +32,7 @@ impl Session {
                 }
                 return Err(Failure::new((&error).into(), error));
             }
-            Some(LinkEvent::Up { broker }) => {
+            Some(LinkEvent::Up { broker, .. }) => {
                 let id = self.settings.link.me.to_string();
                 self.printer.tell(&Event::Online { id, broker });
                 let outputs = self.delivery.link_restored(now);
@@ -42,6 +42,7 @@ impl Session {
                     self.start().await?;
                 }
             }
+            Some(LinkEvent::Refused { to, error }) => self.refused(&to, &error)?,
             Some(LinkEvent::Down { reason }) => self.printer.tell(&Event::Offline { reason }),
             Some(LinkEvent::Dropped { reason }) => self.drop_message(reason),
             Some(LinkEvent::Message { from, .. }) if !self.flood.admits(&from, now) => {
@@ -59,6 +60,22 @@ impl Session {
                 }
             },
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state).await?,
+        }
+        Ok(())
+    }
+
+    /// The broker did not take a message. Without it nobody is rung; a call that stands goes on.
+    fn refused(&mut self, to: &PeerId, error: &LinkError) -> Result<(), Failure> {
+        let dialing = self.current.as_ref().is_some_and(|call| call.peer == *to && call.marks.accepted.is_none());
+        if dialing && matches!(self.role, Role::Call { .. }) && !self.is_leaving() {
+            return Err(Failure::new(error.into(), error));
+        }
+        let text = error.to_string();
+        // Messages are sent again, and refused again.
+        let is_news = self.current.as_ref().is_some_and(|call| call.peer == *to && !call.problems.contains(&text));
+        if is_news {
+            self.warn(text.clone());
+            self.problem(text);
         }
         Ok(())
     }
@@ -104,7 +121,7 @@ impl Session {
             current.offline_at = is_offline.then(|| Instant::now() + OFFLINE_GRACE);
         }
         match state {
-            Some(PresenceState::Available) => {
+            Some(PresenceState::Available | PresenceState::Away) => {
                 let awaited = matches!(&self.role, Role::Call { absent: Absent::Wait, .. });
                 // Once: whoever was called and is available again has had their call.
                 if awaited && self.current.is_none() && self.phase == Phase::Running {

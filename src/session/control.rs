@@ -38,6 +38,10 @@ pub(crate) enum Command {
         /// The PNG file.
         file: PathBuf,
     },
+    /// Be shown as away; calls still ring.
+    Away {},
+    /// Be shown as available again.
+    Back {},
     /// Print figures now.
     Stats {},
     /// Leave the program, hanging up first.
@@ -90,7 +94,7 @@ fn parse(line: &[u8]) -> Option<Line> {
         return Some(Err("control: line too long".into()));
     }
     Some(serde_json::from_slice(text).map_err(|error| {
-        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, mute, camera, snapshot, stats, quit)")
+        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, mute, camera, away, back, snapshot, stats, quit)")
     }))
 }
 
@@ -105,6 +109,8 @@ mod tests {
             (r#"{"command":"mute"}"#, Command::Mute { on: true }),
             (r#"{"command":"mute","on":false}"#, Command::Mute { on: false }),
             (r#"{"command":"camera","on":false}"#, Command::Camera { on: false }),
+            (r#"{"command":"away"}"#, Command::Away {}),
+            (r#"{"command":"back"}"#, Command::Back {}),
             (r#"{"command":"snapshot","file":"a.png"}"#, Command::Snapshot { file: "a.png".into() }),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap().unwrap(), expected);

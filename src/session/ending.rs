@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use signalling::call::EndReason;
-use signalling::wire::PresenceState;
 
 use super::media::Closed;
 use super::{Absent, Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures};
@@ -31,7 +30,7 @@ impl Session {
         }
         let Some(mut current) = self.current.take() else { return Ok(()) };
         let (status, failure) = self.finish_call(&mut current, reason, ended).await;
-        self.link.set_presence(PresenceState::Available);
+        self.link.set_presence(self.at_rest);
         let leaves = match self.role {
             // Presence was out of date; the wait goes on.
             Role::Call { absent: Absent::Wait, .. } if reason == EndReason::Offline => false,

@@ -28,6 +28,7 @@ use signalling::delivery::Delivery;
 use signalling::flood::Flood;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::{Link, LinkEvent, LinkHandle};
+use signalling::wire::PresenceState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -53,8 +54,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) enum Role {
     /// Ring this peer, once.
     Call { peer: PeerId, absent: Absent },
-    /// Wait for calls.
-    Listen { answer: Answer, calls: Calls },
+    /// Wait for calls; `presence` is what others see while there is none.
+    Listen { answer: Answer, calls: Calls, presence: PresenceState },
 }
 
 /// What a caller does when the other is not there.
@@ -95,6 +96,11 @@ pub(crate) async fn run(
     };
     let link_failed = |error: signalling::mqtt::LinkError| Failure::new((&error).into(), error);
     let (link, handle, link_events) = Link::new(settings.link.clone()).map_err(link_failed)?;
+    let at_rest = match role {
+        Role::Call { .. } => PresenceState::Available,
+        Role::Listen { presence, .. } => presence,
+    };
+    handle.set_presence(at_rest);
     let stop = CancellationToken::new();
     let link_task = tokio::spawn(link.run(stop.clone()));
     let me = settings.link.me.clone();
@@ -104,6 +110,7 @@ pub(crate) async fn run(
         delivery: Delivery::new(me, settings.link.run),
         flood: Flood::default(),
         link: handle,
+        at_rest,
         role,
         windows,
         printer,
@@ -135,6 +142,8 @@ struct Session {
     delivery: Delivery,
     flood: Flood,
     link: LinkHandle,
+    /// Our presence while no call stands.
+    at_rest: PresenceState,
     windows: WindowClient,
     printer: Arc<Printer>,
     /// Opened before the call; whoever listens opens with each call.

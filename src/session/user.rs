@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use signalling::call;
+use signalling::wire::PresenceState;
 use tokio::io::AsyncBufReadExt as _;
 use tokio::sync::mpsc;
 
@@ -33,11 +34,30 @@ impl Session {
                 self.snapshot(file).await;
                 Ok(())
             }
+            Command::Away {} => {
+                self.rest_as(PresenceState::Away);
+                Ok(())
+            }
+            Command::Back {} => {
+                self.rest_as(PresenceState::Available);
+                Ok(())
+            }
             Command::Stats {} => {
                 self.stats().await;
                 Ok(())
             }
         }
+    }
+
+    /// What others see of us while no call stands; one that stands stays visible as busy.
+    fn rest_as(&mut self, state: PresenceState) {
+        self.at_rest = state;
+        let answered = self.current.as_ref().is_some_and(|current| current.marks.accepted.is_some());
+        if !answered {
+            self.link.set_presence(state);
+        }
+        let id = self.settings.link.me.to_string();
+        self.printer.tell(&Event::Presence { id, state: Some(state.name()) });
     }
 
     pub(super) fn switch(&mut self, change: impl FnOnce(&mut CurrentCall)) {
