@@ -272,7 +272,7 @@ fn bare_topics_that_one_may_not_read_oneself_are_no_failure() {
 #[test]
 fn a_running_program_with_the_same_id_is_not_thrown_off() {
     let mosquitto = Mosquitto::anonymous();
-    let mut bob = call::listen(Args::new(["--id", "bob", "--broker", &mosquitto.url()]));
+    let mut bob = call::listen(Args::new(["--id", "bob", "--broker", &mosquitto.url(), "--answer", "auto"]));
     let found = Found::by(peer("bob", &mosquitto.url()));
     assert_eq!(found.status, 0, "{}", found.printed);
     found.assert_found("login", "warning", "a program runs with the ID \"bob\" (available)", "another --id");
@@ -289,7 +289,7 @@ fn a_running_program_with_the_same_id_is_not_thrown_off() {
 fn a_running_program_whose_broker_gives_a_login_one_connection_comes_back() {
     let (mosquitto, dir) = (Mosquitto::password(), TempDir::new("secrets"));
     let link = || Args::new(["--id", "bob", "--broker", &mosquitto.url()]).and(login("bob", password_of("bob"), &dir));
-    let mut bob = call::listen(link());
+    let mut bob = call::listen(link().and(["--answer", "auto"]));
     let found = Found::by(link().and(call::TEST_MEDIA));
     assert_eq!(found.status, 0, "{}", found.printed);
     found.assert_found("login", "warning", "one connection", "another --id");
@@ -390,7 +390,7 @@ fn a_relay_that_forbids_its_own_addresses_is_22() {
 
 #[test]
 fn a_quota_that_is_used_up_is_22() {
-    let coturn = Coturn::with("lt-cred-mech\nuser=alice:alice-secret\ntotal-quota=1");
+    let coturn = Coturn::with("lt-cred-mech\nuser=alice:alice-secret\ntotal-quota=1\nverbose");
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("secrets"));
     let holder = hold_allocation(&coturn);
     let found = Found::by(peer("alice", &mosquitto.url()).and(turn(&coturn, &dir, coturn::PASSWORD)));
@@ -478,8 +478,8 @@ fn hold_allocation(coturn: &Coturn) -> Holder {
     use std::process::{Command, Stdio};
     let mut command = Command::new(support::require("turnutils_uclient", "coturn"));
     command.args(["-u", coturn::USER, "-w", coturn::PASSWORD, "-p", &coturn.port().to_string()]);
-    // Packets to itself, one a second, for longer than the test.
-    command.args(["-y", "-m", "1", "-n", "600", "-z", "1000", "127.0.0.1"]);
+    // One packet a second to nobody, for longer than the test.
+    command.args(["-c", "-m", "1", "-n", "600", "-z", "1000", "-e", "127.0.0.1", "-r", "9", "127.0.0.1"]);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let holder = Holder(child);
     let deadline = Instant::now() + PATIENCE;

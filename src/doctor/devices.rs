@@ -17,8 +17,9 @@ use crate::settings::MediaSettings;
 /// How long a device may take in all: opening a camera alone may take 10 s.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long the first picture or sound may take after opening.
-const FIRST: Duration = Duration::from_secs(3);
+/// How long the first picture or sound may take after opening. A sound server that has slept may first finish a
+/// buffer of two seconds (PulseAudio's longest).
+const FIRST: Duration = Duration::from_secs(4);
 
 /// How long pictures are counted for, and sound is listened to.
 const COUNTED: Duration = Duration::from_secs(1);
@@ -36,8 +37,8 @@ const SILENCE_DBFS: f64 = -80.0;
 /// Sound given to the speaker: silence, which nobody is disturbed by.
 const GIVEN: Duration = Duration::from_millis(200);
 
-/// How long the speaker may take to play it.
-const PLAYED: Duration = Duration::from_secs(2);
+/// How long the speaker may take to play it, for the same reason.
+const PLAYED: Duration = Duration::from_secs(4);
 
 /// What `--video` names.
 pub(super) async fn camera(settings: MediaSettings) -> Finding {

@@ -151,6 +151,25 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn our_own_server_passes_and_refuses_a_wrong_password() {
+        use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig, start};
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let (user, password) = ("alice".to_owned(), "secret".to_owned());
+        let credentials = Credentials::LongTerm { user, password };
+        let config =
+            TurnConfig { listen, relay_ip: listen.ip(), realm: "r".into(), credentials, peers: PeerPolicy::PublicOnly };
+        let turn = start(config).await.unwrap();
+        let url: media::peer::config::IceUrl = format!("turn:{}", turn.addr()).parse().unwrap();
+        let server =
+            |password: &str| IceServer { url: url.clone(), username: "alice".into(), password: password.into() };
+        let found = check(0, &server("secret")).await;
+        assert_eq!(found.status(), "ok", "{found:?}");
+        let found = check(0, &server("wrong")).await;
+        assert_eq!((found.status(), found.detail.contains("401")), ("failed", true), "{found:?}");
+        turn.stop().await;
+    }
+
     #[test]
     fn inner_addresses_are_known() {
         for inner in ["10.1.2.3", "127.0.0.1", "192.168.0.1", "100.64.0.1", "169.254.1.1", "0.0.0.0", "::1", "fd00::1"]

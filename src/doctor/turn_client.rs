@@ -239,3 +239,92 @@ fn software(answer: &Message) -> Option<String> {
 fn text(answer: &Message, attribute: AttrType) -> Option<String> {
     TextAttribute::get_from_as(answer, attribute).ok().map(|attribute| attribute.text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use ::stun::error_code::ErrorCode;
+    use ::stun::message::{CLASS_ERROR_RESPONSE, MessageClass};
+
+    use super::*;
+
+    /// A server that answers each request by what `answer` makes of it, and never sends anything else.
+    async fn server(answer: impl Fn(&Message) -> Message + Send + 'static) -> IceServer {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let mut request = Message::new();
+                request.unmarshal_binary(&buffer[..length]).unwrap();
+                if request.typ.class == CLASS_REQUEST {
+                    socket.send_to(&answer(&request).raw, from).await.unwrap();
+                }
+            }
+        });
+        let url = format!("turn:127.0.0.1:{port}").parse().unwrap();
+        IceServer { url, username: "alice".into(), password: "secret".into() }
+    }
+
+    fn answer(request: &Message, class: MessageClass, attributes: Vec<Box<dyn Setter>>) -> Message {
+        let kind = MessageType::new(request.typ.method, class);
+        let mut parts: Vec<Box<dyn Setter>> = vec![Box::new(request.clone()), Box::new(kind)];
+        parts.extend(attributes);
+        build(&parts).unwrap()
+    }
+
+    fn refused(request: &Message, code: u16, realm: &str) -> Message {
+        let reason = b"no\x1b[2J".to_vec();
+        let mut parts: Vec<Box<dyn Setter>> = vec![Box::new(ErrorCodeAttribute { code: ErrorCode(code), reason })];
+        if !realm.is_empty() {
+            parts.push(Box::new(TextAttribute::new(ATTR_REALM, realm.into())));
+            parts.push(Box::new(TextAttribute::new(ATTR_NONCE, "once".into())));
+        }
+        answer(request, CLASS_ERROR_RESPONSE, parts)
+    }
+
+    async fn trouble(answer: impl Fn(&Message) -> Message + Send + 'static) -> Trouble {
+        Allocation::make(&server(answer).await).await.err().expect("it is refused")
+    }
+
+    #[tokio::test]
+    async fn each_refusal_is_told_by_its_code() {
+        assert!(matches!(trouble(|request| refused(request, 401, "")).await, Trouble::NoRealm));
+        let refusal = trouble(|request| refused(request, 401, "north")).await;
+        assert!(matches!(&refusal, Trouble::Login { realm, code: 401, .. } if realm == "north"), "{refusal}");
+        for code in [403, 437, 438, 486, 500, 508] {
+            let told = trouble(move |request| {
+                let login = request.contains(ATTR_USERNAME);
+                refused(request, if login { code } else { 401 }, "north")
+            })
+            .await;
+            assert!(matches!(told, Trouble::Refused { code: found, .. } if found == code), "{code}: {told}");
+            assert!(!told.to_string().contains('\u{1b}'), "{told:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_without_sense_are_told() {
+        let told = trouble(|request| answer(request, CLASS_ERROR_RESPONSE, Vec::new())).await;
+        assert!(matches!(told, Trouble::Unanswered(Unanswered::Nonsense)), "{told}");
+        let told = trouble(|request| answer(request, CLASS_SUCCESS_RESPONSE, Vec::new())).await;
+        assert!(matches!(told, Trouble::Unanswered(Unanswered::Nonsense)), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_swallows_packets_is_told() {
+        let relayed = SocketAddr::from(([192, 0, 2, 1], 50_000));
+        let server = server(move |request| {
+            let address = RelayedAddress { ip: relayed.ip(), port: relayed.port() };
+            answer(request, CLASS_SUCCESS_RESPONSE, vec![Box::new(address)])
+        })
+        .await;
+        let allocation = Allocation::make(&server).await.ok().expect("it is given");
+        assert!(allocation.is_open_to_all());
+        assert_eq!(allocation.relayed, relayed);
+        allocation.permit(relayed.ip()).await.unwrap();
+        let told = allocation.bounce().await.unwrap_err();
+        assert!(matches!(told, Trouble::Lost { .. }), "{told}");
+    }
+}
