@@ -2,7 +2,7 @@
 //! a call would end.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -218,6 +218,19 @@ fn a_name_that_does_not_resolve_is_20() {
     let found = Found::by(peer("alice", "mqtt://no-such-host.invalid"));
     assert_eq!(found.status, 20, "{}", found.printed);
     found.assert_found("broker", "failed", "no address", "spelled right");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_20_in_time() {
+    // Connections are taken in by the system and never looked at.
+    let silent = TcpListener::bind(loopback(0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let found = Found::by(peer("alice", &format!("mqtt://127.0.0.1:{port}")));
+    assert_eq!(found.status, 20, "{}", found.printed);
+    found.assert_found("login", "failed", "does not speak MQTT", "port");
+    let found = Found::by(peer("alice", &format!("wss://127.0.0.1:{port}")));
+    assert_eq!(found.status, 20, "{}", found.printed);
+    found.assert_found("tls", "failed", "no answer", "TLS");
 }
 
 #[test]

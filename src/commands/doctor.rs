@@ -43,7 +43,7 @@ fn print(printer: &Printer, finding: &Finding, colours: Colours) {
             status: finding.status(),
             detail: finding.detail.clone(),
             fix: finding.fix().map(str::to_owned),
-            millis: finding.took.as_secs_f64() * 1000.0,
+            millis: finding.took.as_micros() as f64 / 1000.0,
         })));
     } else if printer.is_text() || finding.fix().is_some() {
         // Quiet leaves what needs no doing.

@@ -4,30 +4,29 @@
 //! ourselves has to come back. Before that somebody looks on who is not us, because a second program with our ID would
 //! throw off one that runs; if one does, the steps that would do so are left out.
 
-use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use signalling::id::PeerId;
 use signalling::mqtt::{Audience, BrokerUrl, Link, LinkConfig, LinkError, LinkEvent, LinkHandle, Scheme, Tls, Watched};
 use signalling::wire::PresenceState;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::ServerTime;
+use super::reach::{Reached, reach};
 use super::tls::{self, SOON};
 use super::{Finding, Group, Look, aside, calendar, in_ms};
 use crate::exit::ExitStatus;
 use crate::printer::unix_ms;
 
-/// How long each step may take; together they stay below 20 s.
-const REACH: Duration = Duration::from_secs(4);
+/// How long each step may take; with the connection itself they stay below 20 s.
 const SECURE: Duration = Duration::from_secs(4);
-const LOOK_ON: Duration = Duration::from_secs(4);
-const TAKE_PART: Duration = Duration::from_secs(5);
+const LOOK_ON: Duration = Duration::from_secs(3);
+const TAKE_PART: Duration = Duration::from_secs(4);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long whoever looks on stays: a program that was thrown off by it comes back within this time.
@@ -56,7 +55,7 @@ pub(super) async fn check(
     let link = LinkConfig { brokers: vec![url.clone()], audience: Audience::Only(vec![me]), ..link };
     let broker = Broker { index, url, link };
     let look = broker.look("broker");
-    let address = match timeout(REACH, reach(&broker.url)).await.unwrap_or(Err(Unreached::Silent)) {
+    let address = match reach(&broker.url).await {
         Ok(reached) => reached,
         Err(error) => {
             let (detail, fix) = (error.to_string(), error.advice(&broker.url));
@@ -65,7 +64,7 @@ pub(super) async fn check(
             return findings;
         }
     };
-    let mut findings = vec![look.ok(format!("{}, TCP connected in {}", address.ip(), in_ms(address.took)))];
+    let mut findings = vec![look.ok(format!("{}, TCP connected in {}", address.socket.ip(), in_ms(address.took)))];
     match broker.secure(&address, times).await {
         Some(found) if matches!(found.verdict, super::Verdict::Failed { .. }) => {
             findings.push(found);
@@ -110,27 +109,39 @@ impl Broker {
             Ok(tls) => self.is_secure().then(|| tls.client_config()),
             Err(error) => return Some(look.failed(ExitStatus::Usage, error.to_string(), "pass another file")),
         };
-        if self.speaks_http() {
-            let (url, config, socket) = (self.url.clone(), tls.clone(), address.socket);
-            let told = aside(SECURE, move || tls::time_told(&url, socket, config)).await.flatten();
-            if let Some(theirs) = told {
-                let ours = i64::try_from(unix_ms() / 1000).unwrap_or_default();
-                let time = ServerTime { server: self.url.to_string(), ahead: theirs - ours };
-                // There is room for one a broker; without a reader nobody wants to know.
-                let _unread = times.try_send(time);
-            }
+        let (shaken, theirs) = tokio::join!(self.shake_hands(tls.clone(), address), self.time_told(tls, address));
+        if let Some(theirs) = theirs {
+            let ours = i64::try_from(unix_ms() / 1000).unwrap_or_default();
+            // There is room for one a broker; without a reader nobody wants to know.
+            let _unread = times.try_send(ServerTime { server: self.url.to_string(), ahead: theirs - ours });
         }
-        let config = tls?;
-        let (url, socket) = (self.url.clone(), address.socket);
-        Some(match aside(SECURE, move || tls::shake_hands(&url, socket, config)).await {
-            None => look.failed(
-                ExitStatus::BrokerUnreachable,
-                format!("no answer within {} s", SECURE.as_secs()),
-                "is this the broker's port for TLS?",
-            ),
-            Some(Err(untrusted)) => look.failed(ExitStatus::BrokerUnreachable, untrusted.cause, untrusted.fix),
-            Some(Ok(secured)) => expiry(look, &secured),
+        Some(match shaken? {
+            Err(untrusted) => look.failed(ExitStatus::BrokerUnreachable, untrusted.cause, untrusted.fix),
+            Ok(secured) => expiry(look, &secured),
         })
+    }
+
+    /// TLS, where there is a configuration for it.
+    async fn shake_hands(
+        &self,
+        tls: Option<Arc<ClientConfig>>,
+        address: &Reached,
+    ) -> Option<Result<tls::Secured, tls::Untrusted>> {
+        let (url, config, socket) = (self.url.clone(), tls?, address.socket);
+        let shaken = aside(SECURE, move || tls::shake_hands(&url, socket, config)).await;
+        Some(shaken.unwrap_or_else(|| {
+            let cause = format!("no answer within {} s", SECURE.as_secs());
+            Err(tls::Untrusted { cause, fix: "is this the broker's port for TLS?".to_owned() })
+        }))
+    }
+
+    /// The time by the broker, where it speaks HTTP.
+    async fn time_told(&self, tls: Option<Arc<ClientConfig>>, address: &Reached) -> Option<i64> {
+        if !self.speaks_http() {
+            return None;
+        }
+        let (url, socket) = (self.url.clone(), address.socket);
+        aside(SECURE, move || tls::time_told(&url, socket, tls)).await.flatten()
     }
 
     /// Login, presence and topics; none of them where that would throw a running program off.
@@ -348,56 +359,4 @@ async fn used(me: &PeerId, events: &mut mpsc::Receiver<LinkEvent>) -> Option<Str
             | LinkEvent::Dropped { .. } => {}
         }
     }
-}
-
-/// Where the broker is.
-struct Reached {
-    socket: SocketAddr,
-    took: Duration,
-}
-
-impl Reached {
-    fn ip(&self) -> std::net::IpAddr {
-        self.socket.ip()
-    }
-}
-
-/// Why there is no TCP connection.
-#[derive(Debug, thiserror::Error)]
-enum Unreached {
-    #[error("its name has no address: {0}")]
-    Unresolved(String),
-    #[error("nothing listens on port {0} there")]
-    Closed(u16),
-    #[error("no answer within {} s", REACH.as_secs())]
-    Silent,
-    #[error("cannot connect: {0}")]
-    Other(String),
-}
-
-impl Unreached {
-    fn advice(&self, url: &BrokerUrl) -> String {
-        match self {
-            Self::Unresolved(_) => {
-                format!("is {:?} spelled right, and does this machine have a name server?", url.host)
-            }
-            Self::Closed(_) => "start the broker, or correct the port in --broker".to_owned(),
-            Self::Silent => format!("is the machine on, and does every firewall let TCP port {} through?", url.port),
-            Self::Other(_) => "does this machine have a network?".to_owned(),
-        }
-    }
-}
-
-/// Tries all addresses of the broker, as a call does.
-async fn reach(url: &BrokerUrl) -> Result<Reached, Unreached> {
-    let found = lookup_host((url.host.as_str(), url.port)).await;
-    let addresses: Vec<SocketAddr> = found.map_err(|error| Unreached::Unresolved(error.to_string()))?.collect();
-    let began = Instant::now();
-    let socket = TcpStream::connect(&addresses[..]).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => Unreached::Closed(url.port),
-        io::ErrorKind::TimedOut => Unreached::Silent,
-        _ => Unreached::Other(error.to_string()),
-    })?;
-    let address = socket.peer_addr().map_err(|error| Unreached::Other(error.to_string()))?;
-    Ok(Reached { socket: address, took: began.elapsed() })
 }

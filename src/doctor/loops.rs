@@ -79,7 +79,7 @@ fn describe(talk: &Talk) -> String {
     let round_trip = talk.path.as_ref().and_then(|path| path.round_trip);
     let round_trip = round_trip.map(|time| format!(", round trip {}", in_ms(time))).unwrap_or_default();
     format!(
-        "{codec} and opus, {path}, connected in {}, seen and heard {} later{round_trip}",
+        "{codec} and opus, {path}, connected in {}, media {} later{round_trip}",
         in_ms(talk.connected),
         in_ms(talk.seen)
     )

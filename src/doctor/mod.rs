@@ -29,6 +29,7 @@ mod devices;
 mod exchange;
 mod loops;
 mod nat;
+mod reach;
 pub(crate) mod report;
 mod settings;
 mod stun;
@@ -212,10 +213,14 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
-/// A time for people: `0.4 ms`, `23 ms`.
+/// A time for people: `under 0.1 ms`, `0.4 ms`, `23 ms`.
 fn in_ms(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
-    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+    match ms {
+        ..0.1 => "under 0.1 ms".to_owned(),
+        ..10.0 => format!("{ms:.1} ms"),
+        _ => format!("{ms:.0} ms"),
+    }
 }
 
 /// What a task that may block found, or `None` when it takes longer than `patience`; it is left to end by itself then.

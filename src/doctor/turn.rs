@@ -4,11 +4,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use media::peer::config::IceServer;
+use tokio::time::timeout;
 
 use super::turn_client::{Allocation, Trouble};
 use super::{Finding, Group, Look, calendar, in_ms};
 use crate::exit::ExitStatus;
 use crate::printer::unix_ms;
+
+/// How long all may take; the call through the relay comes after it.
+const PATIENCE: Duration = Duration::from_secs(9);
 
 /// Nothing to ask.
 pub(super) fn none_given() -> Finding {
@@ -18,34 +22,45 @@ pub(super) fn none_given() -> Finding {
 /// Allocation, permission, and a packet to ourselves through the relay.
 pub(super) async fn check(index: usize, server: &IceServer) -> Finding {
     let look = Look::at_one_of("turn", &server.url, Group::Turn(index));
-    let allocation = match Allocation::make(server).await {
-        Ok(allocation) => allocation,
-        Err(trouble) => return told(look, server, &trouble),
-    };
-    let relayed = allocation.relayed;
-    let sent = match allocation.permit(relayed.ip()).await {
-        Ok(()) => allocation.bounce().await,
-        Err(trouble) => Err(trouble),
-    };
-    let open_to_all = allocation.is_open_to_all();
-    let software = allocation.software.clone().map(|name| format!(", {name}")).unwrap_or_default();
-    let outer = allocation.server_ip();
-    allocation.release().await;
-    match sent {
+    let tried = timeout(PATIENCE, relay(server)).await.unwrap_or(Err(Trouble::Slow { limit: PATIENCE }));
+    match tried {
         Err(trouble) => told(look, server, &trouble),
-        Ok(_) if !is_inner(outer) && is_inner(relayed.ip()) => look.warning(
-            format!(
-                "relays from {}, an address of its inner network, where peers outside cannot send to",
-                relayed.ip()
-            ),
+        Ok(Relayed { server, relayed, .. }) if !is_inner(server) && is_inner(relayed) => look.warning(
+            format!("relays from {relayed}, an address of its inner network, where peers outside cannot send to"),
             "tell the server its outer address; coTURN: external-ip=OUTER/INNER",
         ),
-        Ok(_) if open_to_all => look.warning(
+        Ok(Relayed { open_to_all: true, .. }) => look.warning(
             "relays for anyone: it does not ask for a login",
             "let it ask for one; coTURN: lt-cred-mech or use-auth-secret",
         ),
-        Ok(took) => look.ok(format!("login, allocation, and a packet through the relay in {}{software}", in_ms(took))),
+        Ok(Relayed { took, software, .. }) => {
+            let software = software.map(|name| format!(" ({name})")).unwrap_or_default();
+            look.ok(format!("login, allocation, and a packet through the relay in {}{software}", in_ms(took)))
+        }
     }
+}
+
+/// What came of an allocation.
+struct Relayed {
+    server: IpAddr,
+    relayed: IpAddr,
+    open_to_all: bool,
+    software: Option<String>,
+    took: Duration,
+}
+
+/// One allocation, one packet through it; given back whatever comes of it.
+async fn relay(server: &IceServer) -> Result<Relayed, Trouble> {
+    let allocation = Allocation::make(server).await?;
+    let relayed = allocation.relayed.ip();
+    let sent = match allocation.permit(relayed).await {
+        Ok(()) => allocation.bounce().await,
+        Err(trouble) => Err(trouble),
+    };
+    let (open_to_all, software) = (allocation.is_open_to_all(), allocation.software.clone());
+    let server = allocation.server_ip();
+    allocation.release().await;
+    Ok(Relayed { server, relayed, open_to_all, software, took: sent? })
 }
 
 fn told(look: Look, server: &IceServer, trouble: &Trouble) -> Finding {
@@ -80,6 +95,7 @@ fn explain(server: &IceServer, trouble: &Trouble, now: Duration) -> (String, Str
         Trouble::Refused { code: 508, .. } => advice("give the server more relay ports (coTURN: min-port, max-port)"),
         Trouble::Refused { code: 442, .. } => advice("let the server relay UDP (coTURN: without no-udp-relay)"),
         Trouble::Refused { .. } => advice("look at the server's log"),
+        Trouble::Slow { .. } => advice("is it, or the line to it, too busy?"),
         Trouble::Lost { relayed } => {
             let fix = "does a firewall on the server drop its relay ports, or has it another outer address (coTURN: external-ip)?";
             (detail, format!("{fix} They are around {}", relayed.port()))

@@ -64,6 +64,12 @@ pub(super) enum Trouble {
         /// Its code.
         code: u16,
     },
+    /// Every step takes its time.
+    #[error("answers too slowly: login, permission and a packet took more than {} s", limit.as_secs())]
+    Slow {
+        /// What they may take.
+        limit: Duration,
+    },
     /// It takes packets and does not give them back.
     #[error("takes packets for its own relayed address {relayed}, but they do not come back")]
     Lost {
