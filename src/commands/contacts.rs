@@ -305,13 +305,14 @@ enum Since {
 impl Roster {
     /// Takes in what is known of a peer; true when it is news.
     fn take(&mut self, peer: PeerId, state: Option<PresenceState>, since: Since) -> bool {
+        let is_full = self.peers.len() >= PEERS_MAX;
         match self.peers.get_mut(&peer) {
             Some(seen) if seen.state == state => false,
             Some(seen) => {
                 *seen = Seen { state, since };
                 true
             }
-            None if self.peers.len() >= PEERS_MAX => {
+            None if is_full => {
                 self.left_out += 1;
                 false
             }
