@@ -34,6 +34,7 @@ Examples:
   tring serve                                   a broker and a TURN server on this machine
   tring listen --id bob                         wait for calls
   tring call bob --id alice                     call bob
+  tring contacts                                who is there
   tring call bob --video test --audio tone      call with test media";
 
 /// What to do.

@@ -7,6 +7,9 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use signalling::id::{Nonce, PeerId};
+use signalling::mqtt::{Audience, Link, LinkConfig, LinkEvent, MqttVersion, TlsFiles};
+use signalling::topic::Template;
 use support::activemq::ActiveMq;
 use support::call::{self, Args, Ended, alone, talking};
 use support::mallory::Mallory;
@@ -14,6 +17,7 @@ use support::mosquitto::Mosquitto;
 use support::process::{PROGRAM, Tring};
 use support::screen::Tmux;
 use support::{PATIENCE, TempDir, loopback, password_of};
+use tokio_util::sync::CancellationToken;
 
 mod support;
 
@@ -203,6 +207,39 @@ fn a_slow_broker_is_not_taken_for_one_that_refuses() {
     assert!(started.elapsed() >= delay, "online before its presence came back");
     bob.signal("TERM");
     assert_eq!(Ended::wait(&mut bob).course(), ["online"]);
+}
+
+#[tokio::test]
+async fn a_link_that_asks_for_itself_hears_itself() {
+    let mosquitto = Mosquitto::anonymous();
+    let me: PeerId = "alice".parse().unwrap();
+    for version in [MqttVersion::V3, MqttVersion::V5] {
+        let config = LinkConfig {
+            me: me.clone(),
+            run: Nonce(7),
+            brokers: vec![mosquitto.url().parse().unwrap()],
+            version,
+            login: None,
+            tls: TlsFiles::default(),
+            template: Template::default(),
+            audience: Audience::Only(vec![me.clone()]),
+        };
+        let (link, handle, mut events) = Link::new(config).unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(link.run(stop.clone()));
+        let up = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap();
+        assert!(matches!(&up, Some(LinkEvent::Up { round_trip, .. }) if !round_trip.is_zero()), "{up:?}");
+        handle.publish(me.clone(), b"anyone there?".to_vec()).unwrap();
+        let heard = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap();
+        match heard {
+            Some(LinkEvent::Message { from, payload }) => {
+                assert_eq!((from, &payload[..]), (me.clone(), &b"anyone there?"[..]))
+            }
+            other => panic!("{other:?}"),
+        }
+        stop.cancel();
+        running.await.unwrap();
+    }
 }
 
 // ---- an ID in use twice ----

@@ -368,6 +368,17 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_wildcard_comes_with_advice() {
+        let refused = |filter: String| LinkError::SubscriptionRefused { broker: "b".into(), filter, me: id("alice") };
+        let of_everyone = failure(&refused(signalling::topic::anyones_presence()), &Watched::Everyone);
+        assert_eq!(of_everyone.status, ExitStatus::BrokerRefused);
+        assert!(of_everyone.text.contains("tring/presence/+") && of_everyone.text.ends_with("name the peers to watch"));
+        let bob = id("bob");
+        let of_bob = failure(&refused(signalling::topic::presence(&bob)), &Watched::Peers(vec![bob]));
+        assert!(of_bob.text.ends_with("must let alice read it"), "{}", of_bob.text);
+    }
+
+    #[test]
     fn only_changes_are_news() {
         let (mut roster, now) = (Roster::default(), Instant::now());
         assert!(roster.take(id("bob"), Some(PresenceState::Available), Since::Earlier));
