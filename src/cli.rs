@@ -35,6 +35,7 @@ Examples:
   tring listen --id bob                         wait for calls
   tring call bob --id alice                     call bob
   tring doctor --id alice                       would a call work here? with the options of a call
+  tring contacts                                who is there
   tring call bob --video test --audio tone      call with test media";
 
 /// What to do.

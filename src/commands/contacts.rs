@@ -305,13 +305,14 @@ enum Since {
 impl Roster {
     /// Takes in what is known of a peer; true when it is news.
     fn take(&mut self, peer: PeerId, state: Option<PresenceState>, since: Since) -> bool {
+        let is_full = self.peers.len() >= PEERS_MAX;
         match self.peers.get_mut(&peer) {
             Some(seen) if seen.state == state => false,
             Some(seen) => {
                 *seen = Seen { state, since };
                 true
             }
-            None if self.peers.len() >= PEERS_MAX => {
+            None if is_full => {
                 self.left_out += 1;
                 false
             }
@@ -364,6 +365,17 @@ mod tests {
 
     fn id(text: &str) -> PeerId {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_refused_wildcard_comes_with_advice() {
+        let refused = |filter: String| LinkError::SubscriptionRefused { broker: "b".into(), filter, me: id("alice") };
+        let of_everyone = failure(&refused(signalling::topic::anyones_presence()), &Watched::Everyone);
+        assert_eq!(of_everyone.status, ExitStatus::BrokerRefused);
+        assert!(of_everyone.text.contains("tring/presence/+") && of_everyone.text.ends_with("name the peers to watch"));
+        let bob = id("bob");
+        let of_bob = failure(&refused(signalling::topic::presence(&bob)), &Watched::Peers(vec![bob]));
+        assert!(of_bob.text.ends_with("must let alice read it"), "{}", of_bob.text);
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //!   because an acknowledgement names a packet id alone
 //! - in: reason codes, and what the broker adds in words, become [`Refusal`]s and [`Ending`]s
 //!
+//! `rumqttc` reads a DISCONNECT only when it has a property length, which a broker may leave out (MQTT 5, 3.14.2.2.1):
+//! then the reason is lost, the connection is merely closed, and an ID taken over shows by presence as in version 3.
+//!
 //! A broker that does not know this version closes the connection on our greeting, or answers in an older form that
 //! cannot be read: [`Ending::Ungreeted`].
 
