@@ -2,12 +2,18 @@
 //!
 //! - [`process::Tring`]: the program under test, driven and read as NDJSON; [`call`]: a whole call of two, judged
 //! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`mallory`]: a stranger
-//! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test
+//! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test;
+//!   [`broker`]: one and the same test over each broker
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
 //!
 //! Nothing here skips: a program that is missing fails the test with the package to install.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this, none of it from outside")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test file uses a part of this, none of it from outside"
+)]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and shows what it saw when it does")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -17,6 +23,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod activemq;
+pub mod broker;
 pub mod call;
 pub mod certificates;
 pub mod chromium;

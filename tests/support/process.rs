@@ -186,6 +186,12 @@ impl Tring {
         &self.events
     }
 
+    /// Takes note of all events so far: none of them is waited for any more.
+    pub fn catch_up(&mut self) {
+        self.events();
+        self.waiting.clear();
+    }
+
     /// All events of a program that ends, or has ended: also those that were still on their way when it did.
     pub fn wait_events(&mut self) -> &[Value] {
         self.wait_exit(PATIENCE);
