@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use media::capture::{AudioSource, VideoSource};
 use media::display::Show;
@@ -15,8 +16,10 @@ use media::peer::config::IceUrl;
 use media::playout::AudioSink;
 use signalling::call::ANSWER_MAX;
 use signalling::id::PeerId;
-use signalling::mqtt::BrokerUrl;
+use signalling::mqtt::{BrokerUrl, MqttVersion};
 use signalling::topic::Template;
+
+use crate::settings::Secret;
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
@@ -34,6 +37,8 @@ Examples:
   tring serve                                   a broker and a TURN server on this machine
   tring listen --id bob                         wait for calls
   tring call bob --id alice                     call bob
+  tring doctor --id alice                       would a call work here? with the options of a call
+  tring contacts                                who is there
   tring call bob --video test --audio tone      call with test media";
 
 /// What to do.
@@ -42,14 +47,24 @@ Examples:
 pub(crate) enum Command {
     /// Ring PEER and talk
     Call(Call),
+    /// Call the peer again that was called last, whether it answered or not
+    Redial(Redial),
     /// Wait for calls
     Listen(Listen),
+    /// Show who is there: available, busy, away or offline
+    Contacts(Contacts),
+    /// Show the calls that were, newest first
+    Log(Log),
     /// Show a whole call: broker, TURN server and two peers with test media on this machine
     Demo(Demo),
     /// Run a broker (MQTT and WebSocket) and a STUN/TURN server
     Serve(Serve),
     /// List cameras, microphones, speakers and screens
     Devices,
+    /// Show each setting in force, and where it comes from; takes the options of call and listen too
+    Config(Config),
+    /// Say whether a call could work here, line by line, with cause and advice
+    Doctor(Doctor),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -66,16 +81,32 @@ pub(crate) enum Command {
 /// `tring call`.
 #[derive(Debug, Args)]
 pub(crate) struct Call {
-    /// Whom to call: its peer ID
+    /// Whom to call: its peer ID, or its nick in the settings file
     pub(crate) peer: PeerId,
+    #[command(flatten)]
+    pub(crate) dial: Dial,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// `tring redial`.
+#[derive(Debug, Args)]
+pub(crate) struct Redial {
+    #[command(flatten)]
+    pub(crate) dial: Dial,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// How whoever calls goes about it.
+#[derive(Debug, Args)]
+pub(crate) struct Dial {
     /// How long it may ring, up to 2m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_ringing)]
     pub(crate) answer_timeout: Duration,
-    /// When PEER is not there, wait and ring as soon as it comes online
+    /// When PEER is not there, wait and ring as soon as it comes online (not with --dialect apprtc)
     #[arg(long)]
     pub(crate) wait: bool,
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 /// `tring listen`.
@@ -87,11 +118,28 @@ pub(crate) struct Listen {
     /// End after the first call
     #[arg(long)]
     pub(crate) once: bool,
-    /// Take calls of this peer alone (repeatable; default: of anyone)
+    /// Take calls of this peer alone, by ID or nick (repeatable; default: of anyone, which with --dialect apprtc means to
+    /// read '+')
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<PeerId>,
+    /// Be away from the start: callers see it, and can still call
+    #[arg(long)]
+    pub(crate) away: bool,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// `tring contacts`.
+#[derive(Debug, Args)]
+pub(crate) struct Contacts {
+    /// Whose presence to show [default: everybody's]
+    #[arg(value_name = "PEER")]
+    pub(crate) peers: Vec<PeerId>,
+    /// Print what the broker knows now, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) link: Link,
 }
 
 /// What to do when it rings.
@@ -105,6 +153,35 @@ pub(crate) enum Answer {
     Reject,
 }
 
+/// `tring log`.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// How many calls to show
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) number: usize,
+    /// Calls with this peer alone
+    #[arg(long, value_name = "PEER")]
+    pub(crate) peer: Option<PeerId>,
+    /// Calls alone that nobody here answered: missed and turned away
+    #[arg(long)]
+    pub(crate) missed: bool,
+    /// Forget all calls
+    #[arg(long, conflicts_with_all = ["number", "peer", "missed"])]
+    pub(crate) clear: bool,
+    /// Do not ask before that
+    #[arg(long, requires = "clear")]
+    pub(crate) yes: bool,
+}
+
+/// `tring doctor`: the options of a call.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) media: Media,
+    #[command(flatten)]
+    pub(crate) link: Link,
+}
+
 /// What `call` and `listen` share.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
@@ -112,7 +189,9 @@ pub(crate) struct Common {
     pub(crate) media: Media,
     #[command(flatten)]
     pub(crate) link: Link,
-    /// Read commands (NDJSON) from standard input: answer, reject, hangup, mute, camera, snapshot, stats, quit
+    #[command(flatten)]
+    pub(crate) habits: Habits,
+    /// Read commands (NDJSON) from standard input: answer, reject, hangup, hold, resume, swap, mute, camera, send, away, back, snapshot, stats, quit
     #[arg(long, value_name = "-", value_parser = ["-"], help_heading = "Output")]
     pub(crate) control: Option<String>,
 }
@@ -154,13 +233,13 @@ pub(crate) struct Media {
 }
 
 /// Who we are, where the broker is, how media gets through.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Links")]
 pub(crate) struct Link {
     /// Own peer ID, which is the MQTT ClientId: letters, digits, '-', '_' [default: user-host]
     #[arg(long, env = "TRING_ID")]
     pub(crate) id: Option<PeerId>,
-    /// Broker: mqtt[s]://HOST[:PORT] or ws[s]://HOST[:PORT]/PATH (repeatable: the next is tried when one fails)
+    /// Broker: mqtt[s]://HOST[:PORT] or ws[s]://HOST[:PORT]/PATH (repeatable: the first that works is used)
     #[arg(
         long,
         value_name = "URL",
@@ -169,24 +248,34 @@ pub(crate) struct Link {
         value_delimiter = ','
     )]
     pub(crate) broker: Vec<BrokerUrl>,
+    /// MQTT version to speak: 3.1.1, or 5 where the broker has it
+    #[arg(long, value_name = "VERSION", default_value = "3.1.1", env = "TRING_MQTT")]
+    pub(crate) mqtt: MqttVersion,
     /// User name at the broker; the password comes from --password-file or TRING_PASSWORD
     #[arg(long, env = "TRING_USER")]
     pub(crate) user: Option<String>,
     /// File that holds the password at the broker
-    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE")]
+    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE", conflicts_with = "password")]
     pub(crate) password_file: Option<PathBuf>,
+    /// The password itself, from the environment alone
+    #[arg(long, hide = true, env = "TRING_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<Secret>,
     /// PEM file of the certificate authority to trust for mqtts and wss [default: the system's]
     #[arg(long, value_name = "FILE", env = "TRING_CA_FILE")]
     pub(crate) ca_file: Option<PathBuf>,
     /// PEM file of the client certificate for mqtts and wss
-    #[arg(long, value_name = "FILE", requires = "key", env = "TRING_CERT")]
+    #[arg(long, value_name = "FILE", env = "TRING_CERT")]
     pub(crate) cert: Option<PathBuf>,
     /// PEM file of its private key
-    #[arg(long, value_name = "FILE", requires = "cert", env = "TRING_KEY")]
+    #[arg(long, value_name = "FILE", env = "TRING_KEY")]
     pub(crate) key: Option<PathBuf>,
-    /// Call topics: '{from}' is the speaker's ID, '{to}' the listener's
-    #[arg(long, value_name = "TEMPLATE", default_value = "tring/call/{from}/{to}", env = "TRING_TOPIC")]
-    pub(crate) topic: Template,
+    /// Call topics: '{from}' is the speaker's ID, '{to}' the listener's [default: tring/call/{from}/{to}; with
+    /// --dialect apprtc: {from}]
+    #[arg(long, value_name = "TEMPLATE", env = "TRING_TOPIC")]
+    pub(crate) topic: Option<Template>,
+    /// How to speak to the other side over the broker
+    #[arg(long, value_enum, default_value_t = Dialect::Tring, env = "TRING_DIALECT")]
+    pub(crate) dialect: Dialect,
     /// STUN or TURN server: stun:HOST[:PORT] or turn:HOST[:PORT] (repeatable)
     #[arg(long, value_name = "URL", env = "TRING_ICE", value_delimiter = ',')]
     pub(crate) ice: Vec<IceUrl>,
@@ -194,14 +283,82 @@ pub(crate) struct Link {
     #[arg(long, value_name = "USER", env = "TRING_ICE_USER")]
     pub(crate) ice_user: Option<String>,
     /// File that holds the password at the TURN servers (or TRING_ICE_PASSWORD)
-    #[arg(long, value_name = "FILE", env = "TRING_ICE_PASSWORD_FILE", conflicts_with = "ice_secret_file")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TRING_ICE_PASSWORD_FILE",
+        conflicts_with_all = ["ice_password", "ice_secret", "ice_secret_file"]
+    )]
     pub(crate) ice_password_file: Option<PathBuf>,
+    /// The password itself, from the environment alone
+    #[arg(
+        long,
+        hide = true,
+        env = "TRING_ICE_PASSWORD",
+        hide_env_values = true,
+        conflicts_with_all = ["ice_secret", "ice_secret_file"]
+    )]
+    pub(crate) ice_password: Option<Secret>,
     /// File that holds the secret shared with the TURN servers, coTURN's use-auth-secret (or TRING_ICE_SECRET)
-    #[arg(long, value_name = "FILE", env = "TRING_ICE_SECRET_FILE")]
+    #[arg(long, value_name = "FILE", env = "TRING_ICE_SECRET_FILE", conflicts_with = "ice_secret")]
     pub(crate) ice_secret_file: Option<PathBuf>,
+    /// The secret itself, from the environment alone
+    #[arg(long, hide = true, env = "TRING_ICE_SECRET", hide_env_values = true)]
+    pub(crate) ice_secret: Option<Secret>,
     /// Send media through a TURN server only
     #[arg(long)]
     pub(crate) relay_only: bool,
+}
+
+/// `tring config`.
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// Print where the settings file is, or would be
+    #[arg(long)]
+    pub(crate) path: bool,
+    /// Print a settings file to begin with, all settings explained
+    #[arg(long, conflicts_with = "path")]
+    pub(crate) example: bool,
+}
+
+/// What is done besides talking.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Habits")]
+pub(crate) struct Habits {
+    /// How it rings: sound (on the speaker of --play, else the terminal's bell), bell, none
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Ring::Sound, hide_possible_values = true, env = "TRING_RING")]
+    pub(crate) ring: Ring,
+    /// Do not note calls down for `tring log`
+    #[arg(long, env = "TRING_NO_LOG", action = clap::ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(crate) no_log: bool,
+    /// Show no notifications on the desktop
+    #[arg(long, env = "TRING_NO_NOTIFY", action = clap::ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(crate) no_notify: bool,
+}
+
+impl Habits {
+    /// Nothing but what was asked for.
+    pub(crate) const NONE: Self = Self { ring: Ring::None, no_log: true, no_notify: true };
+}
+
+/// How it rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ring {
+    /// On the speaker, for whoever calls too
+    Sound,
+    /// By the bell of the terminal
+    Bell,
+    /// Not at all
+    None,
+}
+
+/// How peers speak over the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// tring's own, with acknowledgements, presence and reasons
+    Tring,
+    /// Plain JSON as Android's WebRTC samples speak it, on topics that are bare client IDs
+    Apprtc,
 }
 
 /// `tring demo`.
@@ -243,10 +400,18 @@ pub(crate) struct Serve {
     #[arg(long, env = "TRING_USER")]
     pub(crate) user: Option<String>,
     /// File that holds the password
-    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE")]
+    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE", conflicts_with = "password")]
     pub(crate) password_file: Option<PathBuf>,
+    /// The password itself, from the environment alone
+    #[arg(long, hide = true, env = "TRING_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<Secret>,
     /// File with a login a peer, ID:PASSWORD a line: nobody can then take another's ID (needs --ice-secret-file)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "password_file"], requires = "ice_secret_file")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["user", "password", "password_file"],
+        requires = "ice_secret_file"
+    )]
     pub(crate) users_file: Option<PathBuf>,
     /// File that holds a secret for time-limited TURN logins, which peers pass as --ice-secret-file too
     #[arg(long, value_name = "FILE")]

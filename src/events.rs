@@ -15,12 +15,17 @@ pub(crate) enum Event {
     Online { id: String, broker: String },
     /// The broker is gone; a call under way goes on.
     Offline { reason: String },
+    /// A peer came, went, or does something else now; null when the broker holds nothing readable of it.
+    Presence { id: String, state: Option<&'static str> },
     /// We ring someone.
     Dialing,
     /// The other side rings.
     Ringing,
     /// Someone rings us.
-    Incoming,
+    Incoming {
+        /// While we are in another call.
+        waiting: bool,
+    },
     /// The call was answered.
     Accepted,
     /// Offer and answer are exchanged; a path is looked for.
@@ -33,24 +38,46 @@ pub(crate) enum Event {
     FirstAudio { after_accept_ms: Option<f64> },
     /// Once a second.
     Stats(Box<Stats>),
-    /// Our microphone or camera was switched.
-    Muted { audio: bool, video: bool },
+    /// A side's microphone or camera was switched.
+    Muted { side: &'static str, audio: bool, video: bool },
+    /// A side put the call on hold, or talks again.
+    Held { side: &'static str, on: bool },
     /// The path is interrupted.
     Reconnecting,
-    /// The path is back.
-    Reconnected,
+    /// The path is back, the same or another.
+    Reconnected { pair: Option<Pair>, after_ms: Option<f64> },
     /// Someone called meanwhile and heard busy.
     TurnedAway { caller: String },
+    /// Someone called and nobody answered; `started`: Unix time in ms.
+    Missed { caller: String, started: u64 },
     /// A picture was saved.
     Snapshot { file: String },
     /// Something is not as it should be; the program goes on.
     Warning { text: String },
     /// The call is over.
-    Ended { reason: &'static str, detail: Option<String> },
+    Ended { reason: &'static str, detail: Option<String>, text: Option<String> },
     /// The whole call in figures.
     Summary(Box<Summary>),
+    /// One thing that `tring doctor` looked at.
+    Check(Box<Check>),
+    /// All that `tring doctor` found: `status` is how a call would end, 0 when it could work.
+    Doctor { status: u8, failed: usize, warnings: usize },
     /// The program ends with an error.
     Error { status: u8, text: String },
+}
+
+/// One thing that was looked at, and how it looks.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    /// Which one, where there are several.
+    pub(crate) target: Option<String>,
+    /// `ok`, `warning`, `failed` or `skipped`.
+    pub(crate) status: &'static str,
+    pub(crate) detail: String,
+    /// What to try; only with a warning and a failure.
+    pub(crate) fix: Option<String>,
+    pub(crate) millis: f64,
 }
 
 /// The selected candidate pair.

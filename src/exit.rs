@@ -48,9 +48,14 @@ impl From<&LinkError> for ExitStatus {
     fn from(error: &LinkError) -> Self {
         match error {
             LinkError::Unreachable { .. } | LinkError::Tls { .. } => Self::BrokerUnreachable,
-            LinkError::LoginRefused { .. } | LinkError::SubscriptionRefused { .. } | LinkError::TakenOver { .. } => {
-                Self::BrokerRefused
-            }
+            LinkError::LoginRefused { .. }
+            | LinkError::VersionRefused { .. }
+            | LinkError::SubscriptionRefused { .. }
+            | LinkError::PublishRefused { .. }
+            | LinkError::PacketTooLarge { .. }
+            | LinkError::Refused { .. }
+            | LinkError::TakenOver { .. }
+            | LinkError::OneConnectionALogin { .. } => Self::BrokerRefused,
             LinkError::TlsFile(_) => Self::Usage,
         }
     }

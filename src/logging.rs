@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli::Output;
+use crate::printer::progress;
 
 /// Where logs go at the moment.
 static TARGET: Mutex<Target> = Mutex::new(Target::Stderr);
@@ -54,11 +55,17 @@ impl Drop for FileGuard {
     }
 }
 
-/// `$XDG_STATE_HOME/tring/tring.log`, by default under `~/.local/state`.
-fn log_path() -> io::Result<PathBuf> {
+/// `$XDG_STATE_HOME/tring`, by default under `~/.local/state`; `None` where nobody has a home.
+pub(crate) fn state_folder() -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let folder = state.or(home).unwrap_or_else(std::env::temp_dir).join("tring");
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let folder = state.or(home.map(|home| PathBuf::from(home).join(".local/state")))?;
+    Some(folder.join("tring"))
+}
+
+/// `tring.log` in [`state_folder`].
+fn log_path() -> io::Result<PathBuf> {
+    let folder = state_folder().unwrap_or_else(|| std::env::temp_dir().join("tring"));
     std::fs::create_dir_all(&folder)?;
     Ok(folder.join("tring.log"))
 }
@@ -82,7 +89,7 @@ struct LockedTarget(MutexGuard<'static, Target>);
 impl Write for LockedTarget {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut *self.0 {
-            Target::Stderr => io::stderr().write(bytes),
+            Target::Stderr => progress::aside(|| io::stderr().write(bytes)),
             Target::File(file) => file.write(bytes),
         }
     }

@@ -1,11 +1,17 @@
 //! `tring`, a video phone for the terminal. This file wires: arguments in, a command run, an exit status out.
 
+mod call_log;
 mod cli;
 mod commands;
+mod config;
+mod doctor;
 mod events;
 mod exit;
+mod local_time;
 mod logging;
+mod notify;
 mod printer;
+mod ringing;
 mod serve;
 mod session;
 mod settings;
@@ -15,23 +21,28 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser as _;
 use media::display::window::{self, WindowClient};
 
-use cli::{Cli, Command};
+use cli::Command;
+use config::{InForce, Parsed};
 use events::Event;
 use exit::{ExitStatus, Failure};
 use printer::Printer;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let Parsed { cli, in_force } = match config::parse() {
+        Ok(parsed) => parsed,
+        // As for a wrong command line: nothing can be printed yet as it was asked for.
+        Err(failure) => return say(&failure),
+    };
     logging::init(cli.output);
     // Several of our libraries use rustls; whichever comes first would otherwise have to guess.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let printer = Arc::new(Printer::new(cli.output));
     let (host, windows) = window::main_thread();
     let reporting = Arc::clone(&printer);
-    let program = std::thread::Builder::new().name("program".into()).spawn(move || run(cli.command, printer, windows));
+    let program =
+        std::thread::Builder::new().name("program".into()).spawn(move || run(cli.command, in_force, printer, windows));
     // Windows need the main thread on some systems; it sleeps here until one is opened, and ends with the program.
     host.run();
     let result = match program.map(std::thread::JoinHandle::join) {
@@ -41,22 +52,37 @@ fn main() -> ExitCode {
     };
     let status = result.unwrap_or_else(|failure| {
         reporting.tell(&Event::Error { status: failure.status.code(), text: failure.text.clone() });
-        // Without a stderr the status still tells.
-        let _gone = writeln!(std::io::stderr(), "tring: {}", failure.text);
+        say(&failure);
         failure.status
     });
     ExitCode::from(status.code())
 }
 
-fn run(command: Command, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
+fn say(failure: &Failure) -> ExitCode {
+    // Without a stderr the status still tells.
+    let _gone = writeln!(std::io::stderr(), "tring: {}", failure.text);
+    ExitCode::from(failure.status.code())
+}
+
+fn run(
+    command: Command,
+    in_force: InForce,
+    printer: Arc<Printer>,
+    windows: WindowClient,
+) -> Result<ExitStatus, Failure> {
     // Two threads carry a call: the engine's packets, and everything else.
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().map_err(Failure::internal)?;
     let result = runtime.block_on(async {
         match command {
             Command::Call(call) => commands::call::run(call, printer, windows).await,
+            Command::Redial(redial) => commands::redial::run(redial, printer, windows).await,
             Command::Listen(listen) => commands::listen::run(listen, printer, windows).await,
+            Command::Contacts(contacts) => commands::contacts::run(contacts, printer).await,
+            Command::Log(log) => commands::log::run(&log, &printer),
             Command::Devices => commands::devices::run(printer).await,
+            Command::Config(config) => commands::config::run(&config, &in_force, &printer),
+            Command::Doctor(doctor) => commands::doctor::run(doctor, printer, windows).await,
             Command::Completions { shell } => commands::pages::completions(shell, &printer),
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,

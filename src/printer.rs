@@ -1,7 +1,11 @@
 //! All output on stdout: events as text for people or as JSON lines for programs.
+//!
+//! While we dial, people at a terminal read one line that is rewritten in place ([`progress`]).
 
-use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+pub(crate) mod progress;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -9,13 +13,18 @@ use signalling::id::{CallId, PeerId};
 
 use crate::cli::Output;
 use crate::events::{Event, VERSION};
+use crate::local_time;
 
 /// Prints events. One a program.
 #[derive(Debug)]
 pub(crate) struct Printer {
     form: Form,
+    /// True where a line can be rewritten in place.
+    is_live: bool,
     /// While the full-screen view has the terminal, text would spoil it.
     screen_taken: AtomicBool,
+    /// Lines on the terminal that the next [`Printer::redraw`] replaces.
+    drawn: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +51,9 @@ impl Printer {
             (false, true) => Form::Quiet,
             (false, false) => Form::Text,
         };
-        Self { form, screen_taken: AtomicBool::new(false) }
+        let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        let is_live = form == Form::Text && io::stdout().is_terminal() && !dumb;
+        Self { form, is_live, screen_taken: AtomicBool::new(false), drawn: AtomicUsize::new(0) }
     }
 
     /// True when people read along.
@@ -56,6 +67,9 @@ impl Printer {
     }
 
     pub(crate) fn set_screen_taken(&self, taken: bool) {
+        if taken {
+            progress::end();
+        }
         self.screen_taken.store(taken, Ordering::Relaxed);
     }
 
@@ -74,6 +88,34 @@ impl Printer {
         write_line(text);
     }
 
+    /// Shows these lines on a terminal in place of those that were shown last; each must fit into its width.
+    pub(crate) fn redraw(&self, lines: &[String]) {
+        use crossterm::cursor::MoveUp;
+        use crossterm::queue;
+        use crossterm::terminal::{Clear, ClearType};
+        let drawn = self.drawn.swap(lines.len(), Ordering::Relaxed);
+        let mut out = io::stdout().lock();
+        let mut draw = || {
+            if drawn > 0 {
+                queue!(out, MoveUp(u16::try_from(drawn).unwrap_or(u16::MAX)))?;
+            }
+            queue!(out, Clear(ClearType::FromCursorDown))?;
+            lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            out.flush()
+        };
+        // As with all output, whoever looked on may be gone.
+        let _gone = draw();
+    }
+
+    /// Rings the terminal's bell, where a person sits at one.
+    pub(crate) fn bell(&self) {
+        let mut out = io::stdout().lock();
+        if self.form != Form::Json && out.is_terminal() {
+            // A terminal that has gone rings for nobody.
+            let _gone = out.write_all(b"\x07").and_then(|()| out.flush());
+        }
+    }
+
     fn print(&self, event: &Event, call_id: Option<&str>, peer: Option<&str>) {
         match self.form {
             Form::Json => {
@@ -85,6 +127,7 @@ impl Printer {
             }
             Form::Quiet => {}
             Form::Text if self.screen_taken.load(Ordering::Relaxed) => {}
+            Form::Text if self.is_live && is_progress(event, peer.unwrap_or("?")) => {}
             Form::Text => {
                 if let Some(text) = text(event, peer.unwrap_or("?")) {
                     write_line(&text);
@@ -100,9 +143,28 @@ pub(crate) fn unix_ms() -> u64 {
 }
 
 fn write_line(text: &str) {
-    let mut out = io::stdout().lock();
-    // Whoever read along has gone away: the exit status still tells the outcome.
-    let _gone = writeln!(out, "{text}").and_then(|()| out.flush());
+    progress::aside(|| {
+        let mut out = io::stdout().lock();
+        // Whoever read along has gone away: the exit status still tells the outcome.
+        let _gone = writeln!(out, "{text}").and_then(|()| out.flush());
+    });
+}
+
+/// Tells on the progress line how far we are; true when that says it all.
+fn is_progress(event: &Event, peer: &str) -> bool {
+    match event {
+        Event::Dialing => {
+            progress::begin(format!("calling {peer}"));
+            true
+        }
+        Event::Ringing => progress::go_on(format!("{peer} is ringing")),
+        Event::Accepted => progress::go_on("connecting".to_owned()),
+        Event::Connected { .. } | Event::Ended { .. } | Event::Error { .. } => {
+            progress::end();
+            false
+        }
+        _ => false,
+    }
 }
 
 /// The event for people; `None` for what only programs want.
@@ -110,9 +172,12 @@ fn text(event: &Event, peer: &str) -> Option<String> {
     Some(match event {
         Event::Online { id, broker } => format!("online as {id} at {broker}"),
         Event::Offline { reason } => format!("broker lost ({reason}); reconnecting"),
+        Event::Presence { id, state: Some(state) } => format!("{id} is {state}"),
+        Event::Presence { id, state: None } => format!("nothing is known of {id}"),
         Event::Dialing => format!("calling {peer} …"),
         Event::Ringing => format!("{peer} is ringing …"),
-        Event::Incoming => format!("{peer} is calling"),
+        Event::Incoming { waiting: false } => format!("{peer} is calling"),
+        Event::Incoming { waiting: true } => format!("{peer} is calling too"),
         Event::Accepted => "answered".to_owned(),
         Event::Connecting { .. } | Event::FirstAudio { .. } | Event::Stats(_) => return None,
         Event::Connected { pair: Some(pair) } => {
@@ -123,31 +188,45 @@ fn text(event: &Event, peer: &str) -> Option<String> {
             Some(ms) => format!("first picture {ms:.0} ms after the answer"),
             None => "first picture".to_owned(),
         },
-        Event::Muted { audio, video } => {
+        Event::Muted { side, audio, video } => {
             let state = |off: bool| if off { "off" } else { "on" };
-            format!("microphone {}, camera {}", state(*audio), state(*video))
+            let whose = if *side == "remote" { format!("{peer}'s ") } else { String::new() };
+            format!("{whose}microphone {}, camera {}", state(*audio), state(*video))
         }
+        Event::Held { side: "remote", on: true } => format!("{peer} put the call on hold"),
+        Event::Held { side: "remote", on: false } => format!("{peer} is back"),
+        Event::Held { on: true, .. } => format!("the call with {peer} is on hold"),
+        Event::Held { on: false, .. } => format!("you talk to {peer} again"),
         Event::Reconnecting => "connection interrupted …".to_owned(),
-        Event::Reconnected => "connection is back".to_owned(),
+        Event::Reconnected { after_ms: Some(ms), .. } => format!("connection is back after {:.1} s", ms / 1000.0),
+        Event::Reconnected { after_ms: None, .. } => "connection is back".to_owned(),
         Event::TurnedAway { caller } => format!("{caller} called meanwhile and heard busy"),
+        Event::Missed { caller, started } => format!("missed call from {caller} at {}", local_time::time(*started)),
         Event::Snapshot { file } => format!("picture saved as {file}"),
         Event::Warning { text } => format!("warning: {text}"),
-        Event::Ended { reason, detail } => match detail {
-            Some(detail) => format!("call ended: {} ({detail})", ending(reason)),
-            None => format!("call ended: {}", ending(reason)),
-        },
+        Event::Ended { reason, detail, text } => {
+            let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            let said = text.as_ref().map(|text| format!(": {}", harmless(text))).unwrap_or_default();
+            format!("call ended: {}{said}{detail}", ending(reason))
+        }
         Event::Summary(summary) => {
             let seconds = summary.duration_ms? / 1000.0;
             let fps = summary.received.fps.map_or("n/a".to_owned(), |fps| format!("{fps:.1}"));
             let kbps = summary.received.video_bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
             format!("{seconds:.1} s; received video {fps} pictures/s at {kbps} kbit/s")
         }
-        // Errors go to stderr, by `main`.
-        Event::Error { .. } => return None,
+        // Errors go to stderr, by `main`; what is found is printed by its command, with colours.
+        Event::Check(_) | Event::Doctor { .. } | Event::Error { .. } => return None,
     })
 }
 
-fn ending(reason: &str) -> &str {
+/// What a stranger wrote, without what a terminal would obey.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Why a call ended, for people.
+pub(crate) fn ending(reason: &str) -> &str {
     match reason {
         "hangup" => "hung up",
         "remote-hangup" => "the other side hung up",

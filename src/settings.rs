@@ -11,6 +11,7 @@ use media::peer::config::{
 };
 use media::playout::AudioSink;
 use media::record::Container;
+use signalling::dialect::Dialect;
 use signalling::id::{Nonce, PeerId};
 use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, TlsFiles};
 
@@ -22,11 +23,13 @@ use crate::printer::unix_ms;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) link: LinkConfig,
+    pub(crate) dialect: Dialect,
     /// As resolved; a call takes [`Settings::peer_now`].
     pub(crate) peer: PeerConfig,
     ice_login: IceLogin,
     pub(crate) media: MediaSettings,
     pub(crate) control: Control,
+    pub(crate) habits: cli::Habits,
 }
 
 /// How to log in at the TURN servers.
@@ -94,7 +97,8 @@ impl Settings {
             duration: common.media.duration,
         };
         let control = if common.control.is_some() { Control::Stdin } else { Control::Terminal };
-        Ok(Self { link, peer, ice_login, media, control })
+        let dialect = dialect(&common.link);
+        Ok(Self { link, dialect, peer, ice_login, media, control, habits: common.habits })
     }
 
     /// The configuration of a peer connection that begins now: logins made from a shared secret expire.
@@ -118,22 +122,42 @@ fn direction(silent: bool) -> Direction {
     if silent { Direction::ReceiveOnly } else { Direction::SendReceive }
 }
 
-fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkConfig, Failure> {
-    let password = secret(link.password_file.as_deref(), "TRING_PASSWORD")?;
+fn dialect(link: &cli::Link) -> Dialect {
+    match link.dialect {
+        cli::Dialect::Tring => Dialect::Tring,
+        cli::Dialect::Apprtc => Dialect::Apprtc,
+    }
+}
+
+/// Resolves what a connection to the broker needs.
+///
+/// # Errors
+/// A usage [`Failure`], as [`Settings::resolve`].
+pub(crate) fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkConfig, Failure> {
+    let password = secret(link.password_file.as_deref(), link.password.as_ref())?;
     let url_user = link.broker.iter().find_map(|broker| broker.user.clone());
     let login = match (link.user.clone().or(url_user), password) {
         (Some(user), password) => Some(Login { user, password: password.unwrap_or_default() }),
         (None, Some(_)) => return Err(Failure::usage("a password needs a user name too; pass --user")),
         (None, None) => None,
     };
-    let client = link.cert.clone().zip(link.key.clone());
+    let client = match (&link.cert, &link.key) {
+        (Some(cert), Some(key)) => {
+            warn_if_open(key);
+            Some((cert.clone(), key.clone()))
+        }
+        (None, None) => None,
+        (Some(_), None) => return Err(Failure::usage("a client certificate needs its private key; pass --key")),
+        (None, Some(_)) => return Err(Failure::usage("a private key needs its client certificate; pass --cert")),
+    };
     Ok(LinkConfig {
         me: link.id.clone().unwrap_or_else(default_id),
         run: random_nonce(),
         brokers: link.broker.clone(),
+        version: link.mqtt,
         login,
         tls: TlsFiles { ca: link.ca_file.clone(), client },
-        template: link.topic.clone(),
+        template: link.topic.clone().unwrap_or_else(|| dialect(link).topics()),
         audience,
     })
 }
@@ -155,8 +179,8 @@ fn resolve_codecs(media: &cli::Media) -> Result<Vec<VideoCodec>, Failure> {
 }
 
 fn resolve_ice_login(link: &cli::Link, me: &PeerId) -> Result<IceLogin, Failure> {
-    let password = secret(link.ice_password_file.as_deref(), "TRING_ICE_PASSWORD")?;
-    let shared = secret(link.ice_secret_file.as_deref(), "TRING_ICE_SECRET")?;
+    let password = secret(link.ice_password_file.as_deref(), link.ice_password.as_ref())?;
+    let shared = secret(link.ice_secret_file.as_deref(), link.ice_secret.as_ref())?;
     match (&link.ice_user, password, shared) {
         (_, Some(_), Some(_)) => Err(Failure::usage("pass a TURN password or a shared secret, not both")),
         (None, Some(_), None) => Err(Failure::usage("a TURN password needs a user name too; pass --ice-user")),
@@ -185,26 +209,58 @@ fn resolve_ice(link: &cli::Link, login: &IceLogin) -> Result<Vec<IceServer>, Fai
     Ok(servers)
 }
 
-/// A secret from a file or, without one, from the environment; its last line break does not belong to it.
-pub(crate) fn secret(file: Option<&Path>, variable: &str) -> Result<Option<String>, Failure> {
-    let text = match file {
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?,
-        None => match std::env::var(variable) {
-            Ok(text) => text,
-            Err(std::env::VarError::NotPresent) => return Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => {
-                return Err(Failure::usage(format!("{variable} is not UTF-8")));
-            }
-        },
-    };
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    if text.is_empty() {
-        let place = file.map_or_else(|| variable.to_owned(), |path| path.display().to_string());
-        return Err(Failure::usage(format!("{place} holds no password")));
+/// A secret from a file or, without one, as the environment gave it.
+pub(crate) fn secret(file: Option<&Path>, given: Option<&Secret>) -> Result<Option<String>, Failure> {
+    let Some(path) = file else { return Ok(given.map(|secret| secret.0.clone())) };
+    let wrong = |reason: &dyn std::fmt::Display| Failure::usage(format!("cannot read {}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    warn_if_open(path);
+    let Secret(secret) = text.parse().map_err(|error: EmptySecret| wrong(&error))?;
+    Ok(Some(secret))
+}
+
+/// A password or a shared secret.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+/// A text that is no secret.
+#[derive(Debug, thiserror::Error)]
+#[error("it holds no password")]
+pub(crate) struct EmptySecret;
+
+impl std::str::FromStr for Secret {
+    type Err = EmptySecret;
+
+    /// The last line break does not belong to it.
+    fn from_str(text: &str) -> Result<Self, EmptySecret> {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() { Err(EmptySecret) } else { Ok(Self(text.to_owned())) }
     }
-    Ok(Some(text.to_owned()))
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Warns of a file with a secret that everyone on this machine can read.
+pub(crate) fn warn_if_open(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        /// The right of others to read (chmod(2)).
+        const READABLE_BY_OTHERS: u32 = 0o004;
+        // A pipe, as of `<(…)`, ends with its reader, whatever its rights. A file that cannot be looked at is not open.
+        let rights = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|data| data.permissions());
+        if rights.is_some_and(|rights| rights.mode() & READABLE_BY_OTHERS != 0) {
+            tracing::warn!(
+                "{0} holds a secret and everyone on this machine can read it; chmod 600 {0}",
+                path.display()
+            );
+        }
+    }
 }
 
 /// Peers on one machine meet on 127.0.0.1, which a broker there hints at.
@@ -253,6 +309,9 @@ mod tests {
             ("--record a.avi", ".webm"),
             ("--record a.mp4 --codec vp8", ".webm"),
             ("--password-file /nonexistent", "/nonexistent"),
+            ("--password-file /dev/null", "no password"),
+            ("--cert a.crt", "--key"),
+            ("--key a.key", "--cert"),
         ] {
             let failure = resolve(arguments).unwrap_err();
             assert!(failure.text.contains(advice), "{arguments}: {}", failure.text);
@@ -265,6 +324,18 @@ mod tests {
         assert_eq!(resolve("--record a.mp4").unwrap().peer.video_codecs, [VideoCodec::H264]);
         assert_eq!(resolve("--record a.webm").unwrap().peer.video_codecs, [VideoCodec::Vp8]);
         assert_eq!(resolve("").unwrap().peer.video_codecs, [VideoCodec::H264, VideoCodec::Vp8]);
+    }
+
+    #[test]
+    fn a_dialect_brings_its_topics_unless_others_are_given() {
+        for (arguments, template) in [
+            ("", "tring/call/{from}/{to}"),
+            ("--dialect apprtc", "{from}"),
+            ("--dialect apprtc --topic a/{from}/{to}", "a/{from}/{to}"),
+            ("--topic {from}", "{from}"),
+        ] {
+            assert_eq!(resolve(arguments).unwrap().link.template, template.parse().unwrap(), "{arguments}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::chromium::Chromium;
 use support::mosquitto::Mosquitto;
 use support::process::Tring;
@@ -174,4 +174,79 @@ fn chromium_calls_tring_over_vp8() {
 #[test]
 fn chromium_calls_tring_over_h264() {
     chromium_calls("H264", &["--codec", "h264"]);
+}
+
+/// More pictures and sound come than before.
+fn goes_on(tring: &mut Tring) {
+    let counts = |stats: &Value| ["video", "audio"].map(|medium| count(&stats["received"][medium]["frames"]));
+    tring.send_control(&json!({"command": "stats"}));
+    let before = counts(&tring.events_named("stats").last().expect("a second has passed").clone());
+    tring.wait_event_where("stats", PATIENCE, |stats| {
+        let now = counts(stats);
+        now[0] > before[0] + 10 && now[1] > before[1] + 10
+    });
+}
+
+/// A second of the call passes.
+fn goes_on_for_a_second(tring: &mut Tring) {
+    let last = tring.wait_event("stats", PATIENCE)["ts"].as_u64().unwrap();
+    tring.wait_event_where("stats", PATIENCE, |stats| stats["ts"].as_u64().unwrap() > last + 900);
+}
+
+/// Other media and another path are agreed on in mid-call.
+fn is_updated(tring: &mut Tring, page: &mut Chromium) {
+    tring.wait_event("stats", PATIENCE);
+    for (revision, video) in [(1, "none"), (2, "test")] {
+        tring.send_control(&json!({"command": "send", "video": video}));
+        let updated = page.wait_event("updated", PATIENCE);
+        assert_eq!((&updated["revision"], &updated["generation"]), (&json!(revision), &json!(0)), "{updated}");
+        // The page tells when its part is done; a change that is asked for before ours is goes with it.
+        goes_on_for_a_second(tring);
+    }
+    goes_on(tring);
+    tring.send_control(&json!({"command": "mute"}));
+    assert_eq!(page.wait_event("media", PATIENCE)["audio"], false);
+
+    // The browser stands still, so nothing comes from it, and the path counts as broken.
+    page.stand_still(true);
+    tring.wait_event("reconnecting", PATIENCE);
+    page.stand_still(false);
+    let updated = page.wait_event("updated", PATIENCE);
+    assert!(updated["generation"].as_u64().is_some_and(|generation| generation >= 1), "{updated}");
+    tring.wait_event("reconnected", PATIENCE);
+    goes_on(tring);
+    tring.send_control(&json!({"command": "hangup"}));
+    let ended = page.wait_event("ended", PATIENCE);
+    assert_eq!((&ended["by"], &ended["reason"]), (&json!("remote"), &json!("hangup")), "{ended}");
+    assert_eq!(tring.wait_exit(PATIENCE), 0);
+    assert_eq!(tring.events_named("connected").len(), 1);
+    assert!(tring.events_named("warning").is_empty(), "{:?}", tring.events_named("warning"));
+}
+
+#[test]
+fn a_call_to_chromium_gets_other_media_and_a_new_path() {
+    let _alone = alone();
+    let mosquitto = Mosquitto::anonymous();
+    let broker = mosquitto.websocket_url();
+    let mut page = Chromium::open(&[("broker", &broker), ("id", "browser"), ("role", "answer")]);
+    page.wait_event("online", PATIENCE);
+    let call = ["call", "browser", "--control", "-"].map(str::to_owned).to_vec();
+    let mut tring = Tring::spawn([call, test_peer("alice", &broker)].concat());
+    media_flows(&mut tring, &mut page);
+    is_updated(&mut tring, &mut page);
+}
+
+/// The page makes the offers here, and the program asks for them.
+#[test]
+fn a_call_of_chromium_gets_other_media_and_a_new_path() {
+    let _alone = alone();
+    let mosquitto = Mosquitto::anonymous();
+    let broker = mosquitto.websocket_url();
+    let listen = ["listen", "--answer", "auto", "--once", "--control", "-"].map(str::to_owned).to_vec();
+    let mut tring = Tring::spawn([listen, test_peer("bob", &broker)].concat());
+    tring.wait_event("online", PATIENCE);
+    let settings = [("broker", &*broker), ("id", "browser"), ("role", "call"), ("peer", "bob"), ("talk", "120")];
+    let mut page = Chromium::open(&settings);
+    media_flows(&mut tring, &mut page);
+    is_updated(&mut tring, &mut page);
 }

@@ -112,7 +112,9 @@ fn is_useful_alsa_name(id: &str) -> bool {
     ["default", "pulse", "pipewire"].contains(&id) || id.starts_with("plughw:") || id.starts_with("sysdefault:")
 }
 
-fn screens() -> Vec<Screen> {
+/// Places a picture can be shown on; opens nothing.
+#[must_use]
+pub fn screens() -> Vec<Screen> {
     let mut screens = Vec::new();
     if let Some(name) = crate::display::desktop() {
         screens.push(Screen { show: "window", name });

@@ -65,6 +65,11 @@ pub struct Freezes {
 }
 
 impl Freezes {
+    /// Pictures were not to come for a while: the gap is none of the network's.
+    pub fn paused(&mut self) {
+        self.last = None;
+    }
+
     /// A picture was shown.
     pub fn shown(&mut self, at: Instant) {
         if let Some(last) = self.last.replace(at) {

@@ -20,7 +20,7 @@ const RESEND_FIRST: Duration = Duration::from_secs(1);
 const RESEND_MAX: Duration = Duration::from_secs(4);
 
 /// After this long an unacknowledged message is given up. Longer than any answer time-out would help nobody.
-const EXPIRY: Duration = Duration::from_secs(60);
+pub(crate) const EXPIRY: Duration = Duration::from_secs(60);
 
 /// Unacknowledged messages we keep; a call has about ten. Beyond it the oldest is given up.
 const OUTBOX_MAX: usize = 256;
@@ -28,11 +28,12 @@ const OUTBOX_MAX: usize = 256;
 /// Ids remembered for duplicate removal: 4096 messages are hundreds of calls, far more than [`EXPIRY`] can repeat.
 const SEEN_MAX: usize = 4096;
 
-/// What the delivery wants done.
+/// What the delivery wants done. What is published is an envelope here, and one of several forms in
+/// [`crate::dialect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Publish this envelope for its `to`.
-    Transmit(Envelope),
+pub enum Output<Published = Envelope> {
+    /// Publish this for its `to`.
+    Transmit(Published),
     /// The peer acknowledged one of our messages.
     Delivered {
         /// The peer.
@@ -60,6 +61,18 @@ pub enum Output {
         /// The message.
         message: Message,
     },
+}
+
+impl<Published> Output<Published> {
+    /// The same, with what is published in another form.
+    pub fn map<Other>(self, form: impl FnOnce(Published) -> Other) -> Output<Other> {
+        match self {
+            Self::Transmit(published) => Output::Transmit(form(published)),
+            Self::Delivered { to, call, message } => Output::Delivered { to, call, message },
+            Self::Expired { to, call, message } => Output::Expired { to, call, message },
+            Self::Received { from, call, message } => Output::Received { from, call, message },
+        }
+    }
 }
 
 /// State of all messages under way.
@@ -322,7 +335,7 @@ mod tests {
     fn forgetting_a_call_keeps_its_bye() {
         let (mut alice, _, call, now) = pair();
         alice.send(id("bob"), call.clone(), Message::Ringing, now, 0);
-        alice.send(id("bob"), call.clone(), Message::Bye { reason: crate::wire::ByeReason::Hangup }, now, 0);
+        alice.send(id("bob"), call.clone(), Message::bye(crate::wire::ByeReason::Hangup), now, 0);
         alice.forget(&call);
         assert_eq!(transmitted(&alice.link_restored(now)).len(), 1);
     }

@@ -17,6 +17,15 @@ pub struct Template {
     levels: Vec<Level>,
 }
 
+/// Who hears what a peer says to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearers {
+    /// The other alone: the topic names it.
+    One,
+    /// Whoever subscribed to the speaker's one topic.
+    All,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Level {
     Literal(String),
@@ -84,10 +93,28 @@ fn is_literal(level: &str) -> bool {
 }
 
 impl Template {
+    /// The plain form: each peer speaks on the topic that is its own ID.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self { levels: vec![Level::From] }
+    }
+
+    /// Who hears what is said.
+    #[must_use]
+    pub fn hearers(&self) -> Hearers {
+        if self.levels.contains(&Level::To) { Hearers::One } else { Hearers::All }
+    }
+
     /// The topic on which `from` speaks to `to`.
     #[must_use]
     pub fn call(&self, from: &PeerId, to: &PeerId) -> String {
         self.build(from.as_str(), to.as_str())
+    }
+
+    /// True when a topic says whom it is for; false for one topic a peer.
+    #[must_use]
+    pub fn names_listener(&self) -> bool {
+        self.levels.contains(&Level::To)
     }
 
     /// The filter that catches whatever anyone says to `me`. Without `{to}` in the template this is every peer's topic.
@@ -133,6 +160,12 @@ pub fn presence(peer: &PeerId) -> String {
     format!("{PRESENCE_PREFIX}{peer}")
 }
 
+/// The filter that catches everybody's presence.
+#[must_use]
+pub fn anyones_presence() -> String {
+    format!("{PRESENCE_PREFIX}+")
+}
+
 /// Whose presence `topic` holds, if it is a presence topic.
 #[must_use]
 pub fn presence_owner(topic: &str) -> Option<PeerId> {
@@ -163,6 +196,8 @@ mod tests {
     #[test]
     fn plain_template_is_one_topic_a_peer() {
         let template: Template = "{from}".parse().unwrap();
+        assert_eq!((template.hearers(), Template::default().hearers()), (Hearers::All, Hearers::One));
+        assert_eq!(template, Template::bare());
         assert_eq!(template.call(&id("alice"), &id("bob")), "alice");
         assert_eq!(template.from_anyone(&id("alice")), "+");
         assert_eq!(template.sender("bob", &id("alice")), Some(id("bob")));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use media::display::window::WindowClient;
-use signalling::call::Timeouts;
+use signalling::call::{Manners, Timeouts};
+use signalling::dialect::Dialect;
 use signalling::mqtt::Audience;
 
 use crate::cli::Call;
@@ -17,7 +18,17 @@ pub(crate) async fn run(call: Call, printer: Arc<Printer>, windows: WindowClient
     if settings.link.me == call.peer {
         return Err(Failure::usage(format!("{} is this peer itself; call another, or pass another --id", call.peer)));
     }
-    let timeouts = Timeouts { answer: call.answer_timeout, ..Timeouts::default() };
-    let absent = if call.wait { Absent::Wait } else { Absent::End };
-    session::run(settings, Role::Call { peer: call.peer, absent }, timeouts, printer, windows).await
+    if call.dial.wait && settings.dialect == Dialect::Apprtc {
+        return Err(Failure::usage("--wait needs the presence of the other side, which --dialect apprtc has not"));
+    }
+    let timeouts = Timeouts { answer: call.dial.answer_timeout, ..Timeouts::default() };
+    let absent = if call.dial.wait { Absent::Wait } else { Absent::End };
+    session::run(
+        settings,
+        Role::Call { peer: call.peer, absent },
+        Manners { timeouts, ..Manners::default() },
+        printer,
+        windows,
+    )
+    .await
 }

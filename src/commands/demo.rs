@@ -73,7 +73,7 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
     let common = |id: &str| {
         let mut arguments: Vec<String> = ["--id", id, "--broker", &broker, "--ice", &turn, "--ice-user", ICE_USER]
             .into_iter()
-            .chain(["--video", "test", "--audio", "tone", "--play", "none", "--json"])
+            .chain(["--video", "test", "--audio", "tone", "--play", "none", "--no-log", "--json"])
             .map(str::to_owned)
             .collect();
         arguments.push(format!("--codec={}", options.codec));
@@ -159,7 +159,7 @@ fn start_peer(arguments: &[String], password: &str) -> Result<Child, Failure> {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TRING_")) {
         command.env_remove(name);
     }
-    command.args(arguments).env("TRING_ICE_PASSWORD", password).kill_on_drop(true);
+    command.args(arguments).env("TRING_ICE_PASSWORD", password).env("TRING_CONFIG", "/dev/null").kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(|error| Failure::internal(format!("cannot start a peer: {error}")))
 }

@@ -4,8 +4,9 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use media::display::window::WindowClient;
-use signalling::call::Timeouts;
+use signalling::call::{Manners, Waiting};
 use signalling::mqtt::Audience;
+use signalling::wire::PresenceState;
 
 use crate::cli::{Answer, Listen};
 use crate::exit::{ExitStatus, Failure};
@@ -26,6 +27,12 @@ pub(crate) async fn run(listen: Listen, printer: Arc<Printer>, windows: WindowCl
         ));
     }
     let calls = if listen.once { Calls::One } else { Calls::Many };
-    let role = Role::Listen { answer: listen.answer, calls };
-    session::run(settings, role, Timeouts::default(), printer, windows).await
+    let presence = if listen.away { PresenceState::Away } else { PresenceState::Available };
+    let role = Role::Listen { answer: listen.answer, calls, presence };
+    // A second caller is let through to someone who can be asked, for as long as more calls than one are taken.
+    let waiting = match (listen.answer, calls) {
+        (Answer::Ask, Calls::Many) => Waiting::Rings,
+        (Answer::Ask, Calls::One) | (Answer::Auto | Answer::Reject, _) => Waiting::Refused,
+    };
+    session::run(settings, role, Manners { waiting, ..Manners::default() }, printer, windows).await
 }

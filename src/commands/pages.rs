@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
+use crate::config;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 
 pub(crate) fn completions(shell: Shell, printer: &Printer) -> Result<ExitStatus, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tring", &mut script);
+    clap_complete::generate(shell, &mut config::command(), "tring", &mut script);
     print(script, printer)
 }
 
@@ -20,12 +19,12 @@ pub(crate) fn man(folder: Option<&Path>, printer: &Printer) -> Result<ExitStatus
     match folder {
         Some(folder) => {
             let failed = |error| Failure::usage(format!("cannot write pages to {}: {error}", folder.display()));
-            clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;
+            clap_mangen::generate_to(config::command(), folder).map_err(failed)?;
             Ok(ExitStatus::Done)
         }
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(Failure::internal)?;
+            clap_mangen::Man::new(config::command()).render(&mut page).map_err(Failure::internal)?;
             print(page, printer)
         }
     }

@@ -11,7 +11,7 @@ use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
 use crate::serve::{Serve, ServeConfig, ServeError};
-use crate::settings::secret;
+use crate::settings::{secret, warn_if_open};
 
 /// Shown to clients, part of their TURN key (RFC 8489 §9.2.2).
 pub(super) const REALM: &str = "tring";
@@ -58,7 +58,7 @@ struct Logins {
 
 impl Logins {
     fn resolve(options: &cli::Serve) -> Result<Self, Failure> {
-        let password = secret(options.password_file.as_deref(), "TRING_PASSWORD")?;
+        let password = secret(options.password_file.as_deref(), options.password.as_ref())?;
         let access = match (&options.users_file, &options.user, &password) {
             (Some(file), _, _) => Access::Users(read_users(file)?),
             (None, Some(user), Some(password)) => Access::Password { user: user.clone(), password: password.clone() },
@@ -68,10 +68,7 @@ impl Logins {
             }
             (None, None, Some(_)) => return Err(Failure::usage("a password needs a user name too; pass --user")),
         };
-        let shared = match &options.ice_secret_file {
-            Some(file) => secret(Some(file), "TRING_ICE_SECRET")?,
-            None => None,
-        };
+        let shared = secret(options.ice_secret_file.as_deref(), None)?;
         let credentials = match (shared, options.user.clone().zip(password)) {
             (Some(shared), _) => Credentials::SharedSecret(shared),
             (None, Some((user, password))) => Credentials::LongTerm { user, password },
@@ -105,6 +102,7 @@ impl Logins {
 fn read_users(file: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+    warn_if_open(file);
     let mut users = BTreeMap::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
         let wrong = || Failure::usage(format!("{} line {}: use ID:PASSWORD", file.display(), index + 1));

@@ -63,7 +63,8 @@ pub(crate) enum Access {
     Anonymous,
     /// Everyone who knows this one login, under any ClientId.
     Password { user: String, password: String },
-    /// A login a peer, as user → password; the ClientId must be the user name, so nobody can take another's place.
+    /// A login a peer, as user → password; the ClientId must be the user name, so nobody can take another's place, or
+    /// the user's as one who only looks on.
     Users(BTreeMap<String, String>),
 }
 
@@ -100,7 +101,8 @@ impl Access {
                 name == user && same_secret(password.as_bytes(), given)
             }
             (Self::Users(users), Some((name, given))) => {
-                name == client && users.get(name).is_some_and(|password| same_secret(password.as_bytes(), given))
+                let own = name == client || (!users.contains_key(client) && is_observer(client, name));
+                own && users.get(name).is_some_and(|password| same_secret(password.as_bytes(), given))
             }
         }
     }
@@ -320,6 +322,11 @@ fn may_subscribe(client: &str, filter: &str) -> bool {
 /// A ClientId every broker takes and no topic syntax reads meaning into.
 fn is_peer_id(id: &str) -> bool {
     id.parse::<signalling::id::PeerId>().is_ok()
+}
+
+/// Whether this is the ClientId under which `user` may look on while their own is in use.
+fn is_observer(client: &str, user: &str) -> bool {
+    user.parse().is_ok_and(|user| signalling::mqtt::is_observer_of(client, &user))
 }
 
 /// Compares without telling by its duration where the two differ.

@@ -215,6 +215,24 @@ async fn a_login_of_ones_own_gives_no_other_client_id() {
 }
 
 #[tokio::test]
+async fn a_login_may_look_on_beside_its_own_program() {
+    let users = [("alice", "a-secret"), ("bob", "b-secret"), ("bob-observer-0123", "c-secret")];
+    let users = users.map(|(user, word)| (user.to_owned(), word.to_owned()));
+    let broker = started(Access::Users(users.into())).await;
+    let login_as = |client: &str| {
+        let mut options = options(&broker, client);
+        options.set_credentials("bob", "b-secret");
+        options
+    };
+    Client::connected(login_as("bob-observer-00af")).await;
+    // The last one is a user's own ID, however it looks.
+    for client in ["alice-observer-00af", "bob-observer-x", "bob-watcher-00af", "bob-observer-0123"] {
+        let refusal = Client::refusal(login_as(client)).await;
+        assert_eq!(refusal, ConnectReturnCode::BadUserNamePassword, "{client}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_id_with_a_meaning_in_topics_is_refused() {
     let broker = started(Access::Anonymous).await;
     for id in ["a,b", "a?x=1", "a.b", "+", &"x".repeat(65)] {

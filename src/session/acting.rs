@@ -1,35 +1,32 @@
-//! Carrying out what the line decides: messages, peer connections, notices to the user.
+//! Carrying out what the phone decides: messages and notices to the user; what concerns media is [`media_actions`]'s.
+//!
+//! [`media_actions`]: super::media_actions
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use ::media::peer::config::IceServerKind;
-use ::media::peer::turn_check;
-use signalling::call::{self, Action, MediaChange, Notice};
+use signalling::call::{self, Action, Notice, Side};
 use signalling::id::{CallId, PeerId};
-use signalling::wire::{Description, Message, PresenceState};
+use signalling::wire::{Message, PresenceState};
 
-use super::figures::Meter;
-use super::media::{Marks, Prepared, prepare};
-use super::{CurrentCall, Role, STATS_EVERY, Session, figures};
+use super::media::Marks;
+use super::{LiveCall, Role, Session};
 use crate::cli::Answer;
 use crate::events::Event;
-use crate::exit::{ExitStatus, Failure};
+use crate::exit::Failure;
 use crate::printer::unix_ms;
-use crate::usage;
 
 impl Session {
-    pub(super) async fn line_event(&mut self, event: call::Event) -> Result<(), Failure> {
-        let actions = self.line.handle(event, Instant::now());
+    pub(super) async fn phone_event(&mut self, event: call::Event) -> Result<(), Failure> {
+        let actions = self.phone.handle(event, Instant::now());
         self.act(actions).await
     }
 
     /// The same from within [`Session::act`]'s own calls: an action may send, and sending is an event again.
-    pub(super) fn line_event_boxed(
+    pub(super) fn phone_event_boxed(
         &mut self,
         event: call::Event,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + '_>> {
-        Box::pin(self.line_event(event))
+        Box::pin(self.phone_event(event))
     }
 
     pub(super) async fn act(&mut self, actions: Vec<Action>) -> Result<(), Failure> {
@@ -45,14 +42,22 @@ impl Session {
                 Action::MakeOffer { call } => self.prepare(call, None),
                 Action::MakeAnswer { call, offer } => self.prepare(call, Some(offer)),
                 Action::ApplyAnswer { call, answer } => self.apply_answer(call, answer).await?,
-                Action::AddCandidates { candidates, .. } => {
-                    if let (Some(media), Some(current)) = (&self.media, &mut self.current) {
-                        current.candidates_left_out += media.add_candidates(candidates).await as u64;
+                Action::MakeUpdate { call, revision, renewal } => self.make_update(call, revision, renewal),
+                Action::AnswerUpdate { call, revision, offer } => self.answer_update(call, revision, offer),
+                Action::ApplyUpdate { call, answer } => self.apply_update(&call, answer).await,
+                Action::AddCandidates { call, candidates } => {
+                    if let Some(live) = self.calls.get_mut(&call)
+                        && let Some(media) = &live.media
+                    {
+                        live.candidates_left_out += media.add_candidates(candidates).await as u64;
                     }
                 }
+                Action::HoldMedia { call } => self.hold_media(&call),
+                Action::ResumeMedia { call } => self.resume_media(&call),
                 Action::CloseMedia { call } => {
-                    self.preparing.abort_all();
-                    self.turn_checks.abort_all();
+                    if let Some(live) = self.calls.get_mut(&call) {
+                        live.abort_jobs();
+                    }
                     self.delivery.forget(&call);
                 }
                 Action::Notify(notice) => self.notice(notice).await?,
@@ -61,181 +66,103 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn prepare(&mut self, call: CallId, offer: Option<Description>) {
-        let settings = Arc::new(self.settings.media.clone());
-        let config = self.settings.peer_now();
-        let servers = config.ice_servers.clone();
-        let checked = call.clone();
-        self.turn_checks.spawn(async move {
-            let mut problems = Vec::new();
-            for server in servers.iter().filter(|server| server.url.kind == IceServerKind::Turn) {
-                if let Err(error) = turn_check::check(server).await {
-                    problems.push(error.to_string());
-                }
-            }
-            (checked, problems)
-        });
-        let open = self.open.take();
-        self.preparing.spawn(async move {
-            let prepared = prepare(settings, config, open, offer).await;
-            (call, prepared.map(Box::new))
-        });
-    }
-
-    pub(super) async fn prepared(
-        &mut self,
-        call: CallId,
-        prepared: Result<Box<Prepared>, Failure>,
-    ) -> Result<(), Failure> {
-        let is_current = self.line.state().call().is_some_and(|(current, _)| *current == call);
-        match prepared {
-            Ok(prepared) if !is_current => {
-                prepared.media.close().await;
-            }
-            Ok(prepared) => {
-                let Prepared { media, description } = *prepared;
-                let answering = media.negotiated.is_some();
-                self.media = Some(media);
-                if answering {
-                    self.described()?;
-                }
-                self.line_event(call::Event::DescriptionReady { call, description }).await?;
-            }
-            Err(failure) => {
-                // An offer that cannot be used is the other side's fault, anything else is ours.
-                let no_path = failure.status == ExitStatus::NoPath;
-                let change = if no_path { MediaChange::Failed } else { MediaChange::Unavailable };
-                if let Some(current) = self.current.as_mut().filter(|current| current.call == call) {
-                    current.failure = Some(failure);
-                }
-                self.line_event(call::Event::Media { call, change }).await?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) async fn apply_answer(&mut self, call: CallId, answer: Description) -> Result<(), Failure> {
-        let Some(media) = &mut self.media else { return Ok(()) };
-        match media.apply_answer(answer).await {
-            Ok(()) => self.described(),
-            Err(error) => {
-                self.problem(error.to_string());
-                self.line_event_boxed(call::Event::Media { call, change: MediaChange::Failed }).await
-            }
-        }
-    }
-
-    /// Both descriptions are known.
-    pub(super) fn described(&mut self) -> Result<(), Failure> {
-        let (Some(media), Some(current)) = (&mut self.media, &mut self.current) else { return Ok(()) };
-        current.marks.described = Some(Instant::now());
-        let title = format!("tring: {}", current.peer);
-        if let Err(failure) = media.start_receiving(&self.settings.media, &title, &self.windows, &self.printer) {
-            current.failure.get_or_insert(failure);
-        }
-        let negotiated = media.negotiated.clone().unwrap_or_default();
-        let event = Event::Connecting {
-            video: negotiated.video.map(|(codec, _)| codec.to_string()),
-            audio: negotiated.audio.map(|_| "opus".to_owned()),
-        };
-        self.printer.tell_of(&event, &current.call, &current.peer);
-        Ok(())
-    }
-
-    pub(super) async fn notice(&mut self, notice: Notice) -> Result<(), Failure> {
+    async fn notice(&mut self, notice: Notice) -> Result<(), Failure> {
+        self.mind(&notice).await;
         let now = Instant::now();
         match notice {
             Notice::Dialing { call, peer } => {
-                self.begin(call, peer, Marks { dialed: Some(now), ..Marks::default() });
-                self.tell(&Event::Dialing);
+                self.begin(&call, peer, Marks { dialed: Some(now), ..Marks::default() });
+                self.tell_of(&call, &Event::Dialing);
             }
-            Notice::Ringing { .. } => self.tell(&Event::Ringing),
+            Notice::Ringing { call, .. } => self.tell_of(&call, &Event::Ringing),
             Notice::Incoming { call, peer } => {
-                self.begin(call, peer, Marks::default());
-                self.tell(&Event::Incoming);
-                self.answer_or_ask().await?;
+                let waiting = !self.calls.is_empty();
+                self.begin(&call, peer, Marks::default());
+                self.tell_of(&call, &Event::Incoming { waiting });
+                self.answer_or_ask(&call).await?;
             }
-            Notice::Accepted { .. } => {
-                if let Some(current) = &mut self.current {
-                    current.marks.accepted = Some(now);
+            Notice::Accepted { call, .. } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.marks.accepted = Some(now);
                 }
                 self.link.set_presence(PresenceState::Busy);
-                self.tell(&Event::Accepted);
+                self.tell_of(&call, &Event::Accepted);
             }
-            Notice::Connected { .. } => self.connected().await?,
-            Notice::Reconnecting { .. } => self.tell(&Event::Reconnecting),
-            Notice::Reconnected { .. } => self.tell(&Event::Reconnected),
-            Notice::Superseded { by, .. } => {
-                if let Some(media) = self.media.take() {
-                    media.close().await;
+            Notice::Connected { call, .. } => self.connected(&call).await?,
+            Notice::Reconnecting { call, .. } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.interrupted_at = Some(now);
                 }
-                if let Some(current) = &mut self.current {
-                    current.call = by;
-                }
+                self.tell_of(&call, &Event::Reconnecting);
             }
+            Notice::Reconnected { call, .. } => self.reconnected(&call).await,
+            Notice::Held { call, side, on } => {
+                self.held(&call, side, on);
+                self.tell_of(&call, &Event::Held { side: side.name(), on });
+            }
+            Notice::Switched { call, audio, video } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    (live.remote.audio, live.remote.video) = (audio, video);
+                }
+                let muted = Event::Muted { side: Side::Remote.name(), audio: !audio, video: !video };
+                self.tell_of(&call, &muted);
+            }
+            Notice::Superseded { call, by, .. } => self.superseded(&call, by).await,
             Notice::TurnedAway { peer } => self.printer.tell(&Event::TurnedAway { caller: peer.to_string() }),
-            Notice::Ended { reason, .. } => self.ended(reason).await?,
+            Notice::Ended { call, reason, text, .. } => self.ended(&call, reason, text).await?,
         }
         Ok(())
     }
 
-    pub(super) fn begin(&mut self, call: CallId, peer: PeerId, marks: Marks) {
-        self.current = Some(CurrentCall {
-            call,
-            peer,
-            marks,
-            stats_due: None,
-            snapshot_due: None,
-            hang_up_at: None,
-            offline_at: None,
-            problems: Vec::new(),
-            failure: None,
-            candidates_left_out: 0,
-            muted: false,
-            camera_off: false,
-        });
+    fn begin(&mut self, call: &CallId, peer: PeerId, marks: Marks) {
+        self.calls.begin(LiveCall::new(call.clone(), peer, marks));
     }
 
-    pub(super) async fn answer_or_ask(&mut self) -> Result<(), Failure> {
+    /// The other's call goes on in place of ours.
+    async fn superseded(&mut self, call: &CallId, by: CallId) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        live.call = by;
+        if let Some(media) = live.media.take() {
+            media.close().await;
+        }
+    }
+
+    async fn answer_or_ask(&mut self, call: &CallId) -> Result<(), Failure> {
         match self.role {
-            Role::Listen { answer: Answer::Auto, .. } => self.line_event_boxed(call::Event::Accept).await,
-            Role::Listen { answer: Answer::Reject, .. } => self.line_event_boxed(call::Event::Decline).await,
+            Role::Listen { answer: Answer::Auto, .. } => self.phone_event_boxed(call::Event::Accept).await,
+            Role::Listen { answer: Answer::Reject, .. } => {
+                self.phone_event_boxed(call::Event::Decline { text: None }).await
+            }
             Role::Listen { answer: Answer::Ask, .. } => {
-                if let (Some(prompt), Some(current)) = (&self.prompt, &self.current) {
-                    prompt.ask();
-                    if !self.printer.is_json() {
-                        self.printer.result(&format!("{} is calling; answer? [y/n]", current.peer));
-                    }
-                }
+                self.ask(call).await;
                 Ok(())
             }
             // Whoever waits for someone to come online is glad when they ring first; other callers hear busy.
             Role::Call { ref peer, .. } => {
-                let awaited = self.current.as_ref().is_some_and(|current| current.peer == *peer);
-                let event = if awaited { call::Event::Accept } else { call::Event::Decline };
-                self.line_event_boxed(event).await
+                let awaited = self.calls.get(call).is_some_and(|live| live.peer == *peer);
+                let event = if awaited { call::Event::Accept } else { call::Event::Decline { text: None } };
+                self.phone_event_boxed(event).await
             }
         }
     }
 
-    pub(super) async fn connected(&mut self) -> Result<(), Failure> {
-        let now = Instant::now();
-        let Some(media) = &mut self.media else { return Ok(()) };
-        if let Err(failure) = media.start_sending()
-            && let Some(current) = &mut self.current
+    /// Asks whether to answer: in the view of the call that stands, where there is one in the terminal, else there.
+    async fn ask(&mut self, call: &CallId) {
+        let Some(peer) = self.calls.get(call).map(|live| live.peer.clone()) else { return };
+        if self.calls.len() > 1
+            && let Some(view) = self.view.as_mut().filter(|view| view.has_terminal())
         {
-            current.failure.get_or_insert(failure);
+            return view.set_status(&waiting_line(&peer)).await;
         }
-        let pair = media.selected_pair().await.map(figures::pair);
-        self.meter = Meter::new(now);
-        if let Some(current) = &mut self.current {
-            current.marks.connected = Some(now);
-            current.marks.processor_at_connected = usage::processor_time();
-            current.marks.ice.get_or_insert(now);
-            current.stats_due = Some(now + STATS_EVERY);
-            current.hang_up_at = self.settings.media.duration.map(|duration| now + duration);
+        let Some(prompt) = &self.prompt else { return };
+        prompt.ask();
+        if !self.printer.is_json() {
+            self.printer.result(&format!("{peer} is calling; answer? [y/n]"));
         }
-        self.tell(&Event::Connected { pair });
-        Ok(())
     }
+}
+
+/// One line about a second call for the terminal view.
+pub(super) fn waiting_line(peer: &PeerId) -> String {
+    format!(" {peer} is calling too · a hold this call and answer · r decline ")
 }

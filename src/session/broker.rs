@@ -1,15 +1,15 @@
-//! What the broker brings, and what goes out by it: envelopes, presence, acknowledgements.
+//! What the broker brings, and what goes out by it: messages, presence, acknowledgements.
 
 use std::time::{Duration, Instant};
 
 use signalling::call;
-use signalling::delivery::Output;
+use signalling::dialect::Output;
 use signalling::id::{CallId, PeerId};
-use signalling::mqtt::LinkEvent;
-use signalling::wire::{ByeReason, Envelope, Message, PresenceState};
+use signalling::mqtt::{LinkError, LinkEvent};
+use signalling::wire::{ByeReason, Message, PresenceState};
 use tracing::{debug, warn};
 
-use super::{Absent, Phase, Role, Session};
+use super::{Absent, LinkState, Phase, Role, Session};
 use crate::events::Event;
 use crate::exit::Failure;
 use crate::printer::unix_ms;
@@ -32,7 +32,8 @@ impl Session {
                 }
                 return Err(Failure::new((&error).into(), error));
             }
-            Some(LinkEvent::Up { broker }) => {
+            Some(LinkEvent::Up { broker, .. }) => {
+                self.link_state = LinkState::Up;
                 let id = self.settings.link.me.to_string();
                 self.printer.tell(&Event::Online { id, broker });
                 let outputs = self.delivery.link_restored(now);
@@ -42,23 +43,44 @@ impl Session {
                     self.start().await?;
                 }
             }
-            Some(LinkEvent::Down { reason }) => self.printer.tell(&Event::Offline { reason }),
+            Some(LinkEvent::Refused { to, error }) => self.refused(&to, &error)?,
+            Some(LinkEvent::Down { reason }) => {
+                self.link_state = LinkState::Down;
+                self.printer.tell(&Event::Offline { reason });
+            }
             Some(LinkEvent::Dropped { reason }) => self.drop_message(reason),
             Some(LinkEvent::Message { from, .. }) if !self.flood.admits(&from, now) => {
                 self.drop_message("one peer sends too much");
             }
-            Some(LinkEvent::Message { from, payload }) => match Envelope::from_bytes(&payload) {
-                Ok(envelope) if envelope.from != from => self.drop_message("sender is not the owner of its topic"),
-                Ok(envelope) => {
-                    let outputs = self.delivery.receive(envelope, unix_ms());
-                    self.deliver(outputs).await?;
+            Some(LinkEvent::Message { from, payload }) => {
+                match self.delivery.receive(from.clone(), &payload, unix_ms()) {
+                    Ok(outputs) => self.deliver(outputs).await?,
+                    Err(error) => {
+                        debug!(%from, ?error, "message dropped");
+                        self.drop_message(&error.to_string());
+                    }
                 }
-                Err(error) => {
-                    debug!(%from, %error, "message dropped");
-                    self.drop_message("not a message of this protocol");
-                }
-            },
+            }
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state).await?,
+        }
+        Ok(())
+    }
+
+    /// The broker did not take a message. Without it nobody is rung; a call that stands goes on.
+    fn refused(&mut self, to: &PeerId, error: &LinkError) -> Result<(), Failure> {
+        let leaving = self.is_leaving();
+        let Some(live) = self.calls.iter_mut().find(|live| live.peer == *to) else { return Ok(()) };
+        let dialing = live.marks.accepted.is_none();
+        let text = error.to_string();
+        // Messages are sent again, and refused again.
+        let is_news = !live.problems.contains(&text);
+        if dialing && matches!(self.role, Role::Call { .. }) && !leaving {
+            return Err(Failure::new(error.into(), error));
+        }
+        if is_news {
+            live.problems.push(text.clone());
+            let call = live.call.clone();
+            self.warn_of(&call, text);
         }
         Ok(())
     }
@@ -75,7 +97,9 @@ impl Session {
         match &self.role {
             Role::Call { peer, absent } => {
                 let (peer, absent) = (peer.clone(), *absent);
-                if let Err(error) = self.link.watch(peer.clone()) {
+                if self.delivery.heeds_presence()
+                    && let Err(error) = self.link.watch(peer.clone())
+                {
                     warn!(%error, "presence not asked for");
                 }
                 match absent {
@@ -94,20 +118,20 @@ impl Session {
 
     async fn dial(&mut self, peer: PeerId) -> Result<(), Failure> {
         let bits = u128::from(random_nonce().0) << 64 | u128::from(random_nonce().0);
-        self.line_event(call::Event::Dial { peer, call: CallId::from_random(bits) }).await
+        self.phone_event(call::Event::Dial { peer, call: CallId::from_random(bits) }).await
     }
 
     /// A watched peer came, went or is busy.
     async fn presence(&mut self, peer: PeerId, state: Option<PresenceState>) -> Result<(), Failure> {
-        if let Some(current) = self.current.as_mut().filter(|current| current.peer == peer) {
+        for live in self.calls.iter_mut().filter(|live| live.peer == peer) {
             let is_offline = state == Some(PresenceState::Offline);
-            current.offline_at = is_offline.then(|| Instant::now() + OFFLINE_GRACE);
+            live.offline_at = is_offline.then(|| Instant::now() + OFFLINE_GRACE);
         }
         match state {
-            Some(PresenceState::Available) => {
+            Some(PresenceState::Available | PresenceState::Away) => {
                 let awaited = matches!(&self.role, Role::Call { absent: Absent::Wait, .. });
                 // Once: whoever was called and is available again has had their call.
-                if awaited && self.current.is_none() && self.phase == Phase::Running {
+                if awaited && self.calls.is_empty() && self.phase == Phase::Running {
                     return self.dial(peer).await;
                 }
                 Ok(())
@@ -119,23 +143,23 @@ impl Session {
     pub(super) async fn deliver(&mut self, outputs: Vec<Output>) -> Result<(), Failure> {
         for output in outputs {
             match output {
-                Output::Transmit(envelope) => match envelope.to_bytes() {
+                Output::Transmit(letter) => match letter.to_bytes() {
                     Ok(bytes) => {
-                        if let Err(error) = self.link.publish(envelope.to, bytes) {
+                        if let Err(error) = self.link.publish(letter.to().clone(), bytes) {
                             debug!(%error, "message not sent");
                         }
                     }
                     Err(error) => self.warn(format!("message not sent: {error}")),
                 },
                 Output::Delivered { call, message, .. } => {
-                    self.line_event_boxed(call::Event::Delivered { call, message }).await?;
+                    self.phone_event_boxed(call::Event::Delivered { call, message }).await?;
                 }
                 Output::Expired { call, message, .. } => {
-                    self.line_event_boxed(call::Event::Expired { call, message }).await?;
+                    self.phone_event_boxed(call::Event::Expired { call, message }).await?;
                 }
                 Output::Received { from, call, message: Message::Offer(_) } if self.is_leaving() => {
                     // Nobody is at home any more, and the call before is still being put away.
-                    let busy = Message::Bye { reason: ByeReason::Busy };
+                    let busy = Message::bye(ByeReason::Busy);
                     let outputs = self.delivery.send(from, call, busy, Instant::now(), unix_ms());
                     Box::pin(self.deliver(outputs)).await?;
                 }
@@ -144,7 +168,7 @@ impl Session {
                         self.drop_message("call of a peer that --from does not name");
                         continue;
                     }
-                    self.line_event_boxed(call::Event::Received { from, call, message }).await?;
+                    self.phone_event_boxed(call::Event::Received { from, call, message }).await?;
                 }
             }
         }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use media::capture::{AudioSource, VideoSource};
 use serde::Deserialize;
+use signalling::wire::TEXT_BYTES_MAX;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::sync::mpsc;
 
@@ -19,9 +21,28 @@ pub(crate) enum Command {
     /// Answer the ringing call.
     Answer {},
     /// Decline the ringing call.
-    Reject {},
+    Reject {
+        /// What the caller is told beside it.
+        #[serde(default, deserialize_with = "short_text")]
+        text: Option<String>,
+    },
     /// End the call, or stop ringing.
     Hangup {},
+    /// Put the call on hold.
+    Hold {},
+    /// Talk again in the call that is on hold.
+    Resume {},
+    /// Talk in the other of two calls.
+    Swap {},
+    /// Send something else: as `--video` and `--audio`.
+    Send {
+        /// Pictures.
+        #[serde(default, deserialize_with = "source")]
+        video: Option<VideoSource>,
+        /// Sound.
+        #[serde(default, deserialize_with = "source")]
+        audio: Option<AudioSource>,
+    },
     /// Switch the microphone off or on.
     Mute {
         /// Off unless false.
@@ -38,6 +59,10 @@ pub(crate) enum Command {
         /// The PNG file.
         file: PathBuf,
     },
+    /// Be shown as away; calls still ring.
+    Away {},
+    /// Be shown as available again.
+    Back {},
     /// Print figures now.
     Stats {},
     /// Leave the program, hanging up first.
@@ -46,6 +71,26 @@ pub(crate) enum Command {
 
 const fn yes() -> bool {
     true
+}
+
+/// A source as its option has it.
+fn source<'de, D, S>(deserializer: D) -> Result<Option<S>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    S: std::str::FromStr<Err: std::fmt::Display>,
+{
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A text that fits into a message.
+fn short_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    match text {
+        Some(text) if text.len() > TEXT_BYTES_MAX => {
+            Err(serde::de::Error::custom(format!("the text has more than {TEXT_BYTES_MAX} bytes")))
+        }
+        text => Ok(text),
+    }
 }
 
 /// A line that was read, or why it is none of ours.
@@ -90,7 +135,7 @@ fn parse(line: &[u8]) -> Option<Line> {
         return Some(Err("control: line too long".into()));
     }
     Some(serde_json::from_slice(text).map_err(|error| {
-        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, mute, camera, snapshot, stats, quit)")
+        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, hold, resume, swap, mute, camera, send, away, back, snapshot, stats, quit)")
     }))
 }
 
@@ -102,9 +147,14 @@ mod tests {
     fn commands_read() {
         for (text, expected) in [
             (r#"{"command":"answer"}"#, Command::Answer {}),
+            (r#"{"command":"reject"}"#, Command::Reject { text: None }),
+            (r#"{"command":"reject","text":"later"}"#, Command::Reject { text: Some("later".into()) }),
+            (r#"{"command":"send","video":"test"}"#, Command::Send { video: Some(VideoSource::Test), audio: None }),
             (r#"{"command":"mute"}"#, Command::Mute { on: true }),
             (r#"{"command":"mute","on":false}"#, Command::Mute { on: false }),
             (r#"{"command":"camera","on":false}"#, Command::Camera { on: false }),
+            (r#"{"command":"away"}"#, Command::Away {}),
+            (r#"{"command":"back"}"#, Command::Back {}),
             (r#"{"command":"snapshot","file":"a.png"}"#, Command::Snapshot { file: "a.png".into() }),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap().unwrap(), expected);

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use ::media::peer::has_network;
 use signalling::call::EndReason;
-use signalling::wire::PresenceState;
+use signalling::id::CallId;
 
 use super::media::Closed;
-use super::{Absent, Calls, CurrentCall, FAREWELL, Phase, Role, Session, figures};
+use super::{Absent, Calls, LinkState, LiveCall, Phase, Role, Session, figures, hints};
 use crate::events::{Event, Process, Recording, Signalling, Summary};
 use crate::exit::{ExitStatus, Failure};
 use crate::usage;
@@ -14,33 +15,48 @@ use crate::usage;
 /// How long a message to somebody who seems to be away may take to leave this machine.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
+/// How long the last messages may take to be acknowledged when the program ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The same while the broker is away: it may be back soon, and the other side should hear of the end.
+const FAREWELL_TO_COME: Duration = Duration::from_secs(10);
+
 /// A call this long whose media never came was one without media.
 const MEDIA_DUE: Duration = Duration::from_secs(5);
 
 impl Session {
-    pub(super) async fn ended(&mut self, reason: EndReason) -> Result<(), Failure> {
+    pub(super) async fn ended(
+        &mut self,
+        call: &CallId,
+        reason: EndReason,
+        text: Option<String>,
+    ) -> Result<(), Failure> {
         let ended = Instant::now();
-        self.preparing.abort_all();
-        self.turn_checks.abort_all();
-        if let (Some(file), Some(current)) = (self.settings.media.snapshot.clone(), &self.current) {
-            if current.snapshot_due.is_some() {
-                self.snapshot(file).await;
-            } else if current.marks.connected.is_some() && current.marks.first_frame.is_none() {
-                self.fail_call(Failure::new(ExitStatus::NoMedia, "no picture came that --snapshot could save"));
+        if let (Some(file), Some(live)) = (self.settings.media.snapshot.clone(), self.calls.get(call)) {
+            if live.snapshot_due.is_some() {
+                self.snapshot(call, file).await;
+            } else if live.marks.connected.is_some() && live.marks.first_frame.is_none() {
+                self.fail_call(call, Failure::new(ExitStatus::NoMedia, "no picture came that --snapshot could save"));
             }
         }
-        let Some(mut current) = self.current.take() else { return Ok(()) };
-        let (status, failure) = self.finish_call(&mut current, reason, ended).await;
-        self.link.set_presence(PresenceState::Available);
+        let Some(live) = self.calls.end(call) else { return Ok(()) };
+        let (status, failure) = self.finish_call(live, reason, text, ended).await;
+        if !self.in_a_call() {
+            self.link.set_presence(self.at_rest);
+        }
         let leaves = match self.role {
             // Presence was out of date; the wait goes on.
             Role::Call { absent: Absent::Wait, .. } if reason == EndReason::Offline => false,
-            Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => true,
+            Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => self.calls.is_empty(),
             Role::Listen { calls: Calls::Many, .. } => false,
         };
         if leaves && self.phase == Phase::Running {
             // Somebody who is not there will not acknowledge that we gave up.
-            let farewell = if reason == EndReason::Offline { LAST_WORD } else { FAREWELL };
+            let farewell = if reason == EndReason::Offline { LAST_WORD } else { self.farewell() };
+            if self.link_state == LinkState::Down && !self.delivery.is_idle() {
+                let seconds = farewell.as_secs();
+                self.warn(format!("the broker is away; trying for {seconds} s to tell the other side of the end"));
+            }
             self.phase = Phase::Leaving { status, until: ended + farewell };
             self.failure = failure;
         } else if matches!(self.phase, Phase::Leaving { .. }) {
@@ -52,17 +68,24 @@ impl Session {
     }
 
     /// Closes the media and prints the end; the exit status the call asks for, and what went wrong on our side.
-    pub(super) async fn finish_call(
+    async fn finish_call(
         &mut self,
-        current: &mut CurrentCall,
+        mut live: LiveCall,
         reason: EndReason,
+        text: Option<String>,
         ended: Instant,
     ) -> (ExitStatus, Option<Failure>) {
-        let mut summary =
-            Summary { reason: reason.name(), setup: figures::setup(&current.marks), ..Summary::default() };
-        let connected_for = current.marks.connected.map(|at| ended.saturating_duration_since(at));
+        live.abort_jobs();
+        let mut summary = Summary { reason: reason.name(), setup: figures::setup(&live.marks), ..Summary::default() };
+        let connected_for = live.marks.connected.map(|at| ended.saturating_duration_since(at));
         let mut missed = false;
-        if let Some(media) = self.media.take() {
+        // The terminal is given back before anything is printed there.
+        if self.calls.is_empty()
+            && let Some(view) = self.view.take()
+        {
+            view.close().await;
+        }
+        if let Some(media) = live.media.take() {
             summary.pair = media.peer().path().await.map(figures::pair);
             let negotiated = media.negotiated.clone().unwrap_or_default();
             let sent = figures::counts(&media);
@@ -71,16 +94,16 @@ impl Session {
             let promised = negotiated.promised.video || negotiated.promised.audio;
             missed = promised && video.frames == 0 && audio.frames == 0;
             if let Some(failure) = late.into_iter().find_map(Failure::of_recording) {
-                current.failure.get_or_insert(failure);
+                live.failure.get_or_insert(failure);
             }
             let empty = recorded.is_some_and(|recorded| recorded.video_frames + recorded.audio_frames == 0);
             if empty && connected_for.is_some() {
                 let text = "nothing came that could be recorded";
-                current.failure.get_or_insert(Failure::new(ExitStatus::NoMedia, text));
+                live.failure.get_or_insert(Failure::new(ExitStatus::NoMedia, text));
             }
             summary.video_codec = video.codec.clone().or(negotiated.video.map(|(codec, _)| codec.to_string()));
             if connected_for.is_some() {
-                (summary.sent, summary.received) = self.meter.averages(sent, bytes_sent, &video, &audio, ended);
+                (summary.sent, summary.received) = live.meter.averages(sent, bytes_sent, &video, &audio, ended);
             }
             summary.recording = self.settings.media.record.as_ref().zip(recorded).map(|(file, recorded)| Recording {
                 file: file.display().to_string(),
@@ -90,7 +113,7 @@ impl Session {
             });
         }
         summary.duration_ms = connected_for.map(figures::ms);
-        let used = usage::processor_time().zip(current.marks.processor_at_connected).zip(connected_for);
+        let used = usage::processor_time().zip(live.marks.processor_at_connected).zip(connected_for);
         summary.process = Process {
             cores: used
                 .filter(|(_, call)| !call.is_zero())
@@ -100,29 +123,47 @@ impl Session {
         summary.signalling = Signalling {
             dropped: self.dropped,
             duplicates: self.delivery.duplicates(),
-            candidates_left_out: current.candidates_left_out,
+            candidates_left_out: live.candidates_left_out,
         };
         let mute = connected_for.is_some_and(|duration| duration >= MEDIA_DUE) && missed;
-        let status = match (&current.failure, ExitStatus::from(reason)) {
+        let status = match (&live.failure, ExitStatus::from(reason)) {
             (Some(failure), _) => failure.status,
             (None, ExitStatus::Done) if mute => ExitStatus::NoMedia,
             (None, status) => status,
         };
         summary.status = status.code();
-        let problems = (!current.problems.is_empty()).then(|| current.problems.join("; "));
-        let detail = current.failure.as_ref().map(|failure| failure.text.clone()).or(problems);
-        let end = Event::Ended { reason: reason.name(), detail };
-        self.printer.tell_of(&end, &current.call, &current.peer);
-        self.printer.tell_of(&Event::Summary(Box::new(summary)), &current.call, &current.peer);
-        let failure = current.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
+        let searched = live.marks.described.is_some_and(|at| ended.saturating_duration_since(at) >= hints::SEARCHED);
+        if reason == EndReason::NoPath && searched {
+            let servers = &self.settings.peer.ice_servers;
+            live.problems.extend(hints::no_path(servers, &live.problems, has_network()).map(str::to_owned));
+        }
+        let entry = self.habits.entry(&live, &summary);
+        let problems = (!live.problems.is_empty()).then(|| live.problems.join("; "));
+        let detail = live.failure.as_ref().map(|failure| failure.text.clone()).or(problems);
+        let end = Event::Ended { reason: reason.name(), detail, text };
+        self.printer.tell_of(&end, &live.call, &live.peer);
+        self.printer.tell_of(&Event::Summary(Box::new(summary)), &live.call, &live.peer);
+        self.keep(&live.call, entry).await;
+        let failure = live.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
         (status, failure)
+    }
+
+    /// How long the last messages may take: longer while the broker is away, so that the other side hears of the end.
+    pub(super) const fn farewell(&self) -> Duration {
+        match self.link_state {
+            LinkState::Up => FAREWELL,
+            LinkState::Down => FAREWELL_TO_COME,
+        }
     }
 
     /// The link is gone for good: the other side is told nothing any more, but devices are closed in order.
     pub(super) async fn abandon(&mut self, failure: &Failure) {
-        if let Some(mut current) = self.current.take() {
-            current.failure = Some(Failure::new(failure.status, &failure.text));
-            self.finish_call(&mut current, EndReason::Lost, Instant::now()).await;
+        self.hush_all().await;
+        for call in self.calls.ids() {
+            let Some(mut live) = self.calls.end(&call) else { continue };
+            live.failure = Some(Failure::new(failure.status, &failure.text));
+            self.finish_call(live, EndReason::Lost, None, Instant::now()).await;
         }
+        self.habits.finish().await;
     }
 }

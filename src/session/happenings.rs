@@ -1,4 +1,4 @@
-//! What the media of the call tells: paths, first pictures, displays, TURN servers that refuse.
+//! What the media of a call tells: paths, first pictures, views, TURN servers that refuse.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,14 @@ use ::media::display::DisplayEvent;
 use ::media::peer::PeerEvent;
 use ::media::peer::config::{IcePolicy, IceServerKind};
 use ::media::stream::StreamEvent;
-use signalling::call::{self, MediaChange};
+use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
+
+use tracing::debug;
 
 use super::control::Command;
 use super::media::Marks;
-use super::{Session, figures, media};
+use super::{LinkState, Session, figures, media};
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 
@@ -19,86 +21,104 @@ use crate::exit::{ExitStatus, Failure};
 const SNAPSHOT_AFTER: Duration = Duration::from_secs(1);
 
 impl Session {
-    pub(super) async fn peer_event(&mut self, event: PeerEvent) -> Result<(), Failure> {
-        let Some(call) = self.current.as_ref().map(|current| current.call.clone()) else { return Ok(()) };
+    pub(super) async fn peer_event(&mut self, call: CallId, event: PeerEvent) -> Result<(), Failure> {
         let change = match event {
             PeerEvent::Candidates(candidates) => {
                 let candidates = media::to_wire(candidates);
-                return self.line_event(call::Event::CandidatesGathered { call, candidates }).await;
+                return self.phone_event(call::Event::CandidatesGathered { call, candidates }).await;
             }
             PeerEvent::IceConnected => {
-                if let Some(current) = &mut self.current {
-                    current.marks.ice.get_or_insert_with(Instant::now);
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.marks.ice.get_or_insert_with(Instant::now);
                 }
                 return Ok(());
             }
-            PeerEvent::Connected => MediaChange::Connected,
-            PeerEvent::Disconnected => MediaChange::Interrupted,
+            PeerEvent::NetworkChanged => {
+                // The connection to the broker began at the same address.
+                if let Err(error) = self.link.reconnect() {
+                    debug!(%error, "the link finds out by itself");
+                }
+                return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart }).await;
+            }
+            // The phone tries again by itself.
+            PeerEvent::Stalled => return Ok(()),
+            PeerEvent::Connected | PeerEvent::Heard => MediaChange::Connected,
+            // Without a broker no new path can be agreed on, and the old one may heal: ICE decides.
+            PeerEvent::Silent if self.link_state == LinkState::Down => return Ok(()),
+            PeerEvent::Disconnected | PeerEvent::Silent => MediaChange::Interrupted,
             PeerEvent::Failed => MediaChange::Failed,
         };
-        self.line_event(call::Event::Media { call, change }).await
+        self.phone_event(call::Event::Media { call, change }).await
     }
 
-    pub(super) fn stream_event(&mut self, event: StreamEvent) {
+    pub(super) fn stream_event(&mut self, call: &CallId, event: StreamEvent) {
         let after = |at: Instant, marks: &Marks| Some(figures::ms(at.checked_duration_since(marks.accepted?)?));
         match event {
             StreamEvent::FirstFrame(at) => {
-                let Some(current) = &mut self.current else { return };
-                current.marks.first_frame = Some(at);
-                current.snapshot_due = self.settings.media.snapshot.as_ref().map(|_| at + SNAPSHOT_AFTER);
-                let after_accept_ms = after(at, &current.marks);
-                self.tell(&Event::FirstFrame { after_accept_ms });
+                let snapshot = self.settings.media.snapshot.is_some();
+                let Some(live) = self.calls.get_mut(call) else { return };
+                live.marks.first_frame = Some(at);
+                live.snapshot_due = snapshot.then(|| at + SNAPSHOT_AFTER);
+                let after_accept_ms = after(at, &live.marks);
+                self.tell_of(call, &Event::FirstFrame { after_accept_ms });
             }
             StreamEvent::FirstAudio(at) => {
-                let Some(current) = &mut self.current else { return };
-                current.marks.first_audio = Some(at);
-                let after_accept_ms = after(at, &current.marks);
-                self.tell(&Event::FirstAudio { after_accept_ms });
+                let Some(live) = self.calls.get_mut(call) else { return };
+                live.marks.first_audio = Some(at);
+                let after_accept_ms = after(at, &live.marks);
+                self.tell_of(call, &Event::FirstAudio { after_accept_ms });
             }
-            StreamEvent::SourceEnded(what) => self.warn(format!("our {what} source ended; the other side gets none")),
+            StreamEvent::SourceEnded(what) => {
+                self.warn_of(call, format!("our {what} source ended; the other side gets none"));
+            }
             StreamEvent::RecordingFailed(text) => {
-                self.warn(text.clone());
-                self.fail_call(Failure::new(ExitStatus::Internal, text));
+                self.warn_of(call, text.clone());
+                self.fail_call(call, Failure::new(ExitStatus::Internal, text));
             }
             StreamEvent::CodecFailed(text) => {
-                self.warn(text.clone());
-                self.fail_call(Failure::new(ExitStatus::NoMedia, text));
+                self.warn_of(call, text.clone());
+                self.fail_call(call, Failure::new(ExitStatus::NoMedia, text));
             }
         }
     }
 
     pub(super) async fn display_event(&mut self, event: DisplayEvent) -> Result<(), Failure> {
         match event {
-            DisplayEvent::CloseRequested => self.line_event(call::Event::HangUp).await,
+            DisplayEvent::CloseRequested => self.phone_event(call::Event::HangUp).await,
             DisplayEvent::Interrupted => self.interrupted().await,
             DisplayEvent::Key('m') => {
-                let muted = self.current.as_ref().is_some_and(|current| current.muted);
+                let muted = self.front_call().is_some_and(|live| live.muted);
                 self.command(Command::Mute { on: !muted }).await
             }
             DisplayEvent::Key('c') => {
-                let off = self.current.as_ref().is_some_and(|current| current.camera_off);
+                let off = self.front_call().is_some_and(|live| live.camera_off);
                 self.command(Command::Camera { on: off }).await
             }
+            DisplayEvent::Key('h') => {
+                let held = self.front_call().is_some_and(|live| live.held.by_us);
+                self.command(if held { Command::Resume {} } else { Command::Hold {} }).await
+            }
+            DisplayEvent::Key('a') => self.command(Command::Answer {}).await,
+            DisplayEvent::Key('r') => self.command(Command::Reject { text: None }).await,
+            DisplayEvent::Key('s') => self.command(Command::Swap {}).await,
             DisplayEvent::Key(_) => Ok(()),
         }
     }
 
     pub(super) async fn turn_checked(&mut self, call: CallId, problems: Vec<String>) -> Result<(), Failure> {
-        let is_current = self.current.as_ref().is_some_and(|current| current.call == call);
-        if problems.is_empty() || !is_current {
+        if problems.is_empty() || self.calls.get(&call).is_none() {
             return Ok(());
         }
         for problem in &problems {
-            self.warn(problem.clone());
+            self.warn_of(&call, problem.clone());
         }
         let turn_servers =
             self.settings.peer.ice_servers.iter().filter(|server| server.url.kind == IceServerKind::Turn).count();
         let hopeless = self.settings.peer.ice_policy == IcePolicy::RelayOnly && problems.len() == turn_servers;
-        let Some(current) = &mut self.current else { return Ok(()) };
-        current.problems.extend(problems);
-        if hopeless && current.marks.connected.is_none() {
-            let call = current.call.clone();
-            self.line_event(call::Event::Media { call, change: MediaChange::Failed }).await?;
+        let Some(live) = self.calls.get_mut(&call) else { return Ok(()) };
+        live.problems.extend(problems);
+        if hopeless && live.marks.connected.is_none() {
+            self.phone_event(call::Event::Media { call, change: MediaChange::Failed }).await?;
         }
         Ok(())
     }

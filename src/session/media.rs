@@ -1,118 +1,33 @@
-//! The media of one call: devices, peer connection, streams, display; opened, connected, measured, closed.
+//! The media of one call: peer connection and streams; set up, changed, measured, closed. Devices are [`super::open`]'s.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::capture::{self, AudioSource, Capture, VideoSource};
-use media::display::terminal::Terminal;
-use media::display::window::{Window, WindowClient};
-use media::display::{DisplayEvent, Pictures, Show};
 use media::frame::VideoFrame;
 use media::peer::config::PeerConfig;
 use media::peer::sdp::Negotiated;
-use media::peer::{IceCandidate, Inbox, LocalDescription, MediaSender, PathStats, Peer, PeerError, PeerEvent};
-use media::playout::AudioSink;
+use media::peer::{
+    Expectation, IceCandidate, Inbox, LocalDescription, MediaSender, PathStats, Peer, PeerError, PeerEvent, Renewal,
+};
 use media::playout::speaker::Speaker;
 use media::queue;
-use media::record::{Recorder, Summary, Tracks};
+use media::record::{Summary, Tracks};
 use media::rtp::RtpPacket;
 use media::stream::StreamEvent;
 use media::stream::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
 use media::stream::outgoing::{Captured, Outgoing, OutgoingCounters, Switches};
 use signalling::wire::{Candidate, Description};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
-use tracing::warn;
+use tokio::sync::{mpsc, watch};
 
-use crate::events::Event;
+use super::open::{Captures, OpenMedia, Sources};
 use crate::exit::{ExitStatus, Failure};
-use crate::logging;
-use crate::printer::Printer;
-use crate::settings::MediaSettings;
 
 /// Received packets waiting for their thread: two seconds of video at 8 Mbit/s; the oldest are dropped, and counted.
 const PACKETS_MAX: usize = 2048;
 
-/// Captured pictures waiting for the encoder: the newest counts.
-const FRAMES_MAX: usize = 2;
-
-/// Captured sound waiting for the encoder: 200 ms.
-const SOUNDS_MAX: usize = 10;
-
-/// Events of streams and displays; a handful a call.
+/// Events of streams; a handful a call.
 const EVENTS_MAX: usize = 64;
-
-/// Most devices let one program in, once: whoever opens them waits until the call before has closed them.
-static DEVICES: OnceLock<Arc<Semaphore>> = OnceLock::new();
-
-/// Running sources, and the right to the devices.
-struct Captures {
-    _video: Option<Capture>,
-    _audio: Option<Capture>,
-    _turn: OwnedSemaphorePermit,
-}
-
-/// Devices and files of one call, open.
-pub(super) struct OpenMedia {
-    captures: Captures,
-    captured: Captured,
-    own: Option<queue::Receiver<Arc<VideoFrame>>>,
-    speaker: Option<Speaker>,
-    recorder: Option<Recorder>,
-}
-
-impl OpenMedia {
-    /// Opens what the settings name, on a thread that may block: devices take their time.
-    pub(super) async fn open_aside(settings: Arc<MediaSettings>) -> Result<Self, Failure> {
-        let devices = Arc::clone(DEVICES.get_or_init(|| Arc::new(Semaphore::new(1))));
-        let turn = devices.acquire_owned().await.map_err(Failure::internal)?;
-        tokio::task::spawn_blocking(move || Self::open(&settings, turn)).await.map_err(Failure::internal)?
-    }
-
-    /// Opens devices and sources and closes them again, so that what is missing shows before the first call does.
-    pub(super) async fn probe(settings: &MediaSettings) -> Result<(), Failure> {
-        // A recording begins with the call, and must not replace an older one before.
-        let probed = MediaSettings { record: None, ..settings.clone() };
-        Self::open_aside(Arc::new(probed)).await.map(drop)
-    }
-
-    fn open(settings: &MediaSettings, turn: OwnedSemaphorePermit) -> Result<Self, Failure> {
-        let (frames_tx, frames) = queue::bounded(FRAMES_MAX);
-        let (sounds_tx, sounds) = queue::bounded(SOUNDS_MAX);
-        let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure)?;
-        let audio = capture::open_audio(&settings.audio, sounds_tx).map_err(source_failure)?;
-        let speaker = match &settings.play {
-            AudioSink::Speaker(name) => Some(Speaker::open(name.as_deref()).map_err(Failure::device)?),
-            AudioSink::None => None,
-        };
-        let recorder = match &settings.record {
-            Some(path) => Some(Recorder::create(path, Tracks::AudioAndVideo).map_err(Failure::usage)?),
-            None => None,
-        };
-        let (self_view, own) = match settings.show {
-            Show::None => (None, None),
-            Show::Window | Show::Terminal => {
-                let (tx, rx) = queue::bounded(FRAMES_MAX);
-                (Some(tx), Some(rx))
-            }
-        };
-        let captured = Captured {
-            video: (settings.video != VideoSource::None).then_some((frames, settings.format)),
-            audio: (settings.audio != AudioSource::None).then_some(sounds),
-            self_view,
-        };
-        let captures = Captures { _video: video, _audio: audio, _turn: turn };
-        Ok(Self { captures, captured, own, speaker, recorder })
-    }
-}
-
-fn source_failure(error: capture::CaptureError) -> Failure {
-    match error {
-        capture::CaptureError::Device(text) => Failure::device(text),
-        capture::CaptureError::File(text) => Failure::usage(text),
-    }
-}
 
 /// A peer connection with its description made, ready to be sent.
 pub(super) struct Prepared {
@@ -122,60 +37,34 @@ pub(super) struct Prepared {
 
 /// The media of one call.
 pub(super) struct CallMedia {
-    peer: Peer,
+    peer: Arc<Peer>,
     /// What the peer connection tells.
     pub(super) peer_events: mpsc::Receiver<PeerEvent>,
     /// What streams tell.
     pub(super) stream_events: mpsc::Receiver<StreamEvent>,
-    /// What the viewer does.
-    pub(super) display_events: mpsc::Receiver<DisplayEvent>,
     /// What was agreed; known once both descriptions are.
     pub(super) negotiated: Option<Negotiated>,
     switches: Switches,
     stream_tx: mpsc::Sender<StreamEvent>,
-    display_tx: mpsc::Sender<DisplayEvent>,
     open: Option<OpenMedia>,
     packets: Option<(queue::Receiver<RtpPacket>, queue::Receiver<RtpPacket>)>,
     captures: Option<Captures>,
+    /// What is captured and not sent yet: the path is not up, or the other side has not agreed to it.
     captured: Option<Captured>,
     sender: Option<MediaSender>,
     outgoing: Option<Outgoing>,
+    /// What was sent before a hold.
+    counters: OutgoingCounters,
     incoming: Option<Incoming>,
     latest: Option<watch::Receiver<Option<Arc<VideoFrame>>>>,
-    display: DisplaySlot,
 }
 
-/// The display takes its time to open, and the call does not wait for it.
-enum DisplaySlot {
-    None,
-    Opening(JoinHandle<Option<Display>>),
-    Open(Display),
-}
-
-enum Display {
-    Window { _window: Window },
-    Terminal { view: Terminal, _logs: Option<logging::FileGuard>, printer: Arc<Printer> },
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        if let Self::Terminal { printer, .. } = self {
-            printer.set_screen_taken(false);
-        }
-    }
-}
-
-/// Makes an offer, or an answer to `offer`; opens devices, where they are not open yet.
+/// Makes an offer, or an answer to `offer`, with devices that are open.
 pub(super) async fn prepare(
-    settings: Arc<MediaSettings>,
     config: PeerConfig,
-    open: Option<OpenMedia>,
+    open: OpenMedia,
     offer: Option<Description>,
 ) -> Result<Prepared, Failure> {
-    let open = match open {
-        Some(open) => open,
-        None => OpenMedia::open_aside(settings).await?,
-    };
     let (video_tx, video) = queue::bounded(PACKETS_MAX);
     let (audio_tx, audio) = queue::bounded(PACKETS_MAX);
     let inbox = Inbox { video: video_tx, audio: audio_tx };
@@ -190,25 +79,22 @@ pub(super) async fn prepare(
         }
     };
     let (stream_tx, stream_events) = mpsc::channel(EVENTS_MAX);
-    let (display_tx, display_events) = mpsc::channel(EVENTS_MAX);
     let media = CallMedia {
-        peer,
+        peer: Arc::new(peer),
         peer_events,
         stream_events,
-        display_events,
         negotiated,
         switches: Switches::default(),
         stream_tx,
-        display_tx,
         open: Some(open),
         packets: Some((video, audio)),
         captures: None,
         captured: None,
         sender: None,
         outgoing: None,
+        counters: OutgoingCounters::default(),
         incoming: None,
         latest: None,
-        display: DisplaySlot::None,
     };
     Ok(Prepared { media, description: description(local) })
 }
@@ -221,32 +107,27 @@ impl CallMedia {
         Ok(())
     }
 
+    /// Takes the answer to our update.
+    pub(super) async fn apply_update(&mut self, answer: Description) -> Result<(), PeerError> {
+        let negotiated = self.peer.apply_update(&answer.sdp).await?;
+        self.peer.add_candidates(to_media(answer.candidates)).await;
+        self.renegotiated(negotiated);
+        Ok(())
+    }
+
     /// Takes more candidates; how many were left out.
     pub(super) async fn add_candidates(&self, candidates: Vec<Candidate>) -> usize {
         self.peer.add_candidates(to_media(candidates)).await
     }
 
     /// Both descriptions are known: everything that receives is started, so that not even the first packet waits.
-    pub(super) fn start_receiving(
-        &mut self,
-        settings: &MediaSettings,
-        title: &str,
-        windows: &WindowClient,
-        printer: &Arc<Printer>,
-    ) -> Result<(), Failure> {
+    pub(super) fn start_receiving(&mut self, display: Option<queue::Sender<Arc<VideoFrame>>>) -> Result<(), Failure> {
         let (Some(negotiated), Some(mut open), Some(packets)) =
             (&self.negotiated, self.open.take(), self.packets.take())
         else {
             return Ok(());
         };
         let (latest_tx, latest) = watch::channel(None);
-        let (display_tx, pictures) = queue::bounded(FRAMES_MAX);
-        let mut pictures = Pictures::new(pictures);
-        if let Some(own) = open.own.take() {
-            pictures = pictures.with_own(own);
-        }
-        let display = (settings.show != Show::None).then_some(display_tx);
-        self.display = open_display(settings.show, title, pictures, self.display_tx.clone(), windows, printer);
         if let Some(recorder) = &mut open.recorder
             && !negotiated.promised.video
         {
@@ -257,36 +138,71 @@ impl CallMedia {
         let incoming = Incoming::start(packets, types, self.peer.keyframes(), sinks, &self.stream_tx);
         self.incoming = Some(incoming.map_err(Failure::internal)?);
         self.latest = Some(latest);
-        self.captures = Some(open.captures);
-        self.captured = Some(open.captured);
+        self.captures = Some(open.sources.captures);
+        self.captured = Some(open.sources.captured);
         Ok(())
     }
 
-    /// The path is up: everything that sends is started.
+    /// The path is up, or other media were agreed on: everything that may be sent is started.
     pub(super) fn start_sending(&mut self) -> Result<(), Failure> {
-        let (Some(negotiated), Some(captured)) = (&self.negotiated, self.captured.take()) else { return Ok(()) };
+        let (Some(negotiated), Some(captured)) = (&self.negotiated, &mut self.captured) else { return Ok(()) };
         let sender = self.peer.start_sending(negotiated);
-        let outgoing = Outgoing::start(captured, &sender, &self.switches, &self.stream_tx);
-        self.outgoing = Some(outgoing.map_err(Failure::internal)?);
+        let outgoing = self.outgoing.get_or_insert_with(|| Outgoing::idle(self.counters.clone()));
+        outgoing.add(captured, &sender, &self.switches, &self.stream_tx).map_err(Failure::internal)?;
         self.sender = Some(sender);
         Ok(())
     }
 
-    pub(super) const fn switches(&self) -> &Switches {
-        &self.switches
+    /// Gives devices back; a camera's light goes out. What is to be awaited until they are free.
+    pub(super) fn release(&mut self) -> impl Future<Output = ()> + use<> {
+        let (outgoing, captures, captured) = (self.outgoing.take(), self.captures.take(), self.captured.take());
+        async move {
+            // Threads are joined, and devices may take their time.
+            let released = tokio::task::spawn_blocking(move || drop((outgoing, captured, captures))).await;
+            if let Err(error) = released {
+                tracing::warn!(%error, "a device did not close cleanly");
+            }
+        }
     }
 
-    /// Shows a line of text in the terminal view, if that is open.
-    pub(super) async fn set_status(&mut self, text: &str) {
-        if let DisplaySlot::Opening(opening) = &mut self.display
-            && opening.is_finished()
-        {
-            let opened = opening.await.ok().flatten();
-            self.display = opened.map_or(DisplaySlot::None, DisplaySlot::Open);
+    /// Takes sources that were opened in the middle of the call.
+    pub(super) fn take_sources(&mut self, sources: Sources) -> Result<(), Failure> {
+        self.captures = Some(sources.captures);
+        self.captured = Some(sources.captured);
+        self.start_sending()
+    }
+
+    /// Nothing is sent or shown while either side holds.
+    pub(super) fn set_held(&self, held: bool) {
+        self.switches.set_held(held);
+        self.peer.expect_media(if held { Expectation::Nothing } else { Expectation::Media });
+        if let Some(incoming) = &self.incoming {
+            incoming.set_held(held);
         }
-        if let DisplaySlot::Open(Display::Terminal { view, .. }) = &self.display {
-            view.set_status(text);
+    }
+
+    /// An update agreed on other media.
+    pub(super) fn renegotiated(&mut self, negotiated: Negotiated) {
+        if let Some(incoming) = &self.incoming {
+            incoming.set_video_types(negotiated.video_types.clone());
         }
+        self.negotiated = Some(negotiated);
+    }
+
+    /// The speaker, as long as the call has no use for it.
+    pub(super) fn lend_speaker(&mut self) -> Option<Speaker> {
+        self.open.as_mut()?.speaker.take()
+    }
+
+    /// Takes back what was lent; in a call that is over it is closed.
+    pub(super) fn take_speaker_back(&mut self, speaker: Speaker) {
+        if let Some(open) = &mut self.open {
+            open.speaker = Some(speaker);
+        }
+    }
+
+    pub(super) const fn switches(&self) -> &Switches {
+        &self.switches
     }
 
     /// The latest picture of the other side.
@@ -305,7 +221,7 @@ impl CallMedia {
         None
     }
 
-    pub(super) const fn peer(&self) -> &Peer {
+    pub(super) const fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
 
@@ -313,8 +229,8 @@ impl CallMedia {
         self.sender.as_ref()
     }
 
-    pub(super) fn outgoing_counters(&self) -> OutgoingCounters {
-        self.outgoing.as_ref().map(|outgoing| outgoing.counters.clone()).unwrap_or_default()
+    pub(super) const fn outgoing_counters(&self) -> &OutgoingCounters {
+        &self.counters
     }
 
     /// The latest figures of what arrives.
@@ -327,24 +243,30 @@ impl CallMedia {
 
     /// Ends everything, in the order in which data flows.
     pub(super) async fn close(mut self) -> Closed {
-        let (outgoing, captures) = (self.outgoing.take(), self.captures.take());
+        let released = self.release();
         let (incoming, open) = (self.incoming.take(), self.open.take());
-        let display = match std::mem::replace(&mut self.display, DisplaySlot::None) {
-            DisplaySlot::None => None,
-            DisplaySlot::Opening(opening) => opening.await.ok().flatten(),
-            DisplaySlot::Open(display) => Some(display),
-        };
         self.peer.close().await;
+        released.await;
         let ending = tokio::task::spawn_blocking(move || {
-            drop((outgoing, captures, open));
-            let finished = incoming.map(Incoming::finish).unwrap_or_default();
-            drop(display);
-            finished
+            drop(open);
+            incoming.map(Incoming::finish).unwrap_or_default()
         });
         let (video, audio, recorded) = ending.await.unwrap_or_default();
         let late = std::iter::from_fn(|| self.stream_events.try_recv().ok()).collect();
         Closed { video, audio, recorded, late }
     }
+}
+
+/// Makes a new offer in a standing call.
+pub(super) async fn make_update(peer: Arc<Peer>, renewal: Renewal) -> Result<Description, PeerError> {
+    peer.update_offer(renewal).await.map(description)
+}
+
+/// Answers a new offer in a standing call.
+pub(super) async fn answer_update(peer: Arc<Peer>, offer: Description) -> Result<(Description, Negotiated), PeerError> {
+    let (local, negotiated) = peer.answer_update(&offer.sdp).await?;
+    peer.add_candidates(to_media(offer.candidates)).await;
+    Ok((description(local), negotiated))
 }
 
 /// What is left of the media of a call.
@@ -356,45 +278,12 @@ pub(super) struct Closed {
     pub(super) late: Vec<StreamEvent>,
 }
 
-/// Opens what the settings name, aside: windows and terminals may take long.
-fn open_display(
-    show: Show,
-    title: &str,
-    pictures: Pictures,
-    events: mpsc::Sender<DisplayEvent>,
-    windows: &WindowClient,
-    printer: &Arc<Printer>,
-) -> DisplaySlot {
-    let (title, windows, printer) = (title.to_owned(), windows.clone(), Arc::clone(printer));
-    let complaints = Arc::clone(&printer);
-    let open = move || match show {
-        Show::None => Ok(None),
-        Show::Window => windows.open(&title, pictures, events).map(|window| Some(Display::Window { _window: window })),
-        Show::Terminal => Terminal::open(pictures, events).map(|view| {
-            view.set_status(&title);
-            printer.set_screen_taken(true);
-            let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
-            Some(Display::Terminal { view, _logs: logs, printer: Arc::clone(&printer) })
-        }),
-    };
-    match show {
-        Show::None => DisplaySlot::None,
-        Show::Window | Show::Terminal => DisplaySlot::Opening(tokio::task::spawn_blocking(move || {
-            // The call goes on unseen: whoever talks would rather hear than lose it.
-            open().unwrap_or_else(|error| {
-                complaints.tell(&Event::Warning { text: error.to_string() });
-                None
-            })
-        })),
-    }
-}
-
 /// Saves a picture as PNG; blocks.
 pub(super) fn save_picture(path: &Path, frame: &VideoFrame) -> Result<(), String> {
     media::snapshot::write_png(path, frame).map_err(|error| error.to_string())
 }
 
-pub(super) fn description(local: LocalDescription) -> Description {
+fn description(local: LocalDescription) -> Description {
     Description { sdp: local.sdp, candidates: to_wire(local.candidates) }
 }
 

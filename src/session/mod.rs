@@ -1,33 +1,41 @@
-//! One loop that owns the line, the delivery, the link and the media of the call: event in, action out.
+//! One loop that owns the phone, the delivery (a [`Courier`]), the link and the media of its calls: event in, action out.
 //!
-//! - from the broker ([`broker`]): [`LinkEvent`] → envelope → [`Delivery`] → [`Line`]
-//! - from the media ([`happenings`]): [`PeerEvent`], [`StreamEvent`], [`DisplayEvent`]
+//! - from the broker ([`broker`]): [`LinkEvent`] → [`Courier`] → [`Phone`]
+//! - from the media ([`happenings`]): what peer connections, streams and the view tell
 //! - from the user ([`user`]): [`control::Command`], signals
-//! - out ([`acting`]): actions of the line, printed [`Event`]s; the last ones come from [`ending`]
+//! - from work that goes on aside ([`jobs`]): descriptions, devices, TURN checks
+//! - out ([`acting`], [`media_actions`]): actions of the phone, printed [`Event`]s; the last ones come from [`ending`]
+//! - beside all that ([`habits`]): ringing, the call log
 //!
-//! Nothing here decides what a call does next: that is the line's; nothing here touches a codec or a socket.
+//! Nothing here decides what a call does next: that is the phone's; nothing here touches a codec or a socket.
 
 mod acting;
 mod broker;
+mod calls;
 mod control;
 mod ending;
 mod figures;
+mod habits;
 mod happenings;
+mod hints;
+mod jobs;
 mod media;
+mod media_actions;
+mod open;
 mod user;
+mod view;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::media::display::DisplayEvent;
 use ::media::display::window::WindowClient;
-use ::media::peer::PeerEvent;
-use ::media::stream::StreamEvent;
-use signalling::call::{self, Line, Timeouts};
-use signalling::delivery::Delivery;
+use signalling::call::{self, Manners, Phone, Updates};
+use signalling::dialect::{Courier, Dialect};
 use signalling::flood::Flood;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::{Link, LinkEvent, LinkHandle};
+use signalling::wire::PresenceState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -39,22 +47,22 @@ use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::{Control, Settings};
-use figures::Meter;
-use media::{CallMedia, Marks, OpenMedia, Prepared};
+use calls::{LiveCall, LiveCalls, MediaInput};
+use habits::Habits;
+use jobs::Done;
+use open::OpenMedia;
+use view::View;
 
 /// How often figures are looked at.
 const STATS_EVERY: Duration = Duration::from_secs(1);
-
-/// How long the last messages may take to be acknowledged when the program ends.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the program is here for.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// Ring this peer, once.
     Call { peer: PeerId, absent: Absent },
-    /// Wait for calls.
-    Listen { answer: Answer, calls: Calls },
+    /// Wait for calls; `presence` is what others see while there is none.
+    Listen { answer: Answer, calls: Calls, presence: PresenceState },
 }
 
 /// What a caller does when the other is not there.
@@ -80,13 +88,14 @@ pub(crate) enum Calls {
 pub(crate) async fn run(
     settings: Settings,
     role: Role,
-    timeouts: Timeouts,
+    manners: Manners,
     printer: Arc<Printer>,
     windows: WindowClient,
 ) -> Result<ExitStatus, Failure> {
+    let view = View::new(settings.media.show);
     let open = match &role {
         // What is missing is said before anyone is rung.
-        Role::Call { .. } => Some(OpenMedia::open_aside(Arc::new(settings.media.clone())).await?),
+        Role::Call { .. } => Some(OpenMedia::open_aside(Arc::new(settings.media.clone()), view.own()).await?),
         Role::Listen { answer: Answer::Reject, .. } => None,
         Role::Listen { .. } => {
             OpenMedia::probe(&settings.media).await?;
@@ -95,29 +104,38 @@ pub(crate) async fn run(
     };
     let link_failed = |error: signalling::mqtt::LinkError| Failure::new((&error).into(), error);
     let (link, handle, link_events) = Link::new(settings.link.clone()).map_err(link_failed)?;
+    let at_rest = match role {
+        Role::Call { .. } => PresenceState::Available,
+        Role::Listen { presence, .. } => presence,
+    };
+    handle.set_presence(at_rest);
     let stop = CancellationToken::new();
     let link_task = tokio::spawn(link.run(stop.clone()));
     let me = settings.link.me.clone();
-    let now = Instant::now();
+    let updates = match settings.dialect {
+        Dialect::Tring => Updates::Understood,
+        Dialect::Apprtc => Updates::Unknown,
+    };
     let session = Session {
-        line: Line::new(me.clone(), timeouts),
-        delivery: Delivery::new(me, settings.link.run),
+        phone: Phone::new(me.clone(), Manners { updates, ..manners }),
+        delivery: Courier::new(settings.dialect, me, settings.link.run, &settings.link.template),
         flood: Flood::default(),
         link: handle,
+        at_rest,
+        habits: Habits::new(&settings, &role, &printer),
         role,
         windows,
         printer,
         open,
-        media: None,
+        view: Some(view),
+        calls: LiveCalls::default(),
+        jobs: JoinSet::new(),
         failure: None,
         prompt: None,
-        preparing: JoinSet::new(),
-        turn_checks: JoinSet::new(),
-        current: None,
         dropped: 0,
         phase: Phase::Starting,
+        link_state: LinkState::Down,
         interrupts: 0,
-        meter: Meter::new(now),
         settings,
     };
     let result = session.run(link_events).await;
@@ -131,44 +149,35 @@ pub(crate) async fn run(
 struct Session {
     settings: Settings,
     role: Role,
-    line: Line,
-    delivery: Delivery,
+    phone: Phone,
+    delivery: Courier,
     flood: Flood,
     link: LinkHandle,
+    /// Our presence while no call stands.
+    at_rest: PresenceState,
     windows: WindowClient,
     printer: Arc<Printer>,
+    habits: Habits,
     /// Opened before the call; whoever listens opens with each call.
     open: Option<OpenMedia>,
-    media: Option<CallMedia>,
+    /// Of all calls; a new one follows when the last call ends.
+    view: Option<View>,
+    calls: LiveCalls,
+    jobs: JoinSet<Done>,
     /// What went wrong on our side in the call that ended the program.
     failure: Option<Failure>,
     prompt: Option<user::Prompt>,
-    preparing: JoinSet<(CallId, Result<Box<Prepared>, Failure>)>,
-    turn_checks: JoinSet<(CallId, Vec<String>)>,
-    current: Option<CurrentCall>,
     dropped: u64,
     phase: Phase,
+    link_state: LinkState,
     interrupts: u32,
-    meter: Meter,
 }
 
-/// What is known of the call under way beside its state.
-struct CurrentCall {
-    call: CallId,
-    peer: PeerId,
-    marks: Marks,
-    stats_due: Option<Instant>,
-    snapshot_due: Option<Instant>,
-    hang_up_at: Option<Instant>,
-    /// When the other counts as offline, unless presence says otherwise until then.
-    offline_at: Option<Instant>,
-    /// Why a path could not be found, as far as known.
-    problems: Vec<String>,
-    /// What went wrong on our side, with the exit status it asks for.
-    failure: Option<Failure>,
-    candidates_left_out: u64,
-    muted: bool,
-    camera_off: bool,
+/// Whether the broker is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LinkState {
+    Up,
+    Down,
 }
 
 /// Where the program stands.
@@ -195,11 +204,9 @@ impl Phase {
 /// Everything the loop waits for.
 enum Input {
     Link(Option<LinkEvent>),
-    Peer(PeerEvent),
-    Stream(StreamEvent),
+    Media(CallId, MediaInput),
     Display(DisplayEvent),
-    Prepared(CallId, Result<Box<Prepared>, Failure>),
-    TurnChecked(CallId, Vec<String>),
+    Done(Done),
     Control(Option<control::Line>),
     Interrupted,
     Terminated,
@@ -231,8 +238,9 @@ impl Session {
             }
             if let Phase::Leaving { status, until } = self.phase
                 && (self.delivery.is_idle() || Instant::now() >= until)
-                && self.preparing.is_empty()
+                && self.jobs.is_empty()
             {
+                self.habits.finish().await;
                 return self.failure.take().map_or(Ok(status), Err);
             }
         }
@@ -258,17 +266,13 @@ impl Session {
             _ = terminate.recv() => Input::Terminated,
             _ = terminal_gone.recv() => Input::Terminated,
             event = link_events.recv() => Input::Link(event),
-            Some(joined) = self.preparing.join_next() => match joined {
-                Ok((call, prepared)) => Input::Prepared(call, prepared),
-                // Cancelled with its call; a panic was reported by the panic hook and the call ends by time-out.
+            Some(joined) = self.jobs.join_next() => match joined {
+                Ok(done) => Input::Done(done),
+                // Aborted with its call; a panic was reported by the panic hook and the call ends by time-out.
                 Err(_) => Input::Time,
             },
-            Some(joined) = self.turn_checks.join_next() => match joined {
-                Ok((call, problems)) => Input::TurnChecked(call, problems),
-                // Cancelled with its call.
-                Err(_) => Input::Time,
-            },
-            input = media_input(&mut self.media) => input,
+            (call, input) = self.calls.next() => Input::Media(call, input),
+            Some(event) = seen(&mut self.view) => Input::Display(event),
             line = receive(commands) => Input::Control(line),
             Some(line) = receive(keys) => Input::Control(Some(line)),
             () = time => Input::Time,
@@ -281,18 +285,8 @@ impl Session {
             Phase::Leaving { until, .. } => Some(until),
             Phase::Starting | Phase::Running => None,
         };
-        let current = self.current.as_ref();
-        let mut moments = [
-            self.line.poll_timeout(),
-            self.delivery.poll_timeout(),
-            leaving,
-            current.and_then(|call| call.stats_due),
-            current.and_then(|call| call.snapshot_due),
-            current.and_then(|call| call.hang_up_at),
-            current.and_then(|call| call.offline_at),
-        ];
-        moments.sort();
-        moments.into_iter().flatten().next()
+        let moments = [self.phone.poll_timeout(), self.delivery.poll_timeout(), leaving, self.calls.deadline()];
+        moments.into_iter().flatten().min()
     }
 
     async fn handle(
@@ -302,16 +296,15 @@ impl Session {
     ) -> Result<(), Failure> {
         match input {
             Input::Link(event) => self.link_event(event).await?,
-            Input::Peer(event) => self.peer_event(event).await?,
-            Input::Stream(event) => self.stream_event(event),
+            Input::Media(call, MediaInput::Peer(event)) => self.peer_event(call, event).await?,
+            Input::Media(call, MediaInput::Stream(event)) => self.stream_event(&call, event),
             Input::Display(event) => self.display_event(event).await?,
-            Input::Prepared(call, prepared) => self.prepared(call, prepared).await?,
-            Input::TurnChecked(call, problems) => self.turn_checked(call, problems).await?,
+            Input::Done(done) => self.done(done).await?,
             Input::Control(Some(Ok(command))) => self.command(command).await?,
             Input::Control(Some(Err(text))) => {
                 self.warn(text);
                 // Whoever mistyped an answer is still being asked.
-                if self.line.state().name() == "incoming"
+                if self.someone_rings()
                     && let Some(prompt) = &self.prompt
                 {
                     prompt.ask();
@@ -328,44 +321,85 @@ impl Session {
 
     async fn time(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
-        let actions = self.line.handle_timeout(now);
+        let actions = self.phone.handle_timeout(now);
         self.act(actions).await?;
         let outputs = self.delivery.handle_timeout(now);
         self.deliver(outputs).await?;
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let Some(current) = &mut self.current else { return Ok(()) };
-        if due(current.hang_up_at) {
-            current.hang_up_at = None;
-            return self.line_event(call::Event::HangUp).await;
-        }
-        if due(current.offline_at) {
-            current.offline_at = None;
-            let peer = current.peer.clone();
-            return self.line_event(call::Event::PeerOffline { peer }).await;
-        }
-        if due(current.snapshot_due) {
-            current.snapshot_due = None;
-            if let Some(file) = self.settings.media.snapshot.clone() {
-                self.snapshot(file).await;
-            }
-        }
-        if self.current.as_ref().is_some_and(|current| due(current.stats_due)) {
-            self.stats().await;
+        for call in self.calls.ids() {
+            self.call_time(&call, now).await?;
         }
         Ok(())
     }
 
-    async fn stats(&mut self) {
-        let (Some(media), Some(current)) = (&mut self.media, &mut self.current) else { return };
-        current.stats_due = current.stats_due.map(|due| (due + STATS_EVERY).max(Instant::now()));
-        let stats = self.meter.look(media).await;
-        media.set_status(&status_line(&current.peer, &stats)).await;
-        self.tell(&Event::Stats(Box::new(stats)));
+    /// What is due in one call.
+    async fn call_time(&mut self, call: &CallId, now: Instant) -> Result<(), Failure> {
+        let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
+        let Some(live) = self.calls.get_mut(call) else { return Ok(()) };
+        if due(&mut live.hang_up_at) {
+            return self.hang_up_call(call).await;
+        }
+        if due(&mut live.offline_at) {
+            let peer = live.peer.clone();
+            return self.phone_event(call::Event::PeerOffline { peer }).await;
+        }
+        if due(&mut live.snapshot_due)
+            && let Some(file) = self.settings.media.snapshot.clone()
+        {
+            self.snapshot(call, file).await;
+        }
+        if self.calls.get(call).is_some_and(|live| live.stats_due.is_some_and(|due| due <= now)) {
+            self.stats(call).await;
+        }
+        Ok(())
     }
 
+    async fn stats(&mut self, call: &CallId) {
+        let is_front = self.front().as_ref() == Some(call);
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let Some(media) = &live.media else { return };
+        live.stats_due = live.stats_due.map(|due| (due + STATS_EVERY).max(Instant::now()));
+        let stats = live.meter.look(media).await;
+        let line = match self.phone.back() {
+            call::State::Incoming { peer, .. } => acting::waiting_line(peer),
+            _ => status_line(live, &stats),
+        };
+        if let Some(view) = self.view.as_mut().filter(|_| is_front) {
+            view.set_status(&line).await;
+        }
+        self.tell_of(call, &Event::Stats(Box::new(stats)));
+    }
+
+    /// The call that the user talks in, or that rings.
+    fn front(&self) -> Option<CallId> {
+        self.phone.front().call().map(|(call, _)| call.clone())
+    }
+
+    fn front_call(&mut self) -> Option<&mut LiveCall> {
+        let front = self.front()?;
+        self.calls.get_mut(&front)
+    }
+
+    /// True when a call was answered and is not over.
+    fn in_a_call(&self) -> bool {
+        self.calls.iter().any(|live| live.marks.accepted.is_some())
+    }
+
+    /// True when a call waits for an answer, the only one or a second.
+    fn someone_rings(&self) -> bool {
+        [self.phone.front(), self.phone.back()].iter().any(|state| matches!(state, call::State::Incoming { .. }))
+    }
+
+    /// Tells of the call that the user talks in, or of none.
     fn tell(&self, event: &Event) {
-        match &self.current {
-            Some(current) => self.printer.tell_of(event, &current.call, &current.peer),
+        match self.front() {
+            Some(call) => self.tell_of(&call, event),
+            None => self.printer.tell(event),
+        }
+    }
+
+    fn tell_of(&self, call: &CallId, event: &Event) {
+        match self.calls.get(call) {
+            Some(live) => self.printer.tell_of(event, &live.call, &live.peer),
             None => self.printer.tell(event),
         }
     }
@@ -374,16 +408,20 @@ impl Session {
         self.tell(&Event::Warning { text });
     }
 
-    fn problem(&mut self, text: String) {
-        if let Some(current) = &mut self.current {
-            current.problems.push(text);
+    fn warn_of(&self, call: &CallId, text: String) {
+        self.tell_of(call, &Event::Warning { text });
+    }
+
+    fn problem(&mut self, call: &CallId, text: String) {
+        if let Some(live) = self.calls.get_mut(call) {
+            live.problems.push(text);
         }
     }
 
     /// Something on our side failed that the exit status must tell, though the call goes on.
-    fn fail_call(&mut self, failure: Failure) {
-        if let Some(current) = &mut self.current {
-            current.failure.get_or_insert(failure);
+    fn fail_call(&mut self, call: &CallId, failure: Failure) {
+        if let Some(live) = self.calls.get_mut(call) {
+            live.failure.get_or_insert(failure);
         }
     }
 
@@ -396,14 +434,11 @@ impl Session {
     }
 }
 
-/// What the media of the call tells next; never, without a call.
-async fn media_input(media: &mut Option<CallMedia>) -> Input {
-    let Some(media) = media else { return std::future::pending().await };
-    tokio::select! {
-        Some(event) = media.peer_events.recv() => Input::Peer(event),
-        Some(event) = media.stream_events.recv() => Input::Stream(event),
-        Some(event) = media.display_events.recv() => Input::Display(event),
-        else => std::future::pending().await,
+/// What the viewer does next; never, without a view.
+async fn seen(view: &mut Option<View>) -> Option<DisplayEvent> {
+    match view {
+        Some(view) => view.events.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -415,14 +450,27 @@ async fn receive<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
 }
 
 /// One line of figures for the terminal view.
-fn status_line(peer: &PeerId, stats: &crate::events::Stats) -> String {
+fn status_line(live: &LiveCall, stats: &crate::events::Stats) -> String {
+    let peer = &live.peer;
+    if live.held.by_us {
+        return format!(" {peer} is on hold · h resume · s other call · q end ");
+    }
+    if live.held.by_them {
+        return format!(" {peer} put the call on hold · q end ");
+    }
     let kbps = |bps: Option<f64>| bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
     let fps = stats.received.fps.map_or("n/a".to_owned(), |fps| format!("{fps:.0}"));
     let pair = stats.pair.as_ref().map_or("n/a".to_owned(), |pair| format!("{} to {}", pair.local, pair.remote));
     let latency = stats.received.video.get("latency_p50_ms").and_then(serde_json::Value::as_f64);
     let latency = latency.map_or(String::new(), |ms| format!(" · {ms:.0} ms"));
+    let off = match (live.remote.audio, live.remote.video) {
+        (true, true) => "",
+        (false, true) => " (muted)",
+        (true, false) => " (camera off)",
+        (false, false) => " (muted, camera off)",
+    };
     format!(
-        " {peer} · {fps} pictures/s · in {} out {} kbit/s{latency} · {pair} · q end · m mute · c camera ",
+        " {peer}{off} · {fps} pictures/s · in {} out {} kbit/s{latency} · {pair} · q end · m mute · c camera · h hold ",
         kbps(stats.received.video_bps),
         kbps(stats.sent.video_bps),
     )

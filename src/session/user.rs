@@ -4,69 +4,104 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use signalling::call;
+use signalling::call::{self, Side};
+use signalling::id::CallId;
+use signalling::wire::PresenceState;
 use tokio::io::AsyncBufReadExt as _;
 use tokio::sync::mpsc;
 
 use super::control::{self, Command};
 use super::media::{self, CallMedia};
-use super::{CurrentCall, FAREWELL, Phase, Session};
+use super::{LiveCall, Phase, Session};
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 
 impl Session {
     pub(super) async fn command(&mut self, command: Command) -> Result<(), Failure> {
         match command {
-            Command::Answer {} => self.line_event(call::Event::Accept).await,
-            Command::Reject {} => self.line_event(call::Event::Decline).await,
-            Command::Hangup {} => self.line_event(call::Event::HangUp).await,
+            Command::Answer {} => self.phone_event(call::Event::Accept).await,
+            Command::Reject { text } => self.phone_event(call::Event::Decline { text }).await,
+            Command::Hangup {} => self.phone_event(call::Event::HangUp).await,
+            Command::Hold {} => self.phone_event(call::Event::Hold).await,
+            Command::Resume {} => self.phone_event(call::Event::Resume).await,
+            Command::Swap {} => self.phone_event(call::Event::Swap).await,
             Command::Quit {} => self.leave(ExitStatus::Done).await,
-            Command::Mute { on } => {
-                self.switch(|current| current.muted = on);
-                Ok(())
-            }
-            Command::Camera { on } => {
-                self.switch(|current| current.camera_off = !on);
-                Ok(())
-            }
+            Command::Mute { on } => self.switch(|live| live.muted = on).await,
+            Command::Camera { on } => self.switch(|live| live.camera_off = !on).await,
+            Command::Send { video, audio } => self.change_sources(video, audio).await,
             Command::Snapshot { file } => {
-                self.snapshot(file).await;
+                match self.front() {
+                    Some(call) => self.snapshot(&call, file).await,
+                    None => self.warn("no picture of the other side to save".to_owned()),
+                }
+                Ok(())
+            }
+            Command::Away {} => {
+                self.rest_as(PresenceState::Away);
+                Ok(())
+            }
+            Command::Back {} => {
+                self.rest_as(PresenceState::Available);
                 Ok(())
             }
             Command::Stats {} => {
-                self.stats().await;
+                if let Some(call) = self.front() {
+                    self.stats(&call).await;
+                }
                 Ok(())
             }
         }
     }
 
-    pub(super) fn switch(&mut self, change: impl FnOnce(&mut CurrentCall)) {
-        let Some(current) = &mut self.current else {
-            return self.warn("there is no call to switch anything in".to_owned());
-        };
-        change(current);
-        let (audio, video) = (current.muted, current.camera_off);
-        if let Some(media) = &self.media {
-            media.switches().set_muted(audio);
-            media.switches().set_camera_off(video);
+    /// What others see of us while no call stands; one that stands stays visible as busy.
+    fn rest_as(&mut self, state: PresenceState) {
+        self.at_rest = state;
+        if !self.in_a_call() {
+            self.link.set_presence(state);
         }
-        self.tell(&Event::Muted { audio, video });
+        let id = self.settings.link.me.to_string();
+        self.printer.tell(&Event::Presence { id, state: Some(state.name()) });
     }
 
-    pub(super) async fn snapshot(&mut self, file: std::path::PathBuf) {
-        let Some(frame) = self.media.as_ref().and_then(CallMedia::latest_picture) else {
-            return self.warn("no picture of the other side to save".to_owned());
+    /// Microphone or camera, of the call that the user talks in.
+    async fn switch(&mut self, change: impl FnOnce(&mut LiveCall)) -> Result<(), Failure> {
+        let Some(live) = self.front_call() else {
+            self.warn("there is no call to switch anything in".to_owned());
+            return Ok(());
+        };
+        change(live);
+        let (muted, off, call) = (live.muted, live.camera_off, live.call.clone());
+        if let Some(media) = &live.media {
+            media.switches().set_muted(muted);
+            media.switches().set_camera_off(off);
+        }
+        self.tell(&Event::Muted { side: Side::Local.name(), audio: muted, video: off });
+        self.phone_event(call::Event::Switch { call, audio: !muted, video: !off }).await
+    }
+
+    pub(super) async fn snapshot(&mut self, call: &CallId, file: std::path::PathBuf) {
+        let media = self.calls.get(call).and_then(|live| live.media.as_ref());
+        let Some(frame) = media.and_then(CallMedia::latest_picture) else {
+            return self.warn_of(call, "no picture of the other side to save".to_owned());
         };
         let path = file.clone();
         let saved = tokio::task::spawn_blocking(move || media::save_picture(&path, &frame)).await;
         match saved {
-            Ok(Ok(())) => self.tell(&Event::Snapshot { file: file.display().to_string() }),
+            Ok(Ok(())) => self.tell_of(call, &Event::Snapshot { file: file.display().to_string() }),
             Ok(Err(text)) => {
-                self.warn(text.clone());
-                self.fail_call(Failure::internal(text));
+                self.warn_of(call, text.clone());
+                self.fail_call(call, Failure::internal(text));
             }
-            Err(error) => self.warn(error.to_string()),
+            Err(error) => self.warn_of(call, error.to_string()),
         }
+    }
+
+    /// Ends one call, whichever line it is on.
+    pub(super) async fn hang_up_call(&mut self, call: &CallId) -> Result<(), Failure> {
+        if self.front().as_ref() != Some(call) {
+            self.phone_event(call::Event::Swap).await?;
+        }
+        self.phone_event(call::Event::HangUp).await
     }
 
     /// Ctrl-C: once hangs up, twice leaves at once.
@@ -81,9 +116,13 @@ impl Session {
     /// Ends the call, if any, and then the program with `status`; an outcome that is known already stays.
     pub(super) async fn leave(&mut self, status: ExitStatus) -> Result<(), Failure> {
         if !matches!(self.phase, Phase::Leaving { .. }) {
-            self.phase = Phase::Leaving { status, until: Instant::now() + FAREWELL };
+            self.phase = Phase::Leaving { status, until: Instant::now() + self.farewell() };
         }
-        self.line_event(call::Event::HangUp).await
+        // Each line has its call to end.
+        for _ in 0..self.calls.len() {
+            self.phone_event(call::Event::HangUp).await?;
+        }
+        Ok(())
     }
 }
 
@@ -119,7 +158,7 @@ pub(super) fn read_keys(input: tokio::io::Stdin) -> (Prompt, mpsc::Receiver<cont
             let Ok(Some(line)) = line else { return };
             let command = match line.trim() {
                 "" | "y" | "yes" => Ok(Command::Answer {}),
-                "n" | "no" => Ok(Command::Reject {}),
+                "n" | "no" => Ok(Command::Reject { text: None }),
                 "q" => Ok(Command::Quit {}),
                 _ => Err("type y to answer, n to decline, q to quit".to_owned()),
             };

@@ -105,6 +105,15 @@ export class Phone {
         return this.#guarded(call, () => this.#applyRemote(call, { type: "answer", sdp: message.sdp }));
       case "candidates":
         return this.#guarded(call, () => this.#addCandidates(call, message.candidates));
+      case "update":
+        return this.#guarded(call, () => this.#answerUpdate(call, message));
+      case "updated":
+        if (message.revision !== call.revision) return;
+        return this.#guarded(call, () => call.connection.setRemoteDescription({ type: "answer", sdp: message.sdp }));
+      case "renew":
+        return this.#guarded(call, () => this.#makeUpdate(call, message.generation));
+      case "media":
+        return this.onEvent({ event: "media", audio: message.audio, video: message.video, hold: message.hold });
       case "bye":
         return this.#end("remote", message.reason);
       default: // A message of a later version.
@@ -129,7 +138,7 @@ export class Phone {
 
   #begin(id, peer, phase) {
     // `candidates` of the other side wait for its description; ours wait for our own to be sent.
-    this.call = { id, peer, phase, connection: null, candidates: [], gathered: [], described: false };
+    this.call = { id, peer, phase, connection: null, candidates: [], gathered: [], described: false, revision: 0, generation: 0 };
     this.#announce();
     return this.call;
   }
@@ -192,13 +201,35 @@ export class Phone {
   #gathered(call, candidate) {
     if (candidate && candidate.candidate === "") return;
     const candidates = candidate ? [toWire(candidate)] : [];
-    if (call.described) this.#say(call, { type: "candidates", candidates });
+    if (call.described) this.#say(call, { type: "candidates", generation: call.generation, candidates });
     else call.gathered.push(candidates);
   }
 
   #describe(call) {
     call.described = true;
     call.gathered.forEach((candidates) => this.#say(call, { type: "candidates", candidates }));
+  }
+
+  // A new offer in the standing call: an ICE restart, or other media. Its caller makes it.
+  async #answerUpdate(call, { revision, generation, sdp, candidates }) {
+    if (revision <= call.revision) return;
+    Object.assign(call, { revision, generation });
+    await call.connection.setRemoteDescription({ type: "offer", sdp });
+    await this.#addCandidates(call, candidates ?? []);
+    await call.connection.setLocalDescription();
+    this.#say(call, { type: "updated", revision, generation, sdp: call.connection.localDescription.sdp });
+    this.onEvent({ event: "updated", revision, generation });
+  }
+
+  // The callee asks for one: because the path of a generation is broken, or for other media.
+  async #makeUpdate(call, broken) {
+    if (broken !== undefined && broken < call.generation) return;
+    call.revision += 1;
+    if (broken !== undefined) call.generation += 1;
+    await call.connection.setLocalDescription(await call.connection.createOffer({ iceRestart: broken !== undefined }));
+    const { revision, generation } = call;
+    this.#say(call, { type: "update", revision, generation, sdp: call.connection.localDescription.sdp });
+    this.onEvent({ event: "updated", revision, generation });
   }
 
   async #applyRemote(call, description) {

@@ -1,10 +1,10 @@
-//! ActiveMQ Classic from Debian's jars, by `tests/servers/ActiveMq.java`: MQTT 3.1.1 over TCP, no WebSocket.
+//! ActiveMQ Classic from Debian's jars, by `tests/servers/ActiveMq.java`: MQTT 3.1.1 over TCP or TLS, no WebSocket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::daemon::{self, Daemon, NotReady};
-use super::{TempDir, USERS, loopback, require, servers_dir};
+use super::{TempDir, USERS, certificates, loopback, require, servers_dir};
 
 const JARS: &str = "/usr/share/java";
 
@@ -25,40 +25,63 @@ const NEEDED: [(&str, &str); 10] = [
 /// A running ActiveMQ.
 pub struct ActiveMq {
     daemon: Daemon,
-    logins: Logins,
+    variant: Variant,
     port: u16,
     dir: TempDir,
 }
 
+/// Which of its uses.
 #[derive(Debug, Clone, Copy)]
-enum Logins {
-    None,
-    Users,
+enum Variant {
+    Anonymous,
+    Password,
+    Tls,
 }
 
 impl ActiveMq {
     /// Everyone may do everything.
     pub fn anonymous() -> Self {
-        Self::start(Logins::None)
+        Self::start(Variant::Anonymous)
     }
 
     /// A login for each of [`USERS`], which may write as itself and read what is addressed to it.
     pub fn password() -> Self {
-        Self::start(Logins::Users)
+        Self::start(Variant::Password)
     }
 
-    fn start(logins: Logins) -> Self {
+    /// TLS with a certificate of [`Self::ca_file`]; everyone who trusts it may do everything.
+    pub fn tls() -> Self {
+        Self::start(Variant::Tls)
+    }
+
+    fn start(variant: Variant) -> Self {
         let dir = TempDir::new("activemq");
-        let (daemon, port) = daemon::start(|| launch(logins, 0, &dir));
-        Self { daemon, logins, port, dir }
+        match variant {
+            Variant::Anonymous | Variant::Password => {}
+            Variant::Tls => {
+                certificates::make(&dir);
+                certificates::bundle(&dir);
+            }
+        }
+        let (daemon, port) = daemon::start(|| launch(variant, 0, &dir));
+        Self { daemon, variant, port, dir }
     }
 
-    /// For `--broker`: MQTT over TCP.
+    /// For `--broker`: MQTT over TCP or TLS.
     pub fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        let scheme = match self.variant {
+            Variant::Anonymous | Variant::Password => "mqtt",
+            Variant::Tls => "mqtts",
+        };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
-    /// The port of MQTT over TCP.
+    /// For `--ca-file`, with TLS only.
+    pub fn ca_file(&self) -> PathBuf {
+        self.dir.file("ca.crt")
+    }
+
+    /// The port of MQTT over TCP or TLS.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -76,21 +99,23 @@ impl ActiveMq {
     /// Starts it again on the same port, after [`Self::kill`] or without.
     pub fn restart(&mut self) {
         self.daemon.kill();
-        let (logins, port, dir) = (self.logins, self.port, &self.dir);
-        (self.daemon, self.port) = daemon::start(|| launch(logins, port, dir));
+        let (variant, port, dir) = (self.variant, self.port, &self.dir);
+        (self.daemon, self.port) = daemon::start(|| launch(variant, port, dir));
     }
 }
 
-fn launch(logins: Logins, port: u16, dir: &TempDir) -> Result<(Daemon, u16), NotReady> {
+fn launch(variant: Variant, port: u16, dir: &TempDir) -> Result<(Daemon, u16), NotReady> {
     // One collector thread and the first compiler only: a second to be ready, on two cores as well.
     let mut command = Command::new(require("java", "default-jdk-headless"));
     command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", &class_path()]);
+    if let Variant::Tls = variant {
+        let store = dir.file(certificates::BUNDLE);
+        command.arg(format!("-Djavax.net.ssl.keyStore={}", store.display()));
+        command.arg(format!("-Djavax.net.ssl.keyStorePassword={}", certificates::BUNDLE_PASSWORD));
+    }
     command.arg(servers_dir().join("ActiveMq.java")).arg(port.to_string());
-    match logins {
-        Logins::None => {}
-        Logins::Users => {
-            command.args(USERS.map(|(user, password)| format!("{user}={password}")));
-        }
+    if let Variant::Password = variant {
+        command.args(USERS.map(|(user, password)| format!("{user}={password}"))).arg("alice:bob");
     }
     let mut daemon = Daemon::spawn("activemq", &mut command, dir);
     let line = daemon.logged("listening on ")?;

@@ -17,7 +17,7 @@ pub const TEST_MEDIA: [&str; 8] = ["--video", "test", "--audio", "tone", "--show
 const FPS: f64 = 30.0;
 
 /// What a scripted user is told of; anything of these that comes unexpectedly fails a test.
-const MILESTONES: [&str; 17] = [
+const MILESTONES: [&str; 18] = [
     "online",
     "offline",
     "dialing",
@@ -31,6 +31,7 @@ const MILESTONES: [&str; 17] = [
     "reconnected",
     "turned_away",
     "muted",
+    "held",
     "warning",
     "ended",
     "summary",

@@ -5,6 +5,12 @@ use std::process::Command;
 
 use super::{TempDir, require, run};
 
+/// The server's certificate and key in one PKCS #12 file, as Java wants them.
+pub const BUNDLE: &str = "server.p12";
+
+/// What opens [`BUNDLE`].
+pub const BUNDLE_PASSWORD: &str = "bundle-secret";
+
 /// Makes `ca.crt`, `server.crt`, `server.key`, `client.crt` and `client.key` in `dir`; the client's name is alice.
 ///
 /// # Panics
@@ -36,6 +42,18 @@ pub fn make(dir: &TempDir) {
             .arg(extensions));
         readable(dir.file(&key));
     }
+}
+
+/// Makes [`BUNDLE`] of what [`make`] has made.
+///
+/// # Panics
+/// When openssl is missing or fails.
+pub fn bundle(dir: &TempDir) {
+    run(Command::new(require("openssl", "openssl"))
+        .current_dir(dir.path())
+        .args(["pkcs12", "-export", "-in", "server.crt", "-inkey", "server.key", "-out", BUNDLE])
+        .arg("-passout")
+        .arg(format!("pass:{BUNDLE_PASSWORD}")));
 }
 
 /// A daemon that drops its rights must still read its key; it is worth nothing outside this test.

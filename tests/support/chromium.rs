@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{TempDir, require};
+use super::{TempDir, require, run};
 
 /// What an event of the page begins with, and what Chromium writes behind it.
 const PREFIX: &str = "tring-page ";
@@ -105,6 +105,13 @@ impl Chromium {
                 Err(RecvTimeoutError::Disconnected) => panic!("chromium ended without `{name}`"),
             }
         }
+    }
+
+    /// Stops all its processes, or lets them go on.
+    pub fn stand_still(&self, still: bool) {
+        let name = if still { "STOP" } else { "CONT" };
+        let script = format!("kill -s {name} -- -{}", self.child.id());
+        run(Command::new("sh").args(["-c", &script]));
     }
 
     fn take(&mut self, line: String) {

@@ -46,6 +46,11 @@ impl Coturn {
         Self::start("use-auth-secret\nstatic-auth-secret=north-secret")
     }
 
+    /// With these lines of configuration instead of a login of its own.
+    pub fn with(lines: &'static str) -> Self {
+        Self::start(lines)
+    }
+
     fn start(login: &'static str) -> Self {
         let dir = TempDir::new("coturn");
         certificates::make(&dir);

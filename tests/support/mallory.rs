@@ -1,12 +1,14 @@
 //! A stranger at the broker who says whatever a test makes her say, by an MQTT client of another make.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
-use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
+use rumqttc::{Client, Event, MqttOptions, Packet, Publish, QoS, SubscribeReasonCode};
 use serde_json::{Value, json};
 
-use super::PATIENCE;
+use super::{PATIENCE, password_of};
 
 /// Her peer ID.
 pub const ID: &str = "mallory";
@@ -14,24 +16,44 @@ pub const ID: &str = "mallory";
 /// Larger than anything she says.
 const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A connected stranger.
+/// A connected stranger; whoever else a test wants to speak and hear without the program is one too.
 pub struct Mallory {
     requests: Client,
     packets: Receiver<Packet>,
+    reader: JoinHandle<()>,
     unacknowledged: usize,
+    /// what came while something else was waited for
+    early: VecDeque<Publish>,
     messages: u64,
+}
+
+/// How to connect to a broker of this machine that knows no logins.
+pub fn options(client_id: &str, port: u16) -> MqttOptions {
+    let mut options = MqttOptions::new(client_id, "127.0.0.1", port);
+    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    options.set_inflight(1000);
+    options
+}
+
+/// How to connect to one that does, with the login of one of the users.
+pub fn login(client_id: &str, user: &str, port: u16) -> MqttOptions {
+    let mut options = options(client_id, port);
+    options.set_credentials(user, password_of(user));
+    options
 }
 
 impl Mallory {
     /// Connects to a broker of this machine that knows no logins.
     pub fn at(port: u16) -> Self {
-        let mut options = MqttOptions::new(ID, "127.0.0.1", port);
-        options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
-        options.set_inflight(1000);
+        Self::connect(options(ID, port))
+    }
+
+    /// Connects in any way.
+    pub fn connect(options: MqttOptions) -> Self {
         let (requests, mut connection) = Client::new(options, 100);
         let (sender, packets) = channel();
-        std::thread::spawn(move || {
-            // Ends with the connection, or with the test.
+        let reader = std::thread::spawn(move || {
+            // Ends with the connection, or with the first packet that nobody wants any more.
             for packet in connection.iter().map_while(Result::ok) {
                 if let Event::Incoming(packet) = packet
                     && sender.send(packet).is_err()
@@ -40,7 +62,7 @@ impl Mallory {
                 }
             }
         });
-        let mut mallory = Self { requests, packets, unacknowledged: 0, messages: 0 };
+        let mut mallory = Self { requests, packets, reader, unacknowledged: 0, early: VecDeque::new(), messages: 0 };
         mallory.until(|packet| matches!(packet, Packet::ConnAck(_)).then_some(()));
         mallory
     }
@@ -68,28 +90,78 @@ impl Mallory {
         }
     }
 
-    /// Reads what is said on a topic.
-    pub fn subscribe(&mut self, topic: &str) {
+    /// Reads what is said on a topic, or is told that she may not.
+    pub fn subscribe(&mut self, topic: &str) -> SubscribeReasonCode {
         self.requests.subscribe(topic, QoS::AtLeastOnce).unwrap();
-        self.until(|packet| matches!(packet, Packet::SubAck(_)).then_some(()));
+        self.until(|packet| match packet {
+            Packet::SubAck(ack) => ack.return_codes.first().copied(),
+            _ => None,
+        })
     }
 
     /// The next message that was said there and has this type.
     pub fn hears(&mut self, kind: &str) -> Value {
-        let mut acknowledged = 0;
-        let found = self.until(|packet| match packet {
-            Packet::Publish(publish) => {
-                let message: Value = serde_json::from_slice(&publish.payload).ok()?;
-                (message["type"] == kind).then_some(message)
+        self.message_where(|publish| {
+            let message: Value = serde_json::from_slice(&publish.payload).ok()?;
+            (message["type"] == kind).then_some(message)
+        })
+    }
+
+    /// All that came before the next message of this content.
+    pub fn heard_before(&mut self, content: &str) -> Vec<Publish> {
+        let mut heard = Vec::new();
+        self.message_where(|publish| {
+            let is_last = publish.payload == content;
+            if !is_last {
+                heard.push(publish.clone());
             }
-            Packet::PubAck(_) => {
-                acknowledged += 1;
-                None
-            }
-            _ => None,
+            is_last.then_some(())
         });
-        self.unacknowledged -= acknowledged;
-        found
+        heard
+    }
+
+    /// Ends as a program that crashes, without a goodbye.
+    pub fn vanish(self) {
+        let Self { requests, packets, reader, .. } = self;
+        drop(packets);
+        // Any answer of the broker ends the reader, and the connection with it.
+        requests.subscribe(format!("tring/call/+/{ID}"), QoS::AtLeastOnce).unwrap();
+        reader.join().unwrap();
+    }
+
+    /// Waits until the broker has ended the connection.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub fn thrown_off(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.packets.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => panic!("the connection stays"),
+            }
+        }
+    }
+
+    fn message_where<T>(&mut self, mut wanted: impl FnMut(&Publish) -> Option<T>) -> T {
+        while let Some(publish) = self.early.pop_front() {
+            if let Some(found) = wanted(&publish) {
+                return found;
+            }
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.packet(deadline) {
+                Packet::Publish(publish) => {
+                    if let Some(found) = wanted(&publish) {
+                        return found;
+                    }
+                }
+                Packet::PubAck(_) => self.unacknowledged -= 1,
+                _ => {}
+            }
+        }
     }
 
     /// A message as it should be, in whoever's name.
@@ -105,12 +177,19 @@ impl Mallory {
     fn until<T>(&mut self, mut wanted: impl FnMut(&Packet) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let packet = self.packets.recv_timeout(left).expect("the broker answers mallory");
+            let packet = self.packet(deadline);
             if let Some(found) = wanted(&packet) {
                 return found;
             }
+            if let Packet::Publish(publish) = packet {
+                self.early.push_back(publish);
+            }
         }
+    }
+
+    fn packet(&self, deadline: Instant) -> Packet {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.packets.recv_timeout(left).expect("the broker answers mallory")
     }
 }
 

@@ -1,13 +1,23 @@
 //! What the whole-program tests stand on: the program itself, and real servers around it.
 //!
 //! - [`process::Tring`]: the program under test, driven and read as NDJSON; [`call`]: a whole call of two, judged
-//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`mallory`]: a stranger
-//! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test
+//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`aiortc`]: one of a
+//!   third; [`mallory`]: a stranger
+//! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test;
+//!   [`broker`]: one and the same test over each broker
+//! - [`lab`]: peers behind NATs, in network namespaces
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
 //!
-//! Nothing here skips: a program that is missing fails the test with the package to install.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this, none of it from outside")]
+//! Nothing here skips: a program that is missing fails the test with the package to install. The one exception is
+//! [`lab`], which needs root and a kernel that lets it, and says aloud when it has not.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    unused_macros,
+    reason = "each test file uses a part of this, none of it from outside"
+)]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and shows what it saw when it does")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -17,11 +27,14 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod activemq;
+pub mod aiortc;
+pub mod broker;
 pub mod call;
 pub mod certificates;
 pub mod chromium;
 pub mod coturn;
 pub mod daemon;
+pub mod lab;
 pub mod mallory;
 pub mod mosquitto;
 pub mod process;

@@ -113,6 +113,12 @@ impl Mosquitto {
         self.daemon.kill();
     }
 
+    /// Puts other rules in place of `mosquitto.acl`, with logins only, and starts it again.
+    pub fn set_rules(&mut self, rules: &str) {
+        self.dir.write("mosquitto.acl", rules);
+        self.restart();
+    }
+
     /// Starts it again on the same ports, after [`Self::kill`] or without.
     pub fn restart(&mut self) {
         self.daemon.kill();

@@ -40,12 +40,19 @@ pub struct Tring {
 
 /// The program before it starts.
 pub struct TringCommand {
+    launcher: Vec<OsString>,
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
     home: Option<OsString>,
 }
 
 impl TringCommand {
+    /// Adds arguments.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
     /// Sets a variable of its environment.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.envs.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
@@ -60,6 +67,12 @@ impl TringCommand {
     /// Keeps settings and keys in this directory, to be found there by the next run.
     pub fn home(mut self, path: &Path) -> Self {
         self.home = Some(path.as_os_str().to_owned());
+        self
+    }
+
+    /// Starts it by another program that puts itself in place, such as `ip netns exec NAME`: the process stays the same.
+    pub fn through<S: AsRef<OsStr>>(mut self, launcher: impl IntoIterator<Item = S>) -> Self {
+        self.launcher = launcher.into_iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
@@ -115,7 +128,9 @@ impl TringCommand {
     fn prepare(self) -> (Command, Option<TempDir>) {
         let own_home = self.home.is_none().then(|| TempDir::new("home"));
         let home = self.home.or_else(|| own_home.as_ref().map(|dir| dir.path().into())).expect("one of the two is set");
-        let mut command = Command::new(PROGRAM);
+        let words: Vec<OsString> = self.launcher.into_iter().chain([PROGRAM.into()]).collect();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         clean(&mut command);
         for (variable, folder) in
             [("HOME", ""), ("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state")]
@@ -128,7 +143,7 @@ impl TringCommand {
 }
 
 /// Takes away what would make the program behave as it does for the person at this machine.
-fn clean(command: &mut Command) {
+pub fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TRING_") {
             command.env_remove(name);
@@ -137,6 +152,8 @@ fn clean(command: &mut Command) {
     for name in ["DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "PULSE_SERVER", "RUST_LOG"] {
         command.env_remove(name);
     }
+    // No call of a test is to pop up on somebody's desktop.
+    command.env_remove("DBUS_SESSION_BUS_ADDRESS");
 }
 
 impl Tring {
@@ -148,7 +165,7 @@ impl Tring {
     /// The same, to be given variables or a home directory first.
     pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> TringCommand {
         let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        TringCommand { args, envs: Vec::new(), home: None }
+        TringCommand { launcher: Vec::new(), args, envs: Vec::new(), home: None }
     }
 
     /// Waits for the next event of this name; those of other names are kept for later calls.
@@ -184,6 +201,12 @@ impl Tring {
             self.take(&line);
         }
         &self.events
+    }
+
+    /// Takes note of all events so far: none of them is waited for any more.
+    pub fn catch_up(&mut self) {
+        self.events();
+        self.waiting.clear();
     }
 
     /// All events of a program that ends, or has ended: also those that were still on their way when it did.

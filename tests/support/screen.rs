@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::process::clean;
 use super::{PATIENCE, TempDir, require, run, signal_and_wait};
 
 /// How often a screen is looked at.
@@ -22,6 +23,9 @@ impl Tmux {
         let script = tmux.dir.write("script", &format!("{script}\nexec sleep 600\n"));
         let mut command = tmux.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "40", "-c"]);
         command.arg(folder).args(["sh", script.to_str().expect("a plain path")]);
+        // Whoever runs the tests has settings too, which are not meant here.
+        clean(&mut command);
+        command.env("XDG_CONFIG_HOME", tmux.dir.path());
         command.env("COLORTERM", "truecolor").env_remove("TMUX").env_remove("DISPLAY").env("LC_ALL", "C.UTF-8");
         run(&mut command);
         tmux

@@ -125,8 +125,7 @@ impl AudioJitter {
                 self.raise();
                 return;
             }
-            let (counters, target) = (self.counters, self.target);
-            *self = Self { counters, target, ..Self::default() };
+            self.begin_anew();
             return self.insert(packet);
         }
         self.late_run = 0;
@@ -176,6 +175,12 @@ impl AudioJitter {
         *next += 1;
         self.counters.missing += 1;
         Tick::Missing { next: self.packets.get(next).map(|packet| packet.payload.clone()) }
+    }
+
+    /// Forgets what came: the stream begins anew with the next packet. What happened so far still counts.
+    pub fn begin_anew(&mut self) {
+        let (counters, target) = (self.counters, self.target);
+        *self = Self { counters, target, ..Self::default() };
     }
 
     /// Packets held back, of 20 ms each.

@@ -106,8 +106,7 @@ impl VideoJitter {
                 return;
             }
             // Not late: the sender began to count anew.
-            let counters = self.counters;
-            *self = Self { counters, ..Self::default() };
+            self.begin_anew();
             return self.insert(packet, codec);
         }
         self.late_run = 0;
@@ -134,6 +133,12 @@ impl VideoJitter {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.gap_since.map(|since| since + GAP_WAIT)
+    }
+
+    /// Forgets what came: the stream begins anew with the next keyframe. What happened so far still counts.
+    pub fn begin_anew(&mut self) {
+        let counters = self.counters;
+        *self = Self { counters, ..Self::default() };
     }
 
     /// What happened to packets so far.

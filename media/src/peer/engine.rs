@@ -22,6 +22,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::{Error, Result};
 
 use super::config::{BitrateLimits, PeerConfig};
+use super::repair::{FreshRequests, TimelyRepairs};
 use crate::frame::VideoCodec;
 use crate::rtp::VIDEO_CLOCK_HZ;
 
@@ -46,9 +47,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(30);
 /// Checks a pair: 12 s' worth, so that a slow or late-starting other side still connects.
 const CHECKS_MAX: u16 = 400;
 
-/// Silence after which the path counts as interrupted, and then as lost; a person notices one second of it.
-const DISCONNECTED_AFTER: Duration = Duration::from_millis(2500);
-const FAILED_AFTER: Duration = Duration::from_millis(7500);
+/// Silence after which the path counts as interrupted. The engine looks at it once in a [`KEEPALIVE`]: told within 3 s.
+pub(super) const DISCONNECTED_AFTER: Duration = Duration::from_millis(2200);
+
+/// The engine's timer for lost paths: never, as [`super::watch`] has a better one.
+const FAILED_AFTER: Duration = Duration::ZERO;
 
 /// Keepalives while no media flows: several within [`DISCONNECTED_AFTER`].
 const KEEPALIVE: Duration = Duration::from_millis(600);
@@ -120,14 +123,14 @@ pub(super) fn interceptors(
         NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_A_PACKET_MAX).build();
     // The pacer would start at a rate of its own and hold the first keyframe back.
     let pacer = PacerBuilder::new().with_target_bitrate(limits.start_bps.into()).build();
-    let registry = registry.with(Slot::Pacer, pacer);
-    Ok(registry.with(Slot::NackGenerator, nack).with(Slot::from(60_000), DeliverRtcp::default()))
+    let registry = registry.with(Slot::Pacer, pacer).with(Slot::from(3_500), TimelyRepairs::default());
+    Ok(registry.with(Slot::NackGenerator, FreshRequests::new(nack)).with(Slot::from(60_000), DeliverRtcp::default()))
 }
 
-/// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where there is
-/// a network; without one, joining the multicast group would fail.
-pub(super) fn settings(has_network: bool) -> SettingEngine {
-    let mdns = if has_network { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
+/// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where a
+/// multicast group can be joined.
+pub(super) fn settings(takes_multicast: bool) -> SettingEngine {
+    let mdns = if takes_multicast { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
     SettingEngineBuilder::new()
         .with_multicast_dns_mode(mdns)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
@@ -137,6 +140,8 @@ pub(super) fn settings(has_network: bool) -> SettingEngine {
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_relay_acceptance_min_wait(Some(Duration::ZERO))
         .with_include_loopback_candidate(true)
+        // An ICE restart binds new sockets, on the addresses that there are then, and asks TURN servers anew.
+        .with_discard_local_candidates_during_ice_restart(true)
         // The answerer starts DTLS: it does so the moment ICE works, half a round trip before the offerer could.
         .with_answering_dtls_role(RTCDtlsRole::Client)
         .build()

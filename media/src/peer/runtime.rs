@@ -1,4 +1,8 @@
-//! The runtime the engine's driver runs on: tokio, with one change.
+//! The runtime the engine's driver runs on: tokio, with three changes. Its sockets count what comes from the other side
+//! ([`super::heard`]), its names are looked up within bounds, and its sleeps let the driver settle first.
+//!
+//! The driver waits for each name before it does anything else, also when ICE is restarted because the network is not
+//! what it was. A name server that does not answer would then end the call; what a name meant before stands in for it.
 //!
 //! The driver (`webrtc` 0.21.1, `peer_connection/driver.rs`) hands what came through a TURN server to its core after it
 //! has written what the core had to say, and hands what the core says through a TURN server to its TURN client after
@@ -6,18 +10,23 @@
 //! more than a second longer to set up, a direct one a check interval. [`SettlingRuntime`] lets the driver go round twice more after every event
 //! before it sleeps, so that nothing is left lying.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use webrtc::runtime::{
-    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, default_runtime,
-};
+use rtc::mdns::MDNS_PORT;
+use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
+
+use super::heard::{Heard, HeardSocket};
+
+/// How long a name is looked up that was known before.
+const LOOKUP_AGAIN_MAX: Duration = Duration::from_millis(300);
 
 /// From a relayed packet read to its answer written: once through the core, once through the TURN client.
 const EXTRA_ROUNDS: u8 = 2;
@@ -27,12 +36,24 @@ pub(super) struct SettlingRuntime {
     inner: Arc<dyn Runtime>,
     rounds_left: AtomicU8,
     closing: AtomicBool,
+    heard: Arc<Heard>,
+    names: Mutex<HashMap<String, Vec<SocketAddr>>>,
 }
 
 impl SettlingRuntime {
-    pub(super) fn new() -> Self {
-        let inner = default_runtime().expect("the engine is built with its tokio runtime");
-        Self { inner, rounds_left: AtomicU8::new(EXTRA_ROUNDS), closing: AtomicBool::new(false) }
+    /// A runtime over `inner`, whose sockets count in `heard`.
+    pub(super) fn new(inner: Arc<dyn Runtime>, heard: Arc<Heard>) -> Self {
+        Self {
+            inner,
+            rounds_left: AtomicU8::new(EXTRA_ROUNDS),
+            closing: AtomicBool::new(false),
+            heard,
+            names: Mutex::default(),
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<String, Vec<SocketAddr>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on every sleep is a real one: closing waits by one for the TURN server to be told.
@@ -63,7 +84,12 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        self.inner.wrap_udp_socket(socket)
+        let inner = self.inner.wrap_udp_socket(socket)?;
+        // Multicast DNS is anybody's talk.
+        if inner.local_addr()?.port() == MDNS_PORT {
+            return Ok(inner);
+        }
+        Ok(Arc::new(HeardSocket { inner, heard: Arc::clone(&self.heard) }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -81,7 +107,18 @@ impl Runtime for SettlingRuntime {
         &'a self,
         host: &'a str,
     ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
-        self.inner.resolve_host(host)
+        Box::pin(async move {
+            let known = self.names().get(host).cloned();
+            let addresses = match known {
+                None => self.inner.resolve_host(host).await?,
+                Some(known) => match tokio::time::timeout(LOOKUP_AGAIN_MAX, self.inner.resolve_host(host)).await {
+                    Ok(Ok(addresses)) => addresses,
+                    Ok(Err(_)) | Err(_) => known,
+                },
+            };
+            self.names().insert(host.to_owned(), addresses.clone());
+            Ok(addresses)
+        })
     }
 
     fn now(&self) -> Instant {

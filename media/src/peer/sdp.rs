@@ -15,6 +15,8 @@ pub struct Negotiated {
     pub video_types: BTreeMap<u8, VideoCodec>,
     /// What the other side said it sends.
     pub promised: Promised,
+    /// What we said we send, and the other side takes.
+    pub granted: Promised,
 }
 
 /// Which media a side said it sends.
@@ -75,19 +77,110 @@ pub fn split_candidates(sdp: &str) -> (String, Vec<(String, u16)>) {
     (rest, candidates)
 }
 
-/// What a description says that its author sends: `sendrecv` or `sendonly`, where `sendrecv` need not be written
-/// (RFC 8866 §6.7.2).
+/// A media section: what it is, and which way its author wants it to flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Section<'a> {
+    /// `audio`, `video` or another word.
+    pub(super) kind: &'a str,
+    /// Its name (RFC 9143 §7).
+    pub(super) mid: Option<&'a str>,
+    /// Its author sends.
+    pub(super) sends: bool,
+    /// Its author receives.
+    pub(super) receives: bool,
+    /// Whether that is written down: both ways need not be (RFC 8866 §6.7).
+    pub(super) says_direction: bool,
+    /// It tells by which number the packets of its author's stream are known (RFC 5576, RFC 8851).
+    pub(super) names_stream: bool,
+    /// Payload types, all of them numbers.
+    pub(super) has_payload_types: bool,
+    /// Not to be used at all.
+    pub(super) refused: bool,
+}
+
+/// The media sections of a description, in order.
+pub(super) fn sections(sdp: &str) -> impl Iterator<Item = Section<'_>> {
+    sdp.split("\nm=").skip(1).map(|section| {
+        let mut words = section.lines().next().unwrap_or_default().split_whitespace();
+        let kind = words.next().unwrap_or_default();
+        let refused = words.next() == Some("0");
+        let mut types = words.skip(1).peekable();
+        let attributes = || section.lines().filter_map(|line| line.trim_end().strip_prefix("a="));
+        let direction = attributes().find(|name| matches!(*name, "sendrecv" | "sendonly" | "recvonly" | "inactive"));
+        Section {
+            kind,
+            mid: attributes().find_map(|attribute| attribute.strip_prefix("mid:")).map(str::trim),
+            sends: !refused && !matches!(direction, Some("recvonly" | "inactive")),
+            receives: !refused && !matches!(direction, Some("sendonly" | "inactive")),
+            says_direction: direction.is_some(),
+            names_stream: attributes().any(|attribute| attribute.starts_with("ssrc:") || attribute.starts_with("rid:")),
+            has_payload_types: types.peek().is_some() && types.all(|payload_type| payload_type.parse::<u8>().is_ok()),
+            refused,
+        }
+    })
+}
+
+/// What a description says that its author sends.
 #[must_use]
 pub fn promised(sdp: &str) -> Promised {
+    media_where(sdp, |section| section.sends)
+}
+
+/// What a description says that its author takes.
+#[must_use]
+pub(super) fn taken(sdp: &str) -> Promised {
+    media_where(sdp, |section| section.receives)
+}
+
+fn media_where(sdp: &str, holds: impl Fn(&Section<'_>) -> bool) -> Promised {
     let mut result = Promised::default();
-    for section in sdp.split("\nm=").skip(1) {
-        let refused = section.split_whitespace().nth(1) == Some("0");
-        let silent = section.lines().any(|line| matches!(line.trim_end(), "a=recvonly" | "a=inactive"));
-        let sends = !refused && !silent;
-        result.audio |= sends && section.starts_with("audio");
-        result.video |= sends && section.starts_with("video");
+    for section in sections(sdp).filter(|section| holds(section)) {
+        result.audio |= section.kind == "audio";
+        result.video |= section.kind == "video";
     }
     result
+}
+
+/// A description of the engine's as it is sent: candidates travel beside it, and a section that sends nothing names no
+/// stream (RFC 9429 §5.2.1).
+#[must_use]
+pub(super) fn as_sent(sdp: &str) -> String {
+    let (sdp, _) = split_candidates(sdp);
+    let names_stream = |line: &str| ["a=msid:", "a=ssrc:", "a=ssrc-group:"].iter().any(|name| line.starts_with(name));
+    let mut result = String::with_capacity(sdp.len());
+    for (index, section) in split_sections(&sdp).into_iter().enumerate() {
+        let silent = index > 0 && section.lines().any(|line| matches!(line.trim_end(), "a=recvonly" | "a=inactive"));
+        let kept = section.split_inclusive('\n').filter(|line| {
+            let ends_candidates = line.trim_end() == "a=end-of-candidates";
+            !ends_candidates && !(silent && names_stream(line))
+        });
+        result.extend(kept);
+    }
+    announce_trickle(&result)
+}
+
+/// A description as the engine should read it: it would end a section for good that is `inactive` for a while, so that
+/// is read as one that sends nothing. Whether it takes anything is asked of the description itself.
+#[must_use]
+pub(super) fn without_pauses(sdp: &str) -> String {
+    let turned = |line: &str| match line.trim_end() {
+        "a=inactive" => "a=recvonly\r\n".to_owned(),
+        _ => line.to_owned(),
+    };
+    sdp.split_inclusive('\n').map(turned).collect()
+}
+
+/// What comes before the first section, and each section.
+fn split_sections(sdp: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = sdp;
+    while let Some(at) = rest.find("\nm=") {
+        let (part, after) = rest.split_at(at + 1);
+        parts.push(part);
+        rest = after;
+    }
+    parts.push(rest);
+    parts
 }
 
 /// Codec names, lower case, by payload type, from `a=rtpmap` lines (RFC 8866 §6.6).
@@ -153,6 +246,39 @@ mod tests {
         let silent = deaf.replace("a=rtpmap:96", "a=inactive\r\na=rtpmap:96");
         assert_eq!((promised(&silent), promised("")), (Promised::default(), Promised::default()));
         assert_eq!(promised(&ANSWER.replace("m=video 9", "m=application 9")), Promised { video: false, audio: true });
+    }
+
+    #[test]
+    fn which_way_a_section_flows() {
+        let mixed = ANSWER.replace("a=rtpmap:111", "a=mid:0\r\na=sendonly\r\na=rtpmap:111");
+        let sections: Vec<_> = sections(&mixed).collect();
+        let [audio, video] = sections[..] else { panic!("{sections:?}") };
+        assert_eq!((audio.kind, audio.mid, audio.sends, audio.receives), ("audio", Some("0"), true, false));
+        assert_eq!((video.kind, video.mid, video.sends, video.receives), ("video", None, true, true));
+        assert!(audio.says_direction && !video.says_direction && !video.refused);
+        assert_eq!(taken(&mixed), Promised { video: true, audio: false });
+    }
+
+    #[test]
+    fn what_is_sent_names_streams_only_where_there_are_some() {
+        let named = ANSWER
+            .replace("a=rtpmap:111", "a=recvonly\r\na=msid:s a\r\na=ssrc:1 cname:x\r\na=rtpmap:111")
+            .replace("a=rtpmap:97", "a=sendrecv\r\na=msid:s v\r\na=end-of-candidates\r\na=candidate:1\r\na=rtpmap:97");
+        let sent = as_sent(&named);
+        let expected = announce_trickle(
+            &ANSWER
+                .replace("a=rtpmap:111", "a=recvonly\r\na=rtpmap:111")
+                .replace("a=rtpmap:97", "a=sendrecv\r\na=msid:s v\r\na=rtpmap:97"),
+        );
+        assert_eq!(sent, expected);
+        assert_eq!(as_sent(""), "");
+    }
+
+    #[test]
+    fn a_pause_is_read_as_sending_nothing() {
+        let paused = ANSWER.replace("a=rtpmap:111", "a=inactive\r\na=rtpmap:111");
+        assert_eq!(without_pauses(&paused), ANSWER.replace("a=rtpmap:111", "a=recvonly\r\na=rtpmap:111"));
+        assert_eq!(without_pauses(ANSWER), ANSWER);
     }
 
     #[test]

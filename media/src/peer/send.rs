@@ -26,6 +26,7 @@ const PICTURES_MAX: usize = 4;
 /// Sound packets waiting: 200 ms.
 const SOUNDS_MAX: usize = 10;
 
+/// What one stream of pictures is sent as.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VideoStream {
     pub(super) codec: VideoCodec,
@@ -33,6 +34,7 @@ pub(super) struct VideoStream {
     pub(super) ssrc: u32,
 }
 
+/// What one stream of sound is sent as.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AudioStream {
     pub(super) payload_type: u8,
@@ -51,14 +53,16 @@ pub struct RemoteReport {
 /// The way for encoders to send. Cheap to clone, callable from any thread, never blocks.
 #[derive(Clone, Debug)]
 pub struct MediaSender {
-    video: Option<(VideoCodec, mpsc::Sender<EncodedVideo>)>,
-    audio: Option<mpsc::Sender<EncodedAudio>>,
+    video: Option<(VideoStream, mpsc::Sender<(EncodedVideo, VideoStream)>)>,
+    audio: Option<(AudioStream, mpsc::Sender<(EncodedAudio, AudioStream)>)>,
     shared: Arc<SendState>,
 }
 
+/// What all senders of one peer connection share, whenever they were made.
 #[derive(Debug)]
-struct SendState {
+pub(super) struct SendState {
     target_bps: Arc<AtomicU32>,
+    path_closed: AtomicBool,
     keyframe_wanted: AtomicBool,
     keyframe_requests: AtomicU64,
     video_bytes: AtomicU64,
@@ -68,11 +72,38 @@ struct SendState {
     audio_report: Mutex<Option<RemoteReport>>,
 }
 
+impl SendState {
+    pub(super) fn new(target_bps: Arc<AtomicU32>) -> Self {
+        Self {
+            target_bps,
+            path_closed: AtomicBool::new(false),
+            keyframe_wanted: AtomicBool::new(true),
+            keyframe_requests: AtomicU64::new(0),
+            video_bytes: AtomicU64::new(0),
+            audio_bytes: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            video_report: Mutex::new(None),
+            audio_report: Mutex::new(None),
+        }
+    }
+
+    /// There is no path: what is sent would only count as lost.
+    pub(super) fn close_path(&self) {
+        self.path_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// There is a path, and the other side has missed something.
+    pub(super) fn open_path(&self) {
+        self.keyframe_wanted.store(true, Ordering::Relaxed);
+        self.path_closed.store(false, Ordering::Relaxed);
+    }
+}
+
 impl MediaSender {
     /// The negotiated video codec; `None` when no video is to be sent.
     #[must_use]
     pub fn video_codec(&self) -> Option<VideoCodec> {
-        self.video.as_ref().map(|(codec, _)| *codec)
+        self.video.as_ref().map(|(stream, _)| stream.codec)
     }
 
     /// True when audio is to be sent.
@@ -81,10 +112,17 @@ impl MediaSender {
         self.audio.is_some()
     }
 
+    /// True while ICE is restarted: nothing leaves, and nothing need be encoded. Once it is over a keyframe is asked
+    /// for.
+    #[must_use]
+    pub fn is_path_closed(&self) -> bool {
+        self.shared.path_closed.load(Ordering::Relaxed)
+    }
+
     /// Sends a picture; a full queue drops it, counts it and asks for a keyframe, as later ones refer to it.
     pub fn video(&self, picture: EncodedVideo) {
-        let Some((_, queue)) = &self.video else { return };
-        if queue.try_send(picture).is_err() {
+        let Some((stream, queue)) = self.video.as_ref().filter(|_| !self.is_path_closed()) else { return };
+        if queue.try_send((picture, *stream)).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             self.shared.keyframe_wanted.store(true, Ordering::Relaxed);
         }
@@ -92,8 +130,8 @@ impl MediaSender {
 
     /// Sends a sound packet; a full queue drops it and counts it.
     pub fn audio(&self, sound: EncodedAudio) {
-        let Some(queue) = &self.audio else { return };
-        if queue.try_send(sound).is_err() {
+        let Some((stream, queue)) = self.audio.as_ref().filter(|_| !self.is_path_closed()) else { return };
+        if queue.try_send((sound, *stream)).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -136,48 +174,102 @@ impl MediaSender {
     }
 }
 
-/// Starts the tasks that packetise and the tasks that read what comes back.
-pub(super) fn start(
-    tasks: &mut JoinSet<()>,
-    video: Option<(Arc<TrackLocalStaticRTP>, VideoStream)>,
-    audio: Option<(Arc<TrackLocalStaticRTP>, AudioStream)>,
-    target_bps: Arc<AtomicU32>,
-) -> MediaSender {
-    let shared = Arc::new(SendState {
-        target_bps,
-        keyframe_wanted: AtomicBool::new(true),
-        keyframe_requests: AtomicU64::new(0),
-        video_bytes: AtomicU64::new(0),
-        audio_bytes: AtomicU64::new(0),
-        dropped: AtomicU64::new(0),
-        video_report: Mutex::new(None),
-        audio_report: Mutex::new(None),
-    });
-    let video = video.map(|(track, stream)| {
-        let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
-        tasks.spawn(send_video(Arc::clone(&track), stream, pictures, Arc::clone(&shared)));
-        tasks.spawn(read_feedback(track, stream.ssrc, Arc::clone(&shared)));
-        (stream.codec, pictures_tx)
-    });
-    let audio = audio.map(|(track, stream)| {
-        let (sounds_tx, sounds) = mpsc::channel(SOUNDS_MAX);
-        tasks.spawn(send_audio(Arc::clone(&track), stream, sounds, Arc::clone(&shared)));
-        tasks.spawn(read_feedback(track, stream.ssrc, Arc::clone(&shared)));
-        sounds_tx
-    });
-    MediaSender { video, audio, shared }
+#[cfg(test)]
+impl MediaSender {
+    /// A sender that leads to nobody but the test, and what it shares with its peer connection.
+    pub(crate) fn to_test(codec: VideoCodec) -> (Self, SentToTest) {
+        let shared = Arc::new(SendState::new(Arc::new(AtomicU32::new(1_000_000))));
+        let ((pictures_tx, pictures), (sounds_tx, sounds)) = (mpsc::channel(64), mpsc::channel(64));
+        let sender = Self {
+            video: Some((VideoStream { codec, payload_type: 96, ssrc: 1 }, pictures_tx)),
+            audio: Some((AudioStream { payload_type: 111, ssrc: 2 }, sounds_tx)),
+            shared: Arc::clone(&shared),
+        };
+        (sender, SentToTest { pictures, sounds, shared })
+    }
+}
+
+/// The other end of [`MediaSender::to_test`].
+#[cfg(test)]
+pub(crate) struct SentToTest {
+    pictures: mpsc::Receiver<(EncodedVideo, VideoStream)>,
+    sounds: mpsc::Receiver<(EncodedAudio, AudioStream)>,
+    shared: Arc<SendState>,
+}
+
+#[cfg(test)]
+impl SentToTest {
+    /// Whether each picture that came is a keyframe, and how many sound packets came.
+    pub(crate) fn take(&mut self) -> (Vec<bool>, usize) {
+        let pictures = std::iter::from_fn(|| self.pictures.try_recv().ok()).map(|(picture, _)| picture.keyframe);
+        let pictures = pictures.collect();
+        (pictures, std::iter::from_fn(|| self.sounds.try_recv().ok()).count())
+    }
+
+    pub(crate) fn close_path(&self) {
+        self.shared.close_path();
+    }
+
+    pub(crate) fn open_path(&self) {
+        self.shared.open_path();
+    }
+}
+
+/// The tasks that packetise, one a medium, started when it is first sent. They stay: a stream's numbers go on where they
+/// were when it is sent again after a while (RFC 3711 §9.1).
+#[derive(Debug)]
+pub(super) struct Outlets {
+    shared: Arc<SendState>,
+    video: Option<mpsc::Sender<(EncodedVideo, VideoStream)>>,
+    audio: Option<mpsc::Sender<(EncodedAudio, AudioStream)>>,
+}
+
+impl Outlets {
+    pub(super) const fn new(shared: Arc<SendState>) -> Self {
+        Self { shared, video: None, audio: None }
+    }
+
+    /// A sender for the streams named; starts what does not run yet.
+    pub(super) fn sender(
+        &mut self,
+        tasks: &mut JoinSet<()>,
+        video: Option<(&Arc<TrackLocalStaticRTP>, VideoStream)>,
+        audio: Option<(&Arc<TrackLocalStaticRTP>, AudioStream)>,
+    ) -> MediaSender {
+        let shared = &self.shared;
+        let video = video.map(|(track, stream)| {
+            let start = || {
+                let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
+                tasks.spawn(send_video(Arc::clone(track), pictures, Arc::clone(shared)));
+                tasks.spawn(read_feedback(Arc::clone(track), stream.ssrc, Arc::clone(shared)));
+                pictures_tx
+            };
+            (stream, self.video.get_or_insert_with(start).clone())
+        });
+        let audio = audio.map(|(track, stream)| {
+            let start = || {
+                let (sounds_tx, sounds) = mpsc::channel(SOUNDS_MAX);
+                tasks.spawn(send_audio(Arc::clone(track), sounds, Arc::clone(shared)));
+                tasks.spawn(read_feedback(Arc::clone(track), stream.ssrc, Arc::clone(shared)));
+                sounds_tx
+            };
+            (stream, self.audio.get_or_insert_with(start).clone())
+        });
+        MediaSender { video, audio, shared: Arc::clone(shared) }
+    }
 }
 
 async fn send_video(
     track: Arc<TrackLocalStaticRTP>,
-    stream: VideoStream,
-    mut pictures: mpsc::Receiver<EncodedVideo>,
+    mut pictures: mpsc::Receiver<(EncodedVideo, VideoStream)>,
     shared: Arc<SendState>,
 ) {
-    let mut packetizer = Packetizer::new(stream.codec);
+    let mut packetizer: Option<(VideoCodec, Packetizer)> = None;
     let mut sequence = initial_sequence();
     let clock = RtpClock::new(VIDEO_CLOCK_HZ);
-    while let Some(picture) = pictures.recv().await {
+    while let Some((picture, stream)) = pictures.recv().await {
+        let _of_another_codec = packetizer.take_if(|(codec, _)| *codec != stream.codec);
+        let (_, packetizer) = packetizer.get_or_insert_with(|| (stream.codec, Packetizer::new(stream.codec)));
         let timestamp = clock.at(picture.captured_at);
         let payloads = packetizer.payloads(&picture.data);
         let last = payloads.len().saturating_sub(1);
@@ -202,15 +294,14 @@ async fn send_video(
 
 async fn send_audio(
     track: Arc<TrackLocalStaticRTP>,
-    stream: AudioStream,
-    mut sounds: mpsc::Receiver<EncodedAudio>,
+    mut sounds: mpsc::Receiver<(EncodedAudio, AudioStream)>,
     shared: Arc<SendState>,
 ) {
     let mut sequence = initial_sequence();
     // Sound is a continuous stream: its time stamps count samples, not arrival times (RFC 7587 §4.1).
     let clock = RtpClock::new(AUDIO_RATE_HZ);
     let mut next: Option<u32> = None;
-    while let Some(sound) = sounds.recv().await {
+    while let Some((sound, stream)) = sounds.recv().await {
         let measured = clock.at(sound.captured_at);
         let timestamp = match next {
             // A gap of more than 100 ms is a real one (muted, dropped); less is a late wake-up.

@@ -1,5 +1,6 @@
 //! What the engine knows of the selected candidate pair.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,8 +43,18 @@ pub(super) async fn path(connection: &dyn PeerConnection) -> Option<PathStats> {
     })
 }
 
+/// The address of this machine that the selected pair starts at; `None` before there is a pair.
+pub(super) async fn local_address(connection: &dyn PeerConnection) -> Option<Ipv4Addr> {
+    let dtls = transport(connection).await?;
+    let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
+    let local = pair.local();
+    // What a server gave us is related to the address that it was asked from (RFC 8839 §5.1).
+    let address = if local.related_address.is_empty() { &local.address } else { &local.related_address };
+    address.parse().ok()
+}
+
 /// The one DTLS transport, reached by whichever sender or receiver is in use.
-async fn transport(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>> {
+pub(super) async fn transport(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>> {
     for transceiver in connection.get_transceivers().await {
         if let Ok(Some(receiver)) = transceiver.receiver().await
             && let Ok(Some(transport)) = receiver.transport().await

@@ -1,9 +1,11 @@
 //! Where the partner's sound goes: a speaker, or nowhere.
 //!
-//! The caller decodes and conceals; this room only plays 48 kHz mono samples in the order they come.
+//! The caller decodes and conceals; this room only plays 48 kHz mono samples in the order they come. [`ring`] makes
+//! those that are heard before a call stands.
 
 use std::str::FromStr;
 
+pub mod ring;
 pub mod speaker;
 
 pub use speaker::Speaker;

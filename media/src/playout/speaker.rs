@@ -32,6 +32,8 @@ pub struct Speaker {
     resampled: Vec<i16>,
     dropped: u64,
     health: Arc<Health>,
+    /// What [`Health::glitches`] was when they began to count.
+    underruns_before: u64,
     /// Closed when this is dropped.
     _stream: Stream,
 }
@@ -63,6 +65,7 @@ impl Speaker {
             resampled: Vec::new(),
             dropped: 0,
             health,
+            underruns_before: 0,
             _stream: stream,
         })
     }
@@ -91,7 +94,12 @@ impl Speaker {
     /// How often the device ran out of sound after it had some.
     #[must_use]
     pub fn underruns(&self) -> u64 {
-        self.health.glitches()
+        self.health.glitches() - self.underruns_before
+    }
+
+    /// Counts underruns anew: what was played so far was no part of a call.
+    pub fn forget_underruns(&mut self) {
+        self.underruns_before = self.health.glitches();
     }
 
     /// True once the device is gone: nothing is played any more and [`Self::queued`] stands still.

@@ -1,8 +1,8 @@
 //! What arrives: jitter buffers, decoders, and where pictures and sound go from there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -126,10 +126,28 @@ pub struct Incoming {
     video: Worker<()>,
     audio: Worker<()>,
     recording: Option<Recording>,
+    controls: Arc<Controls>,
     /// The latest figures.
     pub video_figures: watch::Receiver<VideoFigures>,
     /// The latest figures.
     pub audio_figures: watch::Receiver<AudioFigures>,
+}
+
+/// What the session changes while it runs.
+#[derive(Debug, Default)]
+struct Controls {
+    held: AtomicBool,
+    video_types: Mutex<BTreeMap<u8, VideoCodec>>,
+}
+
+impl Controls {
+    fn are_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn video_types(&self) -> MutexGuard<'_, BTreeMap<u8, VideoCodec>> {
+        self.video_types.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Incoming {
@@ -145,6 +163,7 @@ impl Incoming {
         events: &mpsc::Sender<StreamEvent>,
     ) -> std::io::Result<Self> {
         let (video_packets, audio_packets) = packets;
+        let controls = Arc::new(Controls { held: AtomicBool::new(false), video_types: Mutex::new(video_types) });
         let started = Instant::now();
         let recording = sinks.recorder.map(|recorder| Recording::start(recorder, events.clone())).transpose()?;
         let entries = recording.as_ref().map(Recording::entries);
@@ -152,7 +171,8 @@ impl Incoming {
         let (audio_out, audio_figures) = watch::channel(AudioFigures::default());
         let receiving = VideoReceiving {
             packets: video_packets,
-            types: video_types,
+            controls: Arc::clone(&controls),
+            held: false,
             keyframes,
             display: sinks.display,
             latest: sinks.latest,
@@ -171,6 +191,7 @@ impl Incoming {
         let video = Worker::spawn("video-decode", move |stop| receiving.run(&stop))?;
         let hearing = AudioReceiving {
             packets: audio_packets,
+            controls: Arc::clone(&controls),
             speaker: sinks.speaker,
             entries,
             events: events.clone(),
@@ -182,7 +203,17 @@ impl Incoming {
             out: audio_out,
         };
         let audio = Worker::spawn("audio-decode", move |stop| hearing.run(&stop))?;
-        Ok(Self { video, audio, recording, video_figures, audio_figures })
+        Ok(Self { video, audio, recording, controls, video_figures, audio_figures })
+    }
+
+    /// Plays and shows nothing of what comes, or goes on with the next keyframe. Displays keep the last picture.
+    pub fn set_held(&self, held: bool) {
+        self.controls.held.store(held, Ordering::Relaxed);
+    }
+
+    /// Takes what an update agreed on.
+    pub fn set_video_types(&self, video_types: BTreeMap<u8, VideoCodec>) {
+        *self.controls.video_types() = video_types;
     }
 
     /// Ends the threads, completes the recording; the last figures and what was recorded.
@@ -219,7 +250,8 @@ impl TimeLine {
 
 struct VideoReceiving {
     packets: Receiver<RtpPacket>,
-    types: BTreeMap<u8, VideoCodec>,
+    controls: Arc<Controls>,
+    held: bool,
     keyframes: KeyframeRequester,
     display: Option<Sender<Arc<VideoFrame>>>,
     latest: watch::Sender<Option<Arc<VideoFrame>>>,
@@ -240,6 +272,10 @@ impl VideoReceiving {
     fn run(mut self, stop: &AtomicBool) {
         let mut figures_due = Instant::now();
         while !stop.load(Ordering::Relaxed) {
+            if self.controls.are_held() != self.held {
+                self.held = !self.held;
+                self.pause();
+            }
             let wait = self.jitter.poll_timeout().map_or(POLL, |at| at.saturating_duration_since(Instant::now()));
             match self.packets.recv_timeout(wait.min(POLL)) {
                 Ok(packet) => self.take(packet),
@@ -272,8 +308,21 @@ impl VideoReceiving {
         self.publish();
     }
 
+    /// The call was held, or goes on: what came before does not fit what comes after.
+    fn pause(&mut self) {
+        self.jitter.begin_anew();
+        self.freezes.paused();
+        if !self.held {
+            self.ask_for_keyframe();
+        }
+    }
+
     fn take(&mut self, packet: RtpPacket) {
-        let Some(codec) = self.types.get(&packet.payload_type).copied() else {
+        if self.held {
+            return;
+        }
+        let codec = self.controls.video_types().get(&packet.payload_type).copied();
+        let Some(codec) = codec else {
             debug!(payload_type = packet.payload_type, "packet of a type that was not agreed on left out");
             return;
         };
@@ -358,6 +407,7 @@ impl VideoReceiving {
 
 struct AudioReceiving {
     packets: Receiver<RtpPacket>,
+    controls: Arc<Controls>,
     speaker: Option<Speaker>,
     entries: Option<Sender<Entry>>,
     events: mpsc::Sender<StreamEvent>,
@@ -377,9 +427,16 @@ impl AudioReceiving {
         };
         let mut next_tick = Instant::now() + TICK;
         let mut figures_due = Instant::now();
+        let mut held = false;
         while !stop.load(Ordering::Relaxed) {
+            if self.controls.are_held() != held {
+                held = !held;
+                self.jitter.begin_anew();
+            }
             let wait = next_tick.saturating_duration_since(Instant::now());
             match self.packets.recv_timeout(wait.min(POLL)) {
+                // Whoever holds the call hears nothing of it.
+                Ok(_) if held => {}
                 Ok(packet) => {
                     self.figures.bytes += packet.payload.len() as u64;
                     self.network_jitter.add(packet.arrived, packet.timestamp);

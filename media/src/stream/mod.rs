@@ -9,6 +9,8 @@
 pub mod incoming;
 pub mod outgoing;
 mod recording;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

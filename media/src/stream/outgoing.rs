@@ -56,6 +56,7 @@ pub struct Captured {
 pub struct Switches {
     muted: Arc<AtomicBool>,
     camera_off: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
 }
 
 impl Switches {
@@ -67,6 +68,11 @@ impl Switches {
     /// Blackens the camera, or lets it through.
     pub fn set_camera_off(&self, off: bool) {
         self.camera_off.store(off, Ordering::Relaxed);
+    }
+
+    /// Sends nothing at all, or goes on, with a keyframe first. What is captured meanwhile is dropped unseen.
+    pub fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
     }
 }
 
@@ -94,47 +100,65 @@ impl OutgoingCounters {
 /// The running encoders; dropping ends them.
 #[derive(Debug)]
 pub struct Outgoing {
-    _video: Option<Worker<()>>,
-    _audio: Option<Worker<()>>,
+    video: Option<Worker<()>>,
+    audio: Option<Worker<()>>,
     /// What was encoded so far.
     pub counters: OutgoingCounters,
 }
 
 impl Outgoing {
-    /// Starts encoding what is captured into what was negotiated.
+    /// Nothing is sent yet; what will be is counted on from `counters`.
+    #[must_use]
+    pub const fn idle(counters: OutgoingCounters) -> Self {
+        Self { video: None, audio: None, counters }
+    }
+
+    /// Starts what is captured, was negotiated and does not run yet, with the sender that the descriptions gave. What
+    /// runs is left alone, and what was not negotiated stays in `captured`: an update may agree to it.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(
-        captured: Captured,
+    pub fn add(
+        &mut self,
+        captured: &mut Captured,
         sender: &MediaSender,
         switches: &Switches,
         events: &mpsc::Sender<StreamEvent>,
-    ) -> std::io::Result<Self> {
-        let counters = OutgoingCounters::default();
-        let video = match (captured.video, sender.video_codec()) {
-            (Some((frames, format)), Some(_)) => {
-                let sending = VideoSending {
-                    frames,
-                    format,
-                    self_view: captured.self_view,
-                    sender: sender.clone(),
-                    camera_off: Arc::clone(&switches.camera_off),
-                    counters: counters.clone(),
-                    events: events.clone(),
-                };
-                Some(Worker::spawn("video-encode", move |stop| sending.run(&stop))?)
-            }
-            _ => None,
-        };
-        let audio = match captured.audio {
-            Some(frames) if sender.has_audio() => {
-                let (sender, muted, events) = (sender.clone(), Arc::clone(&switches.muted), events.clone());
-                Some(Worker::spawn("audio-encode", move |stop| send_audio(&frames, &sender, &muted, &events, &stop))?)
-            }
-            Some(_) | None => None,
-        };
-        Ok(Self { _video: video, _audio: audio, counters })
+    ) -> std::io::Result<()> {
+        if sender.video_codec().is_some()
+            && self.video.is_none()
+            && let Some((frames, format)) = captured.video.take()
+        {
+            let sending = VideoSending {
+                frames,
+                format,
+                self_view: captured.self_view.clone(),
+                sender: sender.clone(),
+                switches: switches.clone(),
+                counters: self.counters.clone(),
+                events: events.clone(),
+            };
+            self.video = Some(Worker::spawn("video-encode", move |stop| sending.run(&stop))?);
+        }
+        if sender.has_audio()
+            && self.audio.is_none()
+            && let Some(frames) = captured.audio.take()
+        {
+            let (sender, switches, events) = (sender.clone(), switches.clone(), events.clone());
+            let body = move |stop: Arc<AtomicBool>| send_audio(&frames, &sender, &switches, &events, &stop);
+            self.audio = Some(Worker::spawn("audio-encode", body)?);
+        }
+        Ok(())
+    }
+
+    /// Ends the encoding of pictures; waits for the one in hand.
+    pub fn stop_video(&mut self) {
+        self.video = None;
+    }
+
+    /// Ends the encoding of sound; waits for the packet in hand.
+    pub fn stop_audio(&mut self) {
+        self.audio = None;
     }
 }
 
@@ -174,7 +198,7 @@ struct VideoSending {
     format: VideoFormat,
     self_view: Option<Sender<Arc<VideoFrame>>>,
     sender: MediaSender,
-    camera_off: Arc<AtomicBool>,
+    switches: Switches,
     counters: OutgoingCounters,
     events: mpsc::Sender<StreamEvent>,
 }
@@ -192,12 +216,16 @@ impl VideoSending {
         let mut next = self.frames.latest();
         while !stop.load(Ordering::Relaxed) {
             let frame = match next.take().map_or_else(|| self.frames.recv_timeout(POLL), Ok) {
-                Ok(frame) => self.seen(frame),
+                Ok(frame) => frame,
                 Err(RecvError::Timeout) => continue,
                 Err(RecvError::Closed) => {
                     tell(&self.events, StreamEvent::SourceEnded("video"));
                     return;
                 }
+            };
+            let Some(frame) = self.seen(frame) else {
+                (keyframe_pending, last_keyframe) = (true, None);
+                continue;
             };
             let wanted_bps = self.video_bps();
             let opened = match &mut encoder {
@@ -246,9 +274,12 @@ impl VideoSending {
         }
     }
 
-    /// The picture as it leaves, shown to the one who sends it.
-    fn seen(&self, frame: Arc<VideoFrame>) -> Arc<VideoFrame> {
-        let frame = if self.camera_off.load(Ordering::Relaxed) {
+    /// The picture as it leaves, shown to the one who sends it; `None` while none is to leave.
+    fn seen(&self, frame: Arc<VideoFrame>) -> Option<Arc<VideoFrame>> {
+        if self.switches.held.load(Ordering::Relaxed) {
+            return None;
+        }
+        let frame = if self.switches.camera_off.load(Ordering::Relaxed) {
             Arc::new(VideoFrame::black(frame.size(), frame.at))
         } else {
             frame
@@ -256,7 +287,7 @@ impl VideoSending {
         if let Some(self_view) = &self.self_view {
             self_view.send(Arc::clone(&frame));
         }
-        frame
+        (!self.sender.is_path_closed()).then_some(frame)
     }
 
     fn video_bps(&self) -> u32 {
@@ -273,7 +304,7 @@ impl VideoSending {
 fn send_audio(
     frames: &Receiver<AudioFrame>,
     sender: &MediaSender,
-    muted: &AtomicBool,
+    switches: &Switches,
     events: &mpsc::Sender<StreamEvent>,
     stop: &AtomicBool,
 ) {
@@ -293,7 +324,10 @@ fn send_audio(
                 return;
             }
         };
-        if muted.load(Ordering::Relaxed) {
+        if switches.held.load(Ordering::Relaxed) || sender.is_path_closed() {
+            continue;
+        }
+        if switches.muted.load(Ordering::Relaxed) {
             frame.samples.fill(0);
         }
         let loss = sender.remote_reports().1.map_or(0, |report| (report.fraction_lost * 100.0).ceil() as u8);

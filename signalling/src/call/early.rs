@@ -1,4 +1,5 @@
-//! Messages that overtook the one they follow: candidates before their offer, a bye before its offer.
+//! Messages that overtook the one they follow: candidates before their offer, a bye before its offer, words of a
+//! standing call before it stands.
 //!
 //! A broker may lose the offer and deliver what came after; the offer is then sent again, but what was acknowledged
 //! is not. So both are remembered for a while, bounded.
@@ -6,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::id::{CallId, PeerId};
-use crate::wire::{CANDIDATES_MAX, Candidate};
+use crate::wire::{CANDIDATES_MAX, Candidate, Message};
 
 /// Calls remembered: few are ever under way at once, and strangers may not grow this.
 const CALLS_MAX: usize = 32;
@@ -14,10 +15,14 @@ const CALLS_MAX: usize = 32;
 /// Most candidates kept for one call: several messages' worth.
 pub(super) const CANDIDATES_A_CALL_MAX: usize = 4 * CANDIDATES_MAX;
 
-/// What is known of calls that are not under way.
+/// Messages kept for a call that does not stand yet: a side that stands says a word or two meanwhile.
+const MESSAGES_A_CALL_MAX: usize = 16;
+
+/// What is known of calls that are not under way, or do not stand yet.
 #[derive(Debug, Default)]
 pub(super) struct Early {
     candidates: VecDeque<(PeerId, CallId, Vec<Candidate>)>,
+    messages: VecDeque<(PeerId, CallId, Message)>,
     ended: VecDeque<(PeerId, CallId)>,
 }
 
@@ -40,8 +45,25 @@ impl Early {
         found.and_then(|index| self.candidates.remove(index)).map(|(_, _, kept)| kept).unwrap_or_default()
     }
 
+    /// Remembers a message of a call that does not stand yet; the oldest of too many is forgotten.
+    pub(super) fn keep_message(&mut self, peer: PeerId, call: CallId, message: Message) {
+        if self.messages.len() == MESSAGES_A_CALL_MAX {
+            self.messages.pop_front();
+        }
+        self.messages.push_back((peer, call, message));
+    }
+
+    /// Hands out what was kept for a call that stands now, in the order in which it came.
+    pub(super) fn take_messages(&mut self, peer: &PeerId, call: &CallId) -> Vec<Message> {
+        let (now, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.messages).into_iter().partition(|(p, c, _)| p == peer && c == call);
+        self.messages = later.into();
+        now.into_iter().map(|(_, _, message)| message).collect()
+    }
+
     /// Remembers that a call is over: an offer that comes late must not ring.
     pub(super) fn end(&mut self, peer: PeerId, call: CallId) {
+        self.messages.retain(|(p, c, _)| (p, c) != (&peer, &call));
         if self.has_ended(&peer, &call) {
             return;
         }

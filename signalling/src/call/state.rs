@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use super::event::Renewal;
 use crate::id::{CallId, PeerId};
-use crate::wire::{Candidate, Description};
+use crate::wire::{Candidate, Description, MediaState};
 
-/// Where the line stands.
+/// Where a line stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// No call.
@@ -75,6 +76,8 @@ pub enum State {
         call: CallId,
         /// The other.
         peer: PeerId,
+        /// Who began it.
+        role: Role,
         /// When connecting counts as failed.
         give_up_at: Instant,
     },
@@ -84,8 +87,8 @@ pub enum State {
         call: CallId,
         /// The other.
         peer: PeerId,
-        /// How the media path is.
-        path: Connected,
+        /// How it goes.
+        talk: Talk,
     },
 }
 
@@ -98,16 +101,136 @@ pub enum Callee {
     Reached,
 }
 
+/// Who began a call. The caller makes all offers, so that no two meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// We did.
+    Caller,
+    /// The other did.
+    Callee,
+}
+
+/// A standing call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Talk {
+    /// Who began it.
+    pub role: Role,
+    /// How the media path is.
+    pub path: Path,
+    /// What the other side was told of our media last.
+    pub here: MediaState,
+    /// What it told of its own last.
+    pub there: MediaState,
+    /// Updates so far.
+    pub revision: u32,
+    /// ICE restarts so far.
+    pub generation: u32,
+    /// The update under way.
+    pub update: Update,
+    /// Candidates for an ICE restart whose description has not come, each with its generation.
+    pub ahead: Vec<(u32, Candidate)>,
+}
+
 /// How the media path of a standing call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connected {
+pub enum Path {
     /// Media flows.
     Flowing,
     /// Nothing comes at the moment.
     Interrupted {
+        /// When the next new path is looked for.
+        restart_at: Instant,
         /// When the call counts as lost.
         give_up_at: Instant,
     },
+}
+
+/// The update of a standing call that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// None.
+    None,
+    /// Caller: the offer is being made.
+    Making {
+        /// What for.
+        renewal: Renewal,
+        /// What another one is to follow for.
+        again: Option<Renewal>,
+        /// When it is given up.
+        give_up_at: Instant,
+    },
+    /// Caller: the offer is out.
+    Offered {
+        /// What for.
+        renewal: Renewal,
+        /// What another one is to follow for.
+        again: Option<Renewal>,
+        /// When it is given up.
+        give_up_at: Instant,
+    },
+    /// Callee: the caller was asked for one.
+    Asked {
+        /// What for.
+        renewal: Renewal,
+        /// When it is given up.
+        give_up_at: Instant,
+    },
+    /// Callee: the answer is being made.
+    Answering {
+        /// What another one is to be asked for afterwards.
+        again: Option<Renewal>,
+        /// When it is given up.
+        give_up_at: Instant,
+    },
+}
+
+impl Update {
+    /// When it is given up.
+    pub(super) const fn give_up_at(&self) -> Option<Instant> {
+        match self {
+            Self::None => None,
+            Self::Making { give_up_at, .. }
+            | Self::Offered { give_up_at, .. }
+            | Self::Asked { give_up_at, .. }
+            | Self::Answering { give_up_at, .. } => Some(*give_up_at),
+        }
+    }
+
+    /// True when a new path is being looked for already.
+    pub(super) const fn restarts(&self) -> bool {
+        match self {
+            Self::Making { renewal, .. } | Self::Offered { renewal, .. } | Self::Asked { renewal, .. } => {
+                matches!(renewal, Renewal::Restart)
+            }
+            // The caller began it, and may have its reasons.
+            Self::Answering { .. } => true,
+            Self::None => false,
+        }
+    }
+}
+
+impl Talk {
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            role,
+            path: Path::Flowing,
+            here: MediaState::default(),
+            there: MediaState::default(),
+            revision: 0,
+            generation: 0,
+            update: Update::None,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// When time alone matters next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let path = match self.path {
+            Path::Flowing => None,
+            Path::Interrupted { restart_at, give_up_at } => Some(restart_at.min(give_up_at)),
+        };
+        [path, self.update.give_up_at()].into_iter().flatten().min()
+    }
 }
 
 impl State {
@@ -132,18 +255,30 @@ impl State {
         self.call() == Some((call, peer))
     }
 
-    /// When this state ends by time alone.
+    /// True when the call under way is `call`.
     #[must_use]
-    pub const fn give_up_at(&self) -> Option<Instant> {
+    pub fn is_call(&self, call: &CallId) -> bool {
+        self.call().is_some_and(|(current, _)| current == call)
+    }
+
+    /// True when our user put the call on hold.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self, Self::Active { talk: Talk { here: MediaState { hold: true, .. }, .. }, .. })
+    }
+
+    /// When time alone matters in this state.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
         match self {
-            Self::Idle | Self::Active { path: Connected::Flowing, .. } => None,
+            Self::Idle => None,
+            Self::Active { talk, .. } => talk.poll_timeout(),
             Self::Offering { give_up_at, .. }
             | Self::Dialing { give_up_at, .. }
             | Self::Ringing { give_up_at, .. }
             | Self::Incoming { give_up_at, .. }
             | Self::Answering { give_up_at, .. }
-            | Self::Connecting { give_up_at, .. }
-            | Self::Active { path: Connected::Interrupted { give_up_at }, .. } => Some(*give_up_at),
+            | Self::Connecting { give_up_at, .. } => Some(*give_up_at),
         }
     }
 
@@ -158,6 +293,8 @@ impl State {
             Self::Incoming { .. } => "incoming",
             Self::Answering { .. } => "answering",
             Self::Connecting { .. } => "connecting",
+            Self::Active { talk: Talk { path: Path::Interrupted { .. }, .. }, .. } => "interrupted",
+            Self::Active { talk: Talk { here: MediaState { hold: true, .. }, .. }, .. } => "held",
             Self::Active { .. } => "active",
         }
     }

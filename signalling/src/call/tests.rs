@@ -3,17 +3,22 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::id::{CallId, PeerId};
+use crate::wire::{ByeReason, Candidate, Description, MediaState, Message, Revised};
+
+mod standing;
+mod waiting;
 
 struct Pair {
-    alice: Line,
-    bob: Line,
+    alice: Phone,
+    bob: Phone,
     now: Instant,
     seen_by_alice: Vec<Notice>,
     seen_by_bob: Vec<Notice>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Side {
+enum At {
     Alice,
     Bob,
 }
@@ -37,8 +42,8 @@ fn candidate(text: &str) -> Candidate {
 impl Pair {
     fn new() -> Self {
         Self {
-            alice: Line::new(id("alice"), Timeouts::default()),
-            bob: Line::new(id("bob"), Timeouts::default()),
+            alice: Phone::new(id("alice"), Manners::default()),
+            bob: Phone::new(id("bob"), Manners::default()),
             now: Instant::now(),
             seen_by_alice: Vec::new(),
             seen_by_bob: Vec::new(),
@@ -46,12 +51,12 @@ impl Pair {
     }
 
     /// Gives one side an event and carries every message and description until nothing moves.
-    fn step(&mut self, side: Side, event: Event) {
+    fn step(&mut self, side: At, event: Event) {
         let mut queue = vec![(side, event)];
         while let Some((side, event)) = queue.pop() {
             let (line, me, other) = match side {
-                Side::Alice => (&mut self.alice, id("alice"), Side::Bob),
-                Side::Bob => (&mut self.bob, id("bob"), Side::Alice),
+                At::Alice => (&mut self.alice, id("alice"), At::Bob),
+                At::Bob => (&mut self.bob, id("bob"), At::Alice),
             };
             let actions = line.handle(event, self.now);
             let notices = actions.iter().filter_map(|action| match action {
@@ -59,8 +64,8 @@ impl Pair {
                 _ => None,
             });
             match side {
-                Side::Alice => self.seen_by_alice.extend(notices),
-                Side::Bob => self.seen_by_bob.extend(notices),
+                At::Alice => self.seen_by_alice.extend(notices),
+                At::Bob => self.seen_by_bob.extend(notices),
             }
             // The queue is a stack: what is to happen first goes on it last.
             for action in actions.into_iter().rev() {
@@ -76,20 +81,32 @@ impl Pair {
                         queue.push((side, Event::DescriptionReady { call, description: sdp("answer") }));
                     }
                     Action::ApplyAnswer { answer, .. } => assert_eq!(answer.sdp, "answer"),
-                    Action::AddCandidates { .. } | Action::CloseMedia { .. } | Action::Notify(_) => {}
+                    Action::MakeUpdate { call, revision, .. } => {
+                        queue.push((side, Event::UpdateReady { call, revision, description: sdp("update") }));
+                    }
+                    Action::AnswerUpdate { call, revision, offer } => {
+                        assert_eq!(offer.sdp, "update");
+                        queue.push((side, Event::UpdateReady { call, revision, description: sdp("updated") }));
+                    }
+                    Action::ApplyUpdate { answer, .. } => assert_eq!(answer.sdp, "updated"),
+                    Action::AddCandidates { .. }
+                    | Action::HoldMedia { .. }
+                    | Action::ResumeMedia { .. }
+                    | Action::CloseMedia { .. }
+                    | Action::Notify(_) => {}
                 }
             }
         }
     }
 
     fn dial(&mut self) {
-        self.step(Side::Alice, Event::Dial { peer: id("bob"), call: call() });
+        self.step(At::Alice, Event::Dial { peer: id("bob"), call: call() });
     }
 
     fn connect(&mut self) {
         self.dial();
-        self.step(Side::Bob, Event::Accept);
-        for side in [Side::Alice, Side::Bob] {
+        self.step(At::Bob, Event::Accept);
+        for side in [At::Alice, At::Bob] {
             self.step(side, Event::Media { call: call(), change: MediaChange::Connected });
         }
     }
@@ -102,17 +119,20 @@ impl Pair {
         (reason(&self.seen_by_alice), reason(&self.seen_by_bob))
     }
 
-    fn time_out(&mut self, side: Side) {
-        let line = if side == Side::Alice { &mut self.alice } else { &mut self.bob };
+    fn time_out(&mut self, side: At) {
+        let line = if side == At::Alice { &mut self.alice } else { &mut self.bob };
         self.now = line.poll_timeout().expect("a deadline is set");
         let actions = line.handle_timeout(self.now);
-        let (from, other) = if side == Side::Alice { ("alice", Side::Bob) } else { ("bob", Side::Alice) };
+        let (from, other) = if side == At::Alice { ("alice", At::Bob) } else { ("bob", At::Alice) };
         for action in actions {
             match action {
                 Action::Send { call, message, .. } => {
                     self.step(other, Event::Received { from: id(from), call, message });
                 }
-                Action::Notify(notice) if side == Side::Alice => self.seen_by_alice.push(notice),
+                Action::MakeUpdate { call, revision, .. } => {
+                    self.step(side, Event::UpdateReady { call, revision, description: sdp("update") });
+                }
+                Action::Notify(notice) if side == At::Alice => self.seen_by_alice.push(notice),
                 Action::Notify(notice) => self.seen_by_bob.push(notice),
                 _ => {}
             }
@@ -142,24 +162,24 @@ fn ring_answer_talk_hang_up() {
             Notice::Connected { call, peer: alice },
         ]
     );
-    pair.step(Side::Bob, Event::HangUp);
+    pair.step(At::Bob, Event::HangUp);
     assert_eq!(pair.ended(), (Some(EndReason::RemoteHangup), Some(EndReason::LocalHangup)));
-    assert_eq!((pair.alice.state(), pair.bob.state()), (&State::Idle, &State::Idle));
+    assert_eq!((pair.alice.front(), pair.bob.front()), (&State::Idle, &State::Idle));
 }
 
 #[test]
 fn decline_cancel_and_no_answer_are_told_apart_on_both_sides() {
     for (act, expected) in [
-        ((Side::Bob, Event::Decline), (EndReason::RemoteDecline, EndReason::LocalDecline)),
-        ((Side::Bob, Event::HangUp), (EndReason::RemoteDecline, EndReason::LocalDecline)),
-        ((Side::Alice, Event::HangUp), (EndReason::LocalCancel, EndReason::RemoteCancel)),
+        ((At::Bob, Event::Decline { text: None }), (EndReason::RemoteDecline, EndReason::LocalDecline)),
+        ((At::Bob, Event::HangUp), (EndReason::RemoteDecline, EndReason::LocalDecline)),
+        ((At::Alice, Event::HangUp), (EndReason::LocalCancel, EndReason::RemoteCancel)),
     ] {
         let mut pair = Pair::new();
         pair.dial();
         pair.step(act.0, act.1);
         assert_eq!(pair.ended(), (Some(expected.0), Some(expected.1)));
     }
-    for side in [Side::Alice, Side::Bob] {
+    for side in [At::Alice, At::Bob] {
         let mut pair = Pair::new();
         pair.dial();
         pair.time_out(side);
@@ -174,7 +194,7 @@ fn a_second_caller_hears_busy_and_the_call_goes_on() {
     let offer = Message::Offer(sdp("offer"));
     let other = CallId::from_random(2);
     let actions = pair.bob.handle(Event::Received { from: id("carol"), call: other.clone(), message: offer }, pair.now);
-    let busy = Message::Bye { reason: ByeReason::Busy };
+    let busy = Message::bye(ByeReason::Busy);
     assert_eq!(
         actions,
         [
@@ -182,17 +202,18 @@ fn a_second_caller_hears_busy_and_the_call_goes_on() {
             Action::Notify(Notice::TurnedAway { peer: id("carol") })
         ]
     );
-    assert_eq!(pair.bob.state().name(), "active");
+    assert_eq!(pair.bob.front().name(), "active");
 
-    let mut carol = Line::new(id("carol"), Timeouts::default());
+    let mut carol = Phone::new(id("carol"), Manners::default());
     carol.handle(Event::Dial { peer: id("bob"), call: call() }, pair.now);
     carol.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, pair.now);
-    let bye = Message::Bye { reason: ByeReason::Busy };
+    let bye = Message::bye(ByeReason::Busy);
     let actions = carol.handle(Event::Received { from: id("bob"), call: call(), message: bye }, pair.now);
     assert!(actions.contains(&Action::Notify(Notice::Ended {
         call: call(),
         peer: id("bob"),
-        reason: EndReason::Busy
+        reason: EndReason::Busy,
+        text: None
     })));
 }
 
@@ -203,7 +224,7 @@ fn a_late_offer_of_the_partner_itself_is_refused_but_nobody_was_turned_away() {
     let call = CallId::from_random(2);
     let offer = Message::Offer(sdp("offer"));
     let event = Event::Received { from: id("alice"), call: call.clone(), message: offer };
-    let message = Message::Bye { reason: ByeReason::Busy };
+    let message = Message::bye(ByeReason::Busy);
     assert_eq!(pair.bob.handle(event, pair.now), [Action::Send { to: id("alice"), call, message }]);
 }
 
@@ -231,10 +252,10 @@ fn two_who_call_each_other_end_up_in_one_call() {
         if !offers_out.0 {
             pair.alice.handle(ready(&hers), pair.now);
         }
-        pair.step(Side::Bob, offer(&hers, "alice"));
+        pair.step(At::Bob, offer(&hers, "alice"));
         for line in [&pair.alice, &pair.bob] {
-            assert_eq!(line.state().name(), "connecting");
-            assert_eq!(line.state().call().map(|(call, _)| call), Some(&hers), "{offers_out:?}");
+            assert_eq!(line.front().name(), "connecting");
+            assert_eq!(line.front().call().map(|(call, _)| call), Some(&hers), "{offers_out:?}");
         }
         assert!(matches!(&pair.seen_by_bob[..], [Notice::Superseded { .. }, Notice::Accepted { .. }]));
         if !offers_out.1 {
@@ -248,7 +269,7 @@ fn two_who_call_each_other_end_up_in_one_call() {
 fn a_call_that_was_to_yield_hears_busy_unless_it_did() {
     let (now, hers, his) = (Instant::now(), CallId::from_random(1), CallId::from_random(2));
     let from_bob = |call: &CallId, message| Event::Received { from: id("bob"), call: call.clone(), message };
-    let bye = |reason| Message::Bye { reason };
+    let bye = |reason| Message::bye(reason);
     let busy = Action::Send { to: id("bob"), call: his.clone(), message: bye(ByeReason::Busy) };
     for next in [
         Event::HangUp,
@@ -257,7 +278,7 @@ fn a_call_that_was_to_yield_hears_busy_unless_it_did() {
         from_bob(&hers, Message::Answer(sdp("answer"))),
     ] {
         for yielded in [false, true] {
-            let mut alice = Line::new(id("alice"), Timeouts::default());
+            let mut alice = Phone::new(id("alice"), Manners::default());
             alice.handle(Event::Dial { peer: id("bob"), call: hers.clone() }, now);
             assert!(alice.handle(from_bob(&his, Message::Offer(sdp("offer"))), now).is_empty());
             alice.handle(Event::DescriptionReady { call: hers.clone(), description: sdp("offer") }, now);
@@ -272,13 +293,13 @@ fn a_call_that_was_to_yield_hears_busy_unless_it_did() {
 #[test]
 fn of_two_calls_that_were_to_yield_neither_is_forgotten() {
     let (now, first, second) = (Instant::now(), CallId::from_random(2), CallId::from_random(3));
-    let mut alice = Line::new(id("alice"), Timeouts::default());
+    let mut alice = Phone::new(id("alice"), Manners::default());
     alice.handle(Event::Dial { peer: id("bob"), call: call() }, now);
     let mut offered = |call: &CallId| {
         let message = Message::Offer(sdp("offer"));
         alice.handle(Event::Received { from: id("bob"), call: call.clone(), message }, now)
     };
-    let busy = |call| Action::Send { to: id("bob"), call, message: Message::Bye { reason: ByeReason::Busy } };
+    let busy = |call| Action::Send { to: id("bob"), call, message: Message::bye(ByeReason::Busy) };
     assert!(offered(&first).is_empty());
     assert_eq!(offered(&second), [busy(first)]);
     assert!(alice.handle(Event::HangUp, now).contains(&busy(second)));
@@ -286,13 +307,13 @@ fn of_two_calls_that_were_to_yield_neither_is_forgotten() {
 
 #[test]
 fn a_superseded_call_is_cancelled_so_that_it_cannot_ring_later() {
-    let mut bob = Line::new(id("bob"), Timeouts::default());
+    let mut bob = Phone::new(id("bob"), Manners::default());
     let (now, hers, his) = (Instant::now(), CallId::from_random(1), CallId::from_random(2));
     bob.handle(Event::Dial { peer: id("alice"), call: his.clone() }, now);
     bob.handle(Event::DescriptionReady { call: his.clone(), description: sdp("offer") }, now);
     let offer = Event::Received { from: id("alice"), call: hers, message: Message::Offer(sdp("offer")) };
     let actions = bob.handle(offer, now);
-    let message = Message::Bye { reason: ByeReason::Cancel };
+    let message = Message::bye(ByeReason::Cancel);
     assert_eq!(actions.first(), Some(&Action::Send { to: id("alice"), call: his, message }));
 }
 
@@ -301,7 +322,7 @@ fn a_bye_is_not_answered_by_a_bye() {
     for reason in [ByeReason::Hangup, ByeReason::Cancel, ByeReason::NoAnswer, ByeReason::Failed, ByeReason::Other] {
         let mut pair = Pair::new();
         pair.dial();
-        let bye = Event::Received { from: id("alice"), call: call(), message: Message::Bye { reason } };
+        let bye = Event::Received { from: id("alice"), call: call(), message: Message::bye(reason) };
         let actions = pair.bob.handle(bye, pair.now);
         assert!(
             matches!(&actions[..], [Action::CloseMedia { .. }, Action::Notify(Notice::Ended { .. })]),
@@ -312,9 +333,9 @@ fn a_bye_is_not_answered_by_a_bye() {
 
 #[test]
 fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
-    let mut line = Line::new(id("alice"), Timeouts::default());
+    let mut line = Phone::new(id("alice"), Manners::default());
     let now = Instant::now();
-    let dial = |line: &mut Line| {
+    let dial = |line: &mut Phone| {
         line.handle(Event::Dial { peer: id("bob"), call: call() }, now);
         line.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
     };
@@ -324,7 +345,7 @@ fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
     let actions = line.handle_timeout(at);
     assert!(matches!(actions.last(), Some(Action::Notify(Notice::Ended { reason: EndReason::Offline, .. }))));
 
-    let mut line = Line::new(id("alice"), Timeouts::default());
+    let mut line = Phone::new(id("alice"), Manners::default());
     dial(&mut line);
     line.handle(Event::Delivered { call: call(), message: "offer" }, now);
     assert!(line.handle_timeout(at).is_empty());
@@ -333,7 +354,7 @@ fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
 
 #[test]
 fn an_acknowledged_offer_that_never_rings_is_not_answered_rather_than_offline() {
-    let mut line = Line::new(id("alice"), Timeouts::default());
+    let mut line = Phone::new(id("alice"), Manners::default());
     let now = Instant::now();
     line.handle(Event::Dial { peer: id("bob"), call: call() }, now);
     line.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
@@ -348,12 +369,16 @@ fn an_acknowledged_offer_that_never_rings_is_not_answered_rather_than_offline() 
 fn an_interrupted_path_heals_or_is_lost() {
     let mut pair = Pair::new();
     pair.connect();
-    pair.step(Side::Alice, Event::Media { call: call(), change: MediaChange::Interrupted });
+    pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Interrupted });
     assert_eq!(pair.seen_by_alice.last(), Some(&Notice::Reconnecting { call: call(), peer: id("bob") }));
-    pair.step(Side::Alice, Event::Media { call: call(), change: MediaChange::Connected });
+    pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Connected });
     assert_eq!(pair.seen_by_alice.last(), Some(&Notice::Reconnected { call: call(), peer: id("bob") }));
-    pair.step(Side::Alice, Event::Media { call: call(), change: MediaChange::Interrupted });
-    pair.time_out(Side::Alice);
+    pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Interrupted });
+    let since = pair.now;
+    while pair.alice.front() != &State::Idle {
+        pair.time_out(At::Alice);
+    }
+    assert_eq!(pair.now - since, Timeouts::default().lost);
     assert_eq!(pair.ended(), (Some(EndReason::Lost), Some(EndReason::Lost)));
 }
 
@@ -361,36 +386,37 @@ fn an_interrupted_path_heals_or_is_lost() {
 fn no_media_path_ends_both() {
     let mut pair = Pair::new();
     pair.dial();
-    pair.step(Side::Bob, Event::Accept);
-    pair.time_out(Side::Bob);
+    pair.step(At::Bob, Event::Accept);
+    pair.time_out(At::Bob);
     assert_eq!(pair.ended(), (Some(EndReason::NoPath), Some(EndReason::NoPath)));
 }
 
 #[test]
 fn what_overtakes_the_offer_is_kept() {
-    let mut bob = Line::new(id("bob"), Timeouts::default());
+    let mut bob = Phone::new(id("bob"), Manners::default());
     let now = Instant::now();
     let from_alice = |message| Event::Received { from: id("alice"), call: call(), message };
-    let early = Message::Candidates { candidates: vec![candidate("early")] };
+    let early = Message::Candidates { generation: 0, candidates: vec![candidate("early")] };
     assert!(bob.handle(from_alice(early), now).is_empty());
     bob.handle(from_alice(Message::Offer(sdp("offer"))), now);
     let actions = bob.handle(Event::Accept, now);
     let Some(Action::MakeAnswer { offer, .. }) = actions.last() else { panic!("{actions:?}") };
     assert_eq!(offer.candidates, [candidate("early")]);
 
-    let mut bob = Line::new(id("bob"), Timeouts::default());
-    bob.handle(from_alice(Message::Bye { reason: ByeReason::Cancel }), now);
+    let mut bob = Phone::new(id("bob"), Manners::default());
+    bob.handle(from_alice(Message::bye(ByeReason::Cancel)), now);
     assert!(bob.handle(from_alice(Message::Offer(sdp("offer"))), now).is_empty(), "a cancelled call must not ring");
 }
 
 #[test]
 fn candidates_before_the_answer_wait_for_it() {
-    let mut alice = Line::new(id("alice"), Timeouts::default());
+    let mut alice = Phone::new(id("alice"), Manners::default());
     let now = Instant::now();
     alice.handle(Event::Dial { peer: id("bob"), call: call() }, now);
     alice.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
     let from_bob = |message| Event::Received { from: id("bob"), call: call(), message };
-    assert!(alice.handle(from_bob(Message::Candidates { candidates: vec![candidate("early")] }), now).is_empty());
+    let early = Message::Candidates { generation: 0, candidates: vec![candidate("early")] };
+    assert!(alice.handle(from_bob(early), now).is_empty());
     let actions = alice.handle(from_bob(Message::Answer(sdp("answer"))), now);
     assert_eq!(actions.last(), Some(&Action::AddCandidates { call: call(), candidates: vec![candidate("early")] }));
     assert!(alice.handle(from_bob(Message::Answer(sdp("second"))), now).is_empty());
@@ -398,13 +424,13 @@ fn candidates_before_the_answer_wait_for_it() {
 
 #[test]
 fn candidates_that_come_while_the_answer_is_made_wait_for_it() {
-    let mut bob = Line::new(id("bob"), Timeouts::default());
+    let mut bob = Phone::new(id("bob"), Manners::default());
     let now = Instant::now();
     let from_alice = |message| Event::Received { from: id("alice"), call: call(), message };
     bob.handle(from_alice(Message::Offer(sdp("offer"))), now);
     bob.handle(Event::Accept, now);
     let candidates = vec![candidate("late")];
-    let message = Message::Candidates { candidates: candidates.clone() };
+    let message = Message::Candidates { generation: 0, candidates: candidates.clone() };
     assert!(bob.handle(from_alice(message), now).is_empty(), "there is no peer connection to give them to");
     let actions = bob.handle(Event::DescriptionReady { call: call(), description: sdp("answer") }, now);
     assert_eq!(actions.last(), Some(&Action::AddCandidates { call: call(), candidates }));
@@ -415,11 +441,11 @@ fn a_stranger_cannot_touch_the_call() {
     let mut pair = Pair::new();
     pair.connect();
     for message in [
-        Message::Bye { reason: ByeReason::Hangup },
+        Message::bye(ByeReason::Hangup),
         Message::Answer(sdp("evil")),
         Message::Ringing,
         Message::Offer(sdp("evil")),
-        Message::Candidates { candidates: vec![candidate("evil")] },
+        Message::Candidates { generation: 0, candidates: vec![candidate("evil")] },
     ] {
         for call in [call(), CallId::from_random(9)] {
             let event = Event::Received { from: id("mallory"), call, message: message.clone() };
@@ -428,7 +454,7 @@ fn a_stranger_cannot_touch_the_call() {
                 actions.iter().all(|a| matches!(a, Action::Send { to, .. } | Action::Notify(Notice::TurnedAway { peer: to }) if *to == id("mallory"))),
                 "{actions:?}"
             );
-            assert_eq!(pair.bob.state().name(), "active");
+            assert_eq!(pair.bob.front().name(), "active");
         }
     }
 }
@@ -438,9 +464,9 @@ fn candidates_of_a_flood_are_capped() {
     let mut pair = Pair::new();
     pair.dial();
     for _ in 0..100 {
-        let message = Message::Candidates { candidates: vec![candidate("x"); 64] };
+        let message = Message::Candidates { generation: 0, candidates: vec![candidate("x"); 64] };
         pair.bob.handle(Event::Received { from: id("alice"), call: call(), message }, pair.now);
     }
-    let State::Incoming { offer, .. } = pair.bob.state() else { panic!() };
+    let State::Incoming { offer, .. } = pair.bob.front() else { panic!() };
     assert_eq!(offer.candidates.len(), early::CANDIDATES_A_CALL_MAX);
 }

@@ -7,13 +7,21 @@
 //! - [`Link::new`] → the actor and its [`LinkHandle`]; [`Link::run`] until the [`CancellationToken`] fires
 //! - out: [`LinkHandle::publish`], [`LinkHandle::set_presence`], [`LinkHandle::watch`]
 //! - in: [`LinkEvent`]s
+//! - [`Link::observer`]: the same without presence and calls, to see who is there
+//!
+//! Inside: `connection/` decides, `client.rs` speaks MQTT 3.1.1 or 5, `error.rs` says what went wrong.
 
 mod backoff;
+mod client;
 mod connection;
+mod error;
+mod observer;
 mod tls;
 mod url;
+mod version;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
@@ -22,9 +30,13 @@ use tokio_util::sync::CancellationToken;
 use crate::id::{MessageId, Nonce, PeerId};
 use crate::topic::Template;
 use crate::wire::{ENVELOPE_BYTES_MAX, PresenceState};
+use connection::{Connection, Part};
 
+pub use error::{LinkError, PublishError};
+pub use observer::is_observer_of;
 pub use tls::Tls;
 pub use url::{BrokerUrl, InvalidBrokerUrl, Scheme};
+pub use version::{InvalidMqttVersion, MqttVersion};
 
 /// Commands waiting for the link: a call makes about ten. The session never waits for the link, which may be waiting for
 /// the session: what does not fit is refused, and a message is sent again by [`crate::delivery`].
@@ -40,8 +52,10 @@ pub struct LinkConfig {
     pub me: PeerId,
     /// Names this run of the program; see [`crate::wire::Presence::run`].
     pub run: Nonce,
-    /// Brokers to try, in this order; at least one.
+    /// Brokers to use, the first that works; at least one. All peers should have the same.
     pub brokers: Vec<BrokerUrl>,
+    /// Which MQTT to speak to them.
+    pub version: MqttVersion,
     /// User and password, if the broker wants them.
     pub login: Option<Login>,
     /// Certificates for `mqtts` and `wss`.
@@ -57,8 +71,17 @@ pub struct LinkConfig {
 pub enum Audience {
     /// Whoever speaks to us.
     Anyone,
-    /// These peers alone.
+    /// These peers alone. Our own ID among them lets us hear ourselves, as a check of the broker's rules wants.
     Only(Vec<PeerId>),
+}
+
+/// Whose presence an observer watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// Everybody's, where the broker lets us read it.
+    Everyone,
+    /// These peers'.
+    Peers(Vec<PeerId>),
 }
 
 /// User and password at the broker.
@@ -88,10 +111,12 @@ pub struct TlsFiles {
 /// What the link tells.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// Connected and subscribed, for the first time or again.
+    /// Connected, subscribed and heard, for the first time or again.
     Up {
         /// The broker in use.
         broker: String,
+        /// From publishing our presence to hearing it; for an observer from asking for presence to the answer.
+        round_trip: Duration,
     },
     /// The broker is gone; the link tries to come back by itself.
     Down {
@@ -104,6 +129,13 @@ pub enum LinkEvent {
         from: PeerId,
         /// The bytes.
         payload: Bytes,
+    },
+    /// The broker did not take a message of ours.
+    Refused {
+        /// Whom it was for.
+        to: PeerId,
+        /// Why.
+        error: LinkError,
     },
     /// Something on one of our topics was not taken in.
     Dropped {
@@ -121,76 +153,11 @@ pub enum LinkEvent {
     Failed(LinkError),
 }
 
-/// Why the link cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// No broker answered in time.
-    #[error("broker {broker} cannot be reached: {reason}; is it running, and is --broker right?")]
-    Unreachable {
-        /// Address as given.
-        broker: String,
-        /// What the network says.
-        reason: String,
-    },
-    /// The broker's certificate is not trusted, or ours is not taken.
-    #[error("TLS with broker {broker} failed: {reason}; is --ca-file the PEM file of its certificate authority?")]
-    Tls {
-        /// Address as given.
-        broker: String,
-        /// What TLS says.
-        reason: String,
-    },
-    /// The broker refuses the login.
-    #[error("broker {broker} refused the login{user}: {reason}; check --user, --password-file and the broker's rules")]
-    LoginRefused {
-        /// Address as given.
-        broker: String,
-        /// ` of user NAME`, or nothing.
-        user: String,
-        /// What the broker says.
-        reason: String,
-    },
-    /// The broker refuses a subscription.
-    #[error("broker {broker} refused the subscription to {filter:?}; its access rules must let {me} read it")]
-    SubscriptionRefused {
-        /// Address as given.
-        broker: String,
-        /// The topic filter.
-        filter: String,
-        /// Our ID.
-        me: PeerId,
-    },
-    /// Someone else connects with our ID.
-    #[error("the ID {me:?} was taken over by another program at {broker}; give each its own --id", me = me.as_str())]
-    TakenOver {
-        /// Address as given.
-        broker: String,
-        /// Our ID.
-        me: PeerId,
-    },
-    /// A certificate or key file is unusable.
-    #[error("{0}")]
-    TlsFile(String),
-}
-
-/// Why a payload was not taken for publishing.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// Above [`ENVELOPE_BYTES_MAX`].
-    #[error("message of {0} bytes is above the limit of {ENVELOPE_BYTES_MAX}")]
-    TooLarge(usize),
-    /// More is waiting than a broker at work leaves waiting.
-    #[error("the broker is too slow; the message will be sent again")]
-    Full,
-    /// The link has ended.
-    #[error("the link to the broker has ended")]
-    Closed,
-}
-
 #[derive(Debug)]
 enum Command {
     Publish { to: PeerId, payload: Bytes },
     Watch(PeerId),
+    Reconnect,
 }
 
 /// The way to talk to a running [`Link`]. Nothing here waits.
@@ -225,6 +192,14 @@ impl LinkHandle {
         self.command(Command::Watch(peer))
     }
 
+    /// Connects anew: the addresses of this machine changed, and the connection may be dead without knowing it.
+    ///
+    /// # Errors
+    /// [`PublishError`] when too much is waiting or the link has ended.
+    pub fn reconnect(&self) -> Result<(), PublishError> {
+        self.command(Command::Reconnect)
+    }
+
     fn command(&self, command: Command) -> Result<(), PublishError> {
         self.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => PublishError::Full,
@@ -236,7 +211,7 @@ impl LinkHandle {
 /// The actor that owns the connection.
 #[derive(Debug)]
 pub struct Link {
-    connection: connection::Connection,
+    connection: Connection,
 }
 
 impl Link {
@@ -245,11 +220,31 @@ impl Link {
     /// # Errors
     /// [`LinkError::TlsFile`] when a certificate or key cannot be read.
     pub fn new(config: LinkConfig) -> Result<(Self, LinkHandle, mpsc::Receiver<LinkEvent>), LinkError> {
+        Self::make(config, Part::Peer)
+    }
+
+    /// The same for somebody who only looks: it has no presence and no will, hears no calls, and connects under a
+    /// ClientId of its own, `ID-observer-XXXX`, so that a program that runs with this ID stays connected.
+    ///
+    /// A broker that gives every login one ClientId (Mosquitto's `use_username_as_clientid`) throws that program off
+    /// all the same. This cannot be known beforehand; it shows as [`LinkError::OneConnectionALogin`] when that program
+    /// comes back, and the observer does not fight it.
+    ///
+    /// # Errors
+    /// [`LinkError::TlsFile`] when a certificate or key cannot be read.
+    pub fn observer(
+        config: LinkConfig,
+        watched: Watched,
+    ) -> Result<(Self, LinkHandle, mpsc::Receiver<LinkEvent>), LinkError> {
+        Self::make(config, Part::Observer(watched))
+    }
+
+    fn make(config: LinkConfig, part: Part) -> Result<(Self, LinkHandle, mpsc::Receiver<LinkEvent>), LinkError> {
         let (commands, commands_rx) = mpsc::channel(COMMANDS_MAX);
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         let tls = Tls::load(&config.tls)?;
         let (presence, presence_rx) = watch::channel(PresenceState::Available);
-        let connection = connection::Connection::new(config, tls, commands_rx, presence_rx, events_tx);
+        let connection = Connection::new(config, part, tls, commands_rx, presence_rx, events_tx);
         Ok((Self { connection }, LinkHandle { commands, presence }, events))
     }
 

@@ -47,6 +47,12 @@ impl Tls {
         };
         Ok(Self { config: Arc::new(config) })
     }
+
+    /// The same, as rustls takes it.
+    #[must_use]
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {

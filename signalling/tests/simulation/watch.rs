@@ -1,8 +1,9 @@
 //! What must hold: the order of notices, at most one call on a line, ends that match.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use signalling::call::{Action, EndReason, Event, Notice, State};
+use signalling::call::{self, Action, EndReason, Event, Notice, Phone, Renewal, State};
 use signalling::id::{CallId, PeerId};
 use signalling::wire::{ByeReason, Message};
 
@@ -39,6 +40,11 @@ pub(crate) struct Side {
     pub(crate) reached: bool,
     /// This side said busy, without a word to its user.
     pub(crate) refused: bool,
+    /// Its user was told to be on hold, by itself and by the other.
+    pub(crate) holds: bool,
+    pub(crate) is_held: bool,
+    /// Its devices are released.
+    pub(crate) released: bool,
 }
 
 const NEW: Side = Side {
@@ -49,7 +55,45 @@ const NEW: Side = Side {
     gave_up: false,
     reached: false,
     refused: false,
+    holds: false,
+    is_held: false,
+    released: false,
 };
+
+/// Both lines of a phone at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Lines {
+    front: State,
+    back: State,
+}
+
+impl Lines {
+    pub(crate) fn of(phone: &Phone) -> Self {
+        Self { front: phone.front().clone(), back: phone.back().clone() }
+    }
+
+    fn both(&self) -> [&State; 2] {
+        [&self.front, &self.back]
+    }
+
+    fn state_of(&self, call: &CallId) -> &State {
+        self.both().into_iter().find(|state| state.is_call(call)).unwrap_or(&State::Idle)
+    }
+
+    fn is(&self, call: &CallId, peer: &PeerId) -> bool {
+        self.state_of(call).is(call, peer)
+    }
+
+    fn is_current(&self, call: &CallId) -> bool {
+        self.both().into_iter().any(|state| state.is_call(call))
+    }
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} and {}", self.front.name(), self.back.name())
+    }
+}
 
 /// One call as both sides saw it.
 #[derive(Clone, Debug)]
@@ -58,6 +102,8 @@ pub(crate) struct Record {
     pub(crate) callee: PeerId,
     pub(crate) at_caller: Side,
     pub(crate) at_callee: Side,
+    /// The path was to be replaced: candidates of the one before are left out then.
+    pub(crate) restarted: bool,
 }
 
 impl Record {
@@ -84,20 +130,20 @@ pub(crate) use hold;
 impl Watch {
     /// A user dials; whether the line takes it is not known yet.
     pub(crate) fn dialed(&mut self, caller: PeerId, callee: PeerId, call: CallId) {
-        self.calls.insert(call, Record { caller, callee, at_caller: NEW, at_callee: NEW });
+        self.calls.insert(call, Record { caller, callee, at_caller: NEW, at_callee: NEW, restarted: false });
     }
 
     /// What the line of `me` made of `event`.
     pub(crate) fn stepped(
         &mut self,
         me: &PeerId,
-        before: &State,
+        before: &Lines,
         event: Option<&Event>,
         actions: &[Action],
-        after: &State,
+        after: &Lines,
     ) -> Result<(), String> {
         let bye = match event {
-            Some(Event::Received { from, call, message: Message::Bye { reason } }) if before.is(call, from) => {
+            Some(Event::Received { from, call, message: Message::Bye { reason, .. } }) if before.is(call, from) => {
                 hold!(!after.is(call, from), "{me} stays in {call} after its bye");
                 Some(*reason)
             }
@@ -106,7 +152,7 @@ impl Watch {
         if let Some(Event::Delivered { call, message: "offer" }) = event {
             self.of(call)?.at_caller.reached = true;
         }
-        if let Some(Event::Expired { call, message: "candidates" }) = event {
+        if let Some(Event::Expired { call, message: "candidates" | "media" }) = event {
             self.of(call)?.side(me).gave_up = true;
         }
         let timed_out = event.is_none();
@@ -118,28 +164,51 @@ impl Watch {
                     return Err(format!("{me} calls the callee of {call} offline, who has the offer"));
                 }
                 Action::Notify(notice) => self.noticed(me, before, bye, actions, notice)?,
-                Action::Send { call, message: Message::Bye { reason: ByeReason::Busy }, .. } => {
+                Action::Send { call, message: Message::Bye { reason: ByeReason::Busy, .. }, .. } => {
                     self.of(call)?.side(me).refused = true;
                 }
                 Action::Send { message: Message::Bye { .. }, .. } | Action::CloseMedia { .. } => {}
                 Action::Send { to, call, message } => {
                     hold!(after.is(call, to), "{me} sends {} of {call}, which is not current", message.name());
-                    if let Message::Candidates { candidates } = message {
+                    if let Message::Candidates { candidates, .. } = message {
                         self.of(call)?.side(me).gathered += candidates.len();
                     }
                 }
-                Action::MakeOffer { call } => hold!(is_current(after, call), "{me} offers {call}, not current"),
+                Action::MakeOffer { call } => hold!(after.is_current(call), "{me} offers {call}, not current"),
                 Action::MakeAnswer { call, offer } => {
-                    hold!(is_current(after, call), "{me} answers {call}, which is not current");
-                    hold!(may_answer(before, event), "{me} answers {call} unasked");
+                    hold!(after.is_current(call), "{me} answers {call}, which is not current");
+                    hold!(may_answer(before, call, event), "{me} answers {call} unasked");
                     self.of(call)?.side(me).applied += offer.candidates.len();
                 }
                 Action::ApplyAnswer { call, .. } => {
-                    hold!(is_current(after, call), "{me} applies the answer of {call}, which is not current");
+                    hold!(after.is_current(call), "{me} applies the answer of {call}, which is not current");
                     self.of(call)?.side(me).described = true;
                 }
+                Action::MakeUpdate { call, renewal, .. } => {
+                    hold!(after.is_current(call), "{me} updates {call}, which is not current");
+                    let record = self.of(call)?;
+                    hold!(record.caller == *me, "{me} is called and makes offers of {call}");
+                    record.restarted |= *renewal == Renewal::Restart;
+                }
+                Action::AnswerUpdate { call, offer, .. } => {
+                    hold!(after.is_current(call), "{me} answers an update of {call}, which is not current");
+                    let record = self.of(call)?;
+                    hold!(record.callee == *me, "{me} calls and answers an update of {call}");
+                    record.side(me).applied += offer.candidates.len();
+                }
+                Action::ApplyUpdate { call, .. } => {
+                    hold!(after.is_current(call), "{me} applies an update of {call}, which is not current");
+                }
+                Action::HoldMedia { call } => {
+                    let released = std::mem::replace(&mut self.of(call)?.side(me).released, true);
+                    hold!(!released, "{me} releases devices of {call} twice");
+                }
+                Action::ResumeMedia { call } => {
+                    let released = std::mem::replace(&mut self.of(call)?.side(me).released, false);
+                    hold!(released, "{me} takes devices of {call} twice");
+                }
                 Action::AddCandidates { call, candidates } => {
-                    hold!(is_current(after, call), "{me} adds candidates of {call}, which is not current");
+                    hold!(after.is_current(call), "{me} adds candidates of {call}, which is not current");
                     let side = self.of(call)?.side(me);
                     hold!(side.described, "{me} adds candidates of {call} to no peer connection");
                     side.applied += candidates.len();
@@ -156,15 +225,30 @@ impl Watch {
     fn noticed(
         &mut self,
         me: &PeerId,
-        before: &State,
+        before: &Lines,
         bye: Option<ByeReason>,
         actions: &[Action],
         notice: &Notice,
     ) -> Result<(), String> {
         let (call, peer, next) = match notice {
             Notice::TurnedAway { peer } => {
-                let partner = before.call().map(|(_, partner)| partner);
+                let partner = before.front.call().map(|(_, partner)| partner);
                 hold!(partner.is_some_and(|partner| partner != peer), "{me} turned away {peer}, its own partner");
+                return Ok(());
+            }
+            Notice::Held { call, side, on } => {
+                let own = self.of(call)?.side(me);
+                hold!(matches!(own.told, Told::Connected | Told::Reconnecting), "{me} hears of hold in {:?}", own.told);
+                let known = match side {
+                    call::Side::Local => &mut own.holds,
+                    call::Side::Remote => &mut own.is_held,
+                };
+                hold!(std::mem::replace(known, *on) != *on, "{me} hears twice that {call} is held: {on}");
+                return Ok(());
+            }
+            Notice::Switched { call, .. } => {
+                let told = self.of(call)?.side(me).told;
+                hold!(matches!(told, Told::Connected | Told::Reconnecting), "{me} hears of a switch in {told:?}");
                 return Ok(());
             }
             Notice::Dialing { call, peer } => (call, peer, Told::Dialing),
@@ -174,12 +258,12 @@ impl Watch {
             Notice::Connected { call, peer } | Notice::Reconnected { call, peer } => (call, peer, Told::Connected),
             Notice::Reconnecting { call, peer } => (call, peer, Told::Reconnecting),
             Notice::Superseded { call, peer, .. } => (call, peer, Told::Superseded),
-            Notice::Ended { call, peer, reason } => {
+            Notice::Ended { call, peer, reason, .. } => {
                 let says_bye = actions
                     .iter()
                     .any(|a| matches!(a, Action::Send { to, call: c, message: Message::Bye { .. } } if to == peer && c == call));
                 hold!(bye.is_none() || !says_bye, "{me} answers the bye of {call} with a bye");
-                let untold = bye.is_none() && !matches!(before, State::Offering { .. });
+                let untold = bye.is_none() && !matches!(before.state_of(call), State::Offering { .. });
                 hold!(!untold || says_bye, "{me} ends {call} without a bye");
                 (call, peer, if bye.is_some() { Told::EndedThere(*reason) } else { Told::EndedHere(*reason) })
             }
@@ -216,8 +300,11 @@ impl Watch {
         Ok(())
     }
 
-    /// The notices say the same as the state; at most one call of the peer goes on.
-    fn agrees(&self, me: &PeerId, state: &State) -> Result<(), String> {
+    /// The notices say the same as the states; at most one call of the peer is talked in.
+    fn agrees(&self, me: &PeerId, lines: &Lines) -> Result<(), String> {
+        let rests = matches!(lines.back, State::Idle | State::Incoming { .. }) || lines.back.is_held();
+        hold!(rests, "{me} is in two calls: {lines}");
+        hold!(lines.front != State::Idle || lines.back == State::Idle, "{me} forgets a call: {lines}");
         for (call, record) in &self.calls {
             let side = if record.caller == *me {
                 &record.at_caller
@@ -226,7 +313,9 @@ impl Watch {
             } else {
                 continue;
             };
-            let current = is_current(state, call);
+            let (current, state) = (lines.is_current(call), lines.state_of(call));
+            let held = state.is_held();
+            hold!(!current || (held, held) == (side.holds, side.released), "{me} holds {call} and does not know");
             let fits = match side.told {
                 Told::Nothing | Told::Superseded | Told::EndedHere(_) | Told::EndedThere(_) => !current,
                 Told::Dialing => current && matches!(state, State::Offering { .. } | State::Dialing { .. }),
@@ -240,6 +329,11 @@ impl Watch {
         Ok(())
     }
 
+    /// A word of this call was given up, since the broker was away for longer than a message is kept.
+    pub(crate) fn gave_up(&self, call: &CallId) -> bool {
+        self.calls.get(call).is_some_and(|record| record.at_caller.gave_up || record.at_callee.gave_up)
+    }
+
     /// All is over: every call ended on both sides alike, or goes on at both.
     pub(crate) fn settled(&self) -> Result<(), String> {
         for (call, record) in &self.calls {
@@ -250,7 +344,14 @@ impl Watch {
                 caller.told,
                 callee.told
             );
-            if callee.told == Told::Connected && !caller.gave_up && !callee.gave_up {
+            let gave_up = caller.gave_up || callee.gave_up;
+            if callee.told == Told::Connected && !gave_up {
+                hold!(
+                    (caller.holds, callee.holds) == (callee.is_held, caller.is_held),
+                    "{call}: who is on hold is not clear"
+                );
+            }
+            if callee.told == Told::Connected && !gave_up && !record.restarted {
                 hold!(
                     (caller.gathered, callee.gathered) == (callee.applied, caller.applied),
                     "{call}: {} of {} and {} of {} candidates came across",
@@ -265,15 +366,12 @@ impl Watch {
     }
 }
 
-fn is_current(state: &State, call: &CallId) -> bool {
-    state.call().is_some_and(|(current, _)| current == call)
-}
-
 /// A person accepted, or was itself calling the caller, who has the lower ID.
-fn may_answer(before: &State, event: Option<&Event>) -> bool {
-    match (before, event) {
-        (State::Incoming { .. }, Some(Event::Accept)) => true,
+fn may_answer(before: &Lines, call: &CallId, event: Option<&Event>) -> bool {
+    match (before.state_of(call), &before.front, event) {
+        (State::Incoming { .. }, _, Some(Event::Accept)) => true,
         (
+            _,
             State::Offering { peer, .. } | State::Dialing { peer, .. } | State::Ringing { peer, .. },
             Some(Event::Received { from, message: Message::Offer(_), .. }),
         ) => peer == from,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signalling::call::{Event, MediaChange, Notice};
+use signalling::call::{Event, MediaChange, Notice, Renewal, State};
 use signalling::id::CallId;
 
 use super::{Act, Happening, World};
@@ -32,7 +32,8 @@ impl World {
         }
         for _ in 0..self.random.below(3) {
             let (at, who) = (self.random.time(0, stop.as_millis() as u64), self.random.below(people) as usize);
-            let act = [Act::Accept, Act::Decline, Act::HangUp][self.random.below(3) as usize];
+            let act = [Act::Accept, Act::Decline, Act::HangUp, Act::Hold, Act::Resume, Act::Swap];
+            let act = act[self.random.below(6) as usize];
             self.plan_at(at, Happening::Wants { who, act });
         }
         if self.random.chance(25) {
@@ -63,10 +64,25 @@ impl World {
                 Event::Dial { peer, call }
             }
             Act::Accept => Event::Accept,
-            Act::Decline => Event::Decline,
+            Act::Decline => Event::Decline { text: None },
             Act::HangUp => Event::HangUp,
+            Act::Hold => Event::Hold,
+            Act::Resume => Event::Resume,
+            Act::Swap => Event::Swap,
+            Act::Mute(on) => match self.call_of(who) {
+                Some(call) => Event::Switch { call, audio: !on, video: true },
+                None => return Ok(()),
+            },
+            Act::Renew(renewal) => match self.call_of(who) {
+                Some(call) => Event::Renew { call, renewal },
+                None => return Ok(()),
+            },
         };
         self.line_event(who, event)
+    }
+
+    fn call_of(&self, who: usize) -> Option<CallId> {
+        self.peers[who].phone.front().call().map(|(call, _)| call.clone())
     }
 
     /// What a user makes of what it hears.
@@ -83,7 +99,25 @@ impl World {
             Notice::Dialing { .. } if roll >= 85 => self.plan_in(0, 5000, wants(Act::HangUp)),
             Notice::Ringing { .. } if roll >= 85 => self.plan_in(0, 8000, wants(Act::HangUp)),
             Notice::Accepted { .. } if roll >= 92 => self.plan_in(0, 2000, wants(Act::HangUp)),
-            Notice::Connected { .. } if roll >= 60 => self.plan_in(0, 15_000, wants(Act::HangUp)),
+            Notice::Connected { .. } => {
+                for _ in 0..self.random.below(4) {
+                    let acts = [
+                        Act::Hold,
+                        Act::Resume,
+                        Act::Swap,
+                        Act::Mute(true),
+                        Act::Mute(false),
+                        Act::Renew(Renewal::Media),
+                        Act::Renew(Renewal::Restart),
+                    ];
+                    let act = acts[self.random.below(7) as usize];
+                    self.plan_in(0, 12_000, wants(act));
+                }
+                if roll >= 60 {
+                    self.plan_in(0, 15_000, wants(Act::HangUp));
+                }
+            }
+            Notice::Held { on: true, .. } => self.plan_in(0, 8000, wants(Act::Resume)),
             Notice::Ended { peer, .. } if roll >= 80 => {
                 if let Some(to) = self.peers.iter().position(|other| other.id == *peer) {
                     self.plan_in(0, 3000, wants(Act::Dial(to)));
@@ -92,7 +126,8 @@ impl World {
             Notice::Dialing { .. }
             | Notice::Ringing { .. }
             | Notice::Accepted { .. }
-            | Notice::Connected { .. }
+            | Notice::Held { .. }
+            | Notice::Switched { .. }
             | Notice::Ended { .. }
             | Notice::Reconnecting { .. }
             | Notice::Reconnected { .. }
@@ -111,6 +146,32 @@ impl World {
             1 => self.plan_in(5, 800, Happening::Media { who, call, change: MediaChange::Failed }),
             2 => self.plan_in(5, 800, Happening::Media { who, call, change: MediaChange::Unavailable }),
             _ => self.plan_in(5, 800, Happening::Described { who, call }),
+        }
+    }
+
+    /// On most days an update is made; now and then it cannot be, or nothing ever comes of it.
+    pub(super) fn make_update(&mut self, who: usize, call: CallId, revision: u32) {
+        let roll = if self.weather.calm { 100 } else { self.random.below(100) };
+        match roll {
+            0 => {}
+            1..3 => self.plan_in(5, 800, Happening::Revised { who, call, revision, made: false }),
+            _ => {
+                for _ in 0..self.random.below(3) {
+                    self.plan_in(0, 1500, Happening::Gathered { who, call: call.clone() });
+                }
+                self.plan_in(5, 800, Happening::Revised { who, call, revision, made: true });
+            }
+        }
+    }
+
+    /// A new path was agreed on: mostly it carries.
+    pub(super) fn reconnect(&mut self, call: CallId) {
+        let open = self.paths.entry(call.clone()).or_default().open.clone();
+        if open.len() == 2 && (self.weather.calm || !self.random.chance(20)) {
+            for who in open {
+                let call = call.clone();
+                self.plan_in(20, 900, Happening::Media { who, call, change: MediaChange::Connected });
+            }
         }
     }
 
@@ -142,13 +203,19 @@ impl World {
         if change == MediaChange::Connected && (!path.described || path.open.len() < 2) {
             return Ok(());
         }
-        if change == MediaChange::Connected && !self.weather.calm && self.random.chance(12) && self.at < self.stop {
+        let first = !matches!(self.peers[who].phone.state_of(&call), State::Active { .. });
+        if change == MediaChange::Connected
+            && first
+            && !self.weather.calm
+            && self.random.chance(12)
+            && self.at < self.stop
+        {
             let (low, high) = (500, 10_000);
             let at = self.at + self.random.time(low, high);
             let media = |change| Happening::Media { who, call: call.clone(), change };
             self.plan_at(at, media(MediaChange::Interrupted));
             match self.random.below(3) {
-                0 => self.plan_at(at + Duration::from_secs(7), media(MediaChange::Connected)),
+                0 => self.plan_at(at + Duration::from_secs(5), media(MediaChange::Connected)),
                 1 => self.plan_at(at + Duration::from_millis(7500), media(MediaChange::Failed)),
                 _ => {}
             }

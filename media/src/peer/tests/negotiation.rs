@@ -1,25 +1,12 @@
-//! Two peer connections in one process: what offer and answer agree on, and that packets follow it.
+//! What offer and answer agree on, and that packets would follow it.
 
-use super::config::BitrateLimits;
 use super::*;
-use crate::frame::VideoCodec;
 
-fn config(codecs: &[VideoCodec], video: Direction) -> PeerConfig {
-    PeerConfig {
-        ice_servers: Vec::new(),
-        ice_policy: IcePolicy::All,
-        loopback: Loopback::Include,
-        video_codecs: codecs.to_vec(),
-        video,
-        audio: Direction::SendReceive,
-        bitrate: BitrateLimits::for_video(640 * 480 * 30),
-    }
-}
-
+/// A peer on this machine's own network.
 async fn peer(config: PeerConfig) -> Peer {
     let (video, _) = queue::bounded(1);
     let (audio, _) = queue::bounded(1);
-    Peer::new(&config, Inbox { video, audio }).await.unwrap().0
+    Peer::new(&PeerConfig { loopback: Loopback::Include, ..config }, Inbox { video, audio }).await.unwrap().0
 }
 
 /// What both sides hold agreed: the caller's view and the callee's.
@@ -51,6 +38,9 @@ async fn the_codec_both_speak_is_found_whatever_the_order_and_direction() {
                 let case = format!("{offered:?} {caller:?} with {accepted:?} {callee:?}");
                 assert_eq!(at_alice.video.map(|(codec, _)| codec), Some(expected), "{case}");
                 assert_eq!(at_bob.video, at_alice.video, "{case}");
+                assert_eq!(at_alice.granted.video, caller == SendReceive, "{case}");
+                assert_eq!(at_bob.granted.video, callee == SendReceive, "{case}");
+                assert_eq!((at_alice.promised, at_bob.promised), (at_bob.granted, at_alice.granted), "{case}");
             }
         }
     }

@@ -1,0 +1,162 @@
+//! How a peer connection is put together: sockets, servers, one transceiver a medium.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCIceServer, RTCIceTransportPolicy};
+use webrtc::rtp_transceiver::RtpTransceiver;
+use webrtc::runtime::Runtime;
+
+use super::config::{IcePolicy, PeerConfig};
+use super::heard::Heard;
+use super::negotiate::Exchange;
+use super::network::{BindTo, Network};
+use super::runtime::SettlingRuntime;
+use super::send::{Outlets, SendState};
+use super::shared::{Handler, Shared};
+use super::{EVENTS_MAX, Inbox, Peer, PeerError, PeerEvent, engine, random_u32, receive, watch};
+
+/// Sound or pictures of a call: one transceiver for the whole of it, whichever way it flows at the moment.
+pub(super) struct Medium {
+    pub(super) kind: &'static str,
+    pub(super) transceiver: Arc<dyn RtpTransceiver>,
+    pub(super) track: Arc<TrackLocalStaticRTP>,
+    pub(super) ssrc: u32,
+}
+
+impl Peer {
+    /// [`Peer::new`] on a runtime and a network of one's own.
+    pub(super) async fn on(
+        runtime: Arc<dyn Runtime>,
+        network: Arc<dyn Network>,
+        config: &PeerConfig,
+        inbox: Inbox,
+    ) -> Result<(Self, mpsc::Receiver<PeerEvent>), PeerError> {
+        let failed = |error| PeerError::new("WebRTC set-up", error);
+        let (events_tx, events) = mpsc::channel(EVENTS_MAX);
+        // One video and one audio track, and a spare for a stranger's mistake.
+        let (tracks_tx, tracks) = mpsc::channel(4);
+        let target_bps = Arc::new(AtomicU32::new(config.bitrate.start_bps));
+        let sending = Arc::new(SendState::new(Arc::clone(&target_bps)));
+        let shared = Shared::new(events_tx, tracks_tx, inbox, Arc::clone(&sending), network.addresses());
+        let shared = Arc::new(shared);
+        let heard = Arc::new(Heard::default());
+        let settling = Arc::new(SettlingRuntime::new(runtime, Arc::clone(&heard)));
+        let takes_multicast = network.takes_multicast();
+        let foundation =
+            Foundation { network: Arc::clone(&network), takes_multicast, settling: Arc::clone(&settling), target_bps };
+        let connection = foundation.build(config, &shared).await.map_err(failed)?;
+
+        let audio = local_track(RtpCodecKind::Audio, engine::audio_codec(), random_u32(), None);
+        let audio = medium(&*connection, "audio", audio).await?;
+        let video_codecs = engine::video_codecs(config);
+        let video = match video_codecs.first() {
+            Some(first) => {
+                let track = local_track(RtpCodecKind::Video, first.rtp_codec.clone(), random_u32(), Some(random_u32()));
+                let video = medium(&*connection, "video", track).await?;
+                // Offers all codecs: a track alone would offer the one it was made for.
+                let preferred = video.transceiver.set_codec_preferences(video_codecs).await;
+                preferred.map_err(|error| PeerError::new("choosing codecs", error))?;
+                Some(video)
+            }
+            None => None,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(receive::route_tracks(tracks, shared.inbox.clone(), shared.keyframes.clone()));
+        tasks.spawn(watch::run(Arc::clone(&shared), heard, Arc::clone(&connection), Arc::clone(&network)));
+        let peer = Self {
+            connection,
+            shared,
+            network,
+            takes_multicast,
+            video,
+            audio,
+            exchange: Mutex::new(Exchange::new(config.video, config.audio)),
+            outlets: Mutex::new(Outlets::new(sending)),
+            remote_candidates: AtomicUsize::new(0),
+            tasks: Mutex::new(tasks),
+            settling,
+        };
+        Ok((peer, events))
+    }
+}
+
+/// What the engine stands on.
+struct Foundation {
+    network: Arc<dyn Network>,
+    takes_multicast: bool,
+    settling: Arc<SettlingRuntime>,
+    target_bps: Arc<AtomicU32>,
+}
+
+impl Foundation {
+    async fn build(
+        self,
+        config: &PeerConfig,
+        shared: &Arc<Shared>,
+    ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
+        let mut media = engine::media_engine(config)?;
+        let interceptors = engine::interceptors(&mut media, config.bitrate, self.target_bps)?;
+        let servers = config.ice_servers.iter().map(|server| RTCIceServer {
+            urls: vec![server.url.to_string()],
+            username: server.username.clone(),
+            credential: server.password.clone(),
+        });
+        let policy = match config.ice_policy {
+            IcePolicy::All => RTCIceTransportPolicy::All,
+            IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
+        };
+        let configuration = RTCConfigurationBuilder::default()
+            .with_ice_servers(servers.collect())
+            .with_ice_transport_policy(policy)
+            .build();
+        let connection = PeerConnectionBuilder::new()
+            .with_runtime(self.settling)
+            .with_configuration(configuration)
+            .with_media_engine(media)
+            .with_interceptor_registry(interceptors)
+            .with_setting_engine(engine::settings(self.takes_multicast))
+            .with_handler(Arc::new(Handler(Arc::clone(shared))))
+            .with_udp_addrs(vec![BindTo { network: self.network, loopback: config.loopback }])
+            .build()
+            .await?;
+        Ok(Arc::new(connection))
+    }
+}
+
+/// Adds a track, and finds the transceiver that it came with.
+async fn medium(
+    connection: &dyn PeerConnection,
+    kind: &'static str,
+    (track, ssrc): (TrackLocalStaticRTP, u32),
+) -> Result<Medium, PeerError> {
+    let track = Arc::new(track);
+    let sender = Arc::clone(&track) as Arc<dyn TrackLocal>;
+    let added = connection.add_transceiver_from_track(sender, None).await;
+    let transceiver = added.map_err(|error| PeerError::new("adding a track", error))?;
+    Ok(Medium { kind, transceiver, track, ssrc })
+}
+
+fn local_track(kind: RtpCodecKind, codec: RTCRtpCodec, ssrc: u32, rtx_ssrc: Option<u32>) -> (TrackLocalStaticRTP, u32) {
+    let name = if kind == RtpCodecKind::Video { "video" } else { "audio" };
+    let coding = RTCRtpCodingParameters {
+        ssrc: Some(ssrc),
+        rtx: rtx_ssrc.map(|ssrc| RTCRtpRtxParameters { ssrc }),
+        ..Default::default()
+    };
+    let encoding = RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec, ..Default::default() };
+    // The engine routes RTCP by track id and would mix up two sides that use the same one.
+    let id = format!("{name}-{ssrc:08x}");
+    // One stream for both, so that the other side plays them in sync (RFC 8830 §2).
+    let track = TrackLocalStaticRTP::new(MediaStreamTrack::new("tring".into(), id, name.into(), kind, vec![encoding]));
+    (track, ssrc)
+}

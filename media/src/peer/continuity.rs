@@ -1,0 +1,165 @@
+//! Whether a description can follow those before it in the same call. Pure.
+//!
+//! The engine changes its state while it reads a description, and stops half-way when it comes upon a mistake. So what
+//! it would stumble over is refused before, and the call goes on as it was.
+
+use super::Renewal;
+use super::sdp::{Section, sections};
+
+/// Sections of one description at most: sound, pictures, and what a browser may add.
+const SECTIONS_MAX: usize = 8;
+
+/// Why a description cannot follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("it has no {0}, or several")]
+    Missing(&'static str),
+    #[error("its media sections are not those agreed on")]
+    Sections,
+    #[error("a section that sends names no stream")]
+    Stream,
+    #[error("it names another certificate than the call began with")]
+    Certificate,
+    #[error("it renews the path, which was not asked for")]
+    Renewed,
+}
+
+/// Whether `offer` can follow `before`, the last description of the same side, and whether it restarts ICE.
+pub(super) fn of_offer(before: &str, offer: &str) -> Result<Renewal, Unfit> {
+    let known = shape(before).ok_or(Unfit::Sections)?;
+    let offered = shape(offer).ok_or(Unfit::Sections)?;
+    // Sections stay in their places for the whole call; new ones come after them (RFC 3264 §8).
+    if offered.len() > SECTIONS_MAX || !offered.starts_with(&known) {
+        return Err(Unfit::Sections);
+    }
+    follows(before, offer)
+}
+
+/// Whether `answer` fits `offer`, which was ours and renews `renewal`, and can follow `before`.
+pub(super) fn of_answer(offer: &str, renewal: Renewal, before: &str, answer: &str) -> Result<(), Unfit> {
+    let answered = shape(answer).ok_or(Unfit::Sections)?;
+    if shape(offer).as_ref() != Some(&answered) {
+        return Err(Unfit::Sections);
+    }
+    match (follows(before, answer)?, renewal) {
+        (Renewal::Restart, Renewal::Media) => Err(Unfit::Renewed),
+        (Renewal::Media | Renewal::Restart, _) => Ok(()),
+    }
+}
+
+/// The same certificate as before, and the names of a path: other names than before restart ICE (RFC 8839
+/// §4.4.1.1.1).
+fn follows(before: &str, description: &str) -> Result<Renewal, Unfit> {
+    let of = |name, what| single(description, name).ok_or(Unfit::Missing(what));
+    let user = of("a=ice-ufrag:", "ICE user name")?;
+    let password = of("a=ice-pwd:", "ICE password")?;
+    let certificate = of("a=fingerprint:", "fingerprint")?;
+    // RFC 8839 §5.4.
+    let lawful = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte));
+    let long_enough = (4..=256).contains(&user.len()) && (22..=256).contains(&password.len());
+    if !long_enough || !lawful(user) || !lawful(password) {
+        return Err(Unfit::Missing("lawful ICE user name and password"));
+    }
+    // The engine tells streams apart by them alone.
+    if sections(description).any(|section| is_used(&section) && section.sends && !section.names_stream) {
+        return Err(Unfit::Stream);
+    }
+    if !single(before, "a=fingerprint:").is_some_and(|known| known.eq_ignore_ascii_case(certificate)) {
+        return Err(Unfit::Certificate);
+    }
+    let known = (single(before, "a=ice-ufrag:"), single(before, "a=ice-pwd:"));
+    Ok(if known == (Some(user), Some(password)) { Renewal::Media } else { Renewal::Restart })
+}
+
+/// Kind and name of each section; `None` when there is none, one has no name, two have the same, or one of media does
+/// not say its direction or its payload types.
+fn shape(description: &str) -> Option<Vec<(&str, &str)>> {
+    let mut shape: Vec<(&str, &str)> = Vec::new();
+    for section in sections(description) {
+        let mid = section.mid.filter(|mid| !mid.is_empty())?;
+        let understood = section.says_direction && section.has_payload_types;
+        if shape.iter().any(|(_, known)| *known == mid) || (is_used(&section) && !understood) {
+            return None;
+        }
+        shape.push((section.kind, mid));
+    }
+    (!shape.is_empty()).then_some(shape)
+}
+
+fn is_used(section: &Section<'_>) -> bool {
+    matches!(section.kind, "audio" | "video") && !section.refused
+}
+
+/// The value of an attribute that may stand in several places, but must be the same in all.
+fn single<'a>(description: &'a str, name: &str) -> Option<&'a str> {
+    let mut values = description.lines().filter_map(|line| line.trim_end().strip_prefix(name)).map(str::trim);
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 AB:CD\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=sendrecv\r\na=ssrc:1 cname:a\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=recvonly\r\n";
+
+    #[test]
+    fn an_update_keeps_the_path_or_renews_it() {
+        let turned = BEFORE.replace("a=recvonly", "a=sendrecv\r\na=ssrc:2 cname:a");
+        assert_eq!(of_offer(BEFORE, &turned), Ok(Renewal::Media));
+        let renewed = turned.replace("abcd", "efgh");
+        assert_eq!(of_offer(BEFORE, &renewed), Ok(Renewal::Restart));
+        assert_eq!(of_answer(BEFORE, Renewal::Restart, BEFORE, &renewed), Ok(()));
+        assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &turned), Ok(()));
+        assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &renewed), Err(Unfit::Renewed));
+    }
+
+    #[test]
+    fn sections_keep_their_places_and_new_ones_come_after() {
+        let more = format!("{BEFORE}m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\na=inactive\r\n");
+        assert_eq!(of_offer(BEFORE, &more), Ok(Renewal::Media));
+        assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &more), Err(Unfit::Sections));
+        let audio_only = &BEFORE[..BEFORE.find("m=video").unwrap()];
+        for broken in [
+            audio_only.to_owned(),
+            BEFORE.replace("a=mid:1", "a=mid:0"),
+            BEFORE.replace("a=mid:1\r\n", ""),
+            BEFORE.replace("a=recvonly\r\n", ""),
+            BEFORE.replace("m=video", "m=text"),
+            BEFORE.replace("SAVPF 96", "SAVPF x"),
+            BEFORE.replace("SAVPF 96", "SAVPF"),
+            (0..9).fold(BEFORE.to_owned(), |all, n| format!("{all}m=text 0 UDP 1\r\na=mid:x{n}\r\n")),
+            String::new(),
+            "\u{0}\nm=\nm=audio".to_owned(),
+        ] {
+            assert_eq!(of_offer(BEFORE, &broken), Err(Unfit::Sections), "{broken}");
+        }
+    }
+
+    #[test]
+    fn whoever_sends_says_what() {
+        let unnamed = BEFORE.replace("a=recvonly", "a=sendrecv");
+        assert_eq!(of_offer(BEFORE, &unnamed), Err(Unfit::Stream));
+        assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &unnamed), Err(Unfit::Stream));
+    }
+
+    #[test]
+    fn another_certificate_and_missing_names_are_refused() {
+        let other = BEFORE.replace("AB:CD", "AB:CE");
+        assert_eq!(of_offer(BEFORE, &other), Err(Unfit::Certificate));
+        assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &other), Err(Unfit::Certificate));
+        assert_eq!(of_offer(BEFORE, &BEFORE.replace("AB:CD", "ab:cd")), Ok(Renewal::Media));
+        for broken in [
+            BEFORE.replace("a=fingerprint:sha-256 AB:CD\r\n", ""),
+            BEFORE.replace("a=ice-ufrag:abcd\r\n", ""),
+            BEFORE.replacen("a=ice-ufrag:abcd", "a=ice-ufrag:abce", 1),
+            BEFORE.replace("a=ice-ufrag:abcd", "a=ice-ufrag:abc"),
+            BEFORE.replace("0123456789012345678901", "0123"),
+            BEFORE.replace("0123456789012345678901", "01234567890 2345678901"),
+        ] {
+            assert!(matches!(of_offer(BEFORE, &broken), Err(Unfit::Missing(_))), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! [`Phone`]: two lines, of which its user talks on one.
+
+use std::time::Instant;
+
+use super::early::Early;
+use super::line::Step;
+use super::{Action, Event, State, Timeouts};
+use crate::id::{CallId, PeerId};
+use crate::wire::Message;
+
+/// Whether a second caller is let through to a user who is in a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Waiting {
+    /// No: they hear busy.
+    #[default]
+    Refused,
+    /// Yes: it rings, and the user may put the first on hold and answer.
+    Rings,
+}
+
+/// Whether the other side knows a new offer in a standing call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Updates {
+    /// Yes: a path that is lost is replaced.
+    #[default]
+    Understood,
+    /// No: a path that is lost stays lost.
+    Unknown,
+}
+
+/// How a phone behaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manners {
+    /// How long each wait may last.
+    pub timeouts: Timeouts,
+    /// What a second caller meets.
+    pub waiting: Waiting,
+    /// What the other side understands.
+    pub updates: Updates,
+}
+
+/// One phone of one peer: at most two calls at a time, and at most one in which its user talks.
+#[derive(Debug)]
+pub struct Phone {
+    me: PeerId,
+    manners: Manners,
+    early: Early,
+    /// The line that the user talks on; the other one is idle, held, or has a call waiting.
+    front: State,
+    back: State,
+}
+
+impl Phone {
+    /// A phone with no call.
+    #[must_use]
+    pub fn new(me: PeerId, manners: Manners) -> Self {
+        Self { me, manners, early: Early::default(), front: State::Idle, back: State::Idle }
+    }
+
+    /// Where the line stands that the user talks on.
+    #[must_use]
+    pub const fn front(&self) -> &State {
+        &self.front
+    }
+
+    /// Where the other line stands.
+    #[must_use]
+    pub const fn back(&self) -> &State {
+        &self.back
+    }
+
+    /// Where `call` stands; idle when it is over, or never was.
+    #[must_use]
+    pub fn state_of(&self, call: &CallId) -> &State {
+        [&self.front, &self.back].into_iter().find(|state| state.is_call(call)).unwrap_or(&State::Idle)
+    }
+
+    /// When [`Phone::handle_timeout`] wants to be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [&self.front, &self.back].into_iter().filter_map(State::poll_timeout).min()
+    }
+
+    /// Takes in what happened; gives back what is to be done, in order.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = match self.concerned(&event) {
+            Concerned::Front => self.line(Line::Front, now).handle(event),
+            Concerned::Back => self.line(Line::Back, now).handle(event),
+            Concerned::Both => {
+                let mut actions = self.line(Line::Front, now).handle(event.clone());
+                actions.extend(self.line(Line::Back, now).handle(event));
+                actions
+            }
+            Concerned::AnswerWaiting => {
+                let mut actions = self.line(Line::Front, now).handle(Event::Hold);
+                self.turn_over();
+                actions.extend(self.line(Line::Front, now).handle(event));
+                actions
+            }
+            Concerned::Swap => {
+                let mut actions = self.line(Line::Front, now).handle(Event::Hold);
+                self.turn_over();
+                actions.extend(self.line(Line::Front, now).handle(Event::Resume));
+                actions
+            }
+            Concerned::Nobody => Vec::new(),
+        };
+        actions.extend(self.settle(now));
+        actions
+    }
+
+    /// Acts on time having passed.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = self.line(Line::Front, now).handle_timeout();
+        actions.extend(self.line(Line::Back, now).handle_timeout());
+        actions.extend(self.settle(now));
+        actions
+    }
+
+    /// Which line an event is for.
+    fn concerned(&self, event: &Event) -> Concerned {
+        match event {
+            Event::Dial { .. } => match (&self.front, &self.back) {
+                (State::Idle, State::Idle) => Concerned::Front,
+                // One call at a time is dialed.
+                _ => Concerned::Nobody,
+            },
+            Event::Accept if matches!(self.back, State::Incoming { .. }) => Concerned::AnswerWaiting,
+            Event::Decline { .. } if matches!(self.back, State::Incoming { .. }) => Concerned::Back,
+            Event::Accept | Event::Decline { .. } | Event::HangUp | Event::Hold | Event::Resume => Concerned::Front,
+            Event::Swap if matches!((&self.front, &self.back), (State::Active { .. }, State::Active { .. })) => {
+                Concerned::Swap
+            }
+            Event::Swap => Concerned::Nobody,
+            Event::Received { from, call, message } => self.addressed(from, call, message),
+            Event::PeerOffline { .. } => Concerned::Both,
+            Event::Switch { call, .. }
+            | Event::Renew { call, .. }
+            | Event::Delivered { call, .. }
+            | Event::Expired { call, .. }
+            | Event::DescriptionReady { call, .. }
+            | Event::UpdateReady { call, .. }
+            | Event::UpdateFailed { call, .. }
+            | Event::CandidatesGathered { call, .. }
+            | Event::Media { call, .. } => self.line_of(call).unwrap_or(Concerned::Nobody),
+        }
+    }
+
+    /// Which line a message is for: that of its call; a new offer may ring on the second.
+    fn addressed(&self, from: &PeerId, call: &CallId, message: &Message) -> Concerned {
+        if let Some(line) = self.line_of(call) {
+            return line;
+        }
+        let may_wait = match (&self.front, self.manners.waiting) {
+            (State::Active { peer, .. }, Waiting::Rings) => peer != from && self.back == State::Idle,
+            // Nobody is asked in the middle of ringing or being rung.
+            (_, Waiting::Rings) | (_, Waiting::Refused) => false,
+        };
+        match message {
+            Message::Offer(_) if may_wait => Concerned::Back,
+            // The first line also remembers what came early or late.
+            _ => Concerned::Front,
+        }
+    }
+
+    fn line_of(&self, call: &CallId) -> Option<Concerned> {
+        if self.front.is_call(call) {
+            return Some(Concerned::Front);
+        }
+        self.back.is_call(call).then_some(Concerned::Back)
+    }
+
+    /// When the user's call is over, the other one is theirs: a held one goes on.
+    fn settle(&mut self, now: Instant) -> Vec<Action> {
+        if self.front != State::Idle || self.back == State::Idle {
+            return Vec::new();
+        }
+        self.turn_over();
+        if self.front.is_held() { self.line(Line::Front, now).handle(Event::Resume) } else { Vec::new() }
+    }
+
+    const fn turn_over(&mut self) {
+        std::mem::swap(&mut self.front, &mut self.back);
+    }
+
+    const fn line(&mut self, line: Line, now: Instant) -> Step<'_> {
+        let state = match line {
+            Line::Front => &mut self.front,
+            Line::Back => &mut self.back,
+        };
+        let Manners { timeouts, updates, .. } = &self.manners;
+        Step { me: &self.me, timeouts, updates: *updates, early: &mut self.early, state, now }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Line {
+    Front,
+    Back,
+}
+
+/// Whom an event concerns.
+enum Concerned {
+    Front,
+    Back,
+    Both,
+    /// The waiting call is answered: the first is put on hold, and the user is on the second.
+    AnswerWaiting,
+    /// The user goes over to the other call.
+    Swap,
+    Nobody,
+}

@@ -1,0 +1,290 @@
+//! A call that stands: hold, switches, updates, a path that breaks.
+
+use super::*;
+
+/// Everything `phone` says of `message` coming from bob in the call.
+fn from_bob(message: Message) -> Event {
+    Event::Received { from: id("bob"), call: call(), message }
+}
+
+fn from_alice(message: Message) -> Event {
+    Event::Received { from: id("alice"), call: call(), message }
+}
+
+fn media(revision: u32) -> MediaState {
+    MediaState { revision, ..MediaState::default() }
+}
+
+fn talk(phone: &Phone) -> &Talk {
+    match phone.front() {
+        State::Active { talk, .. } => talk,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn hold_and_resume_are_told_once_each_on_both_sides() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let held = |side, on| Notice::Held { call: call(), side, on };
+    for _ in 0..2 {
+        pair.step(At::Alice, Event::Hold);
+    }
+    assert_eq!(pair.seen_by_alice[4..], [held(Side::Local, true)]);
+    assert_eq!(pair.seen_by_bob[3..], [held(Side::Remote, true)]);
+    assert_eq!(pair.alice.front().name(), "held");
+    for _ in 0..2 {
+        pair.step(At::Alice, Event::Resume);
+    }
+    assert_eq!(pair.seen_by_alice[5..], [held(Side::Local, false)]);
+    assert_eq!(pair.seen_by_bob[4..], [held(Side::Remote, false)]);
+    pair.step(At::Bob, Event::HangUp);
+    assert_eq!(pair.ended(), (Some(EndReason::RemoteHangup), Some(EndReason::LocalHangup)));
+}
+
+#[test]
+fn both_may_hold_at_once() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.step(At::Alice, Event::Hold);
+    pair.step(At::Bob, Event::Hold);
+    pair.step(At::Alice, Event::Resume);
+    assert!(talk(&pair.alice).there.hold && !talk(&pair.alice).here.hold, "bob still holds");
+}
+
+#[test]
+fn holding_releases_the_devices_and_resuming_takes_them_again() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let actions = pair.alice.handle(Event::Hold, pair.now);
+    assert!(actions.contains(&Action::HoldMedia { call: call() }));
+    assert!(pair.alice.handle(Event::Hold, pair.now).is_empty());
+    let actions = pair.alice.handle(Event::Resume, pair.now);
+    assert!(actions.contains(&Action::ResumeMedia { call: call() }));
+}
+
+#[test]
+fn the_other_side_hears_of_a_switched_microphone_once() {
+    let mut pair = Pair::new();
+    pair.connect();
+    for _ in 0..2 {
+        pair.step(At::Bob, Event::Switch { call: call(), audio: false, video: true });
+    }
+    assert_eq!(pair.seen_by_alice[4..], [Notice::Switched { call: call(), audio: false, video: true }]);
+}
+
+#[test]
+fn of_two_words_that_overtake_each_other_the_later_holds() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let muted = MediaState { audio: false, ..media(2) };
+    pair.step(At::Alice, from_bob(Message::Media(muted)));
+    pair.step(At::Alice, from_bob(Message::Media(media(1))));
+    assert_eq!(talk(&pair.alice).there, muted);
+}
+
+#[test]
+fn words_of_a_call_that_does_not_stand_yet_wait_for_it() {
+    let mut pair = Pair::new();
+    pair.dial();
+    pair.step(At::Bob, Event::Accept);
+    let muted = MediaState { audio: false, ..media(1) };
+    assert!(pair.alice.handle(from_bob(Message::Media(muted)), pair.now).is_empty());
+    pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Connected });
+    assert_eq!(pair.seen_by_alice[3..].len(), 2, "connected, and switched");
+    assert_eq!(talk(&pair.alice).there, muted);
+}
+
+#[test]
+fn an_interrupted_path_is_looked_for_anew_at_once_and_again() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let actions = pair.alice.handle(Event::Media { call: call(), change: MediaChange::Interrupted }, pair.now);
+    assert_eq!(
+        actions,
+        [
+            Action::Notify(Notice::Reconnecting { call: call(), peer: id("bob") }),
+            Action::MakeUpdate { call: call(), revision: 1, renewal: Renewal::Restart }
+        ]
+    );
+    // The offer gets lost with the path; the next one is due when it was answered or given up.
+    let ready = Event::UpdateReady { call: call(), revision: 1, description: sdp("update") };
+    let [Action::Send { message: Message::Update(offer), .. }] = &pair.alice.handle(ready, pair.now)[..] else {
+        panic!("no offer")
+    };
+    assert_eq!((offer.revision, offer.generation), (1, 1));
+    let answer = Revised { description: sdp("updated"), ..offer.clone() };
+    let actions = pair.alice.handle(from_bob(Message::Updated(answer)), pair.now);
+    assert_eq!(actions, [Action::ApplyUpdate { call: call(), answer: sdp("updated") }]);
+    let at = pair.alice.poll_timeout().unwrap();
+    assert_eq!(at - pair.now, RESTART_EVERY);
+    let actions = pair.alice.handle_timeout(at);
+    assert_eq!(actions, [Action::MakeUpdate { call: call(), revision: 2, renewal: Renewal::Restart }]);
+}
+
+#[test]
+fn a_callee_asks_for_a_new_path_and_the_caller_makes_it_once() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let interrupted = Event::Media { call: call(), change: MediaChange::Interrupted };
+    pair.step(At::Bob, interrupted.clone());
+    assert_eq!((talk(&pair.alice).generation, talk(&pair.bob).generation), (1, 1));
+    assert_eq!((talk(&pair.alice).update, talk(&pair.bob).update), (Update::None, Update::None));
+    // What bob asked for before the new path came is no reason for yet another.
+    assert!(pair.alice.handle(from_bob(Message::Renew { generation: Some(0) }), pair.now).is_empty());
+}
+
+#[test]
+fn failing_for_good_is_up_to_the_clock_unless_the_other_side_knows_no_updates() {
+    let failed = Event::Media { call: call(), change: MediaChange::Failed };
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.step(At::Alice, failed.clone());
+    assert_eq!(pair.alice.front().name(), "interrupted");
+    let mut pair = Pair::new();
+    pair.alice = Phone::new(id("alice"), Manners { updates: Updates::Unknown, ..Manners::default() });
+    pair.connect();
+    pair.step(At::Alice, failed);
+    assert_eq!(pair.ended(), (Some(EndReason::Lost), Some(EndReason::Lost)));
+}
+
+#[test]
+fn other_media_are_agreed_on_from_either_side() {
+    for side in [At::Alice, At::Bob] {
+        let mut pair = Pair::new();
+        pair.connect();
+        pair.step(side, Event::Renew { call: call(), renewal: Renewal::Media });
+        assert_eq!((talk(&pair.alice).revision, talk(&pair.bob).revision), (1, 1));
+        assert_eq!((talk(&pair.alice).generation, talk(&pair.bob).generation), (0, 0));
+    }
+}
+
+#[test]
+fn a_change_during_an_update_is_made_after_it() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let renew = |renewal| Event::Renew { call: call(), renewal };
+    assert_eq!(pair.alice.handle(renew(Renewal::Media), pair.now).len(), 1);
+    let left = Action::Notify(Notice::Reconnecting { call: call(), peer: id("bob") });
+    assert_eq!(pair.alice.handle(renew(Renewal::Restart), pair.now), [left]);
+    pair.step(At::Alice, Event::UpdateReady { call: call(), revision: 1, description: sdp("update") });
+    assert_eq!((talk(&pair.alice).revision, talk(&pair.bob).generation), (2, 1));
+}
+
+#[test]
+fn what_the_callee_changes_while_it_answers_is_asked_for_after_it() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let renew = Event::Renew { call: call(), renewal: Renewal::Media };
+    let offer = Revised { revision: 1, generation: 0, description: sdp("update") };
+    assert_eq!(pair.bob.handle(from_alice(Message::Update(offer)), pair.now).len(), 1);
+    assert!(pair.bob.handle(renew, pair.now).is_empty(), "the answer may not say it any more");
+    let ready = Event::UpdateReady { call: call(), revision: 1, description: sdp("updated") };
+    let names: Vec<_> = pair.bob.handle(ready, pair.now).iter().map(sent).collect();
+    assert_eq!(names, ["updated", "renew"]);
+}
+
+fn sent(action: &Action) -> &'static str {
+    match action {
+        Action::Send { message, .. } => message.name(),
+        _ => "nothing sent",
+    }
+}
+
+#[test]
+fn both_sides_hear_that_a_new_path_is_looked_for() {
+    for side in [At::Alice, At::Bob] {
+        let mut pair = Pair::new();
+        pair.connect();
+        pair.step(side, Event::Renew { call: call(), renewal: Renewal::Restart });
+        for (phone, seen) in [(&pair.alice, &pair.seen_by_alice), (&pair.bob, &pair.seen_by_bob)] {
+            assert_eq!(phone.front().name(), "interrupted");
+            let told = seen.iter().filter(|notice| matches!(notice, Notice::Reconnecting { .. })).count();
+            assert_eq!(told, 1);
+        }
+        for side in [At::Alice, At::Bob] {
+            pair.step(side, Event::Media { call: call(), change: MediaChange::Connected });
+        }
+        assert!(matches!(pair.seen_by_bob.last(), Some(Notice::Reconnected { .. })));
+    }
+}
+
+#[test]
+fn an_update_that_cannot_be_made_or_is_not_answered_leaves_the_call_as_it_was() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.alice.handle(Event::Renew { call: call(), renewal: Renewal::Media }, pair.now);
+    pair.alice.handle(Event::UpdateFailed { call: call(), revision: 1 }, pair.now);
+    assert_eq!(talk(&pair.alice).update, Update::None);
+    pair.alice.handle(Event::Renew { call: call(), renewal: Renewal::Media }, pair.now);
+    let ready = Event::UpdateReady { call: call(), revision: 2, description: sdp("update") };
+    assert_eq!(pair.alice.handle(ready, pair.now).len(), 1);
+    let at = pair.alice.poll_timeout().unwrap();
+    assert_eq!(at - pair.now, UPDATE_MAX);
+    assert!(pair.alice.handle_timeout(at).is_empty());
+    assert_eq!(pair.alice.front().name(), "active");
+    assert_eq!(talk(&pair.alice).update, Update::None);
+    // The answer comes after all, to nobody's use.
+    let late = Revised { revision: 2, generation: 0, description: sdp("updated") };
+    assert!(pair.alice.handle(from_bob(Message::Updated(late)), at).is_empty());
+}
+
+#[test]
+fn only_the_caller_makes_offers_and_old_ones_are_passed_over() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let offer = Revised { revision: 5, generation: 2, description: sdp("update") };
+    assert!(pair.alice.handle(from_bob(Message::Update(offer.clone())), pair.now).is_empty(), "from the callee");
+    pair.step(At::Bob, from_alice(Message::Update(offer.clone())));
+    assert_eq!(talk(&pair.bob).generation, 2);
+    for (revision, generation) in [(5, 2), (4, 2), (6, 1)] {
+        let old = Revised { revision, generation, ..offer.clone() };
+        assert!(pair.bob.handle(from_alice(Message::Update(old)), pair.now).is_empty(), "{revision} {generation}");
+    }
+    assert!(pair.bob.handle(from_alice(Message::Renew { generation: None }), pair.now).is_empty(), "to the callee");
+}
+
+#[test]
+fn candidates_wait_for_the_path_they_belong_to() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let candidates = |generation, name: &str| Message::Candidates { generation, candidates: vec![candidate(name)] };
+    assert!(pair.bob.handle(from_alice(candidates(1, "new")), pair.now).is_empty());
+    let added = pair.bob.handle(from_alice(candidates(0, "old")), pair.now);
+    assert_eq!(added, [Action::AddCandidates { call: call(), candidates: vec![candidate("old")] }]);
+    let offer = Revised { revision: 1, generation: 1, description: sdp("update") };
+    let actions = pair.bob.handle(from_alice(Message::Update(offer)), pair.now);
+    let [Action::Notify(Notice::Reconnecting { .. }), Action::AnswerUpdate { offer, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(offer.candidates, [candidate("new")]);
+    assert!(pair.bob.handle(from_alice(candidates(1, "newer")), pair.now).is_empty(), "the answer is being made");
+    let ready = Event::UpdateReady { call: call(), revision: 1, description: sdp("updated") };
+    let actions = pair.bob.handle(ready, pair.now);
+    assert_eq!(actions[1..], [Action::AddCandidates { call: call(), candidates: vec![candidate("newer")] }]);
+    assert!(pair.bob.handle(from_alice(candidates(0, "old")), pair.now).is_empty(), "of a path that is history");
+    let gathered = Event::CandidatesGathered { call: call(), candidates: vec![candidate("mine")] };
+    let message = candidates(1, "mine");
+    assert_eq!(pair.bob.handle(gathered, pair.now), [Action::Send { to: id("alice"), call: call(), message }]);
+}
+
+#[test]
+fn candidates_ahead_of_a_path_that_never_comes_are_capped() {
+    let mut pair = Pair::new();
+    pair.connect();
+    for _ in 0..100 {
+        let message = Message::Candidates { generation: 9, candidates: vec![candidate("x"); 64] };
+        pair.bob.handle(from_alice(message), pair.now);
+    }
+    assert_eq!(talk(&pair.bob).ahead.len(), early::CANDIDATES_A_CALL_MAX);
+}
+
+#[test]
+fn what_a_person_says_when_declining_reaches_the_caller() {
+    let mut pair = Pair::new();
+    pair.dial();
+    pair.step(At::Bob, Event::Decline { text: Some("in a meeting".into()) });
+    let reason = EndReason::RemoteDecline;
+    let text = Some("in a meeting".into());
+    assert_eq!(pair.seen_by_alice.last(), Some(&Notice::Ended { call: call(), peer: id("bob"), reason, text }));
+}

@@ -1,0 +1,238 @@
+//! One face over both versions of MQTT: requests out, [`Incoming`] in, an [`Ending`] when the connection is over.
+//!
+//! - [`Client::open`] begins to connect; [`Client::next`] tells what comes, first [`Incoming::Connected`]
+//! - `v3.rs` and `v5.rs` turn the packets of either version into these, and hold all that differs
+//! - [`Pump`] polls the event loop of `rumqttc`, which must not be cancelled half-way
+//!
+//! What only version 5 can say (a publish that is refused, an ID that was taken over) the other never tells; nobody
+//! above this face asks which version it is.
+
+mod reason;
+mod v3;
+mod v5;
+
+use bytes::Bytes;
+use rumqttc::{TlsConfiguration, Transport};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{BrokerUrl, MqttVersion, Scheme, Tls};
+use crate::id::PeerId;
+use crate::wire::ENVELOPE_BYTES_MAX;
+
+/// How long one try may take, TCP, TLS and MQTT together.
+const CONNECT_TRY_SECONDS: u64 = 5;
+
+/// A silent broker is noticed after about one and a half of these.
+const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Larger packets than ours are read and dropped rather than refused: refusing ends the connection, so any stranger
+/// could cut it. Above this it is cut all the same, to bound memory.
+pub(super) const INCOMING_PACKET_BYTES_MAX: u32 = 4 * 1024 * 1024;
+
+/// Fixed header, topic, properties and packet id around an envelope.
+const PACKET_OVERHEAD_BYTES: usize = 1024;
+
+/// Packets waiting inside the client; a full one means a dead network, and the packet is dropped for a resend.
+const REQUESTS_MAX: usize = 256;
+
+/// A connection that begins.
+pub(super) struct Options<'a> {
+    pub(super) version: MqttVersion,
+    pub(super) client_id: &'a PeerId,
+    pub(super) broker: &'a BrokerUrl,
+    /// User and password.
+    pub(super) login: Option<(&'a str, &'a str)>,
+    pub(super) tls: &'a Tls,
+    /// What the broker publishes in our name when the connection breaks; always retained.
+    pub(super) will: Option<Message>,
+}
+
+/// Something to publish, always at QoS 1.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    pub(super) kind: Kind,
+}
+
+/// What a message is, which decides how the broker keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Of a call, for this peer: not retained, and where the version allows it dropped when it is old.
+    Call { to: PeerId },
+    /// Our presence: retained until the next.
+    Presence,
+}
+
+/// What the broker tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Incoming {
+    /// It let us in.
+    Connected,
+    /// The answer to a subscription: for each filter, in order, whether and why it was refused.
+    Subscribed(Vec<Option<Refusal>>),
+    /// It took something that we published.
+    Acknowledged,
+    /// It did not take something that we published.
+    PublishRefused { topic: String, kind: Kind, why: Refusal },
+    /// A message on one of our topics.
+    Message { topic: String, payload: Bytes, retained: bool },
+    /// Our goodbye is out.
+    Left,
+    /// Pings, and what we sent.
+    Nothing,
+}
+
+/// Why the broker refuses a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its access rules say so.
+    Forbidden,
+    /// Something else, in its words.
+    Because(String),
+}
+
+/// Why the connection is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It broke, or the broker is not ready; trying again helps.
+    Broken(String),
+    /// It closed on our greeting, as a broker does that does not know this version.
+    Ungreeted(String),
+    /// The broker says that it does not know this version.
+    Version(String),
+    /// A message above [`INCOMING_PACKET_BYTES_MAX`] broke it.
+    Oversized,
+    /// The broker does not let us in.
+    Login(String),
+    /// Certificates do not fit.
+    Tls(String),
+    /// Another connection has our ClientId now.
+    TakenOver,
+    /// The broker ends it for a reason that does not pass by itself.
+    Refused(String),
+}
+
+/// Why a request was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotSent {
+    /// Too much is waiting.
+    Full,
+    /// The broker said that it takes less.
+    TooLarge { bytes: usize, bytes_max: usize },
+}
+
+/// One connection, from the first packet to the last.
+pub(super) enum Client {
+    V3(v3::Client),
+    V5(v5::Client),
+}
+
+impl Client {
+    pub(super) fn open(options: &Options<'_>) -> Self {
+        match options.version {
+            MqttVersion::V3 => Self::V3(v3::Client::open(options)),
+            MqttVersion::V5 => Self::V5(v5::Client::open(options)),
+        }
+    }
+
+    pub(super) fn publish(&mut self, message: Message) -> Result<(), NotSent> {
+        match self {
+            Self::V3(client) => client.publish(message),
+            Self::V5(client) => client.publish(message),
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, filters: &[String]) -> Result<(), NotSent> {
+        match self {
+            Self::V3(client) => client.subscribe(filters),
+            Self::V5(client) => client.subscribe(filters),
+        }
+    }
+
+    /// Asks for the end of the connection, at which the broker does not publish our will.
+    pub(super) fn disconnect(&mut self) -> Result<(), NotSent> {
+        match self {
+            Self::V3(client) => client.disconnect(),
+            Self::V5(client) => client.disconnect(),
+        }
+    }
+
+    /// What comes next. Cancellation safe.
+    pub(super) async fn next(&mut self) -> Result<Incoming, Ending> {
+        match self {
+            Self::V3(client) => client.next().await,
+            Self::V5(client) => client.next().await,
+        }
+    }
+}
+
+/// An event loop of `rumqttc`, of either version.
+trait Poll: Send + 'static {
+    type Packet: Send;
+    type Error: Send;
+
+    fn poll(&mut self) -> impl Future<Output = Result<Self::Packet, Self::Error>> + Send;
+}
+
+/// Polls an event loop on a task of its own until its first error: `poll` must not be cancelled half-way.
+struct Pump<L: Poll> {
+    packets: mpsc::Receiver<Result<L::Packet, L::Error>>,
+    task: JoinHandle<()>,
+}
+
+impl<L: Poll> Pump<L> {
+    fn start(mut event_loop: L) -> Self {
+        let (sender, packets) = mpsc::channel(REQUESTS_MAX);
+        let task = tokio::spawn(async move {
+            loop {
+                let packet = event_loop.poll().await;
+                let over = packet.is_err();
+                if sender.send(packet).await.is_err() || over {
+                    return;
+                }
+            }
+        });
+        Self { packets, task }
+    }
+
+    /// The next packet; nothing after the error that ended it.
+    async fn next(&mut self) -> Option<Result<L::Packet, L::Error>> {
+        self.packets.recv().await
+    }
+}
+
+impl<L: Poll> Drop for Pump<L> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The largest packet that we send.
+const fn outgoing_packet_bytes_max() -> usize {
+    ENVELOPE_BYTES_MAX + PACKET_OVERHEAD_BYTES
+}
+
+/// The broker's address as `rumqttc` wants it: a host, or for WebSocket the whole URL.
+fn address(broker: &BrokerUrl) -> String {
+    match broker.scheme {
+        Scheme::Ws | Scheme::Wss => broker.to_string(),
+        Scheme::Mqtt | Scheme::Mqtts if broker.host.contains(':') => format!("[{}]", broker.host),
+        Scheme::Mqtt | Scheme::Mqtts => broker.host.clone(),
+    }
+}
+
+fn transport(broker: &BrokerUrl, tls: &Tls) -> Transport {
+    let tls = || TlsConfiguration::Rustls(tls.config.clone());
+    match broker.scheme {
+        Scheme::Mqtt => Transport::Tcp,
+        Scheme::Mqtts => Transport::Tls(tls()),
+        Scheme::Ws => Transport::Ws,
+        Scheme::Wss => Transport::Wss(tls()),
+    }
+}
+
+fn client_ended() -> Ending {
+    Ending::Broken("the client ended".to_owned())
+}

@@ -1,0 +1,149 @@
+//! From TCP to the echo of our own presence: only then it is certain that we are let in, hear what is for us, and are
+//! heard.
+//!
+//! A broker may acknowledge what its rules refuse and drop it (Mosquitto does with a publish, and grants a subscription
+//! that stays silent). So we publish our presence, which we subscribe to, and wait for it. It is the one message that
+//! every peer may write and read.
+
+use std::time::{Duration, Instant};
+
+use tracing::debug;
+
+use super::{Broker, Connection, Outcome, Part};
+use crate::mqtt::client::{Client, Incoming, Refusal};
+use crate::mqtt::{Audience, Watched};
+use crate::topic;
+use crate::wire::{Presence, PresenceState};
+
+/// How long our presence may take to come back once the broker has taken it. Both travel one connection, one right
+/// after the other, so this is generous. A broker that has not even taken it is slow, and is waited for.
+const ECHO_WAIT: Duration = Duration::from_secs(2);
+
+/// Topics that we ask for.
+struct Filters {
+    all: Vec<String>,
+    /// So many of them, from the first, must be granted.
+    required: usize,
+}
+
+impl Connection {
+    /// Brings a connection up; how long the broker took for the last question and its answer.
+    pub(super) async fn bring_up(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, Outcome> {
+        match client.next().await {
+            Ok(Incoming::Connected) => {}
+            Ok(_) => return Err(Outcome::Broken("the server does not speak MQTT".into())),
+            Err(ending) => return Err(self.outcome(ending, broker)),
+        }
+        let subscribed = self.subscribe(client, broker).await?;
+        match self.part {
+            Part::Observer(_) => Ok(subscribed),
+            Part::Peer => {
+                if self.history.announced.contains(&broker.place) {
+                    self.refuse_take_over(client, broker).await?;
+                }
+                self.history.announced.insert(broker.place);
+                self.announce_and_hear(client, broker).await
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, Outcome> {
+        let mut filters = self.filters();
+        let asked = Instant::now();
+        if client.subscribe(&filters.all).is_err() {
+            return Err(Outcome::Broken("the client does not take requests".into()));
+        }
+        let refusals = loop {
+            match client.next().await {
+                Ok(Incoming::Subscribed(refusals)) => break refusals,
+                Ok(Incoming::Message { topic, payload, retained }) => self.incoming(&topic, payload, retained).await,
+                Ok(_) => {}
+                Err(ending) => return Err(self.outcome(ending, broker)),
+            }
+        };
+        let took = asked.elapsed();
+        let mut refused = refusals.into_iter().enumerate().filter_map(|(index, why)| Some((index, why?)));
+        match refused.next() {
+            Some((index, why)) if index < filters.required => {
+                let filter = filters.all.swap_remove(index);
+                Err(Outcome::Fatal(self.subscription_refused(broker, filter, why)))
+            }
+            Some((index, _)) => {
+                debug!(filter = filters.all.get(index), "the presence of a peer may not be read");
+                Ok(took)
+            }
+            None => Ok(took),
+        }
+    }
+
+    fn filters(&self) -> Filters {
+        let watched = self.watched.iter().map(topic::presence);
+        match &self.part {
+            Part::Peer => {
+                let mut all = self.call_filters();
+                all.push(self.own_topic());
+                let required = all.len();
+                // The same filter twice would be answered twice.
+                let own = self.own_topic();
+                all.extend(watched.filter(|filter| *filter != own));
+                Filters { all, required }
+            }
+            Part::Observer(Watched::Everyone) => Filters { all: vec![topic::anyones_presence()], required: 1 },
+            Part::Observer(Watched::Peers(_)) => {
+                let all: Vec<String> = watched.collect();
+                Filters { required: all.len(), all }
+            }
+        }
+    }
+
+    fn call_filters(&self) -> Vec<String> {
+        let me = &self.config.me;
+        match &self.config.audience {
+            Audience::Anyone => vec![self.config.template.from_anyone(me)],
+            Audience::Only(peers) => peers.iter().map(|peer| self.config.template.call(peer, me)).collect(),
+        }
+    }
+
+    /// Publishes our presence and waits until it comes back.
+    async fn announce_and_hear(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, Outcome> {
+        let own = self.own_topic();
+        let state = *self.presence.borrow_and_update();
+        let asked = Instant::now();
+        if client.publish(self.presence_message(state)).is_err() {
+            return Err(Outcome::Broken("the client does not take requests".into()));
+        }
+        let mut give_up = None;
+        loop {
+            let next = match give_up {
+                None => client.next().await,
+                Some(at) => match tokio::time::timeout_at(at, client.next()).await {
+                    Ok(next) => next,
+                    Err(_) => return Err(self.not_heard(client, broker, Refusal::Forbidden)),
+                },
+            };
+            match next {
+                // A retained one is what the broker held before.
+                Ok(Incoming::Message { topic, payload, retained: false })
+                    if topic == own && self.is_echo(&payload, state) =>
+                {
+                    return Ok(asked.elapsed());
+                }
+                Ok(Incoming::Message { topic, payload, retained }) => self.incoming(&topic, payload, retained).await,
+                Ok(Incoming::Acknowledged) => give_up = Some(tokio::time::Instant::now() + ECHO_WAIT),
+                Ok(Incoming::PublishRefused { why, .. }) => return Err(self.not_heard(client, broker, why)),
+                Ok(_) => {}
+                Err(ending) => return Err(self.outcome(ending, broker)),
+            }
+        }
+    }
+
+    /// Our presence did not come back. Where it may be written and not read, others see it all the same.
+    fn not_heard(&self, client: &mut Client, broker: &Broker, why: Refusal) -> Outcome {
+        self.publish_presence(client, PresenceState::Offline);
+        Outcome::Fatal(self.publish_refused(broker, self.own_topic(), why))
+    }
+
+    fn is_echo(&self, payload: &[u8], state: PresenceState) -> bool {
+        Presence::from_bytes(payload).is_ok_and(|presence| presence.state == state && self.is_ours(&presence))
+    }
+}

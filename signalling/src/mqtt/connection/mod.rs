@@ -1,0 +1,279 @@
+//! The connection itself: one try after the other, each with a fresh MQTT session.
+//!
+//! - here: the brokers in turn, how long to wait between tries, and when to give up
+//! - `bring_up.rs`: from TCP to the echo of our own presence
+//! - `serving.rs`: a connection at work, and the goodbye
+//! - `take_over.rs`: whether somebody else uses our ID
+//! - `preferred.rs`: the way back to a broker that we would rather use
+//! - `outcome.rs`: how a connection ended, and what the errors of a broker mean
+//!
+//! A fresh client a try keeps no half-sent packets: what was under way is sent again by [`crate::delivery`], which
+//! alone knows what is still wanted.
+
+mod bring_up;
+mod outcome;
+mod preferred;
+mod serving;
+mod take_over;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::backoff::Backoff;
+use super::client::{Client, Kind, Message, Options};
+use super::{BrokerUrl, Command, LinkConfig, LinkEvent, Tls, Watched, observer, run_id};
+use crate::id::PeerId;
+use crate::topic;
+use crate::wire::{Presence, PresenceState, VERSION};
+use outcome::{Failed, Outcome, Round, unreachable};
+use preferred::Preferred;
+
+/// How long the first connection may take in all, so that a wrong address is an error within 10 s.
+const FIRST_CONNECT: Duration = Duration::from_secs(8);
+
+/// How long all may take until messages come in, connecting included.
+const BRING_UP: Duration = Duration::from_secs(8);
+
+/// Everything that outlives a single connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    config: LinkConfig,
+    part: Part,
+    tls: Tls,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<LinkEvent>,
+    watched: BTreeSet<PeerId>,
+    presence: watch::Receiver<PresenceState>,
+    history: History,
+    preferred: Preferred,
+}
+
+/// What we are at the broker.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// A peer with presence, which calls and is called.
+    Peer,
+    /// Somebody who watches presence and leaves no trace.
+    Observer(Watched),
+}
+
+/// What earlier connections of this run tell about the next.
+#[derive(Debug, Default)]
+struct History {
+    /// True once a connection has worked: what worked before may work again.
+    been_up: bool,
+    /// Brokers, by their place in the list, at which this run has announced itself: from then on a foreign run on our
+    /// own topic there is a take-over.
+    announced: BTreeSet<usize>,
+    /// The broker that served last, unless a try at it has failed since: it was there all the time.
+    served_just_now: Option<usize>,
+    /// True once a try has failed, which is worth a warning once.
+    tried: bool,
+    /// Brokers that have closed once on our greeting.
+    ungreeted: BTreeSet<usize>,
+    short_lives: u32,
+}
+
+/// One of the brokers.
+#[derive(Debug, Clone)]
+struct Broker {
+    /// Its place in the list; the first is the one we would rather use.
+    place: usize,
+    url: BrokerUrl,
+}
+
+impl std::fmt::Display for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.url.fmt(f)
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        config: LinkConfig,
+        part: Part,
+        tls: Tls,
+        commands: mpsc::Receiver<Command>,
+        presence: watch::Receiver<PresenceState>,
+        events: mpsc::Sender<LinkEvent>,
+    ) -> Self {
+        let watched = match &part {
+            Part::Observer(Watched::Peers(peers)) => peers.iter().cloned().collect(),
+            Part::Observer(Watched::Everyone) | Part::Peer => BTreeSet::new(),
+        };
+        let (history, preferred) = (History::default(), Preferred::default());
+        Self { config, part, tls, commands, events, watched, presence, history, preferred }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let started = Instant::now();
+        let mut backoff = Backoff::new(self.config.run);
+        loop {
+            let failed = match self.round(&stop).await {
+                Round::Stopped => return,
+                Round::Fatal(error) => return self.tell(LinkEvent::Failed(error)).await,
+                Round::Served => {
+                    backoff.reset();
+                    Vec::new()
+                }
+                // Right away: the preferred broker is there, or the network is another.
+                Round::Returning => {
+                    backoff.reset();
+                    continue;
+                }
+                Round::Failed(failed) => failed,
+            };
+            let wait = backoff.next();
+            if !self.history.been_up {
+                // Every broker has said no; asking again would not change that.
+                let hopeless = failed.iter().all(|failed| failed.refusal.is_some());
+                if hopeless || started.elapsed() + wait > FIRST_CONNECT {
+                    return self.tell(LinkEvent::Failed(unreachable(failed))).await;
+                }
+            }
+            debug!(?wait, "no connection; trying again");
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.idle(wait) => {}
+            }
+        }
+    }
+
+    /// Tries one broker after the other, from the first: all peers that share a list meet at the first that works.
+    async fn round(&mut self, stop: &CancellationToken) -> Round {
+        let mut failed = Vec::new();
+        for (place, url) in self.config.brokers.clone().into_iter().enumerate() {
+            let broker = Broker { place, url };
+            let (outcome, lived) = self.connect_and_serve(&broker, stop).await;
+            if let Some(lived) = lived {
+                return self.served(&broker, outcome, lived).await;
+            }
+            if self.history.served_just_now == Some(place) {
+                self.history.served_just_now = None;
+            }
+            let (reason, refusal) = match outcome {
+                Outcome::Stopped => return Round::Stopped,
+                Outcome::Fatal(error) if error.may_pass() => (error.to_string(), Some(error)),
+                Outcome::Fatal(error) => return Round::Fatal(error),
+                other => (other.reason(), None),
+            };
+            let first_try = !std::mem::replace(&mut self.history.tried, true);
+            let tries_on = self.history.been_up || place + 1 < self.config.brokers.len();
+            match &refusal {
+                Some(error) if tries_on => warn!(%error, "trying on"),
+                None if first_try => warn!(%broker, reason, "broker not reachable yet; still trying"),
+                Some(_) | None => debug!(%broker, reason, "no connection"),
+            }
+            failed.push(Failed { broker: broker.to_string(), reason, refusal });
+        }
+        Round::Failed(failed)
+    }
+
+    /// What follows when a connection that worked is over.
+    async fn served(&mut self, broker: &Broker, outcome: Outcome, lived: Duration) -> Round {
+        self.history.served_just_now = Some(broker.place);
+        let oversized = matches!(outcome, Outcome::Oversized);
+        let reason = match outcome {
+            Outcome::Stopped => return Round::Stopped,
+            Outcome::Fatal(error) if error.may_pass() => {
+                warn!(%error, "trying on");
+                error.to_string()
+            }
+            Outcome::Fatal(error) => return Round::Fatal(error),
+            outcome @ (Outcome::Returning | Outcome::NetworkChanged) => {
+                self.tell(LinkEvent::Down { reason: outcome.reason() }).await;
+                return Round::Returning;
+            }
+            other => other.reason(),
+        };
+        debug!(%broker, reason, "connection lost");
+        self.tell(LinkEvent::Down { reason }).await;
+        if self.kicked_again_and_again(lived, oversized) {
+            return Round::Fatal(self.kicked(broker));
+        }
+        Round::Served
+    }
+
+    /// Waits without a connection; what is published meanwhile is lost, by design.
+    async fn idle(&mut self, wait: Duration) {
+        let end = tokio::time::sleep(wait);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return,
+                Some(command) = self.commands.recv() => match command {
+                    Command::Publish { .. } => debug!("not connected: message left to be sent again"),
+                    Command::Watch(peer) => { self.watched.insert(peer); }
+                    Command::Reconnect => return,
+                },
+            }
+        }
+    }
+
+    async fn connect_and_serve(&mut self, broker: &Broker, stop: &CancellationToken) -> (Outcome, Option<Duration>) {
+        let mut client = self.open(broker);
+        let up = tokio::select! {
+            biased;
+            () = stop.cancelled() => return (Outcome::Stopped, None),
+            up = tokio::time::timeout(BRING_UP, self.bring_up(&mut client, broker)) => {
+                up.unwrap_or_else(|_| Err(Outcome::Broken("it let us in, but does not answer".into())))
+            }
+        };
+        let round_trip = match up {
+            Ok(round_trip) => round_trip,
+            Err(outcome) => {
+                // A goodbye keeps the broker from publishing our will over the presence of whoever has our ID now.
+                if matches!(outcome, Outcome::Fatal(_)) {
+                    serving::leave(&mut client).await;
+                }
+                return (outcome, None);
+            }
+        };
+        let since = Instant::now();
+        info!(%broker, ?round_trip, "connected to the broker");
+        self.history.been_up = true;
+        self.history.ungreeted.clear();
+        self.preferred.arrived(broker.place);
+        self.tell(LinkEvent::Up { broker: broker.to_string(), round_trip }).await;
+        let outcome = self.serve(&mut client, broker, stop).await;
+        (outcome, Some(since.elapsed()))
+    }
+
+    fn open(&self, broker: &Broker) -> Client {
+        let (client_id, will) = match self.part {
+            Part::Peer => (self.config.me.clone(), Some(self.presence_message(PresenceState::Offline))),
+            Part::Observer(_) => (observer::client_id(&self.config.me, self.config.run), None),
+        };
+        let login = match &self.config.login {
+            Some(login) => Some((login.user.as_str(), login.password.as_str())),
+            None => broker.url.user.as_deref().map(|user| (user, "")),
+        };
+        Client::open(&Options {
+            version: self.config.version,
+            client_id: &client_id,
+            broker: &broker.url,
+            login,
+            tls: &self.tls,
+            will,
+        })
+    }
+
+    fn own_topic(&self) -> String {
+        topic::presence(&self.config.me)
+    }
+
+    fn presence_message(&self, state: PresenceState) -> Message {
+        let presence = Presence { v: VERSION, state, run: run_id(self.config.run) };
+        Message { topic: self.own_topic(), payload: presence.to_bytes().into(), kind: Kind::Presence }
+    }
+
+    async fn tell(&self, event: LinkEvent) {
+        // A session that is gone stops this task by its token; the event has no reader then.
+        let _gone = self.events.send(event).await;
+    }
+}

@@ -1,0 +1,139 @@
+//! How a connection ended, what the errors of a broker mean, and what is told when no broker takes us.
+
+use super::{Broker, Connection};
+use crate::mqtt::LinkError;
+use crate::mqtt::client::{Ending, INCOMING_PACKET_BYTES_MAX, Refusal};
+
+/// How a connection, or the try at one, ended.
+pub(super) enum Outcome {
+    /// We were told to stop.
+    Stopped,
+    /// A broker that we would rather use is back.
+    Returning,
+    /// The addresses of this machine changed: the connection may be dead and not know it.
+    NetworkChanged,
+    /// It broke; try again.
+    Broken(String),
+    /// A stranger's message above the limit broke it; try again.
+    Oversized,
+    /// It cannot work, at this broker at least.
+    Fatal(LinkError),
+}
+
+impl Outcome {
+    /// For people.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Stopped => "told to stop".to_owned(),
+            Self::Returning => "a broker that stands before it in the list is back".to_owned(),
+            Self::NetworkChanged => "the network of this machine changed".to_owned(),
+            Self::Broken(reason) => reason.clone(),
+            Self::Oversized => {
+                format!("someone sent more than {} MiB at once", INCOMING_PACKET_BYTES_MAX / 1024 / 1024)
+            }
+            Self::Fatal(error) => error.to_string(),
+        }
+    }
+}
+
+/// How a try at all brokers, one after the other, ended.
+pub(super) enum Round {
+    /// We were told to stop.
+    Stopped,
+    /// One took us in, and is gone again.
+    Served,
+    /// One took us in, and we left it for a better one, or for a connection over another network.
+    Returning,
+    /// None took us in.
+    Failed(Vec<Failed>),
+    /// It cannot work.
+    Fatal(LinkError),
+}
+
+/// A broker that did not take us in.
+pub(super) struct Failed {
+    pub(super) broker: String,
+    pub(super) reason: String,
+    /// Set when the broker itself said no.
+    pub(super) refusal: Option<LinkError>,
+}
+
+/// What to say when no broker took us in: what the last one said that said no, else that none can be reached.
+pub(super) fn unreachable(mut failed: Vec<Failed>) -> LinkError {
+    if let Some(refusal) = failed.iter_mut().rev().find_map(|failed| failed.refusal.take()) {
+        return refusal;
+    }
+    let brokers: Vec<&str> = failed.iter().map(|failed| failed.broker.as_str()).collect();
+    let reason = match &failed[..] {
+        [only] => only.reason.clone(),
+        all => all.iter().map(|failed| format!("{}: {}", failed.broker, failed.reason)).collect::<Vec<_>>().join(", "),
+    };
+    LinkError::Unreachable { broker: brokers.join(" or "), reason }
+}
+
+impl Connection {
+    /// What an ending means for us.
+    pub(super) fn outcome(&mut self, ending: Ending, broker: &Broker) -> Outcome {
+        let name = broker.to_string();
+        match ending {
+            Ending::Broken(reason) => Outcome::Broken(reason),
+            Ending::Oversized => Outcome::Oversized,
+            // Once may be a broker that is just starting.
+            Ending::Ungreeted(reason) if self.history.been_up || self.history.ungreeted.insert(broker.place) => {
+                Outcome::Broken(reason)
+            }
+            Ending::Ungreeted(reason) | Ending::Version(reason) => {
+                Outcome::Fatal(LinkError::VersionRefused { broker: name, reason })
+            }
+            Ending::Login(reason) => {
+                let user = self.config.login.as_ref().map(|login| format!(" of user {:?}", login.user));
+                Outcome::Fatal(LinkError::LoginRefused { broker: name, user: user.unwrap_or_default(), reason })
+            }
+            Ending::Tls(reason) => Outcome::Fatal(LinkError::Tls { broker: name, reason }),
+            Ending::TakenOver => Outcome::Fatal(self.kicked(broker)),
+            Ending::Refused(reason) => Outcome::Fatal(LinkError::Refused { broker: name, reason }),
+        }
+    }
+
+    /// What a refused subscription means.
+    pub(super) fn subscription_refused(&self, broker: &Broker, filter: String, why: Refusal) -> LinkError {
+        let broker = broker.to_string();
+        match why {
+            Refusal::Forbidden => LinkError::SubscriptionRefused { broker, filter, me: self.config.me.clone() },
+            Refusal::Because(words) => {
+                LinkError::Refused { broker, reason: format!("no subscription to {filter:?}, {words}") }
+            }
+        }
+    }
+
+    /// What a refused publish means.
+    pub(super) fn publish_refused(&self, broker: &Broker, topic: String, why: Refusal) -> LinkError {
+        let broker = broker.to_string();
+        match why {
+            Refusal::Forbidden => LinkError::PublishRefused { broker, topic, me: self.config.me.clone() },
+            Refusal::Because(words) => {
+                LinkError::Refused { broker, reason: format!("no message on {topic:?}, {words}") }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(broker: &str, refusal: Option<LinkError>) -> Failed {
+        Failed { broker: broker.into(), reason: format!("{broker} is silent"), refusal }
+    }
+
+    #[test]
+    fn what_is_told_of_brokers_that_all_failed() {
+        let one = unreachable(vec![failed("a", None)]).to_string();
+        assert!(one.starts_with("broker a cannot be reached: a is silent;"), "{one}");
+        let two = unreachable(vec![failed("a", None), failed("b", None)]).to_string();
+        assert!(two.starts_with("broker a or b cannot be reached: a: a is silent, b: b is silent;"), "{two}");
+        let refusal = LinkError::LoginRefused { broker: "a".into(), user: String::new(), reason: "no".into() };
+        let told = unreachable(vec![failed("a", Some(refusal)), failed("b", None)]);
+        assert!(matches!(told, LinkError::LoginRefused { .. }), "{told}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The way back to a broker that stands before the present one in the list.
+//!
+//! Peers that share a list of brokers meet only where both are, so all of them use the first that works: one that is
+//! gone is left for the next, and one that is back is gone back to.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::Broker;
+use crate::mqtt::BrokerUrl;
+
+/// How often the preferred brokers are knocked at: peers are to be together again 2 s after theirs is back.
+const LOOK_FIRST: Duration = Duration::from_secs(1);
+
+/// The same, after one has opened the door and not let us in again and again.
+const LOOK_MAX: Duration = Duration::from_secs(64);
+
+/// How long a broker may take to open the door.
+const KNOCK: Duration = Duration::from_secs(1);
+
+/// When to look whether a better broker is back.
+#[derive(Debug)]
+pub(super) struct Preferred {
+    every: Duration,
+    /// The broker that was left for a better one, until the next connection.
+    left: Option<usize>,
+}
+
+impl Default for Preferred {
+    fn default() -> Self {
+        Self { every: LOOK_FIRST, left: None }
+    }
+}
+
+impl Preferred {
+    /// The broker in this place is left for a better one.
+    pub(super) fn leaves(&mut self, place: usize) {
+        self.left = Some(place);
+    }
+
+    /// The broker in this place has taken us in.
+    pub(super) fn arrived(&mut self, place: usize) {
+        match self.left.take() {
+            // Nothing gained: whoever opened the door did not let us in.
+            Some(left) if place >= left => self.every = (self.every * 2).min(LOOK_MAX),
+            Some(_) => self.every = LOOK_FIRST,
+            None => {}
+        }
+    }
+
+    /// What to wait for at this broker.
+    pub(super) fn knock(&self, broker: &Broker, brokers: &[BrokerUrl]) -> impl Future<Output = ()> + Send + use<> {
+        is_back(brokers[..broker.place].to_vec(), self.every)
+    }
+}
+
+/// Returns when one of these accepts a connection; never, when there is none.
+async fn is_back(brokers: Vec<BrokerUrl>, every: Duration) {
+    if brokers.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(every).await;
+        for broker in &brokers {
+            let knock = TcpStream::connect((broker.host.as_str(), broker.port));
+            if matches!(tokio::time::timeout(KNOCK, knock).await, Ok(Ok(_))) {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_only_opens_the_door_is_looked_at_less_and_less_often() {
+        let mut preferred = Preferred::default();
+        for doubled in [2, 4, 8, 16, 32, 64, 64] {
+            preferred.leaves(1);
+            preferred.arrived(1);
+            assert_eq!(preferred.every, Duration::from_secs(doubled));
+        }
+        // A loss says nothing of the better ones.
+        preferred.arrived(1);
+        assert_eq!(preferred.every, LOOK_MAX);
+        preferred.leaves(1);
+        preferred.arrived(0);
+        assert_eq!(preferred.every, LOOK_FIRST);
+    }
+}

@@ -1,0 +1,168 @@
+//! A connection at work: messages in, messages out, presence kept up to date, and the goodbye.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{Broker, Connection, Outcome, Part};
+use crate::id::PeerId;
+use crate::mqtt::client::{Client, Ending, Incoming, Kind, Message, NotSent};
+use crate::mqtt::{Audience, Command, LinkError, LinkEvent, Watched};
+use crate::topic;
+use crate::wire::{ENVELOPE_BYTES_MAX, Presence, PresenceState};
+
+/// How long the goodbye to the broker may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+impl Connection {
+    pub(super) async fn serve(&mut self, client: &mut Client, broker: &Broker, stop: &CancellationToken) -> Outcome {
+        let back = self.preferred.knock(broker, &self.config.brokers);
+        tokio::pin!(back);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.say_last_words(client, broker).await;
+                    self.say_goodbye(client).await;
+                    return Outcome::Stopped;
+                }
+                next = client.next() => if let Err(ending) = self.heard(next, broker).await {
+                    return self.outcome(ending, broker);
+                },
+                Some(command) = self.commands.recv() => match command {
+                    // No goodbye: it would not get through.
+                    Command::Reconnect => return Outcome::NetworkChanged,
+                    Command::Publish { to, payload } => self.publish(client, to, payload, broker).await,
+                    Command::Watch(peer) => self.watch(client, peer),
+                },
+                Ok(()) = self.presence.changed() => self.announce(client),
+                () = &mut back => {
+                    self.preferred.leaves(broker.place);
+                    self.say_goodbye(client).await;
+                    return Outcome::Returning;
+                }
+            }
+        }
+    }
+
+    async fn heard(&self, next: Result<Incoming, Ending>, broker: &Broker) -> Result<(), Ending> {
+        match next? {
+            Incoming::Message { topic, payload, retained } => self.incoming(&topic, payload, retained).await,
+            Incoming::PublishRefused { topic, kind: Kind::Call { to }, why } => {
+                let error = self.publish_refused(broker, topic, why);
+                self.tell(LinkEvent::Refused { to, error }).await;
+            }
+            Incoming::PublishRefused { topic, kind: Kind::Presence, why } => {
+                debug!(topic, ?why, "presence not published");
+            }
+            Incoming::Connected
+            | Incoming::Subscribed(_)
+            | Incoming::Acknowledged
+            | Incoming::Left
+            | Incoming::Nothing => {}
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, client: &mut Client, to: PeerId, payload: Bytes, broker: &Broker) {
+        let topic = self.config.template.call(&self.config.me, &to);
+        match client.publish(Message { topic, payload, kind: Kind::Call { to: to.clone() } }) {
+            Ok(()) => {}
+            Err(NotSent::Full) => debug!(%to, "broker too slow: message left to be sent again"),
+            Err(NotSent::TooLarge { bytes, bytes_max }) => {
+                let error = LinkError::PacketTooLarge { broker: broker.to_string(), bytes, bytes_max };
+                self.tell(LinkEvent::Refused { to, error }).await;
+            }
+        }
+    }
+
+    fn watch(&mut self, client: &mut Client, peer: PeerId) {
+        if client.subscribe(&[topic::presence(&peer)]).is_err() {
+            debug!(%peer, "broker too slow: presence is asked for on the next connect");
+        }
+        self.watched.insert(peer);
+    }
+
+    /// Takes in a message from one of our topics.
+    pub(super) async fn incoming(&self, topic: &str, payload: Bytes, retained: bool) {
+        if let Some(peer) = topic::presence_owner(topic) {
+            if self.is_watched(&peer) {
+                // No presence is an emptied topic; anything unreadable is as good as none.
+                let state = Presence::from_bytes(&payload).ok().map(|presence| presence.state);
+                self.tell(LinkEvent::Presence { peer, state }).await;
+            }
+            return;
+        }
+        let Some(from) = self.config.template.sender(topic, &self.config.me) else {
+            return self.tell(LinkEvent::Dropped { reason: "topic names no valid peer" }).await;
+        };
+        if from == self.config.me && !self.hears_itself() {
+            return;
+        }
+        if retained {
+            return self.tell(LinkEvent::Dropped { reason: "retained message: signalling is never retained" }).await;
+        }
+        if payload.len() > ENVELOPE_BYTES_MAX {
+            return self.tell(LinkEvent::Dropped { reason: "message above the size limit" }).await;
+        }
+        self.tell(LinkEvent::Message { from, payload }).await;
+    }
+
+    fn is_watched(&self, peer: &PeerId) -> bool {
+        match self.part {
+            Part::Observer(Watched::Everyone) => true,
+            Part::Observer(Watched::Peers(_)) | Part::Peer => self.watched.contains(peer),
+        }
+    }
+
+    /// True when our own messages are asked for by name, as a check of the broker's rules does.
+    fn hears_itself(&self) -> bool {
+        match &self.config.audience {
+            Audience::Anyone => false,
+            Audience::Only(peers) => peers.contains(&self.config.me),
+        }
+    }
+
+    fn announce(&mut self, client: &mut Client) {
+        let state = *self.presence.borrow_and_update();
+        self.publish_presence(client, state);
+    }
+
+    /// Publishes what is still in the queue when the program ends: not every dialect has it acknowledged before.
+    async fn say_last_words(&mut self, client: &mut Client, broker: &Broker) {
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Publish { to, payload } = command {
+                self.publish(client, to, payload, broker).await;
+            }
+        }
+    }
+
+    async fn say_goodbye(&self, client: &mut Client) {
+        self.publish_presence(client, PresenceState::Offline);
+        leave(client).await;
+    }
+
+    pub(super) fn publish_presence(&self, client: &mut Client, state: PresenceState) {
+        match self.part {
+            Part::Observer(_) => {}
+            Part::Peer => {
+                if client.publish(self.presence_message(state)).is_err() {
+                    debug!("broker too slow: presence not published");
+                }
+            }
+        }
+    }
+}
+
+/// Says goodbye to the broker, which then does not publish our will.
+pub(super) async fn leave(client: &mut Client) {
+    if client.disconnect().is_err() {
+        return;
+    }
+    let gone = async { while !matches!(client.next().await, Ok(Incoming::Left) | Err(_)) {} };
+    if tokio::time::timeout(GOODBYE, gone).await.is_err() {
+        debug!("the broker did not take the goodbye in time; it will publish the will");
+    }
+}

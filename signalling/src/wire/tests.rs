@@ -1,0 +1,145 @@
+//! Snapshots of every message, and hostile bytes.
+
+use super::*;
+use crate::id::Nonce;
+
+fn envelope(content: Content) -> Envelope {
+    Envelope {
+        v: VERSION,
+        id: MessageId::numbered(Nonce(7), 1),
+        from: "alice".parse().unwrap(),
+        to: "bob".parse().unwrap(),
+        ts: 1_700_000_000_000,
+        content,
+    }
+}
+
+fn call(message: Message) -> Content {
+    Content::Call { call: CallId::from_random(1), message }
+}
+
+fn candidate(n: u16) -> Candidate {
+    Candidate {
+        candidate: format!("candidate:{n} 1 udp 1 192.0.2.1 9 typ host"),
+        mid: Some("0".into()),
+        mline: Some(0),
+    }
+}
+
+#[test]
+fn every_message_has_its_snapshot() {
+    let head = r#"{"v":1,"id":"0000000000000007-1","from":"alice","to":"bob","ts":1700000000000,"#;
+    let in_call = r#""call":"00000000000000000000000000000001","#;
+    let description = Description { sdp: "v=0\r\n".into(), candidates: vec![candidate(1)] };
+    let json_candidate = r#"{"candidate":"candidate:1 1 udp 1 192.0.2.1 9 typ host","mid":"0","mline":0}"#;
+    for (message, expected) in [
+        (
+            Message::Offer(description.clone()),
+            format!(r#""type":"offer","sdp":"v=0\r\n","candidates":[{json_candidate}]}}"#),
+        ),
+        (
+            Message::Answer(description.clone()),
+            format!(r#""type":"answer","sdp":"v=0\r\n","candidates":[{json_candidate}]}}"#),
+        ),
+        (Message::Ringing, r#""type":"ringing"}"#.to_owned()),
+        (
+            Message::Candidates { generation: 0, candidates: vec![candidate(1)] },
+            format!(r#""type":"candidates","candidates":[{json_candidate}]}}"#),
+        ),
+        (
+            Message::Candidates { generation: 2, candidates: vec![candidate(1)] },
+            format!(r#""type":"candidates","generation":2,"candidates":[{json_candidate}]}}"#),
+        ),
+        (Message::bye(ByeReason::NoAnswer), r#""type":"bye","reason":"no-answer"}"#.to_owned()),
+        (
+            Message::Bye { reason: ByeReason::Decline, text: Some("in a meeting".into()) },
+            r#""type":"bye","reason":"decline","text":"in a meeting"}"#.to_owned(),
+        ),
+        (
+            Message::Media(MediaState { revision: 3, audio: false, video: true, hold: false }),
+            r#""type":"media","revision":3,"audio":false,"video":true,"hold":false}"#.to_owned(),
+        ),
+        (
+            Message::Update(Revised { revision: 2, generation: 1, description: description.clone() }),
+            format!(r#""type":"update","revision":2,"generation":1,"sdp":"v=0\r\n","candidates":[{json_candidate}]}}"#),
+        ),
+        (
+            Message::Updated(Revised { revision: 2, generation: 1, description }),
+            format!(
+                r#""type":"updated","revision":2,"generation":1,"sdp":"v=0\r\n","candidates":[{json_candidate}]}}"#
+            ),
+        ),
+        (Message::Renew { generation: Some(1) }, r#""type":"renew","generation":1}"#.to_owned()),
+        (Message::Renew { generation: None }, r#""type":"renew"}"#.to_owned()),
+    ] {
+        let envelope = envelope(call(message));
+        let bytes = envelope.to_bytes().unwrap();
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), format!("{head}{in_call}{expected}"));
+        assert_eq!(Envelope::from_bytes(&bytes).unwrap(), envelope);
+    }
+    let ack = envelope(Content::Ack(Ack { of: MessageId::numbered(Nonce(9), 2) }));
+    let bytes = ack.to_bytes().unwrap();
+    assert_eq!(String::from_utf8(bytes.clone()).unwrap(), format!(r#"{head}"type":"ack","of":"0000000000000009-2"}}"#));
+    assert_eq!(Envelope::from_bytes(&bytes).unwrap(), ack);
+}
+
+#[test]
+fn hostile_bytes_are_errors() {
+    let good = String::from_utf8(envelope(call(Message::Ringing)).to_bytes().unwrap()).unwrap();
+    let many = Message::Candidates { generation: 0, candidates: (0..10_000).map(candidate).collect() };
+    let candidate_line = Candidate { candidate: "x".repeat(2000), mid: None, mline: None };
+    let long = Message::Candidates { generation: 0, candidates: vec![candidate_line] };
+    let chatty = Message::Bye { reason: ByeReason::Decline, text: Some("x".repeat(TEXT_BYTES_MAX + 1)) };
+    let sdp = Message::Offer(Description { sdp: "x".repeat(SDP_BYTES_MAX + 1), candidates: vec![] });
+    let mut hostile: Vec<Vec<u8>> = vec![
+        vec![],
+        vec![0xff; 100],
+        vec![b'['; 100_000],
+        vec![b' '; ENVELOPE_BYTES_MAX + 1],
+        b"null".to_vec(),
+        good.replace(r#""v":1"#, r#""v":2"#).into(),
+        good.replace(r#""v":1"#, r#""v":-1"#).into(),
+        good.replace("ringing", "nonsense").into(),
+        good.replace("alice", "a/lice").into(),
+        good.replace("0000000000000007-1", "").into(),
+        good.replace("0000000000000007-1", &"9".repeat(65)).into(),
+    ];
+    hostile.extend([long, sdp, chatty].map(|m| serde_json::to_vec(&envelope(call(m))).unwrap()));
+    hostile.push(serde_json::to_vec(&envelope(call(many))).unwrap());
+    for bytes in hostile {
+        assert!(Envelope::from_bytes(&bytes).is_err(), "{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(80)]));
+    }
+}
+
+#[test]
+fn what_is_too_large_is_not_written() {
+    let sdp = Description { sdp: "x".repeat(ENVELOPE_BYTES_MAX), candidates: vec![] };
+    assert!(matches!(envelope(call(Message::Offer(sdp))).to_bytes(), Err(WireError::TooLarge(_))));
+}
+
+#[test]
+fn later_reasons_are_understood_as_an_end() {
+    let text = String::from_utf8(envelope(call(Message::bye(ByeReason::Busy))).to_bytes().unwrap()).unwrap();
+    let later = Envelope::from_bytes(text.replace("busy", "moon-phase").as_bytes()).unwrap();
+    assert_eq!(later.content, call(Message::bye(ByeReason::Other)));
+}
+
+#[test]
+fn debug_output_holds_no_address() {
+    let description = Description { sdp: "c=IN IP4 192.0.2.1".into(), candidates: vec![candidate(1)] };
+    let text = format!("{:?}", envelope(call(Message::Offer(description))));
+    assert!(!text.contains("192.0.2.1") && text.contains("1 candidates"), "{text}");
+}
+
+#[test]
+fn presence_round_trip() {
+    let presence = Presence { v: VERSION, state: PresenceState::Available, run: MessageId::numbered(Nonce(1), 0) };
+    let bytes = presence.to_bytes();
+    assert_eq!(String::from_utf8_lossy(&bytes), r#"{"v":1,"state":"available","run":"0000000000000001-0"}"#);
+    assert_eq!(Presence::from_bytes(&bytes).unwrap(), presence);
+    let away = br#"{"v":1,"state":"away","run":"0000000000000001-0"}"#;
+    assert_eq!(Presence::from_bytes(away).unwrap(), Presence { state: PresenceState::Away, ..presence });
+    for unreadable in ["", "null", r#"{"v":1,"state":"asleep","run":"1-0"}"#, r#"{"v":2,"state":"away","run":"1-0"}"#] {
+        assert!(Presence::from_bytes(unreadable.as_bytes()).is_err(), "{unreadable}");
+    }
+}

@@ -1,0 +1,24 @@
+//! `tring redial`: a call to whom the log says was called last.
+
+use std::sync::Arc;
+
+use media::display::window::WindowClient;
+
+use super::call;
+use crate::call_log::{CallLog, Direction, Entry, Read};
+use crate::cli::{Call, Redial};
+use crate::exit::{ExitStatus, Failure};
+use crate::printer::Printer;
+
+pub(crate) async fn run(redial: Redial, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
+    let read = match CallLog::of_this_user() {
+        Some(log) => super::log::read(&log)?,
+        None => Read::default(),
+    };
+    let is_ours = |entry: &&Entry| entry.direction == Direction::Out;
+    let Some(last) = read.entries.iter().rev().find(is_ours) else {
+        return Err(Failure::usage("the call log names nobody who was called; pass a peer: \"tring call PEER\""));
+    };
+    let call = Call { peer: last.peer.clone(), dial: redial.dial, common: redial.common };
+    call::run(call, printer, windows).await
+}

@@ -1,0 +1,76 @@
+//! The settings in force, each with its value and the layer it comes from.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command};
+use serde_json::Value;
+
+use super::Source;
+use super::definition::{self, Kind};
+use super::file::Contacts;
+use super::layers::{Displaced, Layers, Origin};
+
+/// What came of all layers for one command.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    /// where the settings file is, or would be
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) found: bool,
+    pub(crate) profile: Option<String>,
+    pub(crate) settings: Vec<Setting>,
+    pub(crate) displaced: Vec<Displaced>,
+    pub(crate) contacts: Contacts,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) key: String,
+    /// null where there is none; of a secret only that it is set
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+    /// what `--help` says of it
+    pub(crate) help: String,
+    pub(crate) is_secret: bool,
+}
+
+impl InForce {
+    pub(super) fn new(command: &Command, matches: &ArgMatches, layers: &Layers, source: &Source) -> Self {
+        let setting = |arg: &Arg| {
+            let choice = layers.choices.get(arg.get_id().as_str());
+            Setting {
+                key: arg.get_long().unwrap_or_default().to_owned(),
+                value: value(arg, matches),
+                origin: choice.map_or(Origin::Default, |choice| choice.origin.clone()),
+                help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
+                is_secret: definition::is_secret(arg),
+            }
+        };
+        Self {
+            file: source.path.clone(),
+            found: source.found,
+            profile: source.profile.clone(),
+            settings: definition::settings(command).map(setting).collect(),
+            displaced: layers.displaced.clone(),
+            contacts: Contacts::clone(&source.document.contacts),
+        }
+    }
+}
+
+fn value(arg: &Arg, matches: &ArgMatches) -> Value {
+    let raw = matches.try_get_raw(arg.get_id().as_str()).ok().flatten();
+    let mut texts = raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned());
+    if definition::is_list(arg) {
+        return texts.collect::<Vec<String>>().into();
+    }
+    let Some(text) = texts.next() else { return Value::Null };
+    if definition::is_secret(arg) {
+        return "(set)".into();
+    }
+    match definition::kind(arg) {
+        // Switches are written in several ways, as yes and 1.
+        Kind::Switch => matches.get_one::<bool>(arg.get_id().as_str()).copied().into(),
+        Kind::Number => text.parse::<serde_json::Number>().map_or_else(|_| text.into(), Value::Number),
+        Kind::Text => text.into(),
+    }
+}

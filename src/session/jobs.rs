@@ -1,0 +1,173 @@
+//! Work that goes on aside while the loop goes on: descriptions, devices, TURN checks.
+
+use std::sync::Arc;
+
+use ::media::peer::PeerError;
+use ::media::peer::config::IceServerKind;
+use ::media::peer::sdp::Negotiated;
+use ::media::peer::turn_check;
+use signalling::call::{self, MediaChange};
+use signalling::id::CallId;
+use signalling::wire::Description;
+
+use super::media::{self, Prepared};
+use super::open::{OpenMedia, Sources};
+use super::{Session, View};
+use crate::events::Event;
+use crate::exit::{ExitStatus, Failure};
+
+/// What became of it.
+pub(super) enum Done {
+    /// A peer connection with its first description.
+    Prepared(CallId, Result<Box<Prepared>, Failure>),
+    /// What is wrong with TURN servers.
+    TurnChecked(CallId, Vec<String>),
+    /// A new offer in a standing call.
+    Updated(CallId, u32, Result<Description, PeerError>),
+    /// The answer to one.
+    Answered(CallId, u32, Result<(Description, Negotiated), PeerError>),
+    /// Camera and microphone, again or others.
+    Sources(CallId, Result<Box<Sources>, Failure>),
+    /// Camera and microphone were given back.
+    Released,
+}
+
+impl Session {
+    /// Does `work` for a call until it is done or the call is over.
+    pub(super) fn spawn(&mut self, call: &CallId, work: impl Future<Output = Done> + Send + 'static) {
+        let job = self.jobs.spawn(work);
+        if let Some(live) = self.calls.get_mut(call) {
+            live.jobs.retain(|job| !job.is_finished());
+            live.jobs.push(job);
+        }
+    }
+
+    pub(super) async fn done(&mut self, done: Done) -> Result<(), Failure> {
+        match done {
+            Done::Prepared(call, prepared) => self.prepared(call, prepared).await,
+            Done::TurnChecked(call, problems) => self.turn_checked(call, problems).await,
+            Done::Updated(call, revision, made) => {
+                let made = made.map(|description| (description, None));
+                self.revised(call, revision, made).await
+            }
+            Done::Answered(call, revision, made) => {
+                let made = made.map(|(description, negotiated)| (description, Some(negotiated)));
+                self.revised(call, revision, made).await
+            }
+            Done::Sources(call, opened) => {
+                self.sources_opened(&call, opened);
+                Ok(())
+            }
+            Done::Released => Ok(()),
+        }
+    }
+
+    /// Opens devices where they are not open yet, and makes an offer, or an answer to `offer`.
+    pub(super) fn prepare(&mut self, call: CallId, offer: Option<Description>) {
+        let settings = Arc::new(self.settings.media.clone());
+        let config = self.settings.peer_now();
+        let servers = config.ice_servers.clone();
+        let checked = call.clone();
+        self.spawn(&call, async move {
+            let mut problems = Vec::new();
+            for server in servers.iter().filter(|server| server.url.kind == IceServerKind::Turn) {
+                if let Err(error) = turn_check::check(server).await {
+                    problems.push(error.to_string());
+                }
+            }
+            Done::TurnChecked(checked, problems)
+        });
+        let open = self.open.take();
+        let own = self.view.get_or_insert_with(|| View::new(settings.show)).own();
+        let id = call.clone();
+        self.spawn(&call, async move {
+            let prepared = async {
+                let open = match open {
+                    Some(open) => open,
+                    None => OpenMedia::open_aside(settings, own).await?,
+                };
+                media::prepare(config, open, offer).await.map(Box::new)
+            };
+            Done::Prepared(id, prepared.await)
+        });
+    }
+
+    async fn prepared(&mut self, call: CallId, prepared: Result<Box<Prepared>, Failure>) -> Result<(), Failure> {
+        let is_current = self.phone.state_of(&call).is_call(&call);
+        match prepared {
+            Ok(prepared) if !is_current => {
+                prepared.media.close().await;
+            }
+            Ok(prepared) => {
+                let Prepared { media, description } = *prepared;
+                let answering = media.negotiated.is_some();
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.media = Some(media);
+                }
+                if answering {
+                    self.described(&call);
+                }
+                self.phone_event(call::Event::DescriptionReady { call, description }).await?;
+            }
+            Err(failure) => {
+                // An offer that cannot be used is the other side's fault, anything else is ours.
+                let no_path = failure.status == ExitStatus::NoPath;
+                let change = if no_path { MediaChange::Failed } else { MediaChange::Unavailable };
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.failure = Some(failure);
+                }
+                self.phone_event(call::Event::Media { call, change }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new offer of ours, or the answer to one of theirs, is made, or cannot be.
+    async fn revised(
+        &mut self,
+        call: CallId,
+        revision: u32,
+        made: Result<(Description, Option<Negotiated>), PeerError>,
+    ) -> Result<(), Failure> {
+        match made {
+            Ok((description, negotiated)) => {
+                if let Some(negotiated) = negotiated {
+                    self.renegotiated(&call, negotiated);
+                }
+                self.phone_event(call::Event::UpdateReady { call, revision, description }).await
+            }
+            Err(error) => {
+                self.warn_of(&call, format!("the call could not be changed: {error}"));
+                self.phone_event(call::Event::UpdateFailed { call, revision }).await
+            }
+        }
+    }
+
+    /// An update agreed on other media: what may be sent now is.
+    pub(super) fn renegotiated(&mut self, call: &CallId, negotiated: Negotiated) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let Some(media) = &mut live.media else { return };
+        media.renegotiated(negotiated);
+        self.start_sending(call);
+    }
+
+    /// Camera and microphone are open again, or others; what is sent, a call on hold aside.
+    fn sources_opened(&mut self, call: &CallId, opened: Result<Box<Sources>, Failure>) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let Some(media) = &mut live.media else { return };
+        // It was put on hold again meanwhile: dropping gives the devices back.
+        if live.held.by_us {
+            return;
+        }
+        match opened {
+            Ok(sources) => {
+                let taken = media.take_sources(*sources);
+                if let Err(failure) = taken {
+                    self.fail_call(call, failure);
+                }
+            }
+            // The call goes on: one still sees and hears.
+            Err(failure) => self.tell_of(call, &Event::Warning { text: format!("nothing is sent: {failure}") }),
+        }
+    }
+}

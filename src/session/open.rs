@@ -1,0 +1,109 @@
+//! Devices and files of one call, open; one call at a time has them.
+
+use std::sync::{Arc, OnceLock};
+
+use media::capture::{self, AudioSource, Capture, VideoSource};
+use media::frame::VideoFrame;
+use media::playout::AudioSink;
+use media::playout::speaker::Speaker;
+use media::queue;
+use media::record::{Recorder, Tracks};
+use media::stream::outgoing::Captured;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::exit::Failure;
+use crate::settings::MediaSettings;
+
+/// Captured pictures waiting for the encoder: the newest counts.
+const FRAMES_MAX: usize = 2;
+
+/// Captured sound waiting for the encoder: 200 ms.
+const SOUNDS_MAX: usize = 10;
+
+/// Most devices let one program in, once: whoever opens them waits until the call before has given them back.
+static DEVICES: OnceLock<Arc<Semaphore>> = OnceLock::new();
+
+/// Where own pictures go as well.
+pub(super) type SelfView = Option<queue::Sender<Arc<VideoFrame>>>;
+
+/// Running sources, and the right to the devices.
+pub(super) struct Captures {
+    _video: Option<Capture>,
+    _audio: Option<Capture>,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// Running sources and what they give.
+pub(super) struct Sources {
+    pub(super) captures: Captures,
+    pub(super) captured: Captured,
+}
+
+/// Everything that a call opens.
+pub(super) struct OpenMedia {
+    pub(super) sources: Sources,
+    pub(super) speaker: Option<Speaker>,
+    pub(super) recorder: Option<Recorder>,
+}
+
+impl OpenMedia {
+    /// Opens what the settings name, on a thread that may block: devices take their time.
+    pub(super) async fn open_aside(settings: Arc<MediaSettings>, self_view: SelfView) -> Result<Self, Failure> {
+        let turn = turn_at_devices().await?;
+        let open = move || {
+            let sources = open_sources(&settings, self_view, turn)?;
+            let speaker = match &settings.play {
+                AudioSink::Speaker(name) => Some(Speaker::open(name.as_deref()).map_err(Failure::device)?),
+                AudioSink::None => None,
+            };
+            let recorder = match &settings.record {
+                Some(path) => Some(Recorder::create(path, Tracks::AudioAndVideo).map_err(Failure::usage)?),
+                None => None,
+            };
+            Ok(Self { sources, speaker, recorder })
+        };
+        tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
+    }
+
+    /// Opens devices and sources and closes them again, so that what is missing shows before the first call does.
+    pub(super) async fn probe(settings: &MediaSettings) -> Result<(), Failure> {
+        // A recording begins with the call, and must not replace an older one before.
+        let probed = MediaSettings { record: None, ..settings.clone() };
+        Self::open_aside(Arc::new(probed), None).await.map(drop)
+    }
+}
+
+impl Sources {
+    /// Opens camera and microphone again in the middle of a call, on a thread that may block.
+    pub(super) async fn open_aside(settings: Arc<MediaSettings>, self_view: SelfView) -> Result<Self, Failure> {
+        let turn = turn_at_devices().await?;
+        let open = move || open_sources(&settings, self_view, turn);
+        tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
+    }
+}
+
+/// The right to open devices, as soon as nobody else has it.
+pub(super) async fn turn_at_devices() -> Result<OwnedSemaphorePermit, Failure> {
+    let devices = Arc::clone(DEVICES.get_or_init(|| Arc::new(Semaphore::new(1))));
+    devices.acquire_owned().await.map_err(Failure::internal)
+}
+
+fn open_sources(settings: &MediaSettings, self_view: SelfView, turn: OwnedSemaphorePermit) -> Result<Sources, Failure> {
+    let (frames_tx, frames) = queue::bounded(FRAMES_MAX);
+    let (sounds_tx, sounds) = queue::bounded(SOUNDS_MAX);
+    let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure)?;
+    let audio = capture::open_audio(&settings.audio, sounds_tx).map_err(source_failure)?;
+    let captured = Captured {
+        video: (settings.video != VideoSource::None).then_some((frames, settings.format)),
+        audio: (settings.audio != AudioSource::None).then_some(sounds),
+        self_view,
+    };
+    Ok(Sources { captures: Captures { _video: video, _audio: audio, _turn: turn }, captured })
+}
+
+fn source_failure(error: capture::CaptureError) -> Failure {
+    match error {
+        capture::CaptureError::Device(text) => Failure::device(text),
+        capture::CaptureError::File(text) => Failure::usage(text),
+    }
+}

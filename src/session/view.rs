@@ -1,0 +1,149 @@
+//! What is seen: one view for all calls of the program, open while one of them is.
+//!
+//! - in: pictures, by the queues of [`View::remote`] and [`View::own`]; whoever is on hold sends none
+//! - out: keys and clicks ([`DisplayEvent`])
+
+use std::sync::Arc;
+
+use media::display::terminal::Terminal;
+use media::display::window::{Window, WindowClient};
+use media::display::{DisplayEvent, Pictures, Show};
+use media::frame::VideoFrame;
+use media::queue;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use crate::events::Event;
+use crate::logging;
+use crate::printer::Printer;
+
+/// Pictures waiting to be shown: the newest counts.
+const FRAMES_MAX: usize = 2;
+
+/// Events of a view; a handful a call.
+const EVENTS_MAX: usize = 64;
+
+/// One view and the ways into it.
+pub(super) struct View {
+    show: Show,
+    remote: queue::Sender<Arc<VideoFrame>>,
+    own: queue::Sender<Arc<VideoFrame>>,
+    /// Until it is open.
+    pictures: Option<Pictures>,
+    events_tx: mpsc::Sender<DisplayEvent>,
+    /// What the viewer does.
+    pub(super) events: mpsc::Receiver<DisplayEvent>,
+    slot: Slot,
+}
+
+/// A view takes its time to open, and no call waits for it.
+enum Slot {
+    Closed,
+    Opening(JoinHandle<Option<Opened>>),
+    Open(Opened),
+}
+
+enum Opened {
+    Window { _window: Window },
+    Terminal { view: Terminal, _logs: Option<logging::FileGuard>, printer: Arc<Printer> },
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Self::Terminal { printer, .. } = self {
+            printer.set_screen_taken(false);
+        }
+    }
+}
+
+impl View {
+    /// A view that is not open yet.
+    pub(super) fn new(show: Show) -> Self {
+        let (remote, remote_rx) = queue::bounded(FRAMES_MAX);
+        let (own, own_rx) = queue::bounded(FRAMES_MAX);
+        let pictures = Some(Pictures::new(remote_rx).with_own(own_rx));
+        let (events_tx, events) = mpsc::channel(EVENTS_MAX);
+        Self { show, remote, own, pictures, events_tx, events, slot: Slot::Closed }
+    }
+
+    /// Where pictures of the other side go, if any are shown.
+    pub(super) fn remote(&self) -> Option<queue::Sender<Arc<VideoFrame>>> {
+        self.is_shown().then(|| self.remote.clone())
+    }
+
+    /// Where own pictures go, if any are shown.
+    pub(super) fn own(&self) -> Option<queue::Sender<Arc<VideoFrame>>> {
+        self.is_shown().then(|| self.own.clone())
+    }
+
+    /// True when the terminal is, or will be, its own.
+    pub(super) fn has_terminal(&self) -> bool {
+        self.show == Show::Terminal
+    }
+
+    fn is_shown(&self) -> bool {
+        self.show != Show::None
+    }
+
+    /// Opens it, unless it is open: aside, since windows and terminals may take long.
+    pub(super) fn open(&mut self, title: &str, windows: &WindowClient, printer: &Arc<Printer>) {
+        let Some(pictures) = self.pictures.take() else { return };
+        let (title, windows, printer) = (title.to_owned(), windows.clone(), Arc::clone(printer));
+        let (events, complaints) = (self.events_tx.clone(), Arc::clone(&printer));
+        let show = self.show;
+        let open = move || match show {
+            Show::None => Ok(None),
+            Show::Window => {
+                windows.open(&title, pictures, events).map(|window| Some(Opened::Window { _window: window }))
+            }
+            Show::Terminal => {
+                // Before it is: what is printed meanwhile would stay in the picture.
+                printer.set_screen_taken(true);
+                let opened = Terminal::open(pictures, events).map(|view| {
+                    view.set_status(&title);
+                    let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
+                    Some(Opened::Terminal { view, _logs: logs, printer: Arc::clone(&printer) })
+                });
+                if opened.is_err() {
+                    printer.set_screen_taken(false);
+                }
+                opened
+            }
+        };
+        if self.is_shown() {
+            // The call goes on unseen: whoever talks would rather hear than lose it.
+            self.slot = Slot::Opening(tokio::task::spawn_blocking(move || {
+                open().unwrap_or_else(|error| {
+                    complaints.tell(&Event::Warning { text: error.to_string() });
+                    None
+                })
+            }));
+        }
+    }
+
+    /// Shows a line of text in the terminal view, if that is open.
+    pub(super) async fn set_status(&mut self, text: &str) {
+        if let Slot::Opening(opening) = &mut self.slot
+            && opening.is_finished()
+        {
+            let opened = opening.await.ok().flatten();
+            self.slot = opened.map_or(Slot::Closed, Slot::Open);
+        }
+        if let Slot::Open(Opened::Terminal { view, .. }) = &self.slot {
+            view.set_status(text);
+        }
+    }
+
+    /// Closes it; the terminal is as it was when this returns.
+    pub(super) async fn close(self) {
+        let opened = match self.slot {
+            Slot::Closed => None,
+            Slot::Opening(opening) => opening.await.ok().flatten(),
+            Slot::Open(opened) => Some(opened),
+        };
+        if tokio::task::spawn_blocking(move || drop(opened)).await.is_err() {
+            warn!("the view did not close cleanly");
+        }
+    }
+}

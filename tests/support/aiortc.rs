@@ -1,0 +1,110 @@
+//! The WebRTC client of `tests/apprtc`, in Python by aiortc and paho-mqtt: a peer that shares no code with the program.
+//!
+//! - in: its arguments (`peer.py --help` lists them)
+//! - out: its events, one line of JSON each
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{PATIENCE, TempDir};
+
+/// The running client; killed, and waited for, when dropped.
+pub struct Aiortc {
+    child: Child,
+    lines: Receiver<String>,
+    /// every event so far, in order
+    events: Vec<Value>,
+    /// the events of these indices no `wait_event` has returned yet
+    waiting: VecDeque<usize>,
+    dir: TempDir,
+}
+
+impl Aiortc {
+    /// Starts it and waits until it hears its partner.
+    ///
+    /// # Panics
+    /// With what to do, when its Python is not there.
+    pub fn start(args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let dir = TempDir::new("aiortc");
+        let mut command = Command::new(python(root));
+        command.arg(root.join("tests/apprtc/peer.py")).args(args.into_iter().map(Into::into));
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(dir.file("stderr")).unwrap());
+        let mut child = command.spawn().unwrap();
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut client = Self { child, lines, events: Vec::new(), waiting: VecDeque::new(), dir };
+        client.wait_event("online");
+        client
+    }
+
+    /// Waits for the next event of this name; those of other names are kept for later calls.
+    ///
+    /// # Panics
+    /// With all events and its standard error, when it does not come in time or the client ends first.
+    pub fn wait_event(&mut self, name: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(place) = self.waiting.iter().position(|index| self.events[*index]["event"] == name) {
+                let index = self.waiting.remove(place).expect("just found");
+                return self.events[index].clone();
+            }
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.waiting.push_back(self.events.len());
+                    self.events.push(serde_json::from_str(&line).unwrap_or_else(|_| panic!("no event: {line}")));
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("the client told no `{name}` within {PATIENCE:?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the client ended without `{name}`"),
+            }
+        }
+    }
+
+    /// The types of the messages it heard so far.
+    pub fn heard(&self) -> Vec<&str> {
+        self.events
+            .iter()
+            .filter(|event| event["event"] == "heard")
+            .filter_map(|event| event["type"].as_str())
+            .collect()
+    }
+}
+
+/// Python with the packages of `requirements.txt`.
+fn python(root: &Path) -> PathBuf {
+    let python = root.join("target/python/bin/python");
+    let advice = "`./dev test` makes it: python3 -m venv, and pip install -r tests/apprtc/requirements.txt in it";
+    assert!(python.is_file(), "{} is missing; {advice}", python.display());
+    python
+}
+
+impl Drop for Aiortc {
+    fn drop(&mut self) {
+        // An error means that it has already ended.
+        let _ = self.child.kill();
+        let status = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- aiortc (process {}, {status:?}) ----", self.child.id());
+            self.events.iter().for_each(|event| eprintln!("{event}"));
+            self.lines.try_iter().for_each(|line| eprintln!("{line}"));
+            let stderr = std::fs::read(self.dir.file("stderr")).unwrap_or_default();
+            eprintln!("---- its stderr ----\n{}\n----", String::from_utf8_lossy(&stderr));
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Peers behind NATs on one machine: network namespaces, virtual cables between them, the kernel's own NAT.
+//!
+//! ```text
+//!        the public network 198.18.0.0/24
+//!        .1 Mosquitto and coTURN
+//!        .11 |             .12 |
+//!        router 1          router 2      NAT and filter by nftables
+//!     10.77.1.1 |       10.77.2.1 |
+//!            .2 alice          .2 bob
+//! ```
+//!
+//! - [`Lab`]: the public network and its servers; [`Router`]: a NAT of one [`Nat`] kind; [`Host`]: where a peer runs
+//! - [`Space`]: one namespace, with a name of its own in every test, so that labs do not meet
+//!
+//! No address is seen outside: the ranges are for benchmarks (RFC 2544) and private. Where the kernel or the user's
+//! rights do not allow namespaces, [`Lab::start`] says so aloud and gives nothing; anything else that fails, panics.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::sync::OnceLock;
+
+use super::call::Args;
+use super::daemon::Daemon;
+use super::process::Tring;
+use super::{TempDir, coturn};
+use space::Space;
+
+mod servers;
+mod space;
+
+/// Where both servers are.
+const SERVER: &str = "198.18.0.1";
+/// The same for peers without IPv4.
+const SERVER_V6: &str = "fd18::1";
+
+/// What the kernel answers when it lacks something or does not allow it.
+const REFUSALS: [&str; 5] = [
+    "Operation not permitted",
+    "Permission denied",
+    "Operation not supported",
+    "Unknown device type",
+    "Could not process rule",
+];
+
+/// How a router treats UDP (RFC 4787 names in brackets).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat {
+    /// One port outside for each inside, open to whoever was written to (port-restricted cone: endpoint-independent
+    /// mapping, address- and port-dependent filtering). Most home routers.
+    Cone,
+    /// The same, open to everyone (full cone: endpoint-independent mapping and filtering): a forwarded port, UPnP.
+    FullCone,
+    /// Another port outside for each destination (symmetric: address- and port-dependent mapping). Mobile networks.
+    Symmetric,
+}
+
+/// The public network with its servers; everything is removed when dropped.
+pub struct Lab {
+    coturn: Daemon,
+    _mosquitto: Daemon,
+    public: Space,
+    routers: Cell<u8>,
+    hosts: Cell<u8>,
+    dir: TempDir,
+}
+
+impl Lab {
+    /// Starts it; nothing, and a loud word, where network namespaces are not to be had.
+    ///
+    /// # Panics
+    /// When anything fails that should work here.
+    pub fn start() -> Option<Self> {
+        static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
+        if let Some(obstacle) = OBSTACLE.get_or_init(obstacle) {
+            // Not by a macro: those are silent in tests that pass.
+            let text = format!("\n==== SKIPPED, nothing was tested: no network namespaces here ====\n{obstacle}\n\n");
+            std::io::stderr().write_all(text.as_bytes()).unwrap();
+            return None;
+        }
+        let (dir, public) = (TempDir::new("lab"), Space::new("public"));
+        // The default route leads nowhere, but without one coTURN gives up on peers with private addresses.
+        public.ip(&format!(
+            "link add seg type bridge\n\
+             addr add {SERVER}/24 dev seg\n\
+             addr add {SERVER_V6}/64 dev seg nodad\n\
+             link set seg up\n\
+             neigh add 198.18.0.254 lladdr 02:00:00:00:00:fe dev seg nud permanent\n\
+             route add default via 198.18.0.254"
+        ));
+        let mosquitto = servers::mosquitto(&public, &dir);
+        servers::prepare_coturn(&dir);
+        dir.write("turn.password", coturn::PASSWORD);
+        let coturn = servers::coturn(&public, &dir);
+        Some(Self { coturn, _mosquitto: mosquitto, public, routers: Cell::new(0), hosts: Cell::new(0), dir })
+    }
+
+    /// A router between the public network and one of its own.
+    pub fn router(&self, nat: Nat) -> Router {
+        let number = self.routers.get() + 1;
+        self.routers.set(number);
+        let space = Space::new(&format!("router{number}"));
+        let public = self.public.name();
+        space.ip(&format!(
+            "link add wan type veth peer name router{number} netns {public}\n\
+             addr add 198.18.0.{}/24 dev wan\n\
+             link set wan up\n\
+             route add default via {SERVER}\n\
+             link add lan type bridge\n\
+             addr add 10.77.{number}.1/24 dev lan\n\
+             link set lan up",
+            10 + number
+        ));
+        self.public.ip(&format!("link set router{number} master seg up"));
+        space.forward();
+        space.nft(&rules(nat, number));
+        Router { space, number, hosts: Cell::new(0) }
+    }
+
+    /// A host in the servers' own network, which has no way out of it.
+    pub fn host(&self, label: &'static str) -> Host {
+        self.hosts.set(self.hosts.get() + 1);
+        self.plug_in(label, &format!("addr add 198.18.0.{}/24 dev cable1", 100 + self.hosts.get()))
+    }
+
+    /// A host in the servers' own network that has IPv6 and nothing else.
+    pub fn host_of_ipv6(&self, label: &'static str) -> Host {
+        self.plug_in(label, &format!("addr add fd18::a/64 dev cable1 nodad\nroute add default via {SERVER_V6}"))
+    }
+
+    fn plug_in(&self, label: &'static str, addressing: &str) -> Host {
+        let (space, public) = (Space::new(label), self.public.name());
+        space.ip(&format!(
+            "link add cable1 type veth peer name {label} netns {public}\nlink set cable1 up\n{addressing}"
+        ));
+        self.public.ip(&format!("link set {label} master seg up"));
+        Host { space, label, cables: Cell::new(1) }
+    }
+
+    /// Arguments of the peer `id`.
+    pub fn peer(&self, id: &str) -> Args {
+        Args::new(["--id", id, "--broker"]).and([format!("mqtt://{SERVER}")])
+    }
+
+    /// Arguments of the peer `id`, for a host without IPv4.
+    pub fn peer_of_ipv6(&self, id: &str) -> Args {
+        Args::new(["--id", id, "--broker"]).and([format!("mqtt://[{SERVER_V6}]")])
+    }
+
+    /// Arguments that name the STUN server.
+    pub fn stun(&self) -> Args {
+        Args::new(["--ice".to_owned(), format!("stun:{SERVER}")])
+    }
+
+    /// Arguments that name the TURN server, and the STUN server too.
+    pub fn turn(&self) -> Args {
+        let relay = self.stun().option("--ice", format!("turn:{SERVER}")).option("--ice-user", coturn::USER);
+        relay.option("--ice-password-file", self.dir.file("turn.password"))
+    }
+
+    /// Ends coTURN as a crash would: all its allocations are lost.
+    pub fn kill_turn(&mut self) {
+        self.coturn.kill();
+    }
+
+    /// Starts it again; it answers when this returns.
+    pub fn start_turn(&mut self) {
+        self.coturn = servers::coturn(&self.public, &self.dir);
+    }
+}
+
+/// A NAT between the public network and one of its own.
+pub struct Router {
+    space: Space,
+    number: u8,
+    hosts: Cell<u8>,
+}
+
+impl Router {
+    /// A host in its inner network; for a full cone the first is the one that everyone reaches.
+    pub fn host(&self, label: &'static str) -> Host {
+        let host = Host { space: Space::new(label), label, cables: Cell::new(0) };
+        host.move_to(self);
+        host
+    }
+
+    /// From now on lets no UDP through.
+    pub fn block_udp(&self) {
+        self.interfere("meta l4proto udp counter drop");
+    }
+
+    /// From now on loses this share of all UDP packets, both ways, each by chance.
+    pub fn lose(&self, percent: u8) {
+        self.interfere(&format!("meta l4proto udp numgen random mod 100 < {percent} counter drop"));
+    }
+
+    /// Lets everything through again.
+    pub fn relent(&self) {
+        self.space.nft("delete table inet interference\n");
+    }
+
+    /// Packets that [`Self::block_udp`] or [`Self::lose`] took so far.
+    pub fn taken(&self) -> u64 {
+        self.space.counted("interference")
+    }
+
+    fn interfere(&self, rule: &str) {
+        self.space.nft(&format!(
+            "table inet interference {{\n chain through {{\n type filter hook forward priority filter - 10\n {rule}\n }}\n}}\n"
+        ));
+    }
+
+    /// An address for one more host.
+    fn next_address(&self) -> String {
+        self.hosts.set(self.hosts.get() + 1);
+        format!("10.77.{}.{}", self.number, 1 + self.hosts.get())
+    }
+
+    /// `ip` commands that give a device an address here.
+    fn addressing(&self, device: &str) -> String {
+        let address = self.next_address();
+        format!("addr add {address}/24 dev {device}\nroute replace default via 10.77.{}.1 dev {device}\n", self.number)
+    }
+}
+
+/// Where one peer runs.
+pub struct Host {
+    space: Space,
+    label: &'static str,
+    cables: Cell<u8>,
+}
+
+impl Host {
+    /// Starts `tring ARGS --json` here.
+    pub fn run(&self, args: Args) -> Tring {
+        Tring::command(args).through(self.space.launcher()).spawn()
+    }
+
+    /// Gets another address in the network of this router, where it is; the old one is gone.
+    pub fn readdress(&self, router: &Router) {
+        let device = self.device();
+        self.space.ip(&format!("addr flush dev {device}\n{}", router.addressing(&device)));
+    }
+
+    /// Plugs in at this router; the cable to where it was before is taken away.
+    pub fn move_to(&self, router: &Router) {
+        let old = (self.cables.get() > 0).then(|| self.device());
+        self.cables.set(self.cables.get() + 1);
+        let (device, far_end) = (self.device(), format!("{}{}", self.label, self.cables.get()));
+        self.space.ip(&format!("link add {device} type veth peer name {far_end} netns {}", router.space.name()));
+        router.space.ip(&format!("link set {far_end} master lan up"));
+        let unplug = old.map(|old| format!("link del {old}\n")).unwrap_or_default();
+        self.space.ip(&format!("link set {device} up\n{unplug}{}", router.addressing(&device)));
+    }
+
+    /// From now on counts DTLS handshake packets, in and out.
+    pub fn count_dtls(&self) {
+        // The first byte of the payload is the content type (RFC 6347 section 4.1); 22 is a handshake. STUN has 0 or 1
+        // there, RTP and RTCP have 128 and more (RFC 7983).
+        let chain = |hook: &str| {
+            format!(
+                " chain {hook} {{\n type filter hook {hook} priority filter\n meta l4proto udp @th,64,8 22 counter\n }}\n"
+            )
+        };
+        self.space.nft(&format!("table inet dtls {{\n{}{}}}\n", chain("input"), chain("output")));
+    }
+
+    /// DTLS handshake packets since [`Self::count_dtls`].
+    pub fn dtls_packets(&self) -> u64 {
+        self.space.counted("dtls")
+    }
+
+    fn device(&self) -> String {
+        format!("cable{}", self.cables.get())
+    }
+}
+
+/// The packet filter of a router.
+fn rules(nat: Nat, number: u8) -> String {
+    let masquerade = match nat {
+        Nat::Cone | Nat::FullCone => "masquerade",
+        Nat::Symmetric => "masquerade fully-random",
+    };
+    let inward = match nat {
+        Nat::FullCone => format!("iifname \"wan\" meta l4proto udp dnat to 10.77.{number}.2"),
+        Nat::Cone | Nat::Symmetric => String::new(),
+    };
+    format!(
+        "table ip nat {{
+            chain outward {{
+                type nat hook postrouting priority srcnat
+                oifname \"wan\" {masquerade}
+            }}
+            chain inward {{
+                type nat hook prerouting priority dstnat
+                {inward}
+            }}
+        }}
+        table ip filter {{
+            chain itself {{
+                type filter hook input priority filter
+                iifname \"wan\" ct state new drop
+            }}
+            chain through {{
+                type filter hook forward priority filter
+                iifname \"wan\" ct status dnat accept
+                iifname \"wan\" ct state new drop
+            }}
+        }}\n"
+    )
+}
+
+/// What the kernel, or the user's rights, lack for a lab.
+///
+/// # Panics
+/// When something fails for any other reason.
+fn obstacle() -> Option<String> {
+    space::remove_orphans();
+    let probe = || {
+        let space = Space::attempt("probe")?;
+        space.try_ip("link add seg type bridge\nlink add one type veth peer name other")?;
+        space.try_nft(&rules(Nat::Symmetric, 0))?;
+        space.try_nft(&rules(Nat::FullCone, 0).replace("ip nat", "ip nat2").replace("ip filter", "ip filter2"))?;
+        space.try_nft(
+            "table inet loss {\n chain through {\n type filter hook forward priority filter\n \
+             meta l4proto udp numgen random mod 100 < 5 @th,64,8 22 counter drop\n }\n}\n",
+        )
+    };
+    let refusal: String = probe().err()?;
+    assert!(REFUSALS.iter().any(|known| refusal.contains(known)), "{refusal}");
+    let remedy = "needed: root, and a kernel with network namespaces, veth, bridge and nftables with NAT and numgen";
+    Some(format!("{refusal}\n{remedy}"))
+}

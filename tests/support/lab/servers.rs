@@ -1,0 +1,87 @@
+//! The servers of the lab's public side: Mosquitto, and coTURN as OPERATIONS.md wants it on the internet.
+
+use super::super::daemon::{Daemon, NotReady};
+use super::super::{TempDir, certificates, coturn, template};
+use super::space::Space;
+use super::{SERVER, SERVER_V6};
+
+/// What a relay that others reach must not be used to reach: OPERATIONS.md lists the same networks.
+const DENIED: [&str; 7] = [
+    "0.0.0.0-0.255.255.255",
+    "10.0.0.0-10.255.255.255",
+    "100.64.0.0-100.127.255.255",
+    "127.0.0.0-127.255.255.255",
+    "169.254.0.0-169.254.255.255",
+    "172.16.0.0-172.31.255.255",
+    "192.168.0.0-192.168.255.255",
+];
+
+/// The usual port of MQTT: nobody else is in this network.
+const MQTT: &str = "1883";
+
+/// A broker for everyone, over IPv4 and IPv6.
+///
+/// # Panics
+/// With its log, when it does not start.
+pub fn mosquitto(public: &Space, dir: &TempDir) -> Daemon {
+    let text = template("mosquitto-anonymous.conf", &[("@PORT@", MQTT), ("@WEBSOCKET_PORT@", "8083")]);
+    let over_ipv6 = format!("listener {MQTT} {SERVER_V6}\nprotocol mqtt\n");
+    let config = dir.write("mosquitto.conf", &(at_server(&text) + &over_ipv6));
+    let mut command = public.command("mosquitto", "mosquitto");
+    let mut daemon = Daemon::spawn("mosquitto", command.arg("-c").arg(config), dir);
+    ready(daemon.logged(" running"));
+    daemon
+}
+
+/// What coTURN needs beside its configuration, once for all its starts.
+pub fn prepare_coturn(dir: &TempDir) {
+    certificates::make(dir);
+    let login = format!("lt-cred-mech\nuser={}:{}", coturn::USER, coturn::PASSWORD);
+    let values = [
+        ("@PORT@", "3478"),
+        ("@TLS_PORT@", "5349"),
+        ("@MIN_PORT@", "49152"),
+        ("@MAX_PORT@", "49351"),
+        ("@DIR@", dir.path().to_str().expect("a plain path")),
+        ("@LOGIN@", &login),
+    ];
+    let text = at_server(&template("coturn.conf", &values)).replace("\nallow-loopback-peers\n", "\n");
+    let denied = DENIED.map(|range| format!("denied-peer-ip={range}\n")).concat();
+    // Debian's package has made this user for it; a service file does the same.
+    let user = "proc-user=turnserver\nproc-group=turnserver\n";
+    dir.write("turnserver.conf", &[&text, &denied, user].concat());
+}
+
+/// STUN and TURN over UDP, with one login.
+///
+/// # Panics
+/// With its log, when it does not start.
+pub fn coturn(public: &Space, dir: &TempDir) -> Daemon {
+    let mut command = public.command("turnserver", "coturn");
+    let mut daemon = Daemon::spawn("coturn", command.arg("-c").arg(dir.file("turnserver.conf")), dir);
+    ready(daemon.until(|_| answers(public).then_some(())));
+    daemon
+}
+
+/// Asks for a STUN binding; the client itself would wait for its answer for ever.
+fn answers(public: &Space) -> bool {
+    let mut ask = public.command("timeout", "coreutils");
+    let answer = ask.args(["0.2", "turnutils_stunclient", SERVER]).output().unwrap();
+    String::from_utf8_lossy(&answer.stdout).contains("reflexive addr")
+}
+
+/// A configuration for loopback, made to listen at the server's address.
+fn at_server(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let moved = if line.starts_with('#') { line.to_owned() } else { line.replace("127.0.0.1", SERVER) };
+        moved + "\n"
+    });
+    lines.collect()
+}
+
+fn ready<T>(result: Result<T, NotReady>) -> T {
+    match result {
+        Ok(ready) => ready,
+        Err(NotReady::Ended(log) | NotReady::Late(log)) => panic!("{log}"),
+    }
+}
