@@ -22,7 +22,7 @@ pub const CANDIDATES_MAX: usize = 64;
 /// Largest SDP, in bytes: ours is about 5 KiB, a browser's about 8.
 pub(crate) const SDP_BYTES_MAX: usize = 128 * 1024;
 
-/// Longest candidate line, in bytes (RFC 8839 §5.1 lines are about 120).
+/// Longest candidate line, and longest name of its section, in bytes (RFC 8839 §5.1 lines are about 120).
 pub(crate) const CANDIDATE_BYTES_MAX: usize = 1024;
 
 /// Longest text for people, in bytes: a sentence or two.
@@ -201,8 +201,10 @@ impl std::fmt::Debug for Description {
 
 impl std::fmt::Debug for Candidate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = self.candidate.split_whitespace().skip_while(|word| *word != "typ").nth(1).unwrap_or("?");
-        write!(f, "Candidate({kind})")
+        let kind = self.candidate.split_whitespace().skip_while(|word| *word != "typ").nth(1);
+        // A stranger's word does not get into a log.
+        let known = kind.filter(|kind| matches!(*kind, "host" | "srflx" | "prflx" | "relay"));
+        write!(f, "Candidate({})", known.unwrap_or("?"))
     }
 }
 
@@ -279,7 +281,8 @@ impl Message {
         if candidates.len() > CANDIDATES_MAX {
             return Err(WireError::Excessive("number of candidates"));
         }
-        if candidates.iter().any(|c| c.candidate.len() > CANDIDATE_BYTES_MAX) {
+        let is_long = |text: &str| text.len() > CANDIDATE_BYTES_MAX;
+        if candidates.iter().any(|c| is_long(&c.candidate) || c.mid.as_deref().is_some_and(is_long)) {
             return Err(WireError::Excessive("candidate"));
         }
         Ok(())

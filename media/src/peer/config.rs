@@ -1,5 +1,6 @@
 //! What a peer connection is set up with; ICE servers and their credentials.
 
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -153,8 +154,11 @@ impl FromStr for IceUrl {
             None => 3478,
             Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(bad_address)?,
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
-        if host.is_empty() || !host.chars().all(plain) || host.contains(':') != host.starts_with('[') {
+        let usable = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+            None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
+        };
+        if !usable {
             return Err(bad_address());
         }
         Ok(Self { kind, host: host.to_owned(), port })
@@ -201,7 +205,7 @@ mod tests {
         for text in ["turns:h", "turn:h?transport=tcp", "turn:h:1?transport=tls"] {
             assert!(matches!(text.parse::<IceUrl>(), Err(InvalidIceUrl::Transport(_))), "{text}");
         }
-        for text in ["stun:", "turn:h:0", "turn:h:99999", "turn:::1", "turn:user@h", "turn:a b"] {
+        for text in ["stun:", "turn:h:0", "turn:h:99999", "turn:::1", "turn:user@h", "turn:a b", "turn:[1]::"] {
             assert!(matches!(text.parse::<IceUrl>(), Err(InvalidIceUrl::Address(_))), "{text}");
         }
         for text in ["", "h", "http://h"] {

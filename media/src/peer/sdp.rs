@@ -128,7 +128,7 @@ pub fn promised(sdp: &str) -> Promised {
 
 /// What a description says that its author takes.
 #[must_use]
-pub(super) fn taken(sdp: &str) -> Promised {
+pub fn taken(sdp: &str) -> Promised {
     media_where(sdp, |section| section.receives)
 }
 
@@ -144,7 +144,7 @@ fn media_where(sdp: &str, holds: impl Fn(&Section<'_>) -> bool) -> Promised {
 /// A description of the engine's as it is sent: candidates travel beside it, and a section that sends nothing names no
 /// stream (RFC 9429 §5.2.1).
 #[must_use]
-pub(super) fn as_sent(sdp: &str) -> String {
+pub fn as_sent(sdp: &str) -> String {
     let (sdp, _) = split_candidates(sdp);
     let names_stream = |line: &str| ["a=msid:", "a=ssrc:", "a=ssrc-group:"].iter().any(|name| line.starts_with(name));
     let mut result = String::with_capacity(sdp.len());
@@ -162,7 +162,7 @@ pub(super) fn as_sent(sdp: &str) -> String {
 /// A description as the engine should read it: it would end a section for good that is `inactive` for a while, so that
 /// is read as one that sends nothing. Whether it takes anything is asked of the description itself.
 #[must_use]
-pub(super) fn without_pauses(sdp: &str) -> String {
+pub fn without_pauses(sdp: &str) -> String {
     let turned = |line: &str| match line.trim_end() {
         "a=inactive" => "a=recvonly\r\n".to_owned(),
         _ => line.to_owned(),

@@ -1,0 +1,158 @@
+//! Packets of the other side, once decrypted: into the jitter buffers, and what comes out of them. (Decoders have
+//! fuzzers of their own.)
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use media::frame::VideoCodec;
+use media::jitter::audio::{AudioJitter, Tick};
+use media::jitter::video::{Output, VideoJitter};
+use media::peer::packet::{Packetizer, assemble, begins_picture};
+use media::rtp::RtpPacket;
+
+use super::reader::Reader;
+
+/// Ticks of the audio clock after which a stream that stopped is silent: 100 packets are kept at most, a hole between
+/// two of them is at most 50 long, and 5 ticks after the last one it counts as paused.
+const SILENT_AFTER: usize = 100 * 51 + 6;
+
+pub(crate) fn run(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    let mut world = World {
+        video: VideoJitter::default(),
+        audio: AudioJitter::default(),
+        now: Instant::now(),
+        sequence: 65_000,
+        timestamp: u32::MAX - 10_000,
+        packets: 0,
+        payload_bytes: 0,
+    };
+    let codec = if reader.flag() { VideoCodec::H264 } else { VideoCodec::Vp8 };
+    while let Some(kind) = reader.next() {
+        world.step(kind, codec, &mut reader);
+    }
+    world.let_time_pass();
+    comes_back(data);
+}
+
+struct World {
+    video: VideoJitter,
+    audio: AudioJitter,
+    now: Instant,
+    sequence: u16,
+    timestamp: u32,
+    packets: usize,
+    payload_bytes: usize,
+}
+
+impl World {
+    fn step(&mut self, kind: u8, codec: VideoCodec, reader: &mut Reader<'_>) {
+        match kind % 8 {
+            0 => {
+                self.now += reader.time();
+                self.drain();
+            }
+            1 => self.check_tick(),
+            2 => self.drain(),
+            // The next packet, as it should be: of the same picture, or of the next.
+            3 | 4 => {
+                self.sequence = self.sequence.wrapping_add(1);
+                if kind & 8 != 0 {
+                    self.timestamp = self.timestamp.wrapping_add(3000);
+                }
+                self.arrive(kind & 16 != 0, codec, reader);
+            }
+            // A packet from somewhere else, maybe of another codec.
+            5 => {
+                self.sequence = self.sequence.wrapping_add(u16::from_be_bytes([reader.byte(), reader.byte()]));
+                self.arrive(kind & 16 != 0, codec, reader);
+            }
+            6 => {
+                let back = u16::from(reader.byte());
+                self.sequence = self.sequence.wrapping_sub(back);
+                self.arrive(kind & 16 != 0, codec, reader);
+                self.sequence = self.sequence.wrapping_add(back);
+            }
+            _ => {
+                let other = match codec {
+                    VideoCodec::H264 => VideoCodec::Vp8,
+                    VideoCodec::Vp8 => VideoCodec::H264,
+                };
+                self.timestamp = u32::from_be_bytes([reader.byte(), reader.byte(), reader.byte(), reader.byte()]);
+                self.sequence = self.sequence.wrapping_add(1);
+                self.arrive(kind & 16 != 0, other, reader);
+            }
+        }
+    }
+
+    fn arrive(&mut self, marker: bool, codec: VideoCodec, reader: &mut Reader<'_>) {
+        let payload = Bytes::copy_from_slice(reader.bytes());
+        self.packets += 1;
+        self.payload_bytes += payload.len();
+        let _either = begins_picture(codec, &payload);
+        let packet = RtpPacket {
+            sequence: self.sequence,
+            timestamp: self.timestamp,
+            marker,
+            payload_type: 96,
+            payload,
+            arrived: self.now,
+        };
+        self.audio.insert(packet.clone());
+        self.video.insert(packet, codec);
+        let counters = self.video.counters();
+        assert!(
+            counters.received + counters.duplicates + counters.late >= self.packets as u64,
+            "a packet is not counted"
+        );
+    }
+
+    /// Takes out all pictures there are: each costs a packet, so there is an end to it.
+    fn drain(&mut self) {
+        for _ in 0..=2 * self.packets {
+            match self.video.poll(self.now) {
+                Some(Output::Picture { data, arrived, .. }) => {
+                    assert!(!data.is_empty() && arrived <= self.now);
+                    // A start code of H.264 is at most four times as long as what it stands for.
+                    assert!(data.len() <= 4 * self.payload_bytes, "{} bytes out of nothing", data.len());
+                }
+                Some(Output::KeyframeNeeded) => {}
+                None => {
+                    assert!(self.video.poll_timeout().is_none_or(|at| at > self.now), "a deadline is left behind");
+                    return;
+                }
+            }
+        }
+        panic!("pictures without an end");
+    }
+
+    fn check_tick(&mut self) {
+        match self.audio.tick() {
+            Tick::Packet { payload, .. } => assert!(payload.len() <= self.payload_bytes),
+            Tick::Missing { .. } | Tick::Silence => {}
+        }
+        assert!((2..=15).contains(&self.audio.target()));
+    }
+
+    fn let_time_pass(&mut self) {
+        self.now += Duration::from_secs(1);
+        self.drain();
+        let silent = (0..SILENT_AFTER).any(|_| self.audio.tick() == Tick::Silence);
+        assert!(silent, "sound without an end");
+    }
+}
+
+/// Whatever is cut into packets is put together again.
+fn comes_back(data: &[u8]) {
+    let picture = Bytes::copy_from_slice(data);
+    let payloads = Packetizer::new(VideoCodec::Vp8).payloads(&picture);
+    if let Some(first) = payloads.first() {
+        assert!(begins_picture(VideoCodec::Vp8, first));
+        assert_eq!(assemble(VideoCodec::Vp8, &payloads).map(|picture| picture.data), Some(picture.clone()));
+    }
+    let payloads = Packetizer::new(VideoCodec::H264).payloads(&picture);
+    let _of_any_bytes = assemble(VideoCodec::H264, &payloads);
+    for codec in [VideoCodec::H264, VideoCodec::Vp8] {
+        let _of_any_bytes = assemble(codec, &[picture.clone()]);
+    }
+}
