@@ -4,7 +4,7 @@
 //! way, and told of once; each message of another is handed up once and acknowledged each time; tables are bounded.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signalling::delivery::{Delivery, Output};
 use signalling::flood::Flood;
@@ -19,11 +19,14 @@ const PEERS: [&str; 4] = ["alice", "bob", "zoe", ME];
 /// Messages of ours under way at most.
 const OUTBOX_MAX: usize = 256;
 
+/// After this long a message is given up.
+const EXPIRY: Duration = Duration::from_secs(60);
+
 /// Messages that one peer may send at once.
 const BURST: u32 = 100;
 
-/// Fewer than the ids that are remembered, so that nothing may come twice.
-const STEPS_MAX: usize = 4096;
+/// Enough to fill the table of messages under way; fewer than the ids that are remembered, so that nothing may come twice.
+const STEPS_MAX: usize = 1024;
 
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
@@ -34,6 +37,7 @@ pub(crate) fn run(data: &[u8]) {
         admitted: 0,
         pending: Vec::new(),
         old: Vec::new(),
+        ids: BTreeSet::new(),
         taken: BTreeSet::new(),
     };
     for _ in 0..STEPS_MAX {
@@ -60,6 +64,8 @@ struct World {
     pending: Vec<Sent>,
     /// Ours, not under way any more.
     old: Vec<Sent>,
+    /// Of all of ours.
+    ids: BTreeSet<MessageId>,
     /// Of others, handed up.
     taken: BTreeSet<(PeerId, MessageId)>,
 }
@@ -104,7 +110,7 @@ impl World {
         let mut outputs = self.delivery.send(to.clone(), call.clone(), message, self.now, 0);
         let Some(Output::Transmit(envelope)) = outputs.pop() else { panic!("sent, and nothing goes out") };
         assert_eq!((&envelope.to, envelope.from.as_str()), (&to, ME));
-        assert!(self.pending.iter().chain(&self.old).all(|sent| sent.id != envelope.id), "two messages of one id");
+        assert!(self.ids.insert(envelope.id.clone()), "two messages of one id");
         if self.pending.len() == OUTBOX_MAX {
             let oldest = self.pending.remove(0);
             let expired = Output::Expired { to: oldest.to.clone(), call: oldest.call.clone(), message: oldest.name };
@@ -174,10 +180,11 @@ impl World {
     }
 
     fn check_transmits(&self, outputs: &[Output]) {
+        let under_way: BTreeSet<&MessageId> = self.pending.iter().map(|sent| &sent.id).collect();
         for output in outputs {
             match output {
                 Output::Transmit(envelope) => {
-                    assert!(self.pending.iter().any(|sent| sent.id == envelope.id), "sent again, and not under way");
+                    assert!(under_way.contains(&envelope.id), "sent again, and not under way");
                 }
                 Output::Expired { .. } => {}
                 Output::Delivered { .. } | Output::Received { .. } => panic!("{output:?} out of nothing"),
@@ -185,13 +192,15 @@ impl World {
         }
     }
 
-    /// Nothing stays under way for ever.
+    /// Nothing stays under way for ever: it is sent a few times more, and then expires.
     fn let_time_pass(&mut self) {
-        for _ in 0..100 * OUTBOX_MAX {
+        for _ in 0..8 {
             let Some(at) = self.delivery.poll_timeout() else { break };
             self.now = self.now.max(at);
             self.time_out();
         }
+        self.now += EXPIRY;
+        self.time_out();
         assert!(
             self.pending.is_empty() && self.delivery.is_idle(),
             "{} messages under way for ever",
