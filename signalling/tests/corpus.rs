@@ -2,6 +2,8 @@
 //!
 //! One test for all, since it counts the panics of the whole process.
 
+#[path = "../../tests/fuzz/targets/apprtc.rs"]
+mod apprtc;
 #[path = "../../tests/fuzz/targets/delivery.rs"]
 mod delivery;
 #[path = "../../tests/fuzz/targets/envelope.rs"]
@@ -20,6 +22,7 @@ mod topic;
 
 #[test]
 fn the_corpus_holds() {
+    replay::replay("apprtc", apprtc::run);
     replay::replay("delivery", delivery::run);
     replay::replay("envelope", envelope::run);
     replay::replay("phone", phone::run);

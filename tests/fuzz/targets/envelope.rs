@@ -26,7 +26,8 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-fn check_sizes(message: &Message) {
+/// Nothing in it is above its limit.
+pub(crate) fn check_sizes(message: &Message) {
     let candidates: &[Candidate] = match message {
         Message::Offer(description) | Message::Answer(description) => {
             assert!(description.sdp.len() <= 128 * 1024);

@@ -1,5 +1,6 @@
 //! All fuzz targets by name; each has a corpus of its name.
 
+pub(crate) mod apprtc;
 pub(crate) mod delivery;
 pub(crate) mod envelope;
 pub(crate) mod phone;
@@ -22,6 +23,7 @@ pub(crate) type Run = fn(&[u8]);
 /// The target of this name.
 pub(crate) fn named(name: &str) -> Option<Run> {
     Some(match name {
+        "apprtc" => apprtc::run,
         "delivery" => delivery::run,
         "envelope" => envelope::run,
         "phone" => phone::run,
