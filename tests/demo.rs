@@ -188,9 +188,17 @@ fn keys_rule_a_call_in_a_terminal() {
     bob.wait_event_where("stats", PATIENCE, hears(true));
     tmux.press("m");
     bob.wait_event_where("stats", PATIENCE, hears(false));
+    assert_eq!(bob.wait_event("muted", PATIENCE)["side"], "remote");
+    tmux.press("h");
+    assert_eq!(bob.wait_event("held", PATIENCE)["on"], true);
+    tmux.until("the hold", |shown| shown.contains("is on hold"));
+    tmux.press("h");
+    assert_eq!(bob.wait_event("held", PATIENCE)["on"], false);
     tmux.press("q");
     let bob = Ended::wait(&mut bob);
-    bob.assert_answered();
+    let course = ["online", "incoming", "accepted", "connecting", "connected", "first_frame"];
+    let switched = ["muted", "held", "held", "ended", "summary"];
+    assert_eq!((bob.status, bob.course()), (0, [&course[..], &switched].concat()));
     assert_restored(&tmux, 0);
 }
 
