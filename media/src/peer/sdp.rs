@@ -152,7 +152,7 @@ pub fn as_sent(sdp: &str) -> String {
         let silent = index > 0 && section.lines().any(|line| matches!(line.trim_end(), "a=recvonly" | "a=inactive"));
         let kept = section.split_inclusive('\n').filter(|line| {
             let ends_candidates = line.trim_end() == "a=end-of-candidates";
-            !ends_candidates && !(silent && names_stream(line))
+            !(ends_candidates || (silent && names_stream(line)))
         });
         result.extend(kept);
     }

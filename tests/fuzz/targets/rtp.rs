@@ -153,6 +153,6 @@ fn comes_back(data: &[u8]) {
     let payloads = Packetizer::new(VideoCodec::H264).payloads(&picture);
     let _of_any_bytes = assemble(VideoCodec::H264, &payloads);
     for codec in [VideoCodec::H264, VideoCodec::Vp8] {
-        let _of_any_bytes = assemble(codec, &[picture.clone()]);
+        let _of_any_bytes = assemble(codec, std::slice::from_ref(&picture));
     }
 }
