@@ -40,7 +40,6 @@ impl Found {
         let mut tring = Tring::command(Args::new(["doctor"]).and(args)).envs(envs).spawn();
         let status = tring.wait_exit(PATIENCE);
         assert!(started.elapsed() < WHOLE_RUN, "took {:?}", started.elapsed());
-        eprintln!("whole run: {:.1} s", started.elapsed().as_secs_f32());
         let events = tring.wait_events().to_vec();
         let printed = events.iter().map(|event| format!("{event}\n")).collect();
         let (last, checks) = events.split_last().expect("it says something");

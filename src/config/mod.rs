@@ -2,7 +2,7 @@
 //! built-in default.
 //!
 //! - [`definition`]: clap's definition of the command line is the only list of settings, and is equipped for them here
-//! - [`file`]: the settings file, from TOML to values with their lines
+//! - [`mod@file`]: the settings file, from TOML to values with their lines
 //! - [`layers`]: the layer each setting is taken from, and what gives way to a rival of a higher layer
 //! - [`in_force`]: what came of it, as `tring config` shows it
 //!

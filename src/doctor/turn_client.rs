@@ -326,7 +326,7 @@ mod tests {
             answer(request, CLASS_SUCCESS_RESPONSE, vec![Box::new(address)])
         })
         .await;
-        let allocation = Allocation::make(&server).await.ok().expect("it is given");
+        let Ok(allocation) = Allocation::make(&server).await else { panic!("it is given") };
         assert!(allocation.is_open_to_all());
         assert_eq!(allocation.relayed, relayed);
         allocation.permit(relayed.ip()).await.unwrap();

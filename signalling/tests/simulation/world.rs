@@ -306,11 +306,10 @@ impl World {
         }
         self.watch.stepped(id, before, event, &actions, &after)?;
         for state in [phone.front(), phone.back()] {
-            let at_rest = match state {
-                State::Idle => true,
-                State::Active { talk: Talk { path: MediaPath::Flowing, update: Update::None, .. }, .. } => true,
-                _ => false,
-            };
+            let at_rest = matches!(
+                state,
+                State::Idle | State::Active { talk: Talk { path: MediaPath::Flowing, update: Update::None, .. }, .. }
+            );
             match state.poll_timeout() {
                 Some(at) => hold!(at > now && at <= now + DEADLINE_MAX, "{name}: no sane deadline for {after}"),
                 None => hold!(at_rest, "{name}: {after} has no deadline"),
