@@ -4,6 +4,8 @@
 
 #[path = "../../tests/fuzz/targets/apprtc.rs"]
 mod apprtc;
+#[path = "../../tests/fuzz/targets/apprtc_calls.rs"]
+mod apprtc_calls;
 #[path = "../../tests/fuzz/targets/delivery.rs"]
 mod delivery;
 #[path = "../../tests/fuzz/targets/envelope.rs"]
@@ -23,6 +25,7 @@ mod topic;
 #[test]
 fn the_corpus_holds() {
     replay::replay("apprtc", apprtc::run);
+    replay::replay("apprtc_calls", apprtc_calls::run);
     replay::replay("delivery", delivery::run);
     replay::replay("envelope", envelope::run);
     replay::replay("phone", phone::run);

@@ -1,10 +1,12 @@
 //! All fuzz targets by name; each has a corpus of its name.
 
 pub(crate) mod apprtc;
+pub(crate) mod apprtc_calls;
 pub(crate) mod delivery;
 pub(crate) mod envelope;
 pub(crate) mod phone;
 pub(crate) mod presence;
+#[cfg_attr(not(feature = "media"), expect(dead_code, reason = "targets of media read in other ways"))]
 pub(crate) mod reader;
 pub(crate) mod topic;
 
@@ -24,6 +26,7 @@ pub(crate) type Run = fn(&[u8]);
 pub(crate) fn named(name: &str) -> Option<Run> {
     Some(match name {
         "apprtc" => apprtc::run,
+        "apprtc_calls" => apprtc_calls::run,
         "delivery" => delivery::run,
         "envelope" => envelope::run,
         "phone" => phone::run,
