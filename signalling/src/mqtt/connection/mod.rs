@@ -38,6 +38,10 @@ const FIRST_CONNECT: Duration = Duration::from_secs(8);
 /// How long all may take until messages come in, connecting included.
 const BRING_UP: Duration = Duration::from_secs(8);
 
+/// Whoever is thrown off soon again and again waits so long at least: if that was another program with our ID, it has
+/// the time to learn from our presence that it must not come back, before we throw it off in turn.
+const AFTER_SHORT_LIVES: Duration = Duration::from_secs(1);
+
 /// Everything that outlives a single connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -127,7 +131,11 @@ impl Connection {
                 }
                 Round::Failed(failed) => failed,
             };
-            let wait = backoff.next();
+            let wait = match self.history.short_lives {
+                // Once it may be somebody who only looks, and must see us come back.
+                0 | 1 => backoff.next(),
+                _ => backoff.next().max(AFTER_SHORT_LIVES),
+            };
             if !self.history.been_up {
                 // Every broker has said no; asking again would not change that.
                 let hopeless = failed.iter().all(|failed| failed.refusal.is_some());
