@@ -5,7 +5,8 @@
 pub(crate) mod progress;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -21,11 +22,23 @@ pub(crate) struct Printer {
     form: Form,
     /// True where a line can be rewritten in place.
     is_live: bool,
-    /// While the full-screen view has the terminal, text would spoil it.
-    screen_taken: AtomicBool,
+    screen: Mutex<Screen>,
     /// Lines on the terminal that the next [`Printer::redraw`] replaces.
     drawn: AtomicUsize,
 }
+
+/// Who has the terminal.
+#[derive(Debug)]
+enum Screen {
+    Ours,
+    /// A full-screen view, which text would spoil; what is worth reading afterwards is kept.
+    Taken {
+        kept: Vec<String>,
+    },
+}
+
+/// Lines kept while a view has the terminal: a few a call. What does not fit is in the log of calls.
+const KEPT_MAX: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -53,7 +66,7 @@ impl Printer {
         };
         let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
         let is_live = form == Form::Text && io::stdout().is_terminal() && !dumb;
-        Self { form, is_live, screen_taken: AtomicBool::new(false), drawn: AtomicUsize::new(0) }
+        Self { form, is_live, screen: Mutex::new(Screen::Ours), drawn: AtomicUsize::new(0) }
     }
 
     /// True when people read along.
@@ -66,11 +79,35 @@ impl Printer {
         self.form == Form::Json
     }
 
-    pub(crate) fn set_screen_taken(&self, taken: bool) {
-        if taken {
-            progress::end();
+    /// A full-screen view is about to take the terminal.
+    pub(crate) fn screen_taken(&self) {
+        progress::end();
+        *self.screen() = Screen::Taken { kept: Vec::new() };
+    }
+
+    /// The terminal is ours again: what is worth reading of the time between is printed now.
+    pub(crate) fn screen_is_back(&self) {
+        let before = std::mem::replace(&mut *self.screen(), Screen::Ours);
+        if let Screen::Taken { kept } = before {
+            kept.iter().for_each(|line| write_line(line));
         }
-        self.screen_taken.store(taken, Ordering::Relaxed);
+    }
+
+    fn screen(&self) -> MutexGuard<'_, Screen> {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the line for later, if a view has the terminal; true when it did, and when nobody would miss it.
+    fn is_kept(&self, event: &Event, peer: &str) -> bool {
+        let mut screen = self.screen();
+        let Screen::Taken { kept } = &mut *screen else { return false };
+        if is_lasting(event)
+            && kept.len() < KEPT_MAX
+            && let Some(line) = text(event, peer)
+        {
+            kept.push(line);
+        }
+        true
     }
 
     /// Tells of an event that belongs to no call.
@@ -126,7 +163,7 @@ impl Printer {
                 }
             }
             Form::Quiet => {}
-            Form::Text if self.screen_taken.load(Ordering::Relaxed) => {}
+            Form::Text if self.is_kept(event, peer.unwrap_or("?")) => {}
             Form::Text if self.is_live && is_progress(event, peer.unwrap_or("?")) => {}
             Form::Text => {
                 if let Some(text) = text(event, peer.unwrap_or("?")) {
@@ -148,6 +185,19 @@ fn write_line(text: &str) {
         // Whoever read along has gone away: the exit status still tells the outcome.
         let _gone = writeln!(out, "{text}").and_then(|()| out.flush());
     });
+}
+
+/// True for what is of interest when it is over.
+const fn is_lasting(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Ended { .. }
+            | Event::Summary(_)
+            | Event::Warning { .. }
+            | Event::Snapshot { .. }
+            | Event::TurnedAway { .. }
+            | Event::Missed { .. }
+    )
 }
 
 /// Tells on the progress line how far we are; true when that says it all.

@@ -203,6 +203,38 @@ fn keys_rule_a_call_in_a_terminal() {
 }
 
 #[test]
+fn a_second_call_is_answered_in_a_terminal() {
+    let _alone = alone();
+    let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("terminal"));
+    let arguments =
+        format!("listen --id bob --broker {} --video test --audio tone --play none --show terminal", mosquitto.url());
+    let tmux = Tmux::run(&script(&arguments), dir.path());
+    tmux.until("bob online", |shown| shown.contains("waiting for calls"));
+    let caller = |id: &str| call::call_bob(["--id", id, "--broker", &mosquitto.url(), "--control", "-"]);
+    let mut alice = caller("alice");
+    tmux.until("the question", |shown| shown.contains("answer? [y/n]"));
+    for key in ["y", "Enter"] {
+        tmux.press(key);
+    }
+    alice.wait_event("first_frame", PATIENCE);
+    let mut carol = caller("carol");
+    tmux.until("the second question", |shown| shown.contains("carol is calling too"));
+    tmux.press("a");
+    carol.wait_event("first_frame", PATIENCE);
+    assert_eq!(alice.wait_event("held", PATIENCE)["on"], true);
+    tmux.until("who waits", |shown| shown.contains("back to alice"));
+    tmux.press("s");
+    assert_eq!(alice.wait_event("held", PATIENCE)["on"], false);
+    assert_eq!(carol.wait_event("held", PATIENCE)["on"], true);
+    for side in [&mut alice, &mut carol] {
+        side.send_control(&json!({"command": "hangup"}));
+        assert_eq!(Ended::wait(side).status, 0);
+    }
+    // The first end was told while the view had the terminal.
+    tmux.until("both ends", |shown| shown.matches("call ended: the other side hung up").count() == 2);
+}
+
+#[test]
 fn a_terminal_is_restored_after_an_interrupt() {
     let _alone = alone();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("terminal"));

@@ -156,7 +156,10 @@ impl Session {
         }
         let Some(prompt) = &self.prompt else { return };
         prompt.ask();
-        if !self.printer.is_json() {
+        if self.printer.is_text() {
+            let held = if self.calls.len() > 1 { " (the call that stands is put on hold)" } else { "" };
+            self.printer.result(&format!("answer? [y/n]{held}"));
+        } else if !self.printer.is_json() {
             self.printer.result(&format!("{peer} is calling; answer? [y/n]"));
         }
     }

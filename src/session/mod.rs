@@ -361,7 +361,7 @@ impl Session {
         let stats = live.meter.look(media).await;
         let line = match self.phone.back() {
             call::State::Incoming { peer, .. } => acting::waiting_line(peer),
-            _ => status_line(live, &stats),
+            back => status_line(live, &stats, back),
         };
         if let Some(view) = self.view.as_mut().filter(|_| is_front) {
             view.set_status(&line).await;
@@ -450,13 +450,14 @@ async fn receive<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
 }
 
 /// One line of figures for the terminal view.
-fn status_line(live: &LiveCall, stats: &crate::events::Stats) -> String {
+fn status_line(live: &LiveCall, stats: &crate::events::Stats, back: &call::State) -> String {
     let peer = &live.peer;
+    let other = back.call().map_or(String::new(), |(_, held)| format!("· s back to {held} "));
     if live.held.by_us {
-        return format!(" {peer} is on hold · h resume · s other call · q end ");
+        return format!(" {peer} is on hold · h resume {other}· q end ");
     }
     if live.held.by_them {
-        return format!(" {peer} put the call on hold · q end ");
+        return format!(" {peer} put the call on hold {other}· q end ");
     }
     let kbps = |bps: Option<f64>| bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
     let fps = stats.received.fps.map_or("n/a".to_owned(), |fps| format!("{fps:.0}"));
@@ -470,7 +471,7 @@ fn status_line(live: &LiveCall, stats: &crate::events::Stats) -> String {
         (false, false) => " (muted, camera off)",
     };
     format!(
-        " {peer}{off} · {fps} pictures/s · in {} out {} kbit/s{latency} · {pair} · q end · m mute · c camera · h hold ",
+        " {peer}{off} · {fps} pictures/s · in {} out {} kbit/s{latency} · {pair} {other}· q end · m mute · c camera · h hold ",
         kbps(stats.received.video_bps),
         kbps(stats.sent.video_bps),
     )

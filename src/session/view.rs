@@ -45,15 +45,30 @@ enum Slot {
 }
 
 enum Opened {
-    Window { _window: Window },
-    Terminal { view: Terminal, _logs: Option<logging::FileGuard>, printer: Arc<Printer> },
+    Window {
+        _window: Window,
+    },
+    /// Dropped in this order: text may be printed when the view has restored the terminal.
+    Terminal {
+        view: Terminal,
+        _logs: Option<logging::FileGuard>,
+        _screen: TakenScreen,
+    },
 }
 
-impl Drop for Opened {
+/// The terminal is a view's; nothing is printed there.
+struct TakenScreen(Arc<Printer>);
+
+impl TakenScreen {
+    fn take(printer: &Arc<Printer>) -> Self {
+        printer.screen_taken();
+        Self(Arc::clone(printer))
+    }
+}
+
+impl Drop for TakenScreen {
     fn drop(&mut self) {
-        if let Self::Terminal { printer, .. } = self {
-            printer.set_screen_taken(false);
-        }
+        self.0.screen_is_back();
     }
 }
 
@@ -99,16 +114,12 @@ impl View {
             }
             Show::Terminal => {
                 // Before it is: what is printed meanwhile would stay in the picture.
-                printer.set_screen_taken(true);
-                let opened = Terminal::open(pictures, events).map(|view| {
+                let screen = TakenScreen::take(&printer);
+                Terminal::open(pictures, events).map(|view| {
                     view.set_status(&title);
                     let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
-                    Some(Opened::Terminal { view, _logs: logs, printer: Arc::clone(&printer) })
-                });
-                if opened.is_err() {
-                    printer.set_screen_taken(false);
-                }
-                opened
+                    Some(Opened::Terminal { view, _logs: logs, _screen: screen })
+                })
             }
         };
         if self.is_shown() {
