@@ -104,7 +104,7 @@ pub(crate) struct Dial {
     /// How long it may ring, up to 2m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_ringing)]
     pub(crate) answer_timeout: Duration,
-    /// When PEER is not there, wait and ring as soon as it comes online (not with --dialect apprtc)
+    /// When PEER is not there or busy, wait and ring as soon as it is free (not with --dialect apprtc)
     #[arg(long)]
     pub(crate) wait: bool,
 }

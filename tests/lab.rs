@@ -32,7 +32,7 @@ const RELAY_BACK_WITHIN: Duration = Duration::from_secs(3);
 /// The broker is reached again this soon after a change of address.
 const LINK_BACK_WITHIN: Duration = Duration::from_secs(2);
 
-/// Silence is told after 2.5 s and ends the call after 10 s (PROTOCOL.md); half a second for a busy machine to see it.
+/// Silence is told after 2.2 s and ends the call after 10 s (PROTOCOL.md); half a second for a busy machine to see it.
 const SILENCE_TOLD_WITHIN: Duration = Duration::from_secs(3);
 const SILENCE_ENDS_WITHIN: Duration = Duration::from_millis(10_500);
 

@@ -137,7 +137,7 @@ impl Session {
                 self.ask(call).await;
                 Ok(())
             }
-            // Whoever waits for someone to come online is glad when they ring first; other callers hear busy.
+            // Whoever waits for someone to come online is glad when they ring first; others are declined.
             Role::Call { ref peer, .. } => {
                 let awaited = self.calls.get(call).is_some_and(|live| live.peer == *peer);
                 let event = if awaited { call::Event::Accept } else { call::Event::Decline { text: None } };

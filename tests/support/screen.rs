@@ -25,7 +25,7 @@ impl Tmux {
         command.arg(folder).args(["sh", script.to_str().expect("a plain path")]);
         // Whoever runs the tests has settings too, which are not meant here.
         clean(&mut command);
-        command.env("XDG_CONFIG_HOME", tmux.dir.path());
+        command.env("XDG_CONFIG_HOME", tmux.dir.path()).env("XDG_STATE_HOME", tmux.dir.path());
         command.env("COLORTERM", "truecolor").env_remove("TMUX").env_remove("DISPLAY").env("LC_ALL", "C.UTF-8");
         run(&mut command);
         tmux
