@@ -225,6 +225,82 @@ fn media_change_in_mid_call() {
 }
 
 #[test]
+fn what_is_switched_off_while_it_rings_stays_off() {
+    let _alone = alone();
+    let mosquitto = Mosquitto::anonymous();
+    let mut bob = bob(&mosquitto.url());
+    let mut alice = call::call_bob(peer("alice", &mosquitto.url()));
+    bob.wait_event("incoming", PATIENCE);
+    command(&mut bob, "mute");
+    bob.send_control(&json!({"command": "camera", "on": false}));
+    command(&mut bob, "answer");
+    let muted = alice.wait_event("muted", PATIENCE);
+    assert_eq!((&muted["side"], &muted["audio"], &muted["video"]), (&json!("remote"), &json!(true), &json!(true)));
+    assert_flows(&mut alice, "bob");
+    command(&mut alice, "hangup");
+    let alice = Ended::wait(&mut alice);
+    let received = &alice.summary()["received"];
+    assert_eq!(received["audio"]["tones_heard"], json!([]), "the microphone was on");
+    assert_eq!(received["video"]["pattern"]["read"], 0, "the camera was on");
+    command(&mut bob, "quit");
+    assert_eq!(Ended::wait(&mut bob).status, 0);
+}
+
+#[test]
+fn of_changes_in_quick_succession_the_last_holds() {
+    let _alone = alone();
+    let mosquitto = Mosquitto::anonymous();
+    let mut bob = bob(&mosquitto.url());
+    let mut alice = talks_to_bob(&mut bob, "alice", &mosquitto.url());
+    alice.wait_event("stats", PATIENCE);
+    for command in [
+        json!({"command": "send", "video": "none"}),
+        json!({"command": "send", "audio": "none"}),
+        json!({"command": "send", "video": "test"}),
+        json!({"command": "hold"}),
+        json!({"command": "resume"}),
+        json!({"command": "hold"}),
+        json!({"command": "send", "audio": "tone"}),
+        json!({"command": "resume"}),
+    ] {
+        alice.send_control(&command);
+    }
+    for side in ["remote"; 4] {
+        assert_eq!(bob.wait_event("held", PATIENCE)["side"], side);
+    }
+    assert_flows(&mut bob, "alice");
+    bob.wait_event_where("stats", PATIENCE, |stats| stats["received"]["audio"]["tone_hz"].is_number());
+    // The devices are whose turn it is: another round finds them.
+    command(&mut alice, "hold");
+    command(&mut alice, "resume");
+    assert_flows(&mut bob, "alice");
+    command(&mut alice, "hangup");
+    let alice = Ended::wait(&mut alice);
+    assert_eq!(alice.status, 0);
+    assert!(alice.warnings().is_empty(), "{:?}", alice.warnings());
+    command(&mut bob, "quit");
+    assert_eq!(Ended::wait(&mut bob).status, 0);
+}
+
+#[test]
+fn a_held_call_whose_time_is_up_ends_without_the_other() {
+    let _alone = alone();
+    let mosquitto = Mosquitto::anonymous();
+    let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "ask", "--duration", "6s"]));
+    let mut alice = talks_to_bob(&mut bob, "alice", &mosquitto.url());
+    let mut carol = talks_to_bob(&mut bob, "carol", &mosquitto.url());
+    let alice = Ended::wait(&mut alice);
+    assert_eq!((alice.status, alice.reason()), (0, "remote-hangup"));
+    // Nobody came back to her only to leave.
+    let held: Vec<_> = alice.events.iter().filter(|event| event["event"] == "held").collect();
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert!(carol.events_named("held").is_empty() && carol.is_running());
+    assert_flows(&mut carol, "bob");
+    command(&mut bob, "quit");
+    assert_eq!((Ended::wait(&mut bob).status, Ended::wait(&mut carol).status), (0, 0));
+}
+
+#[test]
 fn who_is_gone_is_missed_soon_and_the_call_ends() {
     let _alone = alone();
     let mosquitto = Mosquitto::anonymous();

@@ -149,6 +149,9 @@ impl Session {
     /// Asks whether to answer: in the view of the call that stands, where there is one in the terminal, else there.
     async fn ask(&mut self, call: &CallId) {
         let Some(peer) = self.calls.get(call).map(|live| live.peer.clone()) else { return };
+        if let Some(view) = &mut self.view {
+            view.settle().await;
+        }
         if self.calls.len() > 1
             && let Some(view) = self.view.as_mut().filter(|view| view.has_terminal())
         {

@@ -42,6 +42,8 @@ pub(super) struct LiveCall {
     pub(super) remote: MediaState,
     /// What is sent in place of what the settings say.
     pub(super) sources: Option<(VideoSource, AudioSource)>,
+    /// Which opening of camera and microphone counts: an earlier one that comes late is given back.
+    pub(super) opening: u64,
     /// Work for this call that goes on aside; ended with it.
     pub(super) jobs: Vec<AbortHandle>,
 }
@@ -74,6 +76,7 @@ impl LiveCall {
             held: Held::default(),
             remote: MediaState::default(),
             sources: None,
+            opening: 0,
             jobs: Vec::new(),
         }
     }

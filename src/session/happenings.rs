@@ -9,8 +9,6 @@ use ::media::stream::StreamEvent;
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 
-use tracing::debug;
-
 use super::control::Command;
 use super::media::Marks;
 use super::{LinkState, Session, figures, media};
@@ -19,6 +17,9 @@ use crate::exit::{ExitStatus, Failure};
 
 /// When into a call `--snapshot` is taken: rate control has settled by then.
 const SNAPSHOT_AFTER: Duration = Duration::from_secs(1);
+
+/// What several calls tell of a changed network within this time is one change.
+const ONE_MOVE: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(super) async fn peer_event(&mut self, call: CallId, event: PeerEvent) -> Result<(), Failure> {
@@ -35,8 +36,11 @@ impl Session {
             }
             PeerEvent::NetworkChanged => {
                 // The connection to the broker began at the same address.
-                if let Err(error) = self.link.reconnect() {
-                    debug!(%error, "the link finds out by itself");
+                // Each call tells of it.
+                let now = Instant::now();
+                if self.moved_at.is_none_or(|at| now.saturating_duration_since(at) > ONE_MOVE) {
+                    self.moved_at = Some(now);
+                    self.link.reconnect();
                 }
                 return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart }).await;
             }

@@ -11,8 +11,8 @@ use signalling::id::CallId;
 use signalling::wire::Description;
 
 use super::media::{self, Prepared};
-use super::open::{OpenMedia, Sources};
-use super::{Session, View};
+use super::open::{OpenMedia, Sources, Speaking};
+use super::{LiveCall, Session, View};
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 
@@ -27,7 +27,7 @@ pub(super) enum Done {
     /// The answer to one.
     Answered(CallId, u32, Result<(Description, Negotiated), PeerError>),
     /// Camera and microphone, again or others.
-    Sources(CallId, Result<Box<Sources>, Failure>),
+    Sources(CallId, u64, Result<Box<Sources>, Failure>),
     /// Camera and microphone were given back.
     Released,
 }
@@ -54,8 +54,8 @@ impl Session {
                 let made = made.map(|(description, negotiated)| (description, Some(negotiated)));
                 self.revised(call, revision, made).await
             }
-            Done::Sources(call, opened) => {
-                self.sources_opened(&call, opened);
+            Done::Sources(call, opening, opened) => {
+                self.sources_opened(&call, opening, opened);
                 Ok(())
             }
             Done::Released => Ok(()),
@@ -79,12 +79,13 @@ impl Session {
         });
         let open = self.open.take();
         let own = self.view.get_or_insert_with(|| View::new(settings.show)).own();
+        let speaking = if self.calls.len() > 1 { Speaking::IfFree } else { Speaking::Needed };
         let id = call.clone();
         self.spawn(&call, async move {
             let prepared = async {
                 let open = match open {
                     Some(open) => open,
-                    None => OpenMedia::open_aside(settings, own).await?,
+                    None => OpenMedia::open_aside(settings, own, speaking).await?,
                 };
                 media::prepare(config, open, offer).await.map(Box::new)
             };
@@ -101,7 +102,13 @@ impl Session {
             Ok(prepared) => {
                 let Prepared { media, description } = *prepared;
                 let answering = media.negotiated.is_some();
+                if let Some(text) = media.complaint() {
+                    self.warn_of(&call, text);
+                }
                 if let Some(live) = self.calls.get_mut(&call) {
+                    // What was switched off before there was anything to switch.
+                    media.switches().set_muted(live.muted);
+                    media.switches().set_camera_off(live.camera_off);
                     live.media = Some(media);
                 }
                 if answering {
@@ -151,14 +158,22 @@ impl Session {
         self.start_sending(call);
     }
 
+    /// Nobody wants these any more: closed aside, since devices may take their time.
+    fn give_back(&mut self, opened: Result<Box<Sources>, Failure>) {
+        self.jobs.spawn(async move {
+            let closed = tokio::task::spawn_blocking(move || drop(opened)).await;
+            if let Err(error) = closed {
+                tracing::warn!(%error, "a device did not close cleanly");
+            }
+            Done::Released
+        });
+    }
+
     /// Camera and microphone are open again, or others; what is sent, a call on hold aside.
-    fn sources_opened(&mut self, call: &CallId, opened: Result<Box<Sources>, Failure>) {
-        let Some(live) = self.calls.get_mut(call) else { return };
-        let Some(media) = &mut live.media else { return };
-        // It was put on hold again meanwhile: dropping gives the devices back.
-        if live.held.by_us {
-            return;
-        }
+    fn sources_opened(&mut self, call: &CallId, opening: u64, opened: Result<Box<Sources>, Failure>) {
+        let counts = |live: &&mut LiveCall| live.opening == opening && !live.held.by_us;
+        let Some(live) = self.calls.get_mut(call).filter(counts) else { return self.give_back(opened) };
+        let Some(media) = &mut live.media else { return self.give_back(opened) };
         match opened {
             Ok(sources) => {
                 let taken = media.take_sources(*sources);

@@ -189,6 +189,11 @@ impl CallMedia {
         self.negotiated = Some(negotiated);
     }
 
+    /// What could not be opened, though the call goes on.
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.open.as_ref()?.complaint.clone()
+    }
+
     /// The speaker, as long as the call has no use for it.
     pub(super) fn lend_speaker(&mut self) -> Option<Speaker> {
         self.open.as_mut()?.speaker.take()

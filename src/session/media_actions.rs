@@ -128,7 +128,9 @@ impl Session {
 
     /// Our user leaves the call: camera and microphone are given back.
     pub(super) fn hold_media(&mut self, call: &CallId) {
-        let Some(media) = self.calls.get_mut(call).and_then(|live| live.media.as_mut()) else { return };
+        let Some(live) = self.calls.get_mut(call) else { return };
+        live.opening += 1;
+        let Some(media) = &mut live.media else { return };
         let released = media.release();
         // Not a job of the call: devices are given back even when it ends meanwhile.
         self.jobs.spawn(async move {
@@ -139,17 +141,18 @@ impl Session {
 
     /// Our user is back: camera and microphone are opened again.
     pub(super) fn resume_media(&mut self, call: &CallId) {
-        let Some(live) = self.calls.get(call) else { return };
         let mut settings: MediaSettings = self.settings.media.clone();
+        let Some(live) = self.calls.get_mut(call) else { return };
+        live.opening += 1;
+        let opening = live.opening;
         if let Some((video, audio)) = live.sources.clone() {
             (settings.video, settings.audio) = (video, audio);
         }
         let own = self.view.as_ref().and_then(super::View::own);
         let id = call.clone();
-        self.spawn(
-            call,
-            async move { Done::Sources(id, Sources::open_aside(Arc::new(settings), own).await.map(Box::new)) },
-        );
+        self.spawn(call, async move {
+            Done::Sources(id, opening, Sources::open_aside(Arc::new(settings), own).await.map(Box::new))
+        });
     }
 
     /// One side holds, or talks again.
@@ -176,6 +179,10 @@ impl Session {
             self.warn("there is no call to send anything in".to_owned());
             return Ok(());
         };
+        if live.marks.connected.is_none() {
+            self.warn("something else can be sent once the call stands".to_owned());
+            return Ok(());
+        }
         let before = live.sources.clone().unwrap_or((now_video, now_audio));
         let after = (video.unwrap_or_else(|| before.0.clone()), audio.unwrap_or_else(|| before.1.clone()));
         if after == before {

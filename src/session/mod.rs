@@ -50,7 +50,7 @@ use crate::settings::{Control, Settings};
 use calls::{LiveCall, LiveCalls, MediaInput};
 use habits::Habits;
 use jobs::Done;
-use open::OpenMedia;
+use open::{OpenMedia, Speaking};
 use view::View;
 
 /// How often figures are looked at.
@@ -95,7 +95,9 @@ pub(crate) async fn run(
     let view = View::new(settings.media.show);
     let open = match &role {
         // What is missing is said before anyone is rung.
-        Role::Call { .. } => Some(OpenMedia::open_aside(Arc::new(settings.media.clone()), view.own()).await?),
+        Role::Call { .. } => {
+            Some(OpenMedia::open_aside(Arc::new(settings.media.clone()), view.own(), Speaking::Needed).await?)
+        }
         Role::Listen { answer: Answer::Reject, .. } => None,
         Role::Listen { .. } => {
             OpenMedia::probe(&settings.media).await?;
@@ -135,6 +137,7 @@ pub(crate) async fn run(
         dropped: 0,
         phase: Phase::Starting,
         link_state: LinkState::Down,
+        moved_at: None,
         interrupts: 0,
         settings,
     };
@@ -170,6 +173,8 @@ struct Session {
     dropped: u64,
     phase: Phase,
     link_state: LinkState,
+    /// When the network of this machine changed last.
+    moved_at: Option<Instant>,
     interrupts: u32,
 }
 
@@ -282,7 +287,8 @@ impl Session {
     /// The next moment at which time alone matters.
     fn deadline(&self) -> Option<Instant> {
         let leaving = match self.phase {
-            Phase::Leaving { until, .. } => Some(until),
+            // Once it is past, only jobs are waited for, and those wake the loop themselves.
+            Phase::Leaving { until, .. } => (until > Instant::now() || self.jobs.is_empty()).then_some(until),
             Phase::Starting | Phase::Running => None,
         };
         let moments = [self.phone.poll_timeout(), self.delivery.poll_timeout(), leaving, self.calls.deadline()];
@@ -336,7 +342,7 @@ impl Session {
         let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         let Some(live) = self.calls.get_mut(call) else { return Ok(()) };
         if due(&mut live.hang_up_at) {
-            return self.hang_up_call(call).await;
+            return self.phone_event(call::Event::End { call: call.clone() }).await;
         }
         if due(&mut live.offline_at) {
             let peer = live.peer.clone();

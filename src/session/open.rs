@@ -39,28 +39,51 @@ pub(super) struct Sources {
     pub(super) captured: Captured,
 }
 
-/// Everything that a call opens.
+/// Everything that a call opens. The right to the devices is in the sources, so those are dropped last.
 pub(super) struct OpenMedia {
-    pub(super) sources: Sources,
     pub(super) speaker: Option<Speaker>,
     pub(super) recorder: Option<Recorder>,
+    pub(super) sources: Sources,
+    /// Why there is no speaker, though one was asked for.
+    pub(super) complaint: Option<String>,
+}
+
+/// Whether a call without a speaker is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaking {
+    /// No: nobody would hear anything.
+    Needed,
+    /// Yes: a call on hold has it, and some devices let one stream in.
+    IfFree,
 }
 
 impl OpenMedia {
     /// Opens what the settings name, on a thread that may block: devices take their time.
-    pub(super) async fn open_aside(settings: Arc<MediaSettings>, self_view: SelfView) -> Result<Self, Failure> {
+    pub(super) async fn open_aside(
+        settings: Arc<MediaSettings>,
+        self_view: SelfView,
+        speaking: Speaking,
+    ) -> Result<Self, Failure> {
         let turn = turn_at_devices().await?;
         let open = move || {
             let sources = open_sources(&settings, self_view, turn)?;
+            let mut complaint = None;
             let speaker = match &settings.play {
-                AudioSink::Speaker(name) => Some(Speaker::open(name.as_deref()).map_err(Failure::device)?),
                 AudioSink::None => None,
+                AudioSink::Speaker(name) => match Speaker::open(name.as_deref()) {
+                    Ok(speaker) => Some(speaker),
+                    Err(error) if speaking == Speaking::IfFree => {
+                        complaint = Some(format!("this call is not heard: {error}"));
+                        None
+                    }
+                    Err(error) => return Err(Failure::device(error)),
+                },
             };
             let recorder = match &settings.record {
                 Some(path) => Some(Recorder::create(path, Tracks::AudioAndVideo).map_err(Failure::usage)?),
                 None => None,
             };
-            Ok(Self { sources, speaker, recorder })
+            Ok(Self { speaker, recorder, sources, complaint })
         };
         tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
     }
@@ -69,7 +92,7 @@ impl OpenMedia {
     pub(super) async fn probe(settings: &MediaSettings) -> Result<(), Failure> {
         // A recording begins with the call, and must not replace an older one before.
         let probed = MediaSettings { record: None, ..settings.clone() };
-        Self::open_aside(Arc::new(probed), None).await.map(drop)
+        Self::open_aside(Arc::new(probed), None, Speaking::Needed).await.map(drop)
     }
 }
 

@@ -96,14 +96,6 @@ impl Session {
         }
     }
 
-    /// Ends one call, whichever line it is on.
-    pub(super) async fn hang_up_call(&mut self, call: &CallId) -> Result<(), Failure> {
-        if self.front().as_ref() != Some(call) {
-            self.phone_event(call::Event::Swap).await?;
-        }
-        self.phone_event(call::Event::HangUp).await
-    }
-
     /// Ctrl-C: once hangs up, twice leaves at once.
     pub(super) async fn interrupted(&mut self) -> Result<(), Failure> {
         self.interrupts += 1;
@@ -118,9 +110,10 @@ impl Session {
         if !matches!(self.phase, Phase::Leaving { .. }) {
             self.phase = Phase::Leaving { status, until: Instant::now() + self.farewell() };
         }
-        // Each line has its call to end.
-        for _ in 0..self.calls.len() {
-            self.phone_event(call::Event::HangUp).await?;
+        // Held and waiting ones first: nobody comes back only to be left.
+        let calls = [self.phone.back(), self.phone.front()].map(|state| state.call().map(|(call, _)| call.clone()));
+        for call in calls.into_iter().flatten() {
+            self.phone_event(call::Event::End { call }).await?;
         }
         Ok(())
     }

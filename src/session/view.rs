@@ -92,9 +92,10 @@ impl View {
         self.is_shown().then(|| self.own.clone())
     }
 
-    /// True when the terminal is, or will be, its own.
+    /// True when the terminal is its own, or will be in a moment.
     pub(super) fn has_terminal(&self) -> bool {
-        self.show == Show::Terminal
+        let opens = matches!(&self.slot, Slot::Opening(opening) if !opening.is_finished());
+        self.show == Show::Terminal && (opens || matches!(self.slot, Slot::Open(Opened::Terminal { .. })))
     }
 
     fn is_shown(&self) -> bool {
@@ -133,14 +134,19 @@ impl View {
         }
     }
 
-    /// Shows a line of text in the terminal view, if that is open.
-    pub(super) async fn set_status(&mut self, text: &str) {
+    /// Takes note of a view that has opened, or could not.
+    pub(super) async fn settle(&mut self) {
         if let Slot::Opening(opening) = &mut self.slot
             && opening.is_finished()
         {
             let opened = opening.await.ok().flatten();
             self.slot = opened.map_or(Slot::Closed, Slot::Open);
         }
+    }
+
+    /// Shows a line of text in the terminal view, if that is open.
+    pub(super) async fn set_status(&mut self, text: &str) {
+        self.settle().await;
         if let Slot::Open(Opened::Terminal { view, .. }) = &self.slot {
             view.set_status(text);
         }

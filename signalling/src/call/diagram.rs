@@ -50,6 +50,7 @@ fn events() -> Vec<Event> {
         Event::Accept,
         Event::Decline { text: None },
         Event::HangUp,
+        Event::End { call: call() },
         Event::Hold,
         Event::Resume,
         Event::Swap,

@@ -22,6 +22,11 @@ pub enum Event {
     },
     /// The user ends the call it talks in, or whatever is under way.
     HangUp,
+    /// This call ends, whichever line it is on: its time is up, or the program ends.
+    End {
+        /// The call.
+        call: CallId,
+    },
     /// The user puts the call it talks in on hold.
     Hold,
     /// The user talks again in the call that it put on hold.

@@ -134,7 +134,8 @@ impl Phone {
             Event::Swap => Concerned::Nobody,
             Event::Received { from, call, message } => self.addressed(from, call, message),
             Event::PeerOffline { .. } => Concerned::Both,
-            Event::Switch { call, .. }
+            Event::End { call }
+            | Event::Switch { call, .. }
             | Event::Renew { call, .. }
             | Event::Delivered { call, .. }
             | Event::Expired { call, .. }

@@ -157,7 +157,6 @@ pub enum LinkEvent {
 enum Command {
     Publish { to: PeerId, payload: Bytes },
     Watch(PeerId),
-    Reconnect,
 }
 
 /// The way to talk to a running [`Link`]. Nothing here waits.
@@ -165,6 +164,8 @@ enum Command {
 pub struct LinkHandle {
     commands: mpsc::Sender<Command>,
     presence: watch::Sender<PresenceState>,
+    /// How often the network of this machine changed.
+    network: watch::Sender<u64>,
 }
 
 impl LinkHandle {
@@ -192,12 +193,10 @@ impl LinkHandle {
         self.command(Command::Watch(peer))
     }
 
-    /// Connects anew: the addresses of this machine changed, and the connection may be dead without knowing it.
-    ///
-    /// # Errors
-    /// [`PublishError`] when too much is waiting or the link has ended.
-    pub fn reconnect(&self) -> Result<(), PublishError> {
-        self.command(Command::Reconnect)
+    /// Connects anew: the addresses of this machine changed, and the connection, or the try at one, may be dead without
+    /// knowing it.
+    pub fn reconnect(&self) {
+        self.network.send_modify(|changes| *changes += 1);
     }
 
     fn command(&self, command: Command) -> Result<(), PublishError> {
@@ -244,8 +243,9 @@ impl Link {
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         let tls = Tls::load(&config.tls)?;
         let (presence, presence_rx) = watch::channel(PresenceState::Available);
-        let connection = Connection::new(config, part, tls, commands_rx, presence_rx, events_tx);
-        Ok((Self { connection }, LinkHandle { commands, presence }, events))
+        let (network, network_rx) = watch::channel(0);
+        let connection = Connection::new(config, part, tls, commands_rx, presence_rx, network_rx, events_tx);
+        Ok((Self { connection }, LinkHandle { commands, presence, network }, events))
     }
 
     /// Runs until `stop` fires (says goodbye to the broker then) or the link fails for good.

@@ -33,7 +33,7 @@ impl Step<'_> {
             Event::Dial { peer, call } => self.dial(peer, call),
             Event::Accept => self.accept(),
             Event::Decline { text } => self.decline(text),
-            Event::HangUp => self.hang_up(),
+            Event::HangUp | Event::End { .. } => self.hang_up(),
             Event::Hold => self.hold(),
             Event::Resume => self.resume(),
             // Which line is talked on is no matter of one line.

@@ -184,17 +184,12 @@ impl Step<'_> {
         if matches!(self.state, State::Active { .. }) { self.renew(renewal) } else { Vec::new() }
     }
 
-    /// Begins an update as the caller, asks for one as the callee. A new path means that there is none until it is up.
+    /// Begins an update as the caller, asks for one as the callee. Until a new path is offered the old one may carry.
     fn renew(&mut self, wanted: Renewal) -> Vec<Action> {
-        if self.updates == Updates::Unknown {
-            return Vec::new();
+        match self.updates {
+            Updates::Understood => self.begin_update(wanted).into_iter().collect(),
+            Updates::Unknown => Vec::new(),
         }
-        let mut actions = match wanted {
-            Renewal::Media => Vec::new(),
-            Renewal::Restart => self.path_is_left(),
-        };
-        actions.extend(self.begin_update(wanted));
-        actions
     }
 
     fn begin_update(&mut self, wanted: Renewal) -> Option<Action> {
@@ -280,9 +275,11 @@ impl Step<'_> {
             return Vec::new();
         }
         let revised = Revised { revision, generation: talk.generation, description };
+        let mut renews = Renewal::Media;
         let (message, mut more, again) = match talk.update {
             Update::Making { renewal, again, give_up_at } => {
                 talk.update = Update::Offered { renewal, again, give_up_at };
+                renews = renewal;
                 (Message::Update(revised), Vec::new(), None)
             }
             Update::Answering { again, .. } => {
@@ -294,6 +291,10 @@ impl Step<'_> {
         };
         let mut actions = vec![Action::Send { to: peer.clone(), call: call.clone(), message }];
         actions.append(&mut more);
+        if renews == Renewal::Restart {
+            // With the offer the old path is gone.
+            actions.extend(self.path_is_left());
+        }
         actions.extend(again.map(|renewal| self.renew(renewal)).unwrap_or_default());
         actions
     }

@@ -165,8 +165,7 @@ fn a_change_during_an_update_is_made_after_it() {
     pair.connect();
     let renew = |renewal| Event::Renew { call: call(), renewal };
     assert_eq!(pair.alice.handle(renew(Renewal::Media), pair.now).len(), 1);
-    let left = Action::Notify(Notice::Reconnecting { call: call(), peer: id("bob") });
-    assert_eq!(pair.alice.handle(renew(Renewal::Restart), pair.now), [left]);
+    assert!(pair.alice.handle(renew(Renewal::Restart), pair.now).is_empty());
     pair.step(At::Alice, Event::UpdateReady { call: call(), revision: 1, description: sdp("update") });
     assert_eq!((talk(&pair.alice).revision, talk(&pair.bob).generation), (2, 1));
 }
@@ -189,6 +188,23 @@ fn sent(action: &Action) -> &'static str {
         Action::Send { message, .. } => message.name(),
         _ => "nothing sent",
     }
+}
+
+#[test]
+fn a_path_that_still_carries_is_not_given_up_before_there_is_an_offer_of_another() {
+    let renew = Event::Renew { call: call(), renewal: Renewal::Restart };
+    let mut pair = Pair::new();
+    pair.connect();
+    // The callee has another address; nobody hears of it.
+    assert_eq!(pair.bob.handle(renew.clone(), pair.now).iter().map(sent).collect::<Vec<_>>(), ["renew"]);
+    assert_eq!(pair.bob.front().name(), "active");
+    let late = pair.bob.poll_timeout().unwrap();
+    pair.bob.handle_timeout(late);
+    assert_eq!((pair.bob.front().name(), pair.bob.poll_timeout()), ("active", None));
+    // The caller's offer cannot be made.
+    pair.alice.handle(renew, pair.now);
+    pair.alice.handle(Event::UpdateFailed { call: call(), revision: 1 }, pair.now);
+    assert_eq!((pair.alice.front().name(), pair.alice.poll_timeout()), ("active", None));
 }
 
 #[test]

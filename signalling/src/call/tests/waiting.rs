@@ -79,6 +79,21 @@ fn one_goes_back_and_forth_between_two_calls() {
 }
 
 #[test]
+fn either_of_two_calls_ends_by_itself_and_the_other_is_not_disturbed() {
+    let mut pair = answered();
+    let actions = pair.bob.handle(Event::End { call: call() }, pair.now);
+    let media = |action: &Action| matches!(action, Action::HoldMedia { .. } | Action::ResumeMedia { .. });
+    assert!(!actions.iter().any(media), "{actions:?}");
+    assert_eq!(pair.bob.front().call(), Some((&second(), &id("carol"))));
+    assert_eq!(names(&pair.bob), ("active", "idle"));
+
+    let mut pair = waiting();
+    pair.step(At::Bob, Event::Accept);
+    pair.bob.handle(Event::End { call: call() }, pair.now);
+    assert_eq!(names(&pair.bob), ("connecting", "idle"), "the second is not up yet");
+}
+
+#[test]
 fn a_third_caller_hears_busy() {
     for mut pair in [waiting(), answered()] {
         let third = CallId::from_random(3);

@@ -52,6 +52,7 @@ pub(super) struct Connection {
     events: mpsc::Sender<LinkEvent>,
     watched: BTreeSet<PeerId>,
     presence: watch::Receiver<PresenceState>,
+    network: watch::Receiver<u64>,
     history: History,
     preferred: Preferred,
 }
@@ -103,6 +104,7 @@ impl Connection {
         tls: Tls,
         commands: mpsc::Receiver<Command>,
         presence: watch::Receiver<PresenceState>,
+        network: watch::Receiver<u64>,
         events: mpsc::Sender<LinkEvent>,
     ) -> Self {
         let watched = match &part {
@@ -110,7 +112,7 @@ impl Connection {
             Part::Observer(Watched::Everyone) | Part::Peer => BTreeSet::new(),
         };
         let (history, preferred) = (History::default(), Preferred::default());
-        Self { config, part, tls, commands, events, watched, presence, history, preferred }
+        Self { config, part, tls, commands, events, watched, presence, network, history, preferred }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -166,6 +168,7 @@ impl Connection {
             }
             let (reason, refusal) = match outcome {
                 Outcome::Stopped => return Round::Stopped,
+                Outcome::NetworkChanged => return Round::Returning,
                 Outcome::Fatal(error) if error.may_pass() => (error.to_string(), Some(error)),
                 Outcome::Fatal(error) => return Round::Fatal(error),
                 other => (other.reason(), None),
@@ -214,20 +217,25 @@ impl Connection {
         loop {
             tokio::select! {
                 () = &mut end => return,
+                Ok(()) = self.network.changed() => return,
                 Some(command) = self.commands.recv() => match command {
                     Command::Publish { .. } => debug!("not connected: message left to be sent again"),
                     Command::Watch(peer) => { self.watched.insert(peer); }
-                    Command::Reconnect => return,
                 },
             }
         }
     }
 
     async fn connect_and_serve(&mut self, broker: &Broker, stop: &CancellationToken) -> (Outcome, Option<Duration>) {
+        // A change from now on concerns this connection; one before is what made us open it.
+        let mut network = self.network.clone();
+        network.mark_unchanged();
+        self.network.mark_unchanged();
         let mut client = self.open(broker);
         let up = tokio::select! {
             biased;
             () = stop.cancelled() => return (Outcome::Stopped, None),
+            Ok(()) = network.changed() => return (Outcome::NetworkChanged, None),
             up = tokio::time::timeout(BRING_UP, self.bring_up(&mut client, broker)) => {
                 up.unwrap_or_else(|_| Err(Outcome::Broken("it let us in, but does not answer".into())))
             }
@@ -248,7 +256,7 @@ impl Connection {
         self.history.ungreeted.clear();
         self.preferred.arrived(broker.place);
         self.tell(LinkEvent::Up { broker: broker.to_string(), round_trip }).await;
-        let outcome = self.serve(&mut client, broker, stop).await;
+        let outcome = self.serve(&mut client, broker, &mut network, stop).await;
         (outcome, Some(since.elapsed()))
     }
 

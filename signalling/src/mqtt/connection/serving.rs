@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -17,7 +18,13 @@ use crate::wire::{ENVELOPE_BYTES_MAX, Presence, PresenceState};
 const GOODBYE: Duration = Duration::from_millis(500);
 
 impl Connection {
-    pub(super) async fn serve(&mut self, client: &mut Client, broker: &Broker, stop: &CancellationToken) -> Outcome {
+    pub(super) async fn serve(
+        &mut self,
+        client: &mut Client,
+        broker: &Broker,
+        network: &mut watch::Receiver<u64>,
+        stop: &CancellationToken,
+    ) -> Outcome {
         let back = self.preferred.knock(broker, &self.config.brokers);
         tokio::pin!(back);
         loop {
@@ -31,9 +38,9 @@ impl Connection {
                 next = client.next() => if let Err(ending) = self.heard(next, broker).await {
                     return self.outcome(ending, broker);
                 },
+                // No goodbye: it would not get through.
+                Ok(()) = network.changed() => return Outcome::NetworkChanged,
                 Some(command) = self.commands.recv() => match command {
-                    // No goodbye: it would not get through.
-                    Command::Reconnect => return Outcome::NetworkChanged,
                     Command::Publish { to, payload } => self.publish(client, to, payload, broker).await,
                     Command::Watch(peer) => self.watch(client, peer),
                 },
