@@ -215,6 +215,12 @@ impl Watch {
                 }
             }
         }
+        if let (Some((ended, _)), Some((rested, _))) = (before.front.call(), before.back.call())
+            && !after.is_current(ended)
+            && after.is_current(rested)
+        {
+            hold!(!after.state_of(rested).is_held(), "{me} left {ended}, and {rested} is still on hold");
+        }
         self.agrees(me, after)
     }
 
