@@ -10,7 +10,7 @@ use signalling::call::{self, MediaChange};
 use signalling::id::CallId;
 use signalling::wire::Description;
 
-use super::media::{self, Prepared};
+use super::media::{self, Prepared, Revision};
 use super::open::{OpenMedia, Sources, Speaking};
 use super::{LiveCall, Session, View};
 use crate::events::Event;
@@ -22,10 +22,8 @@ pub(super) enum Done {
     Prepared(CallId, Result<Box<Prepared>, Failure>),
     /// What is wrong with TURN servers.
     TurnChecked(CallId, Vec<String>),
-    /// A new offer in a standing call.
-    Updated(CallId, u32, Result<Description, PeerError>),
-    /// The answer to one.
-    Answered(CallId, u32, Result<(Description, Negotiated), PeerError>),
+    /// A new offer in a standing call, or the answer to one.
+    Revised(CallId, u32, Result<Revision, PeerError>),
     /// Camera and microphone, again or others.
     Sources(CallId, u64, Result<Box<Sources>, Failure>),
     /// Camera and microphone were given back.
@@ -46,14 +44,7 @@ impl Session {
         match done {
             Done::Prepared(call, prepared) => self.prepared(call, prepared).await,
             Done::TurnChecked(call, problems) => self.turn_checked(call, problems).await,
-            Done::Updated(call, revision, made) => {
-                let made = made.map(|description| (description, None));
-                self.revised(call, revision, made).await
-            }
-            Done::Answered(call, revision, made) => {
-                let made = made.map(|(description, negotiated)| (description, Some(negotiated)));
-                self.revised(call, revision, made).await
-            }
+            Done::Revised(call, revision, made) => self.revised(call, revision, made).await,
             Done::Sources(call, opening, opened) => {
                 self.sources_opened(&call, opening, opened);
                 Ok(())
@@ -130,14 +121,9 @@ impl Session {
     }
 
     /// A new offer of ours, or the answer to one of theirs, is made, or cannot be.
-    async fn revised(
-        &mut self,
-        call: CallId,
-        revision: u32,
-        made: Result<(Description, Option<Negotiated>), PeerError>,
-    ) -> Result<(), Failure> {
+    async fn revised(&mut self, call: CallId, revision: u32, made: Result<Revision, PeerError>) -> Result<(), Failure> {
         match made {
-            Ok((description, negotiated)) => {
+            Ok(Revision { description, negotiated }) => {
                 if let Some(negotiated) = negotiated {
                     self.renegotiated(&call, negotiated);
                 }

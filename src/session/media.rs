@@ -262,16 +262,24 @@ impl CallMedia {
     }
 }
 
+/// A description made in a standing call.
+pub(super) struct Revision {
+    pub(super) description: Description,
+    /// What was agreed on; with an offer nothing is yet.
+    pub(super) negotiated: Option<Negotiated>,
+}
+
 /// Makes a new offer in a standing call.
-pub(super) async fn make_update(peer: Arc<Peer>, renewal: Renewal) -> Result<Description, PeerError> {
-    peer.update_offer(renewal).await.map(description)
+pub(super) async fn make_update(peer: Arc<Peer>, renewal: Renewal) -> Result<Revision, PeerError> {
+    let local = peer.update_offer(renewal).await?;
+    Ok(Revision { description: description(local), negotiated: None })
 }
 
 /// Answers a new offer in a standing call.
-pub(super) async fn answer_update(peer: Arc<Peer>, offer: Description) -> Result<(Description, Negotiated), PeerError> {
+pub(super) async fn answer_update(peer: Arc<Peer>, offer: Description) -> Result<Revision, PeerError> {
     let (local, negotiated) = peer.answer_update(&offer.sdp).await?;
     peer.add_candidates(to_media(offer.candidates)).await;
-    Ok((description(local), negotiated))
+    Ok(Revision { description: description(local), negotiated: Some(negotiated) })
 }
 
 /// What is left of the media of a call.

@@ -104,13 +104,13 @@ impl Session {
             Renewal::Restart => peer::Renewal::Restart,
         };
         let call = id.clone();
-        self.spawn(&call, async move { Done::Updated(id, revision, media::make_update(peer, renewal).await) });
+        self.spawn(&call, async move { Done::Revised(id, revision, media::make_update(peer, renewal).await) });
     }
 
     pub(super) fn answer_update(&mut self, id: CallId, revision: u32, offer: Description) {
         let Some(peer) = self.peer_of(&id) else { return };
         let call = id.clone();
-        self.spawn(&call, async move { Done::Answered(id, revision, media::answer_update(peer, offer).await) });
+        self.spawn(&call, async move { Done::Revised(id, revision, media::answer_update(peer, offer).await) });
     }
 
     pub(super) async fn apply_update(&mut self, call: &CallId, answer: Description) {

@@ -165,17 +165,8 @@ impl Step<'_> {
     }
 
     fn restart_unless_under_way(&mut self) -> Vec<Action> {
-        match &*self.state {
-            State::Active { talk, .. } if !talk.update.restarts() => self.renew(Renewal::Restart),
-            State::Active { .. } => Vec::new(),
-            State::Idle
-            | State::Offering { .. }
-            | State::Dialing { .. }
-            | State::Ringing { .. }
-            | State::Incoming { .. }
-            | State::Answering { .. }
-            | State::Connecting { .. } => Vec::new(),
-        }
+        let State::Active { talk, .. } = &*self.state else { return Vec::new() };
+        if talk.update.restarts() { Vec::new() } else { self.renew(Renewal::Restart) }
     }
 
     /// Our own side needs an update.
