@@ -1,0 +1,71 @@
+//! The demo, and the servers this program brings itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use media::display::Show;
+use media::frame::VideoCodec;
+
+use super::parse::{parse_codec, parse_time};
+use crate::settings::Secret;
+
+/// `tring demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// How long the two talk
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    pub(crate) duration: Duration,
+    /// Send media through the TURN server only
+    #[arg(long)]
+    pub(crate) relay_only: bool,
+    /// Video codec: h264 or vp8
+    #[arg(long, value_name = "CODEC", default_value = "vp8", value_parser = parse_codec)]
+    pub(crate) codec: VideoCodec,
+    /// Where to show the call: window, terminal, none [default: terminal where there is one]
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) show: Option<Show>,
+    /// Where the recording goes [default: tring-demo.webm or .mp4 in the current folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// `tring serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address to listen on; anything but loopback needs logins: --user and a password, or --users-file
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) listen: std::net::IpAddr,
+    /// Port of the broker (0: any free one)
+    #[arg(long, value_name = "PORT", default_value_t = 1883)]
+    pub(crate) mqtt_port: u16,
+    /// Port of the broker over WebSocket (0: any free one)
+    #[arg(long, value_name = "PORT", default_value_t = 8083)]
+    pub(crate) websocket_port: u16,
+    /// Port of the STUN/TURN server (0: any free one)
+    #[arg(long, value_name = "PORT", default_value_t = 3478)]
+    pub(crate) turn_port: u16,
+    /// One login for all clients, for broker and TURN; its password comes from --password-file or TRING_PASSWORD
+    #[arg(long, env = "TRING_USER")]
+    pub(crate) user: Option<String>,
+    /// File that holds the password
+    #[arg(long, value_name = "FILE", env = "TRING_PASSWORD_FILE", conflicts_with = "password")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The password itself, from the environment alone
+    #[arg(long, hide = true, env = "TRING_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<Secret>,
+    /// File with a login a peer, ID:PASSWORD a line: nobody can then take another's ID (needs --ice-secret-file)
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["user", "password", "password_file"],
+        requires = "ice_secret_file"
+    )]
+    pub(crate) users_file: Option<PathBuf>,
+    /// File that holds a secret for time-limited TURN logins, which peers pass as --ice-secret-file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ice_secret_file: Option<PathBuf>,
+    /// Relay to addresses of the internet only, not to private ones
+    #[arg(long)]
+    pub(crate) relay_public_only: bool,
+}
