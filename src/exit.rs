@@ -19,6 +19,7 @@ pub(crate) enum ExitStatus {
     NoPath = 22,
     NoMedia = 23,
     Device = 25,
+    Assertion = 30,
     Interrupted = 130,
 }
 

@@ -12,6 +12,7 @@ mod logging;
 mod notify;
 mod printer;
 mod ringing;
+mod scenario;
 mod serve;
 mod session;
 mod settings;
@@ -86,6 +87,7 @@ fn run(
             Command::Completions { shell } => commands::pages::completions(shell, &printer),
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,
+            Command::Test(test) => commands::test::run(test, &in_force, printer).await,
             Command::Serve(serve) => commands::serve::run(serve, printer).await,
         }
     });

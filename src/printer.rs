@@ -266,7 +266,9 @@ fn text(event: &Event, peer: &str) -> Option<String> {
             format!("{seconds:.1} s; received video {fps} pictures/s at {kbps} kbit/s")
         }
         // Errors go to stderr, by `main`; what is found is printed by its command, with colours.
-        Event::Check(_) | Event::Doctor { .. } | Event::Error { .. } => return None,
+        Event::Check(_) | Event::Doctor { .. } | Event::TestRun(_) | Event::TestSummary(_) | Event::Error { .. } => {
+            return None;
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what may be typed, as types. Texts shown by `--help` are the doc comments here.
 //!
 //! - [`calling`]: calls, made and taken; [`around`]: what there is besides; [`servers`]: the demo and our own servers
+//! - [`testing`]: tests of calls
 //! - [`options`]: what commands share: media, links, habits
 //! - [`parse`]: from words to values
 #![allow(
@@ -11,8 +12,9 @@
 mod around;
 mod calling;
 mod options;
-mod parse;
+pub(crate) mod parse;
 mod servers;
+mod testing;
 
 use std::path::PathBuf;
 
@@ -22,6 +24,7 @@ pub(crate) use around::{Config, Contacts, Doctor, Log};
 pub(crate) use calling::{Answer, Call, Common, Listen, Redial};
 pub(crate) use options::{Dialect, Habits, Link, Media, Ring};
 pub(crate) use servers::{Demo, Serve};
+pub(crate) use testing::Test;
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
@@ -41,6 +44,7 @@ Examples:
   tring call bob --id alice                     call bob
   tring doctor --id alice                       would a call work here? with the options of a call
   tring contacts                                who is there
+  tring test smoke                              a call test; --list shows more, --print one to begin with
   tring call bob --video test --audio tone      call with test media";
 
 /// What to do.
@@ -61,6 +65,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run a broker (MQTT and WebSocket) and a STUN/TURN server
     Serve(Serve),
+    /// Run scripted call tests, one's own or ready ones
+    Test(Test),
     /// List cameras, microphones, speakers and screens
     Devices,
     /// Show each setting in force, and where it comes from; takes the options of call and listen too

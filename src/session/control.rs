@@ -93,6 +93,14 @@ fn short_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Optio
     }
 }
 
+/// Checks a command that somebody wrote down to be given later.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check(command: &serde_json::Value) -> Result<(), String> {
+    Command::deserialize(command).map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// A line that was read, or why it is none of ours.
 pub(crate) type Line = Result<Command, String>;
 

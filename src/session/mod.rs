@@ -12,7 +12,7 @@
 mod acting;
 mod broker;
 mod calls;
-mod control;
+pub(crate) mod control;
 mod ending;
 mod figures;
 mod habits;
