@@ -55,6 +55,8 @@ pub(crate) enum Event {
     TurnedAway { caller: String },
     /// Someone called and nobody answered; `started`: Unix time in ms.
     Missed { caller: String, started: u64 },
+    /// The network of our media is made worse on purpose, from now on; null: a direction that is left as it is.
+    Impaired { up: Option<String>, down: Option<String> },
     /// A picture was saved.
     Snapshot { file: String },
     /// Something is not as it should be; the program goes on.

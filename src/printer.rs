@@ -252,6 +252,11 @@ fn text(event: &Event, peer: &str) -> Option<String> {
         Event::Reconnected { after_ms: None, .. } => "connection is back".to_owned(),
         Event::TurnedAway { caller } => format!("{caller} called meanwhile and heard busy"),
         Event::Missed { caller, started } => format!("missed call from {caller} at {}", local_time::time(*started)),
+        Event::Impaired { up: None, down: None } => "the network is left as it is".to_owned(),
+        Event::Impaired { up, down } => {
+            let said = |spec: &Option<String>| spec.clone().unwrap_or_else(|| "none".to_owned());
+            format!("the network is made worse on purpose: up {}, down {}", said(up), said(down))
+        }
         Event::Snapshot { file } => format!("picture saved as {file}"),
         Event::Warning { text } => format!("warning: {text}"),
         Event::Ended { reason, detail, text } => {
