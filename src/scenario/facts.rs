@@ -197,7 +197,7 @@ fn counts(facts: &mut Facts, count: &dyn Fn(&str) -> Option<f64>) {
     {
         let look = |name: &str| count(&format!("/received/{medium}/{name}"));
         facts.number(given_up, of(look("lost"), look("packets")));
-        let (missing, expected) = (look("network_lost"), look("network_expected"));
+        let (missing, expected) = (look("missing"), look("expected"));
         let share = missing.zip(expected).filter(|(_, expected)| *expected > 0.0);
         facts.number(on_the_way, share.map(|(missing, expected)| missing / expected));
     }

@@ -27,6 +27,7 @@ pub(crate) const READY: &[Ready] = ready![
     "media-change",
     "broker-restart",
     "relay-restart",
+    "reconnect",
     "delay",
     "loss",
     "loss-10",

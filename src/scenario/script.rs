@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use media::impair::Impairments;
 use serde_json::{Value, json};
 use signalling::id::PeerId;
 
@@ -295,6 +296,9 @@ impl Casting<'_> {
             impair: peer.impair.map(impairments).unwrap_or_default(),
             expect: expect.map_err(|error| format!("expect: {error}"))?,
         };
+        for spec in &member.impair {
+            spec.parse::<Impairments>().map_err(|error| format!("impair: {error}"))?;
+        }
         self.settle(&mut member, &peer.settings)?;
         Ok(member)
     }
@@ -433,7 +437,9 @@ fn action_of(step: document::Step, peers: &mut Vec<String>) -> Result<Action, St
         return Ok(Action::Wait { event: event.0, fields, within });
     }
     if let Some(impair) = step.impair {
-        return Ok(Action::Command(json!({"command": "impair", "spec": impairments(impair).join(";")})));
+        let command = json!({"command": "impair", "spec": impairments(impair).join(" ")});
+        control::check(&command).map_err(|error| format!("impair: {error}"))?;
+        return Ok(Action::Command(command));
     }
     if let Some(whom) = step.kill {
         return Ok(match Server::named(&whom) {
@@ -529,7 +535,7 @@ mod tests {
         assert!(matches!(&steps[1].action, Action::Command(command)
             if *command == json!({"command": "mute", "on": false})));
         assert_eq!(steps[1].after, Duration::from_millis(500));
-        assert!(matches!(&steps[2].action, Action::Command(command) if command["spec"] == "up:loss=5%;down:delay=1ms"));
+        assert!(matches!(&steps[2].action, Action::Command(command) if command["spec"] == "up:loss=5% down:delay=1ms"));
         assert!(matches!(steps[3].action, Action::Server(Server::Broker, ServerAction::Restart)));
         assert!(matches!(steps[4].action, Action::Kill) && steps[4].peers == ["bob"]);
     }
@@ -557,6 +563,8 @@ mod tests {
             ("[peers.bob]\n[[steps]]\ndo = \"dance\"\npeer = \"bob\"", "do = \"dance\""),
             ("[peers.bob]\n[[steps]]\ndo = \"camera\"\npeer = \"bob\"", "do = \"camera\""),
             ("[peers.bob]\n[[steps]]\ndo = \"quit\"\nover = \"3s\"\npeer = \"bob\"", "belongs to a step with expect"),
+            ("[peers.bob]\nimpair = \"los=5%\"", "peers.bob: impair"),
+            ("[peers.bob]\n[[steps]]\nimpair = \"loss=5\"\npeer = \"bob\"", "step 1: impair"),
             ("[peers.bob]\n[[steps]]\nrestart = \"bob\"", "broker or turn"),
             ("[peers.bob]\n[[steps]]\nexpect = { status = 0 }\npeer = \"bob\"", "whole call"),
         ] {

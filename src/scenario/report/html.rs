@@ -137,7 +137,7 @@ const GROWTHS: &[(&str, &str, &[(&str, &str, f64)])] = &[
     (
         "packets lost on the way, a second",
         "",
-        &[("video", "/received/video/network_lost", 1.0), ("sound", "/received/audio/network_lost", 1.0)],
+        &[("video", "/received/video/missing", 1.0), ("sound", "/received/audio/missing", 1.0)],
     ),
     ("frozen, a second", "ms", &[("picture", "/received/video/frozen_ms", 1.0)]),
 ];
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn figures_of_each_second_become_plots() {
-        let stats = |ts: u64, lost: u64| json!({"event": "stats", "ts": ts, "received": {"fps": 30, "video": {"network_lost": lost, "latencies_ms": [5, 6]}}});
+        let stats = |ts: u64, lost: u64| json!({"event": "stats", "ts": ts, "received": {"fps": 30, "video": {"missing": lost, "latencies_ms": [5, 6]}}});
         let plots = plots(&[stats(0, 0), stats(1000, 4), stats(2000, 4)]);
         assert_eq!(plots.len(), 3, "latency, pictures a second, loss: {plots:?}");
         assert!(plots.iter().all(|plot| plot.contains("<svg") && plot.contains("polyline")), "{plots:?}");
