@@ -11,6 +11,7 @@ use media::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame
 use media::jitter::audio::AudioJitter;
 use media::jitter::video::VideoJitter;
 use media::peer::packet::Packetizer;
+use media::quality::PictureQuality;
 use media::rtp::RtpPacket;
 
 const SIZE: Size = Size { width: 640, height: 480 };
@@ -46,6 +47,23 @@ fn video(c: &mut Criterion) {
         b.iter(|| pattern::draw(&mut frame, Stamp { counter: 7, sent_ms: 7 }))
     });
     c.bench_function("read the test pattern", |b| b.iter(|| pattern::read(&frame).unwrap()));
+}
+
+/// What the judging of one picture costs, of which there are two a second: the original is drawn, then compared.
+fn quality(c: &mut Criterion) {
+    for size in [SIZE, Size { width: 1280, height: 720 }] {
+        let stamp = Stamp { counter: 7, sent_ms: 7 };
+        let mut received = VideoFrame::black(size, Instant::now());
+        pattern::draw(&mut received, stamp);
+        let mut quality = PictureQuality::default();
+        c.bench_function(&format!("draw and compare a picture {size}"), |b| {
+            b.iter(|| {
+                let mut original = VideoFrame::black(size, Instant::now());
+                pattern::draw(&mut original, stamp);
+                quality.add(&original, &received);
+            });
+        });
+    }
 }
 
 fn audio(c: &mut Criterion) {
@@ -97,5 +115,5 @@ fn jitter(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, video, audio, jitter);
+criterion_group!(benches, video, quality, audio, jitter);
 criterion_main!(benches);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -14,9 +14,12 @@ use crate::codec::opus::OpusDecoder;
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
 use crate::jitter::audio::{AudioJitter, Counters, Tick};
 use crate::playout::speaker::Speaker;
+use crate::quality::Recent;
+use crate::quality::concealment::{StepCounter, Steps};
+use crate::quality::sweep::{Origin, SweepTiming};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::rtp::RtpPacket;
-use crate::stats::Jitter;
+use crate::stats::{Jitter, Latencies};
 use crate::stream::outgoing::tell;
 use crate::stream::recording::Entry;
 use crate::stream::{POLL, StreamEvent};
@@ -56,6 +59,18 @@ pub struct AudioFigures {
     pub tones_heard: Vec<u32>,
     /// Times the speaker ran dry.
     pub underruns: u64,
+    /// Latencies of the latest steps of the test sweep, milliseconds; below 0 where clocks differ.
+    #[serde(skip)]
+    pub latencies: Recent,
+    /// Their median over the call.
+    #[serde(skip)]
+    pub latency_p50_ms: Option<f64>,
+    /// What waits in the speaker's ring, milliseconds; 0 without one.
+    #[serde(skip)]
+    pub speaker_ms: f64,
+    /// What each 20 ms were made of.
+    #[serde(skip)]
+    pub steps: Steps,
 }
 
 pub(super) struct AudioReceiving {
@@ -68,6 +83,9 @@ pub(super) struct AudioReceiving {
     line: TimeLine,
     network_jitter: Jitter,
     recent: Vec<i16>,
+    timing: SweepTiming,
+    latencies: Latencies,
+    steps: StepCounter,
     figures: AudioFigures,
     out: watch::Sender<AudioFigures>,
 }
@@ -89,6 +107,9 @@ impl AudioReceiving {
             line: TimeLine::new(common.started, AUDIO_RATE_HZ),
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
             recent: Vec::with_capacity(TONE_SAMPLES),
+            timing: SweepTiming::default(),
+            latencies: Latencies::default(),
+            steps: StepCounter::default(),
             figures: AudioFigures::default(),
             out,
         }
@@ -106,6 +127,7 @@ impl AudioReceiving {
             if self.controls.are_held() != held {
                 held = !held;
                 self.jitter.begin_anew();
+                self.steps.begin_anew();
             }
             let wait = next_tick.saturating_duration_since(Instant::now());
             match self.packets.recv_timeout(wait.min(POLL)) {
@@ -144,8 +166,9 @@ impl AudioReceiving {
     }
 
     fn tick(&mut self, decoder: &mut OpusDecoder) {
-        let decoded = match self.jitter.tick() {
+        let (decoded, origin) = match self.jitter.tick() {
             Tick::Packet { payload, timestamp } => {
+                self.steps.played();
                 let decoded = decoder.decode(&payload);
                 if decoded.is_ok() {
                     self.figures.frames += 1;
@@ -157,24 +180,27 @@ impl AudioReceiving {
                     let pts = self.line.pts(timestamp, Instant::now());
                     entries.send(Entry::Audio { data: payload, pts });
                 }
-                decoded
+                (decoded, Origin::Packet { timestamp })
             }
             Tick::Missing { next } => {
+                self.steps.concealed();
                 self.figures.concealed += 1;
-                match next {
+                let made_up = match next {
                     Some(next) => decoder.recover(&next, AUDIO_FRAME_SAMPLES),
                     None => decoder.conceal(AUDIO_FRAME_SAMPLES),
-                }
+                };
+                (made_up, Origin::Concealment)
             }
-            Tick::Silence => Ok(vec![0; AUDIO_FRAME_SAMPLES]),
+            Tick::Silence => (Ok(vec![0; AUDIO_FRAME_SAMPLES]), Origin::Silence),
         };
         match decoded {
-            Ok(samples) => self.play(&samples),
+            Ok(samples) => self.play(&samples, origin),
             Err(error) => warn!(%error, "sound left out"),
         }
     }
 
-    fn play(&mut self, samples: &[i16]) {
+    fn play(&mut self, samples: &[i16], origin: Origin) {
+        self.measure_latency(samples, origin);
         if let Some(speaker) = &mut self.speaker {
             speaker.push(samples);
         }
@@ -191,12 +217,29 @@ impl AudioReceiving {
         }
     }
 
+    /// Looks for a step of the sweep in what is about to be played.
+    fn measure_latency(&mut self, samples: &[i16], origin: Origin) {
+        let played = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.waits_in_speaker();
+        if let Some(latency_ms) = self.timing.add(samples, played, origin) {
+            self.latencies.add(latency_ms);
+            self.figures.latencies.add(Instant::now(), latency_ms);
+        }
+    }
+
+    fn waits_in_speaker(&self) -> Duration {
+        let speaker = self.speaker.as_ref().filter(|speaker| !speaker.has_failed());
+        speaker.map_or(Duration::ZERO, Speaker::queued)
+    }
+
     fn publish(&mut self) {
         let Counters { received, missing, skipped, .. } = self.jitter.counters();
         (self.figures.packets, self.figures.lost, self.figures.skipped) = (received, missing, skipped);
         self.figures.jitter_ms = self.network_jitter.ms();
         self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
         self.figures.underruns = self.speaker.as_ref().map_or(0, Speaker::underruns);
+        self.figures.latency_p50_ms = self.latencies.percentile(50.0);
+        self.figures.speaker_ms = self.waits_in_speaker().as_secs_f64() * 1000.0;
+        self.figures.steps = self.steps.steps();
         self.out.send_replace(self.figures.clone());
     }
 }

@@ -1,6 +1,7 @@
 //! What arrives: jitter buffers, decoders, and where pictures and sound go from there.
 
 mod audio;
+mod compare;
 mod video;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use self::audio::AudioReceiving;
-use self::video::VideoReceiving;
+use self::video::{VideoReceiving, Views};
 use super::recording::{Entry, Recording};
 use super::{StreamEvent, Worker};
 use crate::frame::{VideoCodec, VideoFrame};
@@ -93,7 +94,7 @@ impl Incoming {
             video_packets,
             Common { controls: Arc::clone(&controls), entries: entries.clone(), events: events.clone(), started },
             keyframes,
-            (sinks.display, sinks.latest),
+            Views { display: sinks.display, latest: sinks.latest },
             video_out,
         );
         let video = Worker::spawn("video-decode", move |stop| receiving.run(&stop))?;

@@ -8,12 +8,14 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
+use super::compare::Comparison;
 use super::{Common, Controls, FIGURES_EVERY, TimeLine};
 use crate::capture::pattern;
 use crate::codec::{VideoDecoder, video_decoder};
 use crate::frame::{VideoCodec, VideoFrame};
 use crate::jitter::video::{Counters, Output, VideoJitter};
 use crate::peer::KeyframeRequester;
+use crate::quality::{PictureQuality, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::record::PictureKind;
 use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
@@ -61,6 +63,18 @@ pub struct VideoFigures {
     pub latency_p95_ms: Option<f64>,
     /// How the counted pictures of the test pattern came through.
     pub pattern: PatternCount,
+    /// Latencies of the latest pictures with a stamp, milliseconds; below 0 where clocks differ.
+    #[serde(skip)]
+    pub latencies: Recent,
+    /// Sampled pictures compared with the test pattern.
+    #[serde(skip)]
+    pub quality: PictureQuality,
+}
+
+/// Who gets to see the pictures.
+pub(super) struct Views {
+    pub(super) display: Option<Sender<Arc<VideoFrame>>>,
+    pub(super) latest: watch::Sender<Option<Arc<VideoFrame>>>,
 }
 
 pub(super) struct VideoReceiving {
@@ -79,6 +93,7 @@ pub(super) struct VideoReceiving {
     network_jitter: Jitter,
     freezes: Freezes,
     latencies: Latencies,
+    comparison: Comparison,
     figures: VideoFigures,
     out: watch::Sender<VideoFigures>,
 }
@@ -88,7 +103,7 @@ impl VideoReceiving {
         packets: Receiver<RtpPacket>,
         common: Common,
         keyframes: KeyframeRequester,
-        (display, latest): (Option<Sender<Arc<VideoFrame>>>, watch::Sender<Option<Arc<VideoFrame>>>),
+        views: Views,
         out: watch::Sender<VideoFigures>,
     ) -> Self {
         Self {
@@ -96,8 +111,8 @@ impl VideoReceiving {
             controls: common.controls,
             held: false,
             keyframes,
-            display,
-            latest,
+            display: views.display,
+            latest: views.latest,
             entries: common.entries,
             events: common.events,
             jitter: VideoJitter::default(),
@@ -107,6 +122,7 @@ impl VideoReceiving {
             network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
             freezes: Freezes::default(),
             latencies: Latencies::default(),
+            comparison: Comparison::default(),
             figures: VideoFigures::default(),
             out,
         }
@@ -208,16 +224,21 @@ impl VideoReceiving {
     }
 
     fn show(&mut self, frame: VideoFrame) {
-        if let Some(stamp) = pattern::read(&frame) {
+        let (now, stamp) = (Instant::now(), pattern::read(&frame));
+        if let Some(stamp) = stamp {
             self.figures.pattern.add(stamp);
             // Both clocks wrap at 2^32 ms; the difference as a signed number is the shorter way round.
-            self.latencies.add(f64::from(pattern::now_ms().wrapping_sub(stamp.sent_ms) as i32));
+            let latency_ms = f64::from(pattern::now_ms().wrapping_sub(stamp.sent_ms) as i32);
+            self.latencies.add(latency_ms);
+            self.figures.latencies.add(now, latency_ms);
         }
-        let now = Instant::now();
         self.freezes.shown(now);
         self.figures.frames += 1;
         (self.figures.width, self.figures.height) = (frame.size().width, frame.size().height);
         let frame = Arc::new(frame);
+        if let Some(stamp) = stamp {
+            self.comparison.add(&frame, stamp, now);
+        }
         self.latest.send_replace(Some(Arc::clone(&frame)));
         if let Some(display) = &self.display {
             display.send(frame);
@@ -244,6 +265,7 @@ impl VideoReceiving {
         self.figures.dropped = self.packets.dropped();
         self.figures.latency_p50_ms = self.latencies.percentile(50.0);
         self.figures.latency_p95_ms = self.latencies.percentile(95.0);
+        self.figures.quality = self.comparison.quality();
         self.out.send_replace(self.figures.clone());
     }
 }
