@@ -2,8 +2,8 @@
 //! by the sender's clock, so where it is heard tells how late it is.
 //!
 //! - in: decoded sound, 20 ms at a time, each with the time when it is played and what it was made of
-//! - windows of 5 ms hold whole periods of each tone, so the tones do not leak into one another; four such windows of
-//!   one tone and, at most 20 ms later, four of the next have a boundary between them
+//! - windows of 5 ms hold whole periods of each tone, so the tones do not leak into one another; 100 ms of such
+//!   windows of one tone and, at most 20 ms later, 20 ms of the next have a boundary between them
 //! - there a window is moved by half a millisecond: the boundary is in its middle when both tones are equally strong
 //! - out: when it was played less when it was due. Both are Unix time, and steps repeat after 4 s, so a latency is known
 //!   modulo 4 s: it is taken to lie from −1 s to 3 s
@@ -20,8 +20,11 @@ use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
 /// Samples of a window: 5 ms, one period of the distance between tones.
 const WINDOW: usize = PERIOD_SAMPLES;
 
-/// Windows of one tone that make a step.
+/// Windows of one tone that make the beginning of a step: 20 ms.
 const STEADY: u32 = 4;
+
+/// Windows of the tone before it: 100 ms, so that a voice or a melody is not taken for the sweep.
+const STEADY_BEFORE: u32 = 20;
 
 /// Windows between two steps in which a codec blurs both.
 const BLUR_MAX: u64 = 4;
@@ -133,7 +136,11 @@ impl SweepTiming {
         }
         let before = self.step.replace(run)?;
         let follows = run.step == (before.step + 1) % STEPS;
-        if run.windows > STEADY || !follows || run.start - before.end > BLUR_MAX * WINDOW as u64 {
+        if run.windows > STEADY
+            || before.windows < STEADY_BEFORE
+            || !follows
+            || run.start - before.end > BLUR_MAX * WINDOW as u64
+        {
             return None;
         }
         let boundary = self.boundary(before, run)?;
