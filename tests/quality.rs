@@ -42,7 +42,7 @@ fn input(command: &mut Command, path: &Path, size: Size) {
 /// What a filter of ffmpeg says of two pictures after this word.
 fn judged(filter: &str, word: &str, one: &Path, other: &Path, size: Size) -> f64 {
     let mut command = ffmpeg();
-    // Its code in C: that for SSSE3 and SSE4.1 errs where a width is no multiple of 16 (in 5.1, by up to 0.002).
+    // Its code in C: with all that the processor has, 5.1 gave 0.9051 for a 330x250 whose SSIM by the formula is 0.9039.
     command.args(["-cpuflags", "0"]);
     input(&mut command, one, size);
     input(&mut command, other, size);
