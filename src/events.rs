@@ -178,6 +178,8 @@ pub(crate) struct Received {
     pub(crate) video_bps: Option<f64>,
     pub(crate) audio_bps: Option<f64>,
     pub(crate) fps: Option<f64>,
+    /// Latency of sound less that of pictures; positive: sound is late.
+    pub(crate) sync_ms: Option<f64>,
     pub(crate) video: Value,
     pub(crate) audio: Value,
 }
@@ -194,7 +196,7 @@ pub(crate) struct Summary {
     pub(crate) video_codec: Option<String>,
     pub(crate) sent: Sent,
     pub(crate) received: Received,
-    /// Estimated mean opinion score; not measured yet.
+    /// Mean opinion score of the sound, estimated by the E-model (ITU-T G.107).
     pub(crate) mos: Option<f64>,
     pub(crate) recording: Option<Recording>,
     pub(crate) signalling: Signalling,

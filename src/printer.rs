@@ -13,7 +13,7 @@ use serde::Serialize;
 use signalling::id::{CallId, PeerId};
 
 use crate::cli::Output;
-use crate::events::{Event, VERSION};
+use crate::events::{Event, Summary, VERSION};
 use crate::local_time;
 
 /// Prints events. One a program.
@@ -268,13 +268,24 @@ fn text(event: &Event, peer: &str) -> Option<String> {
             let seconds = summary.duration_ms? / 1000.0;
             let fps = summary.received.fps.map_or("n/a".to_owned(), |fps| format!("{fps:.1}"));
             let kbps = summary.received.video_bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
-            format!("{seconds:.1} s; received video {fps} pictures/s at {kbps} kbit/s")
+            format!("{seconds:.1} s; received video {fps} pictures/s at {kbps} kbit/s{}", judgement(summary))
         }
         // Errors go to stderr, by `main`; what is found is printed by its command, with colours.
         Event::Check(_) | Event::Doctor { .. } | Event::TestRun(_) | Event::TestSummary(_) | Event::Error { .. } => {
             return None;
         }
     })
+}
+
+/// How good it was, as far as that is known: the picture only of the test pattern, sync only with the test tone too.
+fn judgement(summary: &Summary) -> String {
+    let psnr = summary.received.video.get("psnr_db").and_then(serde_json::Value::as_f64);
+    let parts = [
+        psnr.map(|db| format!(", PSNR {db:.1} dB")),
+        summary.received.sync_ms.map(|ms| format!("; sound {ms:+.0} ms after the picture")),
+        summary.mos.map(|mos| format!("; MOS about {mos:.1}")),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 /// What a stranger wrote, without what a terminal would obey.

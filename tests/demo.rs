@@ -49,9 +49,13 @@ fn report(output: &Output, codec: &str) -> String {
         "freezes",
         "latency p50 / p95",
         "pictures in order",
+        "PSNR / SSIM",
         "audio bitrate",
         "audio packets lost",
         "tone heard",
+        "sound latency",
+        "sound after picture",
+        "MOS, estimated",
         "recording",
     ] {
         let figures = line(&report, name);
@@ -119,7 +123,42 @@ fn the_demo_as_json() {
     for peer in ["alice", "bob"] {
         let summary = summaries.iter().find(|summary| summary["peer"] == peer).unwrap_or_else(|| panic!("{text}"));
         assert_eq!((&summary["status"], &summary["video_codec"]), (&json!(0), &json!("vp8")));
+        assert_quality(summary);
+        let stats = events.iter().filter(|event| event["event"] == "stats" && event["peer"] == peer);
+        assert_latencies(stats, &summary["received"]["video"]);
     }
+}
+
+/// Pictures and sound of a call on one machine are as good as their codecs, and come nearly together.
+fn assert_quality(summary: &Value) {
+    let received = &summary["received"];
+    let figure = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no figure in {summary}"));
+    let (psnr_db, ssim) = (figure(&received["video"]["psnr_db"]), figure(&received["video"]["ssim"]));
+    // Codecs that are worth the name give 30 to 50 dB; a comparison with another picture gives less than 20.
+    assert!((30.0..60.0).contains(&psnr_db) && (0.85..1.0).contains(&ssim), "{psnr_db} dB, {ssim}");
+    // A packet and the look-ahead of its encoder alone take 26.5 ms; what is above 400 ms is no talk (ITU-T G.114).
+    let latency_ms = figure(&received["audio"]["latency_ms"]);
+    assert!((25.0..400.0).contains(&latency_ms), "{latency_ms} ms");
+    // What is acceptable by ITU-R BT.1359: sound up to 90 ms before and 185 ms after its picture.
+    let sync_ms = figure(&received["sync_ms"]);
+    assert!((-90.0..185.0).contains(&sync_ms), "{sync_ms} ms");
+    let mos = figure(&summary["mos"]);
+    assert!((3.6..4.42).contains(&mos), "MOS {mos}");
+}
+
+/// The latency of each picture that was counted stands in one `stats`, apart from those after the last one.
+fn assert_latencies<'a>(stats: impl Iterator<Item = &'a Value>, video: &Value) {
+    let mut told = 0;
+    let mut last = Value::Null;
+    for stats in stats {
+        last = stats["received"]["video"].clone();
+        let latencies: Vec<i64> = serde_json::from_value(last["latencies_ms"].clone()).unwrap();
+        assert!(latencies.iter().all(|ms| (0..5_000).contains(ms)), "{latencies:?}");
+        told += latencies.len() as u64 + last["latencies_left_out"].as_u64().unwrap();
+    }
+    assert_eq!(Some(told), last["pattern"]["read"].as_u64(), "{last}");
+    assert!(told > 20, "{told} pictures");
+    assert!(video.get("latencies_ms").is_none(), "{video}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use media::impair::{Impairment, Link};
 use media::jitter::audio::AudioJitter;
 use media::jitter::video::VideoJitter;
 use media::peer::packet::Packetizer;
+use media::quality::PictureQuality;
 use media::rtp::RtpPacket;
 
 const SIZE: Size = Size { width: 640, height: 480 };
@@ -47,6 +48,23 @@ fn video(c: &mut Criterion) {
         b.iter(|| pattern::draw(&mut frame, Stamp { counter: 7, sent_ms: 7 }))
     });
     c.bench_function("read the test pattern", |b| b.iter(|| pattern::read(&frame).unwrap()));
+}
+
+/// What the judging of one picture costs, of which there are two a second: the original is drawn, then compared.
+fn quality(c: &mut Criterion) {
+    for size in [SIZE, Size { width: 1280, height: 720 }] {
+        let stamp = Stamp { counter: 7, sent_ms: 7 };
+        let mut received = VideoFrame::black(size, Instant::now());
+        pattern::draw(&mut received, stamp);
+        let mut quality = PictureQuality::default();
+        c.bench_function(&format!("draw and compare a picture {size}"), |b| {
+            b.iter(|| {
+                let mut original = VideoFrame::black(size, Instant::now());
+                pattern::draw(&mut original, stamp);
+                quality.add(&original, &received);
+            });
+        });
+    }
 }
 
 fn audio(c: &mut Criterion) {
@@ -118,5 +136,5 @@ fn link(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, video, audio, jitter, link);
+criterion_group!(benches, video, quality, audio, jitter, link);
 criterion_main!(benches);

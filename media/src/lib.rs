@@ -5,7 +5,7 @@
 //! - out: [`capture`] → [`queue`] → [`codec`] encoder (thread of its own) → [`peer`]
 //! - in: [`peer`] → [`jitter`] → [`codec`] decoder (thread of its own) → [`display`], [`playout`], [`record`]
 //!
-//! [`stream`] owns the threads of one call and [`stats`] measures it. Every queue between two of these rooms is bounded,
+//! [`stream`] owns the threads of one call, [`stats`] and [`quality`] measure it. Every queue between two of these rooms is bounded,
 //! drops its oldest entry when full, and counts the drop.
 
 pub mod capture;
@@ -17,6 +17,7 @@ pub mod impair;
 pub mod jitter;
 pub mod peer;
 pub mod playout;
+pub mod quality;
 pub mod queue;
 pub mod record;
 pub mod rtp;

@@ -10,8 +10,11 @@ use crate::capture::pattern::Stamp;
 /// Width of a latency class: half a millisecond, well under what a person or a test can tell apart.
 const LATENCY_CLASS_MS: f64 = 0.5;
 
-/// Latencies at and above this (10 s) share the last class.
-const LATENCY_CLASSES: usize = 20_000;
+/// Latencies at and above this share the last class, those at and below its negative the first.
+const LATENCY_MS_MAX: f64 = 10_000.0;
+
+/// From the negative of the most to the most.
+const LATENCY_CLASSES: usize = 40_000;
 
 /// A histogram of latencies; memory does not grow with the call.
 #[derive(Clone, Debug)]
@@ -27,9 +30,10 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Adds one latency, in milliseconds; negative ones (clocks apart) count as 0.
+    /// Adds one latency, in milliseconds; it may be negative, where the clocks of two machines differ.
     pub fn add(&mut self, ms: f64) {
-        let class = ((ms.max(0.0) / LATENCY_CLASS_MS) as usize).min(LATENCY_CLASSES - 1);
+        // A conversion to an unsigned number takes what is below 0 for 0.
+        let class = (((ms + LATENCY_MS_MAX) / LATENCY_CLASS_MS) as usize).min(LATENCY_CLASSES - 1);
         self.classes[class] += 1;
         self.count += 1;
     }
@@ -45,7 +49,7 @@ impl Latencies {
         for (class, count) in self.classes.iter().enumerate() {
             seen += u64::from(*count);
             if seen >= rank {
-                return Some((class as f64 + 0.5) * LATENCY_CLASS_MS);
+                return Some((class as f64 + 0.5) * LATENCY_CLASS_MS - LATENCY_MS_MAX);
             }
         }
         None
@@ -190,9 +194,11 @@ mod tests {
         }
         let p = |percent| latencies.percentile(percent).unwrap();
         assert!((p(50.0) - 50.0).abs() <= 0.5 && (p(95.0) - 95.0).abs() <= 0.5 && (p(100.0) - 100.0).abs() <= 0.5);
-        latencies.add(-5.0);
-        latencies.add(1e12);
-        assert!(latencies.percentile(100.0).unwrap() > 9_999.0);
+        for ms in [-5.0, 1e12, -1e12] {
+            latencies.add(ms);
+        }
+        let p = |percent| latencies.percentile(percent).unwrap();
+        assert!(p(100.0) > 9_999.0 && p(0.0) < -9_999.0 && (p(1.5) + 5.0).abs() <= 0.5, "{}", p(1.5));
     }
 
     #[test]

@@ -65,9 +65,13 @@ pub(super) fn of_two(alice: &Value, bob: &Value) -> String {
     both(&mut text, "freezes", freezes, alice, bob);
     both(&mut text, "latency p50 / p95", latency, alice, bob);
     both(&mut text, "pictures in order", in_order, alice, bob);
+    both(&mut text, "PSNR / SSIM", likeness, alice, bob);
     both(&mut text, "audio bitrate", |side| kbps(&side["received"]["audio_bps"]), alice, bob);
     both(&mut text, "audio packets lost", |side| loss(&side["received"]["audio"]), alice, bob);
     both(&mut text, "tone heard", |side| tones(&side["received"]["audio"]), alice, bob);
+    both(&mut text, "sound latency", |side| number(&side["received"]["audio"]["latency_ms"], 0, "ms"), alice, bob);
+    both(&mut text, "sound after picture", |side| number(&side["received"]["sync_ms"], 0, "ms"), alice, bob);
+    both(&mut text, "MOS, estimated", |side| number(&side["mos"], 2, ""), alice, bob);
     both(&mut text, "processor", |side| number(&side["process"]["cores"], 2, "cores"), alice, bob);
     both(&mut text, "memory", |side| number(&scaled(&side["process"]["memory_peak_bytes"], 1e-6), 0, "MB"), alice, bob);
     if let Some(file) = alice["recording"]["file"].as_str() {
@@ -147,6 +151,11 @@ fn in_order(side: &Value) -> String {
     )
 }
 
+fn likeness(side: &Value) -> String {
+    let video = &side["received"]["video"];
+    format!("{} / {}", number(&video["psnr_db"], 1, "dB"), number(&video["ssim"], 3, ""))
+}
+
 fn tones(audio: &Value) -> String {
     match audio["tones_heard"].as_array().map(Vec::len) {
         None | Some(0) => "none".to_owned(),
@@ -168,10 +177,18 @@ mod tests {
     fn figures_stand_where_they_belong() {
         let side = serde_json::json!({
             "setup": {"signalling_ms": 49.2}, "duration_ms": 10_000.0,
-            "received": {"video": {"codec": "vp8", "width": 640, "height": 480, "lost": 1, "packets": 99}},
+            "received": {
+                "video": {
+                    "codec": "vp8", "width": 640, "height": 480, "lost": 1, "packets": 99,
+                    "psnr_db": 36.04, "ssim": 0.9712,
+                },
+                "sync_ms": -12.4,
+            },
+            "mos": 4.36,
         });
         let report = of_two(&side, &side);
         assert!(report.contains("signalling 49 ms") && report.contains("1 of 100 (1.0 %)"), "{report}");
         assert!(report.contains("vp8 640x480") && report.contains("10.0 s"), "{report}");
+        assert!(report.contains("36.0 dB / 0.971") && report.contains("-12 ms") && report.contains("4.36"), "{report}");
     }
 }

@@ -86,7 +86,9 @@ impl Session {
             view.close().await;
         }
         if let Some(media) = live.media.take() {
-            summary.pair = media.peer().path().await.map(figures::pair);
+            let path = media.peer().path().await;
+            let round_trip = path.as_ref().and_then(|path| path.round_trip);
+            summary.pair = path.map(figures::pair);
             let negotiated = media.negotiated.clone().unwrap_or_default();
             let sent = figures::counts(&media);
             let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
@@ -103,7 +105,8 @@ impl Session {
             }
             summary.video_codec = video.codec.clone().or(negotiated.video.map(|(codec, _)| codec.to_string()));
             if connected_for.is_some() {
-                (summary.sent, summary.received) = live.meter.averages(sent, bytes_sent, &video, &audio, ended);
+                (summary.sent, summary.received, summary.mos) =
+                    live.meter.averages(sent, bytes_sent, &video, &audio, round_trip, ended);
             }
             summary.recording = self.settings.media.record.as_ref().zip(recorded).map(|(file, recorded)| Recording {
                 file: file.display().to_string(),

@@ -8,6 +8,7 @@ use media::stream::incoming::{AudioFigures, VideoFigures};
 use serde_json::Value;
 
 use super::media::{CallMedia, Marks};
+use super::quality::{self, Judge};
 use crate::events::{Pair, Received, Sent, Setup, Stats};
 
 /// Counters at the last look, to make rates of.
@@ -20,10 +21,11 @@ pub(super) struct Meter {
     received_video: Rate,
     received_audio: Rate,
     received_frames: Rate,
+    judge: Judge,
 }
 
 impl Meter {
-    pub(super) const fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         let zero = Rate::new(now, 0);
         Self {
             started: now,
@@ -33,6 +35,7 @@ impl Meter {
             received_video: zero,
             received_audio: zero,
             received_frames: zero,
+            judge: Judge::default(),
         }
     }
 
@@ -45,43 +48,45 @@ impl Meter {
         sent.video_bps = bytes.map(|(video, _)| self.sent_video.look(now, video) * 8.0);
         sent.audio_bps = bytes.map(|(_, audio)| self.sent_audio.look(now, audio) * 8.0);
         sent.fps = bytes.map(|_| self.sent_frames.look(now, sent.frames));
+        let path = media.peer().path().await;
+        let judged = self.judge.look(&video, &audio, path.as_ref().and_then(|path| path.round_trip), now);
         let received = Received {
             video_bps: Some(self.received_video.look(now, video.bytes) * 8.0),
             audio_bps: Some(self.received_audio.look(now, audio.bytes) * 8.0),
             fps: Some(self.received_frames.look(now, video.frames)),
-            video: json(&video),
-            audio: json(&audio),
+            sync_ms: judged.sync_ms,
+            video: json(&judged.video),
+            audio: json(&judged.audio),
         };
-        Stats {
-            pair: media.peer().path().await.map(pair),
-            target_bps: media.sender().map(|sender| sender.target_bps()),
-            sent,
-            received,
-        }
+        Stats { pair: path.map(pair), target_bps: media.sender().map(|sender| sender.target_bps()), sent, received }
     }
 
-    /// Averages over the whole call; `sent` is what [`counts`] gave before the media was closed.
+    /// Averages over the whole call, and its mean opinion score as estimated; `sent` is what [`counts`] gave before the
+    /// media was closed.
     pub(super) fn averages(
         &self,
         mut sent: Sent,
         bytes_sent: Option<(u64, u64)>,
         video: &VideoFigures,
         audio: &AudioFigures,
+        round_trip: Option<Duration>,
         ended: Instant,
-    ) -> (Sent, Received) {
+    ) -> (Sent, Received, Option<f64>) {
         let seconds = ended.saturating_duration_since(self.started).as_secs_f64();
         let a_second = |count: u64| (seconds > 0.0).then(|| count as f64 / seconds);
         sent.video_bps = bytes_sent.and_then(|(video, _)| a_second(video * 8));
         sent.audio_bps = bytes_sent.and_then(|(_, audio)| a_second(audio * 8));
         sent.fps = bytes_sent.and_then(|_| a_second(sent.frames));
+        let judged = quality::of_call(video, audio, round_trip);
         let received = Received {
             video_bps: a_second(video.bytes * 8),
             audio_bps: a_second(audio.bytes * 8),
             fps: a_second(video.frames),
-            video: json(video),
-            audio: json(audio),
+            sync_ms: judged.sync_ms,
+            video: json(&judged.video),
+            audio: json(&judged.audio),
         };
-        (sent, received)
+        (sent, received, judged.audio.mos)
     }
 }
 

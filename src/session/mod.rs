@@ -22,6 +22,7 @@ mod jobs;
 mod media;
 mod media_actions;
 mod open;
+mod quality;
 mod user;
 mod view;
 

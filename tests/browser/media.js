@@ -4,7 +4,8 @@ import { StampReader, drawStamp } from "./stamp.js";
 
 const WIDTH = 640, HEIGHT = 480, FPS = 30;
 
-// Test tones as tring has them: 400, 600, … 1800 Hz, half a second each.
+// Test tones as tring has them: 400, 600, … 1800 Hz, half a second each, by the wall clock: a cycle begins where Unix
+// time is a whole multiple of 4 s.
 const TONES_HZ = [400, 600, 800, 1000, 1200, 1400, 1600, 1800];
 const TONE_S = 0.5;
 const TONE_GAIN = 0.25;
@@ -50,10 +51,16 @@ function tones() {
   const gain = new GainNode(audio, { gain: TONE_GAIN });
   const out = audio.createMediaStreamDestination();
   oscillator.connect(gain).connect(out);
-  for (let n = 0; n < TONES_SCHEDULED; n++) {
-    oscillator.frequency.setValueAtTime(TONES_HZ[n % TONES_HZ.length], audio.currentTime + n * TONE_S);
-  }
   oscillator.start();
+  // Only a clock that runs says when a step is due; what the browser buffers after it counts as latency.
+  audio.resume().then(() => {
+    const now = Date.now() / 1000;
+    const first = Math.floor(now / TONE_S);
+    for (let n = 0; n < TONES_SCHEDULED; n++) {
+      const at = audio.currentTime + Math.max(0, (first + n) * TONE_S - now);
+      oscillator.frequency.setValueAtTime(TONES_HZ[(first + n) % TONES_HZ.length], at);
+    }
+  });
   return out.stream;
 }
 

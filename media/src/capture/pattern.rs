@@ -351,6 +351,7 @@ pub(super) struct Pacer {
     start: Instant,
     ticks_per_second: u32,
     next: u64,
+    taken: u64,
     catch_up: Duration,
 }
 
@@ -360,7 +361,7 @@ impl Pacer {
 
     /// The first tick is due at `start`. Ticks that are late by more than `catch_up` are left out.
     pub(super) const fn new(start: Instant, ticks_per_second: u32, catch_up: Duration) -> Self {
-        Self { start, ticks_per_second, next: 0, catch_up }
+        Self { start, ticks_per_second, next: 0, taken: 0, catch_up }
     }
 
     /// Waits for the next tick; false when the capture is to stop.
@@ -379,6 +380,11 @@ impl Pacer {
         }
     }
 
+    /// Number of the tick that was waited for last; a gap where ticks were left out.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
     fn due(&self, tick: u64) -> Instant {
         let rate = u64::from(self.ticks_per_second);
         self.start + Duration::from_secs(tick / rate) + Duration::from_nanos(tick % rate * 1_000_000_000 / rate)
@@ -386,6 +392,7 @@ impl Pacer {
 
     /// Takes the tick that is due and settles the one after it.
     fn advance(&mut self, now: Instant) {
+        self.taken = self.next;
         self.next += 1;
         if now.saturating_duration_since(self.due(self.next)) > self.catch_up {
             let passed = now.saturating_duration_since(self.start);
@@ -495,6 +502,8 @@ mod tests {
         assert_eq!(pacer.next, 2, "less than one picture late: caught up");
         pacer.advance(start + ms(1_010));
         assert_eq!((pacer.next, pacer.due(31) > start + ms(1_010)), (31, true));
+        pacer.advance(start + ms(1_034));
+        assert_eq!(pacer.taken(), 31, "after 2 comes 31");
     }
 
     #[test]

@@ -114,6 +114,9 @@ fn event(event: &Value) -> Option<String> {
     Some(format!("<tr><td>{at}</td><td>{}</td><td>{}</td></tr>", escape(name), escape(&fields.join(", "))))
 }
 
+/// Figures that are closer together in time are rates of next to nothing.
+const BETWEEN_MS_MIN: f64 = 500.0;
+
 /// What is plotted: a title, a unit, and lines, each a label with where its value stands and what to multiply it by.
 const PLOTS: &[(&str, &str, &[(&str, &str, f64)])] = &[
     (
@@ -142,8 +145,20 @@ const GROWTHS: &[(&str, &str, &[(&str, &str, f64)])] = &[
     ("frozen, a second", "ms", &[("picture", "/received/video/frozen_ms", 1.0)]),
 ];
 
+/// The figures of each second; what a step asked for in between shows the same call.
+fn seconds_of(events: &[Value]) -> Vec<&Value> {
+    let mut kept: Vec<&Value> = Vec::new();
+    for stats in events.iter().filter(|event| event["event"] == "stats") {
+        let since = kept.last().and_then(|last| Some(stats["ts"].as_f64()? - last["ts"].as_f64()?));
+        if since.is_none_or(|since| since >= BETWEEN_MS_MIN) {
+            kept.push(stats);
+        }
+    }
+    kept
+}
+
 fn plots(events: &[Value]) -> Vec<String> {
-    let stats: Vec<&Value> = events.iter().filter(|event| event["event"] == "stats").collect();
+    let stats = seconds_of(events);
     let Some(start) = stats.first().and_then(|stats| stats["ts"].as_f64()) else { return Vec::new() };
     let seconds = |stats: &Value| stats["ts"].as_f64().map(|ts| (ts - start) / 1000.0);
     let value = |stats: &Value, pointer: &str| stats.pointer(pointer).and_then(Value::as_f64);
@@ -165,8 +180,9 @@ fn plots(events: &[Value]) -> Vec<String> {
     all.into_iter()
         .filter_map(|(title, unit, mut lines)| {
             lines.retain(|line| !line.points.is_empty());
-            let svg = plot::svg(&lines, unit)?;
-            Some(format!("<figure><figcaption>{title} {}</figcaption>{svg}</figure>", plot::legend(&lines)))
+            let svg = plot::svg(&lines)?;
+            let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+            Some(format!("<figure><figcaption>{title}{unit} {}</figcaption>{svg}</figure>", plot::legend(&lines)))
         })
         .collect()
 }

@@ -16,7 +16,7 @@ pub(super) struct Line {
 }
 
 /// Draws the lines; nothing without points.
-pub(super) fn svg(lines: &[Line], unit: &str) -> Option<String> {
+pub(super) fn svg(lines: &[Line]) -> Option<String> {
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let (first, last) =
         (points().map(|point| point.0).reduce(f64::min)?, points().map(|point| point.0).reduce(f64::max)?);
@@ -41,7 +41,7 @@ pub(super) fn svg(lines: &[Line], unit: &str) -> Option<String> {
             .x_labels(6)
             .y_labels(4)
             .x_label_formatter(&|seconds| format!("{seconds:.0} s"))
-            .y_label_formatter(&|value| format!("{} {unit}", short(*value)))
+            .y_label_formatter(&|value| short(*value))
             .label_style(("sans-serif", 11))
             .draw()?;
         for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {

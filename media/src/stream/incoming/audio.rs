@@ -1,0 +1,253 @@
+//! Sound that arrives: jitter buffer → decoder → speaker, recording; one step every 20 ms.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+
+use super::{Common, Controls, FIGURES_EVERY, TimeLine};
+use crate::capture::tone;
+use crate::codec::opus::OpusDecoder;
+use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
+use crate::jitter::audio::{AudioJitter, Counters, Tick};
+use crate::jitter::missing::{Missing, NetworkLoss};
+use crate::playout::speaker::Speaker;
+use crate::quality::Recent;
+use crate::quality::concealment::{StepCounter, Steps};
+use crate::quality::sweep::{Origin, SweepTiming};
+use crate::queue::{Receiver, RecvError, Sender};
+use crate::rtp::RtpPacket;
+use crate::stats::{Jitter, Latencies};
+use crate::stream::outgoing::tell;
+use crate::stream::recording::Entry;
+use crate::stream::{POLL, StreamEvent};
+
+/// Length of one tick of the playout clock.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Sound that waits in the speaker's ring: less stutters on a busy machine, more is delay.
+const SPEAKER_QUEUED: Duration = Duration::from_millis(40);
+
+/// Samples looked at for a tone: 100 ms.
+const TONE_SAMPLES: usize = 4800;
+
+/// Figures of the sound that arrives.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AudioFigures {
+    /// Packets decoded.
+    pub frames: u64,
+    /// Payload bytes.
+    #[serde(skip)]
+    pub bytes: u64,
+    /// Packets that came.
+    pub packets: u64,
+    /// Packets that did not come in time.
+    pub lost: u64,
+    /// What the network lost.
+    #[serde(flatten)]
+    pub network: NetworkLoss,
+    /// Ticks concealed for lack of a packet.
+    pub concealed: u64,
+    /// Packets left out to shorten the delay.
+    pub skipped: u64,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: f64,
+    /// What the jitter buffer holds back, milliseconds.
+    pub buffer_ms: f64,
+    /// Dominant tone of the last 100 ms, hertz; `None` when there is none.
+    pub tone_hz: Option<f64>,
+    /// Steps of the test sweep heard so far, hertz, in order.
+    pub tones_heard: Vec<u32>,
+    /// Times the speaker ran dry.
+    pub underruns: u64,
+    /// Latencies of the latest steps of the test sweep, milliseconds; below 0 where clocks differ.
+    #[serde(skip)]
+    pub latencies: Recent,
+    /// Their median over the call.
+    #[serde(skip)]
+    pub latency_p50_ms: Option<f64>,
+    /// What waits in the speaker's ring, milliseconds; 0 without one.
+    #[serde(skip)]
+    pub speaker_ms: f64,
+    /// What each 20 ms were made of.
+    #[serde(skip)]
+    pub steps: Steps,
+}
+
+pub(super) struct AudioReceiving {
+    packets: Receiver<RtpPacket>,
+    controls: Arc<Controls>,
+    speaker: Option<Speaker>,
+    entries: Option<Sender<Entry>>,
+    events: mpsc::Sender<StreamEvent>,
+    jitter: AudioJitter,
+    line: TimeLine,
+    missing: Missing,
+    network_jitter: Jitter,
+    recent: Vec<i16>,
+    timing: SweepTiming,
+    latencies: Latencies,
+    steps: StepCounter,
+    figures: AudioFigures,
+    out: watch::Sender<AudioFigures>,
+}
+
+impl AudioReceiving {
+    pub(super) fn new(
+        packets: Receiver<RtpPacket>,
+        common: Common,
+        speaker: Option<Speaker>,
+        out: watch::Sender<AudioFigures>,
+    ) -> Self {
+        Self {
+            packets,
+            controls: common.controls,
+            speaker,
+            entries: common.entries,
+            events: common.events,
+            jitter: AudioJitter::default(),
+            line: TimeLine::new(common.started, AUDIO_RATE_HZ),
+            missing: Missing::default(),
+            network_jitter: Jitter::new(AUDIO_RATE_HZ),
+            recent: Vec::with_capacity(TONE_SAMPLES),
+            timing: SweepTiming::default(),
+            latencies: Latencies::default(),
+            steps: StepCounter::default(),
+            figures: AudioFigures::default(),
+            out,
+        }
+    }
+
+    pub(super) fn run(mut self, stop: &AtomicBool) {
+        let mut decoder = match OpusDecoder::new() {
+            Ok(decoder) => decoder,
+            Err(error) => return tell(&self.events, StreamEvent::CodecFailed(error.to_string())),
+        };
+        let mut next_tick = Instant::now() + TICK;
+        let mut figures_due = Instant::now();
+        let mut held = false;
+        while !stop.load(Ordering::Relaxed) {
+            if self.controls.are_held() != held {
+                held = !held;
+                self.jitter.begin_anew();
+                self.steps.begin_anew();
+            }
+            let wait = next_tick.saturating_duration_since(Instant::now());
+            match self.packets.recv_timeout(wait.min(POLL)) {
+                // Whoever holds the call hears nothing of it.
+                Ok(packet) if held => self.missing.came(packet.sequence),
+                Ok(packet) => {
+                    self.missing.came(packet.sequence);
+                    self.figures.bytes += packet.payload.len() as u64;
+                    self.network_jitter.add(packet.arrived, packet.timestamp);
+                    self.jitter.insert(packet);
+                }
+                Err(RecvError::Timeout) => {}
+                Err(RecvError::Closed) => std::thread::sleep(wait.min(POLL)),
+            }
+            if Instant::now() >= next_tick {
+                next_tick = self.next_tick(next_tick);
+                self.tick(&mut decoder);
+            }
+            if Instant::now() >= figures_due {
+                figures_due = Instant::now() + FIGURES_EVERY;
+                self.publish();
+            }
+        }
+        self.publish();
+    }
+
+    /// The wall clock paces the ticks, and the speaker's own clock corrects it: its ring is to stay at its mark.
+    fn next_tick(&self, last: Instant) -> Instant {
+        let next = match self.speaker.as_ref().filter(|speaker| !speaker.has_failed()) {
+            Some(speaker) if speaker.queued() < SPEAKER_QUEUED => last + TICK - Duration::from_millis(2),
+            Some(speaker) if speaker.queued() > SPEAKER_QUEUED + TICK => last + TICK + Duration::from_millis(2),
+            Some(_) | None => last + TICK,
+        };
+        // After a long sleep the past is not played after.
+        let now = Instant::now();
+        if next + 5 * TICK < now { now } else { next }
+    }
+
+    fn tick(&mut self, decoder: &mut OpusDecoder) {
+        let (decoded, origin) = match self.jitter.tick() {
+            Tick::Packet { payload, timestamp } => {
+                self.steps.played();
+                let decoded = decoder.decode(&payload);
+                if decoded.is_ok() {
+                    self.figures.frames += 1;
+                    if self.figures.frames == 1 {
+                        tell(&self.events, StreamEvent::FirstAudio(Instant::now()));
+                    }
+                }
+                if let Some(entries) = &self.entries {
+                    let pts = self.line.pts(timestamp, Instant::now());
+                    entries.send(Entry::Audio { data: payload, pts });
+                }
+                (decoded, Origin::Packet { timestamp })
+            }
+            Tick::Missing { next } => {
+                self.steps.concealed();
+                self.figures.concealed += 1;
+                let made_up = match next {
+                    Some(next) => decoder.recover(&next, AUDIO_FRAME_SAMPLES),
+                    None => decoder.conceal(AUDIO_FRAME_SAMPLES),
+                };
+                (made_up, Origin::Concealment)
+            }
+            Tick::Silence => (Ok(vec![0; AUDIO_FRAME_SAMPLES]), Origin::Silence),
+        };
+        match decoded {
+            Ok(samples) => self.play(&samples, origin),
+            Err(error) => warn!(%error, "sound left out"),
+        }
+    }
+
+    fn play(&mut self, samples: &[i16], origin: Origin) {
+        self.measure_latency(samples, origin);
+        if let Some(speaker) = &mut self.speaker {
+            speaker.push(samples);
+        }
+        self.recent.extend_from_slice(samples);
+        if self.recent.len() >= TONE_SAMPLES {
+            self.figures.tone_hz = tone::detect(&self.recent);
+            if let Some(hz) = self.figures.tone_hz.map(|hz| hz.round() as u32)
+                && self.figures.tones_heard.last() != Some(&hz)
+                && self.figures.tones_heard.len() < 1000
+            {
+                self.figures.tones_heard.push(hz);
+            }
+            self.recent.clear();
+        }
+    }
+
+    /// Looks for a step of the sweep in what is about to be played.
+    fn measure_latency(&mut self, samples: &[i16], origin: Origin) {
+        let played = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.waits_in_speaker();
+        if let Some(latency_ms) = self.timing.add(samples, played, origin) {
+            self.latencies.add(latency_ms);
+            self.figures.latencies.add(Instant::now(), latency_ms);
+        }
+    }
+
+    fn waits_in_speaker(&self) -> Duration {
+        let speaker = self.speaker.as_ref().filter(|speaker| !speaker.has_failed());
+        speaker.map_or(Duration::ZERO, Speaker::queued)
+    }
+
+    fn publish(&mut self) {
+        let Counters { received, missing, skipped, .. } = self.jitter.counters();
+        (self.figures.packets, self.figures.lost, self.figures.skipped) = (received, missing, skipped);
+        self.figures.network = self.missing.loss();
+        self.figures.jitter_ms = self.network_jitter.ms();
+        self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
+        self.figures.underruns = self.speaker.as_ref().map_or(0, Speaker::underruns);
+        self.figures.latency_p50_ms = self.latencies.percentile(50.0);
+        self.figures.speaker_ms = self.waits_in_speaker().as_secs_f64() * 1000.0;
+        self.figures.steps = self.steps.steps();
+        self.out.send_replace(self.figures.clone());
+    }
+}

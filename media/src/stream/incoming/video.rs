@@ -1,0 +1,279 @@
+//! Pictures that arrive: jitter buffer → decoder → display, snapshots, recording.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tracing::debug;
+
+use super::compare::Comparison;
+use super::{Common, Controls, FIGURES_EVERY, TimeLine};
+use crate::capture::pattern;
+use crate::codec::{VideoDecoder, video_decoder};
+use crate::frame::{VideoCodec, VideoFrame};
+use crate::jitter::missing::{Missing, NetworkLoss};
+use crate::jitter::video::{Counters, Output, VideoJitter};
+use crate::peer::KeyframeRequester;
+use crate::quality::{PictureQuality, Recent};
+use crate::queue::{Receiver, RecvError, Sender};
+use crate::record::PictureKind;
+use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
+use crate::stats::{Freezes, Jitter, Latencies, PatternCount};
+use crate::stream::outgoing::tell;
+use crate::stream::recording::Entry;
+use crate::stream::{POLL, StreamEvent};
+
+/// Requests for a keyframe are at least this far apart: one round trip and the making of a keyframe.
+const REQUESTS_APART: Duration = Duration::from_millis(150);
+
+/// Figures of the video that arrives.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VideoFigures {
+    /// Codec; `None` before the first picture.
+    pub codec: Option<String>,
+    /// Width of the latest picture.
+    pub width: u32,
+    /// Height of the latest picture.
+    pub height: u32,
+    /// Pictures decoded.
+    pub frames: u64,
+    /// Payload bytes.
+    #[serde(skip)]
+    pub bytes: u64,
+    /// Packets that came.
+    pub packets: u64,
+    /// Packets given up.
+    pub lost: u64,
+    /// What the network lost, before any repair.
+    #[serde(flatten)]
+    pub network: NetworkLoss,
+    /// Packets that came twice.
+    pub duplicates: u64,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: f64,
+    /// Freezes by the W3C rule.
+    pub freezes: u32,
+    /// Their length, milliseconds.
+    pub frozen_ms: f64,
+    /// Keyframes asked for.
+    pub keyframe_requests: u64,
+    /// Packets dropped here because decoding is too slow.
+    pub dropped: u64,
+    /// End-to-end latency of the test pattern, milliseconds: median; `None` without the pattern.
+    pub latency_p50_ms: Option<f64>,
+    /// 95th percentile of the same.
+    pub latency_p95_ms: Option<f64>,
+    /// How the counted pictures of the test pattern came through.
+    pub pattern: PatternCount,
+    /// Latencies of the latest pictures with a stamp, milliseconds; below 0 where clocks differ.
+    #[serde(skip)]
+    pub latencies: Recent,
+    /// Sampled pictures compared with the test pattern.
+    #[serde(skip)]
+    pub quality: PictureQuality,
+}
+
+/// Who gets to see the pictures.
+pub(super) struct Views {
+    pub(super) display: Option<Sender<Arc<VideoFrame>>>,
+    pub(super) latest: watch::Sender<Option<Arc<VideoFrame>>>,
+}
+
+pub(super) struct VideoReceiving {
+    packets: Receiver<RtpPacket>,
+    controls: Arc<Controls>,
+    held: bool,
+    keyframes: KeyframeRequester,
+    display: Option<Sender<Arc<VideoFrame>>>,
+    latest: watch::Sender<Option<Arc<VideoFrame>>>,
+    entries: Option<Sender<Entry>>,
+    events: mpsc::Sender<StreamEvent>,
+    jitter: VideoJitter,
+    decoder: Option<(VideoCodec, Box<dyn VideoDecoder>)>,
+    line: TimeLine,
+    asked: Option<Instant>,
+    missing: Missing,
+    network_jitter: Jitter,
+    freezes: Freezes,
+    latencies: Latencies,
+    comparison: Comparison,
+    figures: VideoFigures,
+    out: watch::Sender<VideoFigures>,
+}
+
+impl VideoReceiving {
+    pub(super) fn new(
+        packets: Receiver<RtpPacket>,
+        common: Common,
+        keyframes: KeyframeRequester,
+        views: Views,
+        out: watch::Sender<VideoFigures>,
+    ) -> Self {
+        Self {
+            packets,
+            controls: common.controls,
+            held: false,
+            keyframes,
+            display: views.display,
+            latest: views.latest,
+            entries: common.entries,
+            events: common.events,
+            jitter: VideoJitter::default(),
+            decoder: None,
+            line: TimeLine::new(common.started, VIDEO_CLOCK_HZ),
+            asked: None,
+            missing: Missing::default(),
+            network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
+            freezes: Freezes::default(),
+            latencies: Latencies::default(),
+            comparison: Comparison::default(),
+            figures: VideoFigures::default(),
+            out,
+        }
+    }
+
+    pub(super) fn run(mut self, stop: &AtomicBool) {
+        let mut figures_due = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            if self.controls.are_held() != self.held {
+                self.held = !self.held;
+                self.pause();
+            }
+            let wait = self.jitter.poll_timeout().map_or(POLL, |at| at.saturating_duration_since(Instant::now()));
+            match self.packets.recv_timeout(wait.min(POLL)) {
+                Ok(packet) => self.take(packet),
+                Err(RecvError::Timeout) => {}
+                // The peer connection is gone; the owner ends this thread soon.
+                Err(RecvError::Closed) => std::thread::sleep(POLL),
+            }
+            while let Some(packet) = self.packets.try_recv() {
+                self.take(packet);
+            }
+            while let Some(output) = self.jitter.poll(Instant::now()) {
+                match output {
+                    Output::KeyframeNeeded => self.ask_for_keyframe(),
+                    Output::Picture { data, keyframe, codec, timestamp, arrived } => {
+                        let kind = if keyframe { PictureKind::Key } else { PictureKind::Delta };
+                        if let Some(size) = self.decode(codec, &data) {
+                            let pts = self.line.pts(timestamp, arrived);
+                            if let Some(entries) = &self.entries {
+                                entries.send(Entry::Video { data, kind, size, pts });
+                            }
+                        }
+                    }
+                }
+            }
+            if Instant::now() >= figures_due {
+                figures_due = Instant::now() + FIGURES_EVERY;
+                self.publish();
+            }
+        }
+        self.publish();
+    }
+
+    /// The call was held, or goes on: what came before does not fit what comes after.
+    fn pause(&mut self) {
+        self.jitter.begin_anew();
+        self.freezes.paused();
+        if !self.held {
+            self.ask_for_keyframe();
+        }
+    }
+
+    fn take(&mut self, packet: RtpPacket) {
+        self.missing.came(packet.sequence);
+        if self.held {
+            return;
+        }
+        let codec = self.controls.video_types().get(&packet.payload_type).copied();
+        let Some(codec) = codec else {
+            debug!(payload_type = packet.payload_type, "packet of a type that was not agreed on left out");
+            return;
+        };
+        // Padding to keep a path open, as browsers send it to probe.
+        if packet.payload.is_empty() {
+            self.jitter.insert(packet, codec);
+            return;
+        }
+        self.figures.bytes += packet.payload.len() as u64;
+        self.network_jitter.add(packet.arrived, packet.timestamp);
+        self.jitter.insert(packet, codec);
+    }
+
+    /// Decodes and shows a picture; its size when that worked.
+    fn decode(&mut self, codec: VideoCodec, data: &[u8]) -> Option<crate::frame::Size> {
+        if self.decoder.as_ref().is_none_or(|(current, _)| *current != codec) {
+            match video_decoder(codec) {
+                Ok(decoder) => self.decoder = Some((codec, decoder)),
+                Err(error) => {
+                    tell(&self.events, StreamEvent::CodecFailed(error.to_string()));
+                    return None;
+                }
+            }
+            self.figures.codec = Some(codec.to_string());
+        }
+        let (_, decoder) = self.decoder.as_mut()?;
+        match decoder.decode(data) {
+            Ok(Some(frame)) => {
+                let size = frame.size();
+                self.show(frame);
+                Some(size)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                debug!(%error, "picture not decodable");
+                self.ask_for_keyframe();
+                None
+            }
+        }
+    }
+
+    fn show(&mut self, frame: VideoFrame) {
+        let (now, stamp) = (Instant::now(), pattern::read(&frame));
+        if let Some(stamp) = stamp {
+            self.figures.pattern.add(stamp);
+            // Both clocks wrap at 2^32 ms; the difference as a signed number is the shorter way round.
+            let latency_ms = f64::from(pattern::now_ms().wrapping_sub(stamp.sent_ms) as i32);
+            self.latencies.add(latency_ms);
+            self.figures.latencies.add(now, latency_ms);
+        }
+        self.freezes.shown(now);
+        self.figures.frames += 1;
+        (self.figures.width, self.figures.height) = (frame.size().width, frame.size().height);
+        let frame = Arc::new(frame);
+        if let Some(stamp) = stamp {
+            self.comparison.add(&frame, stamp, now);
+        }
+        self.latest.send_replace(Some(Arc::clone(&frame)));
+        if let Some(display) = &self.display {
+            display.send(frame);
+        }
+        if self.figures.frames == 1 {
+            tell(&self.events, StreamEvent::FirstFrame(now));
+        }
+    }
+
+    fn ask_for_keyframe(&mut self) {
+        if self.asked.is_none_or(|at| at.elapsed() >= REQUESTS_APART) {
+            self.asked = Some(Instant::now());
+            self.figures.keyframe_requests += 1;
+            self.keyframes.request();
+        }
+    }
+
+    fn publish(&mut self) {
+        let Counters { received, duplicates, lost, .. } = self.jitter.counters();
+        (self.figures.packets, self.figures.duplicates, self.figures.lost) = (received, duplicates, lost);
+        self.figures.network = self.missing.loss();
+        self.figures.jitter_ms = self.network_jitter.ms();
+        self.figures.freezes = self.freezes.count;
+        self.figures.frozen_ms = self.freezes.total.as_secs_f64() * 1000.0;
+        self.figures.dropped = self.packets.dropped();
+        self.figures.latency_p50_ms = self.latencies.percentile(50.0);
+        self.figures.latency_p95_ms = self.latencies.percentile(95.0);
+        self.figures.quality = self.comparison.quality();
+        self.out.send_replace(self.figures.clone());
+    }
+}
