@@ -15,6 +15,7 @@ mod ringing;
 mod serve;
 mod session;
 mod settings;
+mod trace;
 mod usage;
 
 use std::io::Write as _;
@@ -86,6 +87,7 @@ fn run(
             Command::Completions { shell } => commands::pages::completions(shell, &printer),
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,
+            Command::Trace(trace) => commands::trace::run(trace, printer).await,
             Command::Serve(serve) => commands::serve::run(serve, printer).await,
         }
     });

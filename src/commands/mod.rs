@@ -12,3 +12,4 @@ pub(crate) mod pages;
 pub(crate) mod redial;
 mod report;
 pub(crate) mod serve;
+pub(crate) mod trace;
