@@ -1,5 +1,6 @@
 //! `tring`, a video phone for the terminal. This file wires: arguments in, a command run, an exit status out.
 
+mod agent;
 mod call_log;
 mod cli;
 mod commands;
@@ -12,6 +13,7 @@ mod logging;
 mod notify;
 mod printer;
 mod ringing;
+mod scenario;
 mod serve;
 mod session;
 mod settings;
@@ -88,6 +90,7 @@ fn run(
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,
             Command::Trace(trace) => commands::trace::run(trace, printer).await,
+            Command::Agent(agent) => commands::agent::run(agent, printer).await,
             Command::Serve(serve) => commands::serve::run(serve, printer).await,
         }
     });

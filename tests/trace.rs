@@ -16,8 +16,8 @@ mod support;
 /// What the ladder of a call with hold must show, in this order: what stands in a line.
 const LADDER: [&[&str]; 8] = [
     &["alice → bob"],
-    &["+0.000 s", "── offer ──", "vp8 and opus;", "setup actpass"],
-    &["◀─", " answer ──", "vp8 and opus;"],
+    &["+0.000 s", "── offer ──", "opus and vp8;", "setup actpass"],
+    &["◀─", " answer ──", "opus and vp8;"],
     &["── media ──", "on hold"],
     &["── media ──", "microphone and camera on"],
     &["unreadable ──", "8 bytes: no message of this protocol"],

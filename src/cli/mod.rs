@@ -24,7 +24,7 @@ pub(crate) use around::{Config, Contacts, Doctor, Log};
 pub(crate) use calling::{Answer, Call, Common, Listen, Redial};
 pub(crate) use options::{Dialect, Habits, Link, Media, Ring};
 pub(crate) use servers::{Demo, Serve};
-pub(crate) use testing::Trace;
+pub(crate) use testing::{Agent, Trace};
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Read a broker live and draw what peers say to each other
     Trace(Trace),
+    /// Lend this machine to call tests that run elsewhere: run calls for them
+    Agent(Agent),
     /// List cameras, microphones, speakers and screens
     Devices,
     /// Show each setting in force, and where it comes from; takes the options of call and listen too

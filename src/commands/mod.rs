@@ -1,5 +1,6 @@
 //! One file a command: from what was typed to an exit status.
 
+pub(crate) mod agent;
 pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod contacts;

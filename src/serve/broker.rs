@@ -7,7 +7,8 @@
 //! The topic rules are those of `docs/PROTOCOL.md`: a peer writes below its own ClientId only, reads what is addressed
 //! to it, and reads the presence of anyone. A ClientId alone is no proof, though: with [`Access::Anonymous`] and
 //! [`Access::Password`] a client can connect under a ClientId which is not its own, and the broker then hands that
-//! session over. [`Access::Users`] binds each login to one ClientId.
+//! session over. [`Access::Users`] binds each login to one ClientId. Nobody reads along what others say, but observers
+//! with [`Access::ReadAlong`].
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -45,6 +45,7 @@ const ACKNOWLEDGED: usize = 14;
 const CALL_CHARS: usize = 8;
 
 /// Draws these messages, in order of time; ends with a line break, or is empty.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the drawing of a run of a test that failed"))]
 pub(crate) fn draw(messages: &[Message]) -> String {
     let mut ladder = Ladder::default();
     messages.iter().for_each(|message| ladder.take(message));

@@ -20,7 +20,9 @@ use signalling::id::{CallId, MessageId, PeerId};
 use signalling::wire::PresenceState;
 
 pub(crate) use book::{Book, Kind};
-pub(crate) use ladder::{Ladder, draw};
+pub(crate) use ladder::Ladder;
+#[cfg_attr(not(test), expect(unused_imports, reason = "for the drawing of a run of a test that failed"))]
+pub(crate) use ladder::draw;
 pub(crate) use reading::Reader;
 
 /// One payload as the broker passed it on, understood.

@@ -140,7 +140,7 @@ fn a_topic_without_a_listener_is_a_mark_unless_the_listener_is_known() {
         |to| message(0, "alice", to, Content::Said { call: None, id: None, name: "offer", words: "vp8".into() });
     check(
         &draw(&[offer("")]),
-        &["                  alice  acknowledged", "   +0.000 s         ● offer                vp8"],
+        &["                  alice  acknowledged", "   +0.000 s         ● offer               vp8"],
     );
     assert!(draw(&[offer("bob")]).contains("│── offer ─"), "{}", draw(&[offer("bob")]));
 }
