@@ -91,7 +91,6 @@ fn a_call_with_hold_is_drawn_and_told() {
     let _alone = alone();
     let mosquitto = Mosquitto::anonymous();
     let (messages, ladder) = traced(&mosquitto);
-    println!("{ladder}");
     let mut lines = ladder.lines();
     for parts in LADDER {
         let found = lines.any(|line| parts.iter().all(|part| line.contains(part)));

@@ -11,6 +11,7 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _};
 use media::peer::config::IceUrl;
+use serde_json::Value;
 use signalling::id::PeerId;
 use signalling::mqtt::BrokerUrl;
 
@@ -73,10 +74,59 @@ const OPTIONS: [&str; 40] = [
 /// Options whose values may name a file.
 const SOURCES: [&str; 2] = ["video", "audio"];
 
-/// Why a part does not run, for whoever wrote it.
+/// Commands of `--control` that are passed on: none of them saves a file.
+const CONTROLS: [&str; 15] = [
+    "answer",
+    "reject",
+    "hangup",
+    "hold",
+    "resume",
+    "swap",
+    "mute",
+    "camera",
+    "send",
+    "away",
+    "back",
+    "stats",
+    "quit",
+    "impair",
+    "reconnect",
+];
+
+/// Why something is not done, for whoever wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Refusal(pub(crate) String);
+
+/// Whether this command may be passed on to a part: as it was understood, written anew.
+///
+/// # Errors
+/// A [`Refusal`] that names it.
+pub(crate) fn judge_control(line: &str) -> Result<String, Refusal> {
+    if line.contains(['\n', '\r']) {
+        return Err(Refusal("one command at a time: a line break is not passed on".into()));
+    }
+    let Ok(command) = serde_json::from_str::<BTreeMap<String, Value>>(line) else {
+        return Err(Refusal("a command is one JSON object".into()));
+    };
+    let name = command.get("command").and_then(Value::as_str).unwrap_or_default();
+    if !CONTROLS.contains(&name) {
+        let name: String = name.chars().take(40).collect();
+        return Err(Refusal(format!(
+            "the command {name:?} is not taken from a runner: an agent writes no files for others"
+        )));
+    }
+    let names_a_file = |key: &str| {
+        let value = command.get(key).and_then(Value::as_str);
+        value.is_some_and(|value| value.starts_with("file:"))
+    };
+    match SOURCES.into_iter().find(|key| names_a_file(key)) {
+        Some(key) => {
+            Err(Refusal(format!("{key} file:… is not taken from a runner: an agent reads no files for others")))
+        }
+        None => serde_json::to_string(&command).map_err(|error| Refusal(error.to_string())),
+    }
+}
 
 /// A part that may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -312,6 +362,28 @@ mod tests {
         ] {
             let refusal = judge(arguments).unwrap_err();
             assert!(refusal.0.contains(named), "{arguments}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn commands_that_touch_files_are_refused() {
+        for command in [
+            r#"{"command":"hold"}"#,
+            r#"{"command":"send","video":"test","audio":"none"}"#,
+            r#"{"command":"impair","spec":"loss=5%"}"#,
+        ] {
+            assert!(judge_control(command).is_ok(), "{command}");
+        }
+        for (command, named) in [
+            (r#"{"command":"snapshot","file":"/tmp/a.png"}"#, "snapshot"),
+            (r#"{"command":"send","video":"file:/etc/passwd"}"#, "video file:"),
+            (r#"{"command":"send","video":"test","audio":"file:a.wav"}"#, "audio file:"),
+            ("{\"command\":\"hold\"}\n{\"command\":\"snapshot\",\"file\":\"a\"}", "line break"),
+            (r#"{"command":"dance"}"#, "dance"),
+            (r#"{}"#, "\"\""),
+            ("hold", "one JSON object"),
+        ] {
+            assert!(judge_control(command).unwrap_err().0.contains(named), "{command}");
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, warn};
 
 use super::exchange::{Exchange, UNACKNOWLEDGED_MAX};
-use super::permit::{Own, Permit};
+use super::permit::{Own, Permit, judge_control};
 use super::wire::{Ask, Body, Frame, ITEM_BYTES_MAX, Run, Tell, VERSION};
 use crate::exit::Failure;
 use crate::scenario::peers::{Order, Part, PeerHandle, Program, Told, process};
@@ -195,6 +195,21 @@ impl Serving {
     }
 
     fn order(&mut self, key: &Key, part: &str, order: Order) {
+        let judged = match order {
+            Order::Control(line) => judge_control(&line).map(Order::Control),
+            Order::Interrupt | Order::Kill => Ok(order),
+        };
+        let order = match judged {
+            Ok(order) => order,
+            Err(refusal) => {
+                warn!(runner = %key.0, part, %refusal, "a command was left out");
+                if let Some(state) = self.runs.get_mut(key) {
+                    let told = Told::Log(format!("the agent refuses a command: {refusal}"));
+                    state.tell(Tell::Told { part: part.to_owned(), told });
+                }
+                return;
+            }
+        };
         // One that has ended is ordered about in vain; its end has been told.
         let running = self.runs.get(key).and_then(|state| state.parts.get(part));
         if running.is_some_and(|running| running.orders.try_send(order).is_err()) {
