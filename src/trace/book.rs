@@ -14,7 +14,7 @@ const REMEMBERED_MAX: usize = 4096;
 /// What a message is beside what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Since the first message of its call; without a call since the first message of all.
+    /// Since the first message of its call; without a call since that of the call that began last, or of all.
     pub(crate) since: Duration,
     /// The call it belongs to, where that is known.
     pub(crate) call: Option<CallId>,
@@ -52,7 +52,8 @@ pub(crate) struct Acknowledged {
 /// What earlier messages tell of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    first: Option<Duration>,
+    /// When the call that began last did, or the first message of all came.
+    latest: Option<Duration>,
     calls: BTreeMap<CallId, Duration>,
     calls_order: VecDeque<CallId>,
     said: BTreeMap<(PeerId, MessageId), Said>,
@@ -74,9 +75,13 @@ const TIMES_MAX: usize = 64;
 impl Book {
     /// Notes a message down.
     pub(crate) fn note(&mut self, message: &Message) -> Entry {
-        let first = *self.first.get_or_insert(message.at);
+        let latest = *self.latest.get_or_insert(message.at);
         match &message.content {
             Content::Said { call, id, name, .. } => {
+                if call.is_none() && *name == "offer" {
+                    // A dialect without names for calls.
+                    self.latest = Some(message.at);
+                }
                 let opens = call.as_ref().is_some_and(|call| !self.calls.contains_key(call));
                 let since = self.since(call.as_ref(), message.at);
                 let again = id.as_ref().and_then(|id| self.said(&message.from, id, name, call.as_ref(), message.at));
@@ -84,18 +89,19 @@ impl Book {
             }
             Content::Ack { of } => self.acknowledged(message, of),
             Content::Presence { .. } | Content::Unreadable { .. } => {
-                Entry { since: message.at.saturating_sub(first), call: None, kind: Kind::New }
+                Entry { since: message.at.saturating_sub(latest), call: None, kind: Kind::New }
             }
         }
     }
 
     /// Since the call's first message.
     fn since(&mut self, call: Option<&CallId>, at: Duration) -> Duration {
-        let first = self.first.unwrap_or(at);
-        let Some(call) = call else { return at.saturating_sub(first) };
+        let latest = self.latest.unwrap_or(at);
+        let Some(call) = call else { return at.saturating_sub(latest) };
         if let Some(began) = self.calls.get(call) {
             return at.saturating_sub(*began);
         }
+        self.latest = Some(at);
         self.calls.insert(call.clone(), at);
         self.calls_order.push_back(call.clone());
         if self.calls_order.len() > REMEMBERED_MAX

@@ -366,12 +366,12 @@ fn parties(message: &Message) -> String {
     }
 }
 
-/// `4 ms`, `1.25 s`.
+/// `<1 ms`, `4 ms`, `1.25 s`.
 fn span(time: Duration) -> String {
-    if time < Duration::from_secs(1) {
-        format!("{} ms", time.as_millis())
-    } else {
-        format!("{:.2} s", time.as_secs_f64())
+    match time.as_millis() {
+        0 => "<1 ms".to_owned(),
+        millis @ 1..1000 => format!("{millis} ms"),
+        _ => format!("{:.2} s", time.as_secs_f64()),
     }
 }
 

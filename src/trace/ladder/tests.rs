@@ -62,7 +62,7 @@ fn a_call_of_two() {
             "   +0.000 s         │── offer ───────────────────▶│   4 ms          vp8 and opus; 1 candidate (host)",
             "   +0.006 s         │◀───────────────── ringing ──│   2 ms",
             "   +0.007 s         │── candidates ──────────────▶│   2 ms          no more will come",
-            "   +0.300 s         │                             ● busy",
+            "   +0.290 s         │                             ● busy",
             "   +2.000 s         │── bye ─────────────────────▶│   none          hung up",
         ],
     );
