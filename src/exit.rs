@@ -52,6 +52,7 @@ impl From<&LinkError> for ExitStatus {
             LinkError::LoginRefused { .. }
             | LinkError::VersionRefused { .. }
             | LinkError::SubscriptionRefused { .. }
+            | LinkError::NotReadable { .. }
             | LinkError::PublishRefused { .. }
             | LinkError::PacketTooLarge { .. }
             | LinkError::Refused { .. }

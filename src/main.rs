@@ -1,5 +1,6 @@
 //! `tring`, a video phone for the terminal. This file wires: arguments in, a command run, an exit status out.
 
+mod agent;
 mod call_log;
 mod cli;
 mod commands;
@@ -16,6 +17,7 @@ mod scenario;
 mod serve;
 mod session;
 mod settings;
+mod trace;
 mod usage;
 
 use std::io::Write as _;
@@ -88,6 +90,8 @@ fn run(
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,
             Command::Test(test) => commands::test::run(test, &in_force, printer).await,
+            Command::Trace(trace) => commands::trace::run(trace, printer).await,
+            Command::Agent(agent) => commands::agent::run(agent, printer).await,
             Command::Serve(serve) => commands::serve::run(serve, printer).await,
         }
     });

@@ -120,6 +120,11 @@ impl Printer {
         self.print(event, Some(call.as_str()), Some(peer.as_str()));
     }
 
+    /// Tells of something in a call of others.
+    pub(crate) fn tell_of_call(&self, event: &Event, call: Option<&CallId>) {
+        self.print(event, call.map(CallId::as_str), None);
+    }
+
     /// Prints a result for people, or raw data: always, in every form.
     pub(crate) fn result(&self, text: &str) {
         write_line(text);
@@ -271,9 +276,12 @@ fn text(event: &Event, peer: &str) -> Option<String> {
             format!("{seconds:.1} s; received video {fps} pictures/s at {kbps} kbit/s{}", judgement(summary))
         }
         // Errors go to stderr, by `main`; what is found is printed by its command, with colours.
-        Event::Check(_) | Event::Doctor { .. } | Event::TestRun(_) | Event::TestSummary(_) | Event::Error { .. } => {
-            return None;
-        }
+        Event::Check(_)
+        | Event::Doctor { .. }
+        | Event::TestRun(_)
+        | Event::TestSummary(_)
+        | Event::Message(_)
+        | Event::Error { .. } => return None,
     })
 }
 

@@ -124,7 +124,8 @@ fn direction(silent: bool) -> Direction {
     if silent { Direction::ReceiveOnly } else { Direction::SendReceive }
 }
 
-fn dialect(link: &cli::Link) -> Dialect {
+/// How peers speak over the broker.
+pub(crate) fn dialect(link: &cli::Link) -> Dialect {
     match link.dialect {
         cli::Dialect::Tring => Dialect::Tring,
         cli::Dialect::Apprtc => Dialect::Apprtc,

@@ -140,6 +140,29 @@ impl Template {
         if parts.next().is_some() { None } else { sender }
     }
 
+    /// The filter that catches whatever anyone says to anyone.
+    #[must_use]
+    pub fn everything(&self) -> String {
+        self.build("+", "+")
+    }
+
+    /// Who speaks on `topic`, and to whom where it says so, if it is a call topic.
+    #[must_use]
+    pub fn speakers(&self, topic: &str) -> Option<(PeerId, Option<PeerId>)> {
+        let mut parts = topic.split('/');
+        let (mut from, mut to) = (None, None);
+        for level in &self.levels {
+            let part = parts.next()?;
+            match level {
+                Level::Literal(literal) if literal == part => {}
+                Level::Literal(_) => return None,
+                Level::From => from = Some(part.parse().ok()?),
+                Level::To => to = Some(part.parse().ok()?),
+            }
+        }
+        if parts.next().is_some() { None } else { Some((from?, to)) }
+    }
+
     fn build(&self, from: &str, to: &str) -> String {
         let parts: Vec<&str> = self
             .levels
@@ -202,6 +225,17 @@ mod tests {
         assert_eq!(template.from_anyone(&id("alice")), "+");
         assert_eq!(template.sender("bob", &id("alice")), Some(id("bob")));
         assert_eq!(template.sender("tring/presence/bob", &id("alice")), None);
+    }
+
+    #[test]
+    fn whoever_reads_along_learns_who_speaks_to_whom() {
+        let (both, bare) = (Template::default(), Template::bare());
+        assert_eq!((both.everything().as_str(), bare.everything().as_str()), ("tring/call/+/+", "+"));
+        assert_eq!(both.speakers("tring/call/alice/bob"), Some((id("alice"), Some(id("bob")))));
+        assert_eq!(bare.speakers("alice"), Some((id("alice"), None)));
+        for topic in ["tring/call/alice", "tring/call/alice/bob/more", "tring/call/a.b/bob", "tring/other/alice/bob"] {
+            assert_eq!(both.speakers(topic), None, "{topic}");
+        }
     }
 
     #[test]

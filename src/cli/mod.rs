@@ -1,7 +1,7 @@
 //! The command line: what may be typed, as types. Texts shown by `--help` are the doc comments here.
 //!
 //! - [`calling`]: calls, made and taken; [`around`]: what there is besides; [`servers`]: the demo and our own servers
-//! - [`testing`]: tests of calls
+//! - [`testing`]: tests of calls, and what belongs to them
 //! - [`options`]: what commands share: media, links, habits
 //! - [`parse`]: from words to values
 #![allow(
@@ -24,7 +24,7 @@ pub(crate) use around::{Config, Contacts, Doctor, Log};
 pub(crate) use calling::{Answer, Call, Common, Listen, Redial};
 pub(crate) use options::{Dialect, Habits, Link, Media, Ring};
 pub(crate) use servers::{Demo, Serve};
-pub(crate) use testing::Test;
+pub(crate) use testing::{Agent, Test, Trace};
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
@@ -67,6 +67,10 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Run scripted call tests, one's own or ready ones
     Test(Test),
+    /// Read a broker live and draw what peers say to each other
+    Trace(Trace),
+    /// Lend this machine to call tests that run elsewhere: run calls for them
+    Agent(Agent),
     /// List cameras, microphones, speakers and screens
     Devices,
     /// Show each setting in force, and where it comes from; takes the options of call and listen too

@@ -65,6 +65,10 @@ pub(crate) struct Serve {
     /// File that holds a secret for time-limited TURN logins, which peers pass as --ice-secret-file too
     #[arg(long, value_name = "FILE")]
     pub(crate) ice_secret_file: Option<PathBuf>,
+    /// Let whoever asks read along what peers say to each other, as `tring trace` does; only without logins, so on
+    /// loopback alone
+    #[arg(long, conflicts_with_all = ["user", "password", "password_file", "users_file"])]
+    pub(crate) read_along: bool,
     /// Relay to addresses of the internet only, not to private ones
     #[arg(long)]
     pub(crate) relay_public_only: bool,

@@ -185,7 +185,12 @@ impl Looking {
             }
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state, now),
             // An observer has neither messages nor topics for them.
-            Some(LinkEvent::Message { .. } | LinkEvent::Refused { .. } | LinkEvent::Dropped { .. }) => {}
+            Some(
+                LinkEvent::Message { .. }
+                | LinkEvent::Refused { .. }
+                | LinkEvent::Dropped { .. }
+                | LinkEvent::Overheard { .. },
+            ) => {}
         }
         self.draw();
         Ok(())

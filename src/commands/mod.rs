@@ -1,5 +1,6 @@
 //! One file a command: from what was typed to an exit status.
 
+pub(crate) mod agent;
 pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod contacts;
@@ -13,3 +14,4 @@ pub(crate) mod redial;
 mod report;
 pub(crate) mod serve;
 pub(crate) mod test;
+pub(crate) mod trace;

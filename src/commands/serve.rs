@@ -62,6 +62,7 @@ impl Logins {
         let access = match (&options.users_file, &options.user, &password) {
             (Some(file), _, _) => Access::Users(read_users(file)?),
             (None, Some(user), Some(password)) => Access::Password { user: user.clone(), password: password.clone() },
+            (None, None, None) if options.read_along => Access::ReadAlong,
             (None, None, None) => Access::Anonymous,
             (None, Some(_), None) => {
                 return Err(Failure::usage("--user needs a password; pass --password-file or TRING_PASSWORD"));
@@ -80,7 +81,7 @@ impl Logins {
     /// What a peer passes to the broker.
     fn broker_options(&self) -> String {
         match &self.access {
-            Access::Anonymous => String::new(),
+            Access::Anonymous | Access::ReadAlong => String::new(),
             Access::Password { user, .. } => format!(" --user {user} --password-file FILE"),
             Access::Users(_) => " --user ID --password-file FILE".to_owned(),
         }
@@ -90,7 +91,7 @@ impl Logins {
     fn ice_options(&self) -> String {
         match (&self.credentials, &self.access) {
             (Credentials::SharedSecret(_), _) => "--ice-secret-file FILE".to_owned(),
-            (Credentials::LongTerm { user, password }, Access::Anonymous) => {
+            (Credentials::LongTerm { user, password }, Access::Anonymous | Access::ReadAlong) => {
                 format!("--ice-user {user} --ice-password-file <(echo {password})")
             }
             (Credentials::LongTerm { user, .. }, _) => format!("--ice-user {user} --ice-password-file FILE"),

@@ -204,6 +204,7 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
     let progress = |what: &str| running.note(what);
     let given = Given {
         options: &runs.call_options,
+        link: &runs.options.link,
         repetition,
         folder: &folder,
         stop: runs.stop.clone(),

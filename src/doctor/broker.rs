@@ -249,6 +249,7 @@ impl Broker {
             | LinkError::Tls { .. }
             | LinkError::LoginRefused { .. }
             | LinkError::VersionRefused { .. }
+            | LinkError::NotReadable { .. }
             | LinkError::PacketTooLarge { .. }
             | LinkError::Refused { .. }
             | LinkError::TakenOver { .. }
@@ -356,7 +357,8 @@ async fn used(me: &PeerId, events: &mut mpsc::Receiver<LinkEvent>) -> Option<Str
             LinkEvent::Down { .. }
             | LinkEvent::Message { .. }
             | LinkEvent::Refused { .. }
-            | LinkEvent::Dropped { .. } => {}
+            | LinkEvent::Dropped { .. }
+            | LinkEvent::Overheard { .. } => {}
         }
     }
 }

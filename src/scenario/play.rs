@@ -9,19 +9,25 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use signalling::dialect::Dialect;
 use signalling::id::PeerId;
+use signalling::topic::InvalidTemplate;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::expect::{Check, Expectation};
 use super::facts;
 use super::outcome::{Outcome, PeerOutcome, Verdict};
+use super::peers::remote::Agents;
 use super::peers::{Order, Part, PeerHandle, Program, TOLD_MAX, Told, process};
 use super::script::{Action, Does, Member, Scenario, Server, ServerAction, Start, Step};
 use super::stage::Stage;
+use crate::cli;
 use crate::config::{CallCommand, CallOptions};
 use crate::printer::unix_ms;
 use crate::settings::random_nonce;
+use crate::trace;
+use crate::trace::recorder::Recorder;
 
 /// How long one that listens may take to be online: a broker that is tried for 8 s, and a slow machine.
 const ONLINE_MAX: Duration = Duration::from_secs(20);
@@ -44,6 +50,8 @@ const LOG_MAX: usize = 5000;
 /// What a run is given besides its scenario.
 pub(crate) struct Given<'a> {
     pub(crate) options: &'a CallOptions,
+    /// How the runner itself reaches the broker.
+    pub(crate) link: &'a cli::Link,
     pub(crate) repetition: (u32, u32),
     /// Where peers put recordings and pictures.
     pub(crate) folder: &'a Path,
@@ -57,12 +65,16 @@ pub(crate) struct Given<'a> {
 pub(crate) async fn play(scenario: &Scenario, stage: Stage, given: Given<'_>) -> Outcome {
     let (started, clock) = (unix_ms(), Instant::now());
     let repetition = given.repetition;
+    let reading = read_along(scenario, &stage, given.link, clock).await;
     let mut play = Play::new(scenario, stage, given);
     let mut faults = Vec::new();
     if let Err(stop) = play.run().await {
         faults.push(stop.words(scenario));
     }
     faults.extend(play.end_all().await);
+    if let Some(agents) = play.agents.take() {
+        agents.close().await;
+    }
     let checks = play.judged();
     let passed = faults.is_empty() && checks.iter().all(|check| check.passed);
     let outcome = Outcome {
@@ -74,11 +86,42 @@ pub(crate) async fn play(scenario: &Scenario, stage: Stage, given: Given<'_>) ->
         verdict: if passed { Verdict::Passed } else { Verdict::Failed(faults) },
         checks,
         peers: play.cast.values().map(Actor::outcome).collect(),
-        exchange: None,
+        exchange: Some(exchange(reading).await),
         folder: None,
     };
     play.stage.strike().await;
     outcome
+}
+
+/// Reads along at the broker, for a drawing of what was said there.
+async fn read_along(scenario: &Scenario, stage: &Stage, link: &cli::Link, began: Instant) -> Result<Recorder, String> {
+    let mut config = stage.link(link).map_err(|failure| failure.text)?;
+    let common = |key: &str| scenario.cast.iter().find_map(|member| member.settings.get(key)?.first());
+    let dialect = match (common("dialect").map(String::as_str), link.dialect) {
+        (Some("apprtc"), _) | (None, cli::Dialect::Apprtc) => Dialect::Apprtc,
+        (Some(_) | None, _) => Dialect::Tring,
+    };
+    if let Some(topic) = common("topic") {
+        config.template = topic.parse().map_err(|error: InvalidTemplate| error.to_string())?;
+    } else if dialect == Dialect::Apprtc {
+        config.template = dialect.topics();
+    }
+    Recorder::start(config, dialect, began).await.map_err(|failure| failure.text)
+}
+
+/// What was said at the broker, drawn; or why it is not known.
+async fn exchange(reading: Result<Recorder, String>) -> String {
+    match reading {
+        Ok(recorder) => {
+            let recording = recorder.finish().await;
+            let left_out = match recording.left_out {
+                0 => String::new(),
+                n => format!("and {n} more messages\n"),
+            };
+            format!("{}{left_out}", trace::draw(&recording.messages))
+        }
+        Err(reason) => format!("the exchange over the broker could not be read along: {reason}\n"),
+    }
 }
 
 /// Why a run ends before its end.
@@ -180,6 +223,7 @@ impl Actor {
 struct Play<'a> {
     scenario: &'a Scenario,
     stage: Stage,
+    agents: Option<Agents>,
     given: Given<'a>,
     deadline: Instant,
     cast: BTreeMap<String, Actor>,
@@ -213,7 +257,7 @@ impl<'a> Play<'a> {
         };
         let cast = scenario.cast.iter().map(actor).collect();
         let deadline = Instant::now() + scenario.timeout;
-        Self { scenario, stage, given, deadline, cast, told, told_tx, checks: Vec::new() }
+        Self { scenario, stage, agents: None, given, deadline, cast, told, told_tx, checks: Vec::new() }
     }
 
     async fn run(&mut self) -> Result<(), Stop> {
@@ -256,12 +300,27 @@ impl<'a> Play<'a> {
             return Err(Stop::fault(format!("{name} is running already")));
         }
         let part = self.part(actor).map_err(Stop::fault)?;
-        let handle = match &actor.member.agent {
-            None => process::start(&part).map_err(|failure| Stop::fault(failure.text))?,
-            Some(agent) => return Err(Stop::fault(format!("agent {agent}: not there"))),
+        let started = match actor.member.agent.clone() {
+            None => process::start(&part),
+            Some(agent) => self.agents().await?.start(&agent, &part).await,
         };
+        let handle = started.map_err(|failure| Stop::fault(format!("{name}: {}", failure.text)))?;
         self.join(name, handle);
         Ok(())
+    }
+
+    /// The link to the agents of this run, made when the first is needed.
+    async fn agents(&mut self) -> Result<&Agents, Stop> {
+        if self.agents.is_none() {
+            if self.stage.is_private() {
+                return Err(Stop::fault("agents are reached over a broker that they use too; name it with --broker"));
+            }
+            let named: Vec<PeerId> = self.scenario.cast.iter().filter_map(|member| member.agent.clone()).collect();
+            let config = self.stage.link(self.given.link).map_err(|failure| Stop::fault(failure.text))?;
+            let agents = Agents::connect(config, &named).await.map_err(|failure| Stop::fault(failure.text))?;
+            self.agents = Some(agents);
+        }
+        self.agents.as_ref().ok_or_else(|| Stop::fault("no agents"))
     }
 
     /// Takes a peer in: what it tells comes with its name from now on.
@@ -280,10 +339,10 @@ impl<'a> Play<'a> {
         });
     }
 
-    /// What this one is to run.
+    /// What this one is to run, and with what: an agent is sent no variables.
     fn part(&self, actor: &Actor) -> Result<Part, String> {
         let member = &actor.member;
-        let mut env = self.stage.env();
+        let mut env = if member.agent.is_some() { BTreeMap::new() } else { self.stage.env() };
         let program = match &member.does {
             Does::Foreign(command) => {
                 env.insert("TRING_ID".into(), actor.id.to_string());
@@ -311,7 +370,9 @@ impl<'a> Play<'a> {
     fn arguments(&self, actor: &Actor, command: CallCommand, first: Vec<String>) -> Result<Vec<String>, String> {
         let member = &actor.member;
         let mut settings = member.settings.clone();
-        for (key, values) in self.stage.settings() {
+        // An agent knows its own servers, which may be others than ours.
+        let ours = if member.agent.is_some() { BTreeMap::new() } else { self.stage.settings() };
+        for (key, values) in ours {
             if !member.named.contains(&key) {
                 settings.insert(key, values);
             }
@@ -486,7 +547,7 @@ impl<'a> Play<'a> {
         (self.given.progress)("waiting for the end");
         let durations = self.cast.values().filter(|actor| actor.is_running());
         let durations = durations.filter_map(|actor| actor.member.settings.get("duration")?.first());
-        let longest = durations.filter_map(|text| crate::cli::parse::parse_time(text).ok()).max();
+        let longest = durations.filter_map(|text| cli::parse::parse_time(text).ok()).max();
         let callers: Vec<String> =
             self.cast.values().filter(|actor| is_caller(actor)).map(|actor| actor.member.name.clone()).collect();
         match longest {

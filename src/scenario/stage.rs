@@ -8,15 +8,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
+use signalling::mqtt::{Audience, LinkConfig, MqttVersion, TlsFiles};
 use tokio::process::Command;
 
 use super::script::{BrokerWanted, Does, Scenario, Server, ServerAction};
+use crate::cli;
 use crate::config::Inherited;
 use crate::exit::Failure;
 use crate::serve::broker::{Access, Broker, BrokerConfig};
 use crate::serve::turn::{Credentials, PeerPolicy, Turn, TurnConfig};
 use crate::serve::{ServeError, broker, turn};
-use crate::settings::random_nonce;
+use crate::settings::{random_nonce, resolve_link};
 
 /// Name at the TURN server of a run.
 const ICE_USER: &str = "test";
@@ -61,7 +63,7 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 async fn start_broker(port: u16) -> Result<(Broker, SocketAddr), ServeError> {
-    let config = BrokerConfig { mqtt: loopback(port), websocket: loopback(0), access: Access::Anonymous };
+    let config = BrokerConfig { mqtt: loopback(port), websocket: loopback(0), access: Access::ReadAlong };
     let broker = broker::start(config).await?;
     let addr = broker.mqtt_addr();
     Ok((broker, addr))
@@ -120,6 +122,23 @@ impl Stage {
     /// True where nobody else meets at the broker.
     pub(crate) const fn is_private(&self) -> bool {
         !matches!(self.broker, Own::Others)
+    }
+
+    /// How the runner itself connects: under an ID of its own, with the login of the options where that broker is used.
+    ///
+    /// # Errors
+    /// A usage [`Failure`] when the options do not fit together.
+    pub(crate) fn link(&self, options: &cli::Link) -> Result<LinkConfig, Failure> {
+        let mut config = resolve_link(options, Audience::Only(Vec::new()))?;
+        if let Some(addr) = self.broker.addr() {
+            config.brokers = vec![format!("mqtt://{addr}").parse().map_err(Failure::internal)?];
+            (config.login, config.tls, config.version) = (None, TlsFiles::default(), MqttVersion::default());
+        }
+        if options.id.is_none() {
+            config.me =
+                format!("tring-test-{:08x}", random_nonce().0 & 0xffff_ffff).parse().map_err(Failure::internal)?;
+        }
+        Ok(config)
     }
 
     /// The broker's address, where it is one of the run's own or the same for all.

@@ -7,7 +7,8 @@
 //! The topic rules are those of `docs/PROTOCOL.md`: a peer writes below its own ClientId only, reads what is addressed
 //! to it, and reads the presence of anyone. A ClientId alone is no proof, though: with [`Access::Anonymous`] and
 //! [`Access::Password`] a client can connect under a ClientId which is not its own, and the broker then hands that
-//! session over. [`Access::Users`] binds each login to one ClientId.
+//! session over. [`Access::Users`] binds each login to one ClientId. Nobody reads along what others say, but observers
+//! with [`Access::ReadAlong`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +24,8 @@ use mqtt5::broker::config::{StorageBackend, StorageConfig, WebSocketConfig};
 use mqtt5::broker::{AuthProvider, AuthResult, BrokerShutdownHandle, MqttBroker};
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
+use signalling::mqtt::is_observer;
+use signalling::topic::Template;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
@@ -61,6 +64,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) enum Access {
     /// Everyone, under any ClientId: for loopback addresses only.
     Anonymous,
+    /// The same, and an observer's ClientId may read along what peers say to each other.
+    ReadAlong,
     /// Everyone who knows this one login, under any ClientId.
     Password { user: String, password: String },
     /// A login a peer, as user → password; the ClientId must be the user name, so nobody can take another's place, or
@@ -72,6 +77,7 @@ impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Anonymous => "Anonymous",
+            Self::ReadAlong => "ReadAlong",
             Self::Password { .. } => "Password(…)",
             Self::Users(_) => "Users(…)",
         })
@@ -82,7 +88,7 @@ impl Access {
     fn check(&self) -> Result<(), ServeError> {
         let empty = ServeError::EmptyCredentials { service: Service::Mqtt };
         match self {
-            Self::Anonymous => Ok(()),
+            Self::Anonymous | Self::ReadAlong => Ok(()),
             Self::Password { user, password } if user.is_empty() || password.is_empty() => Err(empty),
             Self::Password { .. } => Ok(()),
             Self::Users(users) if users.values().any(String::is_empty) || users.is_empty() => Err(empty),
@@ -93,15 +99,23 @@ impl Access {
         }
     }
 
+    /// True when nobody is asked for a login.
+    const fn is_open(&self) -> bool {
+        match self {
+            Self::Anonymous | Self::ReadAlong => true,
+            Self::Password { .. } | Self::Users(_) => false,
+        }
+    }
+
     fn admits(&self, client: &str, login: Option<(&str, &[u8])>) -> bool {
         match (self, login) {
-            (Self::Anonymous, _) => true,
+            (Self::Anonymous | Self::ReadAlong, _) => true,
             (_, None) => false,
             (Self::Password { user, password }, Some((name, given))) => {
                 name == user && same_secret(password.as_bytes(), given)
             }
             (Self::Users(users), Some((name, given))) => {
-                let own = name == client || (!users.contains_key(client) && is_observer(client, name));
+                let own = name == client || (!users.contains_key(client) && is_observer_of(client, name));
                 own && users.get(name).is_some_and(|password| same_secret(password.as_bytes(), given))
             }
         }
@@ -135,7 +149,7 @@ pub(crate) async fn start(config: BrokerConfig) -> Result<Broker, ServeError> {
     config.access.check()?;
     let listeners = [(Service::Mqtt, config.mqtt), (Service::WebSocket, config.websocket)];
     for (service, addr) in listeners {
-        if config.access == Access::Anonymous && !addr.ip().is_loopback() {
+        if config.access.is_open() && !addr.ip().is_loopback() {
             return Err(ServeError::OpenToNetwork { service, addr });
         }
     }
@@ -257,7 +271,7 @@ impl Gate {
             self.failures.record_attempt(from.ip(), admitted);
         }
         match (admitted, &self.access, login) {
-            (true, Access::Anonymous, _) | (true, _, None) => AuthResult::success(),
+            (true, Access::Anonymous | Access::ReadAlong, _) | (true, _, None) => AuthResult::success(),
             (true, _, Some((user, _))) => AuthResult::success_with_user(user),
             (false, _, _) => AuthResult::fail(ReasonCode::BadUsernameOrPassword),
         }
@@ -292,7 +306,8 @@ impl AuthProvider for Gate {
         _user_id: Option<&'a str>,
         topic_filter: &'a str,
     ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        let allowed = may_subscribe(client_id, topic_filter);
+        let reads_along = self.access == Access::ReadAlong && is_observer(client_id) && is_everything(topic_filter);
+        let allowed = reads_along || may_subscribe(client_id, topic_filter);
         if !allowed {
             debug!(client_id, topic_filter, "subscribe refused");
         }
@@ -300,19 +315,21 @@ impl AuthProvider for Gate {
     }
 }
 
-/// Whether `client` may write `topic`: its calls to one peer, its presence, and its bare topic.
+/// Whether `client` may write `topic`: its calls to one peer, what it says to an agent or as one, its presence, and its
+/// bare topic.
 fn may_publish(client: &str, topic: &str) -> bool {
     match topic.split('/').collect::<Vec<_>>().as_slice() {
-        ["tring", "call", own, to] => *own == client && is_peer_id(to),
+        ["tring", "call" | "agent", own, to] => *own == client && is_peer_id(to),
         ["tring", "presence", own] | [own] => *own == client,
         _ => false,
     }
 }
 
-/// Whether `client` may read `filter`: calls to itself, the presence of anyone, and bare topics by their full name.
+/// Whether `client` may read `filter`: calls to itself, what agents and their runners say to it, the presence of anyone, and
+/// bare topics by their full name.
 fn may_subscribe(client: &str, filter: &str) -> bool {
     match filter.split('/').collect::<Vec<_>>().as_slice() {
-        ["tring", "call", from, own] => *own == client && (*from == "+" || is_peer_id(from)),
+        ["tring", "call" | "agent", from, own] => *own == client && (*from == "+" || is_peer_id(from)),
         ["tring", "presence", id] => *id == "+" || is_peer_id(id),
         [id] => is_peer_id(id),
         _ => false,
@@ -324,8 +341,13 @@ fn is_peer_id(id: &str) -> bool {
     id.parse::<signalling::id::PeerId>().is_ok()
 }
 
+/// Whether the filter is one of those by which a tracer reads what all peers say.
+fn is_everything(filter: &str) -> bool {
+    [Template::default(), Template::bare()].iter().any(|template| template.everything() == filter)
+}
+
 /// Whether this is the ClientId under which `user` may look on while their own is in use.
-fn is_observer(client: &str, user: &str) -> bool {
+fn is_observer_of(client: &str, user: &str) -> bool {
     user.parse().is_ok_and(|user| signalling::mqtt::is_observer_of(client, &user))
 }
 

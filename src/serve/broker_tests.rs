@@ -189,6 +189,39 @@ async fn an_eavesdropper_subscribes_in_vain() {
 }
 
 #[tokio::test]
+async fn an_observer_reads_along_where_that_is_allowed() {
+    let broker = started(Access::ReadAlong).await;
+    let mut observer = Client::named(&broker, "mallory-observer-0123").await;
+    for filter in ["tring/call/+/+", "tring/presence/+", "+"] {
+        assert_eq!(observer.subscribe(filter).await, GRANTED, "{filter}");
+    }
+    for filter in ["#", "tring/#", "tring/call/#", "tring/agent/+/+", "tring/call/alice/bob"] {
+        assert_eq!(observer.subscribe(filter).await, SubscribeReasonCode::Failure, "{filter}");
+    }
+    let mut alice = Client::named(&broker, "alice").await;
+    assert_eq!(alice.subscribe("tring/call/+/+").await, SubscribeReasonCode::Failure);
+    alice.publish("tring/call/alice/bob", Retain::No, "hello").await;
+    assert_eq!(observer.message().await.payload, "hello");
+    let closed = started(Access::Anonymous).await;
+    let mut observer = Client::named(&closed, "mallory-observer-0123").await;
+    assert_eq!(observer.subscribe("tring/call/+/+").await, SubscribeReasonCode::Failure);
+}
+
+#[tokio::test]
+async fn agents_and_runners_speak_under_their_own_ids() {
+    let broker = started(Access::Anonymous).await;
+    let mut agent = Client::named(&broker, "berlin").await;
+    assert_eq!(agent.subscribe("tring/agent/+/berlin").await, GRANTED);
+    for filter in ["tring/agent/+/+", "tring/agent/#", "tring/agent/runner/rome"] {
+        assert_eq!(agent.subscribe(filter).await, SubscribeReasonCode::Failure, "{filter}");
+    }
+    let mut mallory = Client::named(&broker, "mallory").await;
+    mallory.publish("tring/agent/runner/berlin", Retain::No, "spoofed").await;
+    mallory.publish("tring/agent/mallory/berlin", Retain::No, "as myself").await;
+    assert_eq!(agent.message().await.topic, "tring/agent/mallory/berlin");
+}
+
+#[tokio::test]
 async fn a_login_is_asked_for_and_checked() {
     let broker = started(shared_login()).await;
     assert_eq!(Client::refusal(options(&broker, "alice")).await, ConnectReturnCode::BadUserNamePassword);

@@ -62,6 +62,8 @@ impl Session {
                 }
             }
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state).await?,
+            // Tracers alone are told of it.
+            Some(LinkEvent::Overheard { .. }) => {}
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ over_each_broker!(
     borrowed_client_ids,
     bare_topics,
     presence_is_read_by_all_who_log_in,
+    orders_to_an_agent,
 );
 
 /// What alice says to bob goes here.
@@ -90,6 +91,17 @@ fn spoke(mallory: &mut Mallory, bob: &mut Mallory) -> bool {
     mallory.delivered();
     mallory.publish(MALLORYS, "the end");
     bob.heard_before("the end").iter().any(|message| message.topic != MALLORYS)
+}
+
+fn orders_to_an_agent(make: Make) {
+    prove(make, &[("tring/agent/alice/bob", Works::Everywhere)], |scene, topic| {
+        let mut mallory = scene.client("mallory");
+        let mut bob = reader(scene, "bob", &["tring/agent/+/bob"]);
+        mallory.publish(topic, "forged");
+        mallory.delivered();
+        mallory.publish("tring/agent/mallory/bob", "the end");
+        bob.heard_before("the end").iter().any(|message| message.topic == topic)
+    });
 }
 
 fn forged_presence(make: Make) {

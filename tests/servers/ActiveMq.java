@@ -77,6 +77,8 @@ public final class ActiveMq {
             String id = user.split("=", 2)[0];
             entries.add(entry("tring.call." + id + ".*", NOBODY, group(id), group(id)));
             entries.add(entry("tring.call.*." + id, group(id), NOBODY, group(id)));
+            entries.add(entry("tring.agent." + id + ".*", NOBODY, group(id), group(id)));
+            entries.add(entry("tring.agent.*." + id, group(id), NOBODY, group(id)));
             // Whoever watches a peer that was never there creates the topic.
             entries.add(entry("tring.presence." + id, EVERYONE, group(id), EVERYONE));
             // the plain form, --topic '{from}'

@@ -107,6 +107,15 @@ impl Mallory {
         })
     }
 
+    /// The next presence that she reads and that fulfils this.
+    pub fn presence_where(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.message_where(|publish| {
+            let is_presence = publish.topic.starts_with("tring/presence/");
+            let presence: Value = serde_json::from_slice(&publish.payload).ok()?;
+            (is_presence && wanted(&presence)).then_some(presence)
+        })
+    }
+
     /// All that came before the next message of this content.
     pub fn heard_before(&mut self, content: &str) -> Vec<Publish> {
         let mut heard = Vec::new();

@@ -63,6 +63,21 @@ pub enum LinkError {
         /// Our ID.
         me: PeerId,
     },
+    /// The broker lets us subscribe to what peers say, and what we said there ourselves did not come back.
+    #[error(
+        "broker {broker} does not pass on what peers say on {filter:?}; its access rules must let {me} read that, and \
+         write {topic:?}, by which this was found out"
+    )]
+    NotReadable {
+        /// Address as given.
+        broker: String,
+        /// The filter that stays silent.
+        filter: String,
+        /// Where we spoke.
+        topic: String,
+        /// Our ID.
+        me: PeerId,
+    },
     /// A message is larger than the broker takes.
     #[error("broker {broker} takes {bytes_max} bytes at most, and a message has {bytes}; raise its limit to 256 KiB")]
     PacketTooLarge {
@@ -114,6 +129,7 @@ impl LinkError {
             | Self::PublishRefused { .. }
             | Self::Refused { .. } => true,
             Self::SubscriptionRefused { .. }
+            | Self::NotReadable { .. }
             | Self::PacketTooLarge { .. }
             | Self::TakenOver { .. }
             | Self::OneConnectionALogin { .. }

@@ -8,6 +8,7 @@
 //! - out: [`LinkHandle::publish`], [`LinkHandle::set_presence`], [`LinkHandle::watch`]
 //! - in: [`LinkEvent`]s
 //! - [`Link::observer`]: the same without presence and calls, to see who is there
+//! - [`Link::tracer`]: the same, and it reads along what peers say: [`LinkEvent::Overheard`]
 //!
 //! Inside: `connection/` decides, `client.rs` speaks MQTT 3.1.1 or 5, `error.rs` says what went wrong.
 
@@ -33,7 +34,7 @@ use crate::wire::{ENVELOPE_BYTES_MAX, PresenceState};
 use connection::{Connection, Part};
 
 pub use error::{LinkError, PublishError};
-pub use observer::is_observer_of;
+pub use observer::{is_observer, is_observer_of};
 pub use tls::Tls;
 pub use url::{BrokerUrl, InvalidBrokerUrl, Scheme};
 pub use version::{InvalidMqttVersion, MqttVersion};
@@ -149,6 +150,17 @@ pub enum LinkEvent {
         /// What it is now; `None` when the broker holds none.
         state: Option<PresenceState>,
     },
+    /// A tracer's: something was said on a call topic or a presence topic, by whomever.
+    Overheard {
+        /// The topic.
+        topic: String,
+        /// The bytes; none when there are more than [`ENVELOPE_BYTES_MAX`].
+        payload: Option<Bytes>,
+        /// How many bytes there are.
+        size: usize,
+        /// True for what the broker held before we came.
+        retained: bool,
+    },
     /// The link cannot work and has ended.
     Failed(LinkError),
 }
@@ -236,6 +248,17 @@ impl Link {
         watched: Watched,
     ) -> Result<(Self, LinkHandle, mpsc::Receiver<LinkEvent>), LinkError> {
         Self::make(config, Part::Observer(watched))
+    }
+
+    /// An observer that reads along: all call topics of the template and everybody's presence, as
+    /// [`LinkEvent::Overheard`]. The broker must let it; whether it does, it proves by a message of its own that must come
+    /// back, since a broker may grant a subscription and stay silent (Mosquitto does). Only where a topic names no listener
+    /// (the plain template) there is no such proof: the message would be heard by peers.
+    ///
+    /// # Errors
+    /// [`LinkError::TlsFile`] when a certificate or key cannot be read.
+    pub fn tracer(config: LinkConfig) -> Result<(Self, LinkHandle, mpsc::Receiver<LinkEvent>), LinkError> {
+        Self::make(config, Part::Tracer)
     }
 
     fn make(config: LinkConfig, part: Part) -> Result<(Self, LinkHandle, mpsc::Receiver<LinkEvent>), LinkError> {

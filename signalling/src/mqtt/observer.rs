@@ -18,7 +18,18 @@ pub(super) fn client_id(me: &PeerId, run: Nonce) -> PeerId {
 #[must_use]
 pub fn is_observer_of(client: &str, user: &PeerId) -> bool {
     let digits = client.strip_prefix(head(user.as_str())).and_then(|rest| rest.strip_prefix(MARK));
-    digits.is_some_and(|digits| digits.len() == 4 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    digits.is_some_and(is_drawn)
+}
+
+/// True when `client` looks like the ClientId of somebody who only looks on, whosever.
+#[must_use]
+pub fn is_observer(client: &str) -> bool {
+    let parts = client.rsplit_once(MARK);
+    parts.is_some_and(|(head, digits)| !head.is_empty() && is_drawn(digits))
+}
+
+fn is_drawn(digits: &str) -> bool {
+    digits.len() == 4 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn head(id: &str) -> &str {
@@ -41,9 +52,11 @@ mod tests {
             let client = client_id(&id(me), Nonce(0x1234_abcd));
             assert!(client.as_str().ends_with("-observer-abcd"), "{client}");
             assert!(is_observer_of(client.as_str(), &id(me)) && client != id(me));
+            assert!(is_observer(client.as_str()));
         }
         for client in ["alice", "bob-observer-0000", "alice-observer-", "alice-observer-00000", "alice-observer-ABCD"] {
             assert!(!is_observer_of(client, &id("alice")), "{client}");
+            assert!(client.starts_with("bob") || !is_observer(client), "{client}");
         }
     }
 }

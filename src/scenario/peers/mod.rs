@@ -4,8 +4,10 @@
 //! a foreign program that speaks the same two streams. The places differ, the [`PeerHandle`] does not:
 //!
 //! - [`process`]: a child process of this one
+//! - [`remote`]: on another machine, by its agent
 
 pub(crate) mod process;
+pub(crate) mod remote;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use super::{Broker, Connection, Outcome, Part};
-use crate::mqtt::client::{Client, Incoming, Refusal};
-use crate::mqtt::{Audience, Watched};
-use crate::topic;
+use crate::mqtt::client::{Client, Incoming, Kind, Message, Refusal};
+use crate::mqtt::{Audience, LinkError, Watched};
+use crate::topic::{self, Hearers};
 use crate::wire::{Presence, PresenceState};
 
 /// How long our presence may take to come back once the broker has taken it. Both travel one connection, one right
 /// after the other, so this is generous. A broker that has not even taken it is slow, and is waited for.
 const ECHO_WAIT: Duration = Duration::from_secs(2);
+
+/// What a tracer says to itself: no peer reads it, and another tracer knows it by its topic.
+const PROBE: &[u8] = b"{}";
 
 /// Topics that we ask for.
 struct Filters {
@@ -37,6 +40,7 @@ impl Connection {
         let subscribed = self.subscribe(client, broker).await?;
         match self.part {
             Part::Observer(_) => Ok(subscribed),
+            Part::Tracer => self.ask_and_hear(client, broker, subscribed).await,
             Part::Peer => {
                 if self.history.announced.contains(&broker.place) {
                     self.refuse_take_over(client, broker).await?;
@@ -88,6 +92,10 @@ impl Connection {
                 all.extend(watched.filter(|filter| *filter != own));
                 Filters { all, required }
             }
+            // Without presence the calls can still be read.
+            Part::Tracer => {
+                Filters { all: vec![self.config.template.everything(), topic::anyones_presence()], required: 1 }
+            }
             Part::Observer(Watched::Everyone) => Filters { all: vec![topic::anyones_presence()], required: 1 },
             Part::Observer(Watched::Peers(_)) => {
                 let all: Vec<String> = watched.collect();
@@ -101,6 +109,59 @@ impl Connection {
         match &self.config.audience {
             Audience::Anyone => vec![self.config.template.from_anyone(me)],
             Audience::Only(peers) => peers.iter().map(|peer| self.config.template.call(peer, me)).collect(),
+        }
+    }
+
+    /// Topics on which a tracer asks whether it hears what is said: from its peer's ID, where rules go by logins, and from
+    /// its ClientId, where they go by that. Both are for itself under a name that nobody else has.
+    pub(super) fn probes(&self) -> Vec<String> {
+        let client = self.observer_id();
+        match self.config.template.hearers() {
+            Hearers::One => [&self.config.me, &client].map(|from| self.config.template.call(from, &client)).to_vec(),
+            // Peers would hear it.
+            Hearers::All => Vec::new(),
+        }
+    }
+
+    /// Says something for nobody and waits until it comes back: how long the broker took.
+    async fn ask_and_hear(
+        &mut self,
+        client: &mut Client,
+        broker: &Broker,
+        subscribed: Duration,
+    ) -> Result<Duration, Outcome> {
+        let probes = self.probes();
+        let Some(first) = probes.first().cloned() else { return Ok(subscribed) };
+        let asked = Instant::now();
+        for topic in &probes {
+            let kind = Kind::Call { to: self.observer_id() };
+            let probe = Message { topic: topic.clone(), payload: PROBE.into(), kind };
+            if client.publish(probe).is_err() {
+                return Err(Outcome::Broken("the client does not take requests".into()));
+            }
+        }
+        let mut give_up = None;
+        loop {
+            let next = match give_up {
+                None => client.next().await,
+                Some(at) => match tokio::time::timeout_at(at, client.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        let filter = self.config.template.everything();
+                        let (broker, me) = (broker.to_string(), self.config.me.clone());
+                        return Err(Outcome::Fatal(LinkError::NotReadable { broker, filter, topic: first, me }));
+                    }
+                },
+            };
+            match next {
+                Ok(Incoming::Message { topic, .. }) if probes.contains(&topic) => return Ok(asked.elapsed()),
+                Ok(Incoming::Message { topic, payload, retained }) => self.incoming(&topic, payload, retained).await,
+                Ok(Incoming::Acknowledged | Incoming::PublishRefused { .. }) => {
+                    give_up = Some(tokio::time::Instant::now() + ECHO_WAIT);
+                }
+                Ok(_) => {}
+                Err(ending) => return Err(self.outcome(ending, broker)),
+            }
         }
     }
 

@@ -64,6 +64,8 @@ pub(super) enum Part {
     Peer,
     /// Somebody who watches presence and leaves no trace.
     Observer(Watched),
+    /// The same, and it reads along what peers say.
+    Tracer,
 }
 
 /// What earlier connections of this run tell about the next.
@@ -109,7 +111,7 @@ impl Connection {
     ) -> Self {
         let watched = match &part {
             Part::Observer(Watched::Peers(peers)) => peers.iter().cloned().collect(),
-            Part::Observer(Watched::Everyone) | Part::Peer => BTreeSet::new(),
+            Part::Observer(Watched::Everyone) | Part::Tracer | Part::Peer => BTreeSet::new(),
         };
         let (history, preferred) = (History::default(), Preferred::default());
         Self { config, part, tls, commands, events, watched, presence, network, history, preferred }
@@ -263,7 +265,7 @@ impl Connection {
     fn open(&self, broker: &Broker) -> Client {
         let (client_id, will) = match self.part {
             Part::Peer => (self.config.me.clone(), Some(self.presence_message(PresenceState::Offline))),
-            Part::Observer(_) => (observer::client_id(&self.config.me, self.config.run), None),
+            Part::Observer(_) | Part::Tracer => (self.observer_id(), None),
         };
         let login = match &self.config.login {
             Some(login) => Some((login.user.as_str(), login.password.as_str())),
@@ -277,6 +279,11 @@ impl Connection {
             tls: &self.tls,
             will,
         })
+    }
+
+    /// Our ClientId when we only look on.
+    fn observer_id(&self) -> PeerId {
+        observer::client_id(&self.config.me, self.config.run)
     }
 
     fn own_topic(&self) -> String {

@@ -94,6 +94,24 @@ impl Connection {
 
     /// Takes in a message from one of our topics.
     pub(super) async fn incoming(&self, topic: &str, payload: Bytes, retained: bool) {
+        match self.part {
+            Part::Tracer => self.overheard(topic, payload, retained).await,
+            Part::Peer | Part::Observer(_) => self.addressed(topic, payload, retained).await,
+        }
+    }
+
+    /// What peers say among themselves. Our own question whether we hear them is none of it.
+    async fn overheard(&self, topic: &str, payload: Bytes, retained: bool) {
+        if self.probes().iter().any(|probe| probe == topic) {
+            return;
+        }
+        let size = payload.len();
+        // A queue of larger ones would hold more than this program should.
+        let payload = (size <= ENVELOPE_BYTES_MAX).then_some(payload);
+        self.tell(LinkEvent::Overheard { topic: topic.to_owned(), payload, size, retained }).await;
+    }
+
+    async fn addressed(&self, topic: &str, payload: Bytes, retained: bool) {
         if let Some(peer) = topic::presence_owner(topic) {
             if self.is_watched(&peer) {
                 // No presence is an emptied topic; anything unreadable is as good as none.
@@ -120,7 +138,7 @@ impl Connection {
     fn is_watched(&self, peer: &PeerId) -> bool {
         match self.part {
             Part::Observer(Watched::Everyone) => true,
-            Part::Observer(Watched::Peers(_)) | Part::Peer => self.watched.contains(peer),
+            Part::Observer(Watched::Peers(_)) | Part::Tracer | Part::Peer => self.watched.contains(peer),
         }
     }
 
@@ -153,7 +171,7 @@ impl Connection {
 
     pub(super) fn publish_presence(&self, client: &mut Client, state: PresenceState) {
         match self.part {
-            Part::Observer(_) => {}
+            Part::Observer(_) | Part::Tracer => {}
             Part::Peer => {
                 if client.publish(self.presence_message(state)).is_err() {
                     debug!("broker too slow: presence not published");

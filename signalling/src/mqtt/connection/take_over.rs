@@ -61,8 +61,8 @@ impl Connection {
     fn short_lives_max(&self) -> u32 {
         let user = self.config.login.as_ref().map(|login| login.user.as_str());
         match self.part {
-            Part::Observer(_) if user == Some(self.config.me.as_str()) => 1,
-            Part::Observer(_) | Part::Peer => SHORT_LIVES_MAX,
+            Part::Observer(_) | Part::Tracer if user == Some(self.config.me.as_str()) => 1,
+            Part::Observer(_) | Part::Tracer | Part::Peer => SHORT_LIVES_MAX,
         }
     }
 
@@ -71,7 +71,7 @@ impl Connection {
         let broker = broker.to_string();
         match self.part {
             Part::Peer => LinkError::TakenOver { broker, me: self.config.me.clone() },
-            Part::Observer(_) => LinkError::OneConnectionALogin { broker },
+            Part::Observer(_) | Part::Tracer => LinkError::OneConnectionALogin { broker },
         }
     }
 }
