@@ -9,15 +9,15 @@ use std::path::Path;
 
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory as _};
+use clap::{ArgMatches, Command};
 use media::peer::config::IceUrl;
 use serde_json::Value;
 use signalling::id::PeerId;
 use signalling::mqtt::BrokerUrl;
 
-use crate::cli::{self, Cli};
 use crate::exit::Failure;
 use crate::settings::secret;
+use crate::{cli, config};
 
 /// Commands that are run.
 const COMMANDS: [&str; 3] = ["call", "listen", "load"];
@@ -199,7 +199,7 @@ impl Own {
     /// # Errors
     /// A [`Refusal`] that names what is not taken.
     pub(crate) fn judge(&self, arguments: &[String]) -> Result<Permit, Refusal> {
-        let mut definition = without_variables(Cli::command());
+        let mut definition = without_variables(config::command());
         definition.build();
         let words = std::iter::once("tring").chain(arguments.iter().map(String::as_str));
         let matches = definition.clone().try_get_matches_from(words).map_err(|error| misread(&error))?;
@@ -307,7 +307,7 @@ mod tests {
 
     fn own(options: &str) -> Own {
         let words = format!("tring agent --id berlin --from-anyone {options}");
-        let cli = Cli::try_parse_from(words.split_whitespace()).unwrap();
+        let cli = cli::Cli::try_parse_from(words.split_whitespace()).unwrap();
         let cli::Command::Agent(agent) = cli.command else { unreachable!() };
         Own::of(&agent.link, "berlin".parse().unwrap()).unwrap()
     }
@@ -323,6 +323,7 @@ mod tests {
             "call bob --id alice --video test --audio tone --show none --play none --duration 5s",
             "listen --id bob --answer auto --once --video camera:front --audio mic --play speaker",
             "call bob --id alice --broker mqtt://h:1 --ice turn:h --relay-only --control - --json -vv",
+            "listen --id bob --answer=auto --once=true --no-log=true --no-notify=true --ring=none --relay-only=false",
         ] {
             assert!(judge(arguments).is_ok(), "{arguments}: {:?}", judge(arguments));
         }

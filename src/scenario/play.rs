@@ -624,7 +624,13 @@ impl<'a> Play<'a> {
                 Standing::Ended(status) => status,
             };
             let facts = facts::of_call(&actor.events, status);
-            let judge = |expectation: &Expectation| expectation.judge(&actor.member.name, &facts, &actor.events);
+            let judge = |expectation: &Expectation| {
+                let check = expectation.judge(&actor.member.name, &facts, &actor.events);
+                // A status alone sends people to the log.
+                let words =
+                    if expectation.is_of_status() && !check.passed { actor.last_words() } else { String::new() };
+                Check { seen: check.seen.map(|seen| seen + &words), ..check }
+            };
             checks.extend(actor.member.expect.iter().map(judge));
         }
         checks
