@@ -4,6 +4,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::load::record::LoadCall;
+use crate::load::tally::StepSummary;
+
 /// Version of the event format.
 pub(crate) const VERSION: u32 = 1;
 
@@ -62,6 +65,12 @@ pub(crate) enum Event {
     Check(Box<Check>),
     /// All that `tring doctor` found: `status` is how a call would end, 0 when it could work.
     Doctor { status: u8, failed: usize, warnings: usize },
+    /// One call of `tring load` is over.
+    LoadCall(Box<LoadCall>),
+    /// One step of `tring load` is over.
+    Load(Box<StepSummary>),
+    /// `tring load` serves figures there.
+    Metrics { address: String },
     /// The program ends with an error.
     Error { status: u8, text: String },
 }

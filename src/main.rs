@@ -7,11 +7,13 @@ mod config;
 mod doctor;
 mod events;
 mod exit;
+mod load;
 mod local_time;
 mod logging;
 mod notify;
 mod printer;
 mod ringing;
+mod scenario;
 mod serve;
 mod session;
 mod settings;
@@ -70,9 +72,13 @@ fn run(
     printer: Arc<Printer>,
     windows: WindowClient,
 ) -> Result<ExitStatus, Failure> {
-    // Two threads carry a call: the engine's packets, and everything else.
+    // Two threads carry a call: the engine's packets, and everything else. Many calls take what the machine has.
+    let threads = match &command {
+        Command::Load(_) => std::thread::available_parallelism().map_or(2, usize::from).max(2),
+        _ => 2,
+    };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).enable_all().build().map_err(Failure::internal)?;
+    let runtime = builder.worker_threads(threads).enable_all().build().map_err(Failure::internal)?;
     let result = runtime.block_on(async {
         match command {
             Command::Call(call) => commands::call::run(call, printer, windows).await,
@@ -86,6 +92,7 @@ fn run(
             Command::Completions { shell } => commands::pages::completions(shell, &printer),
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,
+            Command::Load(load) => commands::load::run(load, &in_force, printer, windows).await,
             Command::Serve(serve) => commands::serve::run(serve, printer).await,
         }
     });

@@ -1,6 +1,7 @@
 //! The command line: what may be typed, as types. Texts shown by `--help` are the doc comments here.
 //!
 //! - [`calling`]: calls, made and taken; [`around`]: what there is besides; [`servers`]: the demo and our own servers
+//! - [`testing`]: tests of calls
 //! - [`options`]: what commands share: media, links, habits
 //! - [`parse`]: from words to values
 #![allow(
@@ -13,6 +14,7 @@ mod calling;
 mod options;
 mod parse;
 mod servers;
+mod testing;
 
 use std::path::PathBuf;
 
@@ -22,6 +24,7 @@ pub(crate) use around::{Config, Contacts, Doctor, Log};
 pub(crate) use calling::{Answer, Call, Common, Listen, Redial};
 pub(crate) use options::{Dialect, Habits, Link, Media, Ring};
 pub(crate) use servers::{Demo, Serve};
+pub(crate) use testing::Load;
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
@@ -61,6 +64,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run a broker (MQTT and WebSocket) and a STUN/TURN server
     Serve(Serve),
+    /// Make many calls at once, and say what became of them and what they cost
+    Load(Load),
     /// List cameras, microphones, speakers and screens
     Devices,
     /// Show each setting in force, and where it comes from; takes the options of call and listen too

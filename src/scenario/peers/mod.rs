@@ -4,7 +4,9 @@
 //! a foreign program that speaks the same two streams. The places differ, the [`PeerHandle`] does not:
 //!
 //! - [`process`]: a child process of this one
+//! - [`here`]: a session inside this process
 
+pub(crate) mod here;
 pub(crate) mod process;
 
 use std::collections::BTreeMap;

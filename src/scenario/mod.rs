@@ -1,0 +1,3 @@
+//! Tests of calls: what plays a part in one.
+
+pub(crate) mod peers;
