@@ -32,6 +32,7 @@ use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
 use crate::serve::{Serve, ServeConfig};
 use crate::settings::{Secret, Settings, random_nonce};
+use crate::usage;
 
 /// Name at the TURN server of our own.
 const ICE_USER: &str = "load";
@@ -54,7 +55,8 @@ pub(crate) async fn run(
     let mut link = options.link.clone();
     let serve = if own_servers { Some(bring_servers(&mut link).await?) } else { None };
     let common = common(&options, link);
-    let site = Site { settings: Settings::resolve(&common, Audience::Anyone)?, to, windows };
+    let settings = Settings::resolve(&common, Audience::Anyone)?;
+    let site = Site { settings, to, memory_before: usage::memory_bytes(), windows };
     let metrics = Arc::new(Metrics::new());
     let endpoint = options.prometheus.map(|address| Endpoint::start(address, Arc::clone(&metrics))).transpose()?;
     if let Some(endpoint) = &endpoint {
@@ -71,7 +73,7 @@ pub(crate) async fn run(
     }
     let steps = outcome?;
     if let Some(file) = &options.curve {
-        draw(&steps, file)?;
+        draw(&steps, &caption(&options), file)?;
     }
     if stop.is_cancelled() && options.answerers.is_none() {
         return Ok(ExitStatus::Interrupted);
@@ -253,12 +255,21 @@ impl Progress {
     }
 }
 
-fn draw(steps: &[StepSummary], file: &Path) -> Result<(), Failure> {
+/// What calls these were, in a line.
+fn caption(options: &Load) -> String {
+    let ends = if options.to.is_empty() { "both ends of each in this program" } else { "the callers in this program" };
+    let weight = if options.full { "encoded and decoded" } else { "light media" };
+    let Load { size, fps, talk, rate, .. } = options;
+    let seconds = talk.as_secs_f64();
+    format!("{ends}; {weight}, {size}, {fps} pictures a second; {rate} new ones a second, {seconds} s each")
+}
+
+fn draw(steps: &[StepSummary], what: &str, file: &Path) -> Result<(), Failure> {
     if steps.len() < 2 {
         tracing::warn!("fewer than two steps were made: no curve is drawn");
         return Ok(());
     }
-    let written = curve::draw(steps).and_then(|svg| std::fs::write(file, svg).map_err(|error| error.to_string()));
+    let written = curve::draw(steps, what).and_then(|svg| std::fs::write(file, svg).map_err(|error| error.to_string()));
     written.map_err(|error| Failure::internal(format!("cannot draw {}: {error}", file.display())))
 }
 

@@ -54,16 +54,16 @@ struct Panel {
     least: f64,
 }
 
-/// The picture, as SVG.
+/// The picture, as SVG; `what` says in a line what calls these were.
 ///
 /// # Errors
 /// When it cannot be drawn, in words.
-pub(crate) fn draw(steps: &[StepSummary]) -> Result<String, String> {
+pub(crate) fn draw(steps: &[StepSummary], what: &str) -> Result<String, String> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(words)?;
-        head(&root).map_err(words)?;
+        head(&root, what).map_err(words)?;
         let (_, body) = root.split_vertically(TOP);
         let calls: Vec<f64> = steps.iter().map(|step| f64::from(step.at_once)).collect();
         let last = panels(steps).len() - 1;
@@ -85,11 +85,10 @@ fn words(error: impl std::fmt::Display) -> String {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
-fn head<'a>(root: &Area<'a>) -> Drawn<'a> {
+fn head<'a>(root: &Area<'a>, what: &str) -> Drawn<'a> {
     let left = |size, colour| text(size, colour).pos(Pos::new(HPos::Left, VPos::Top));
     root.draw_text("Calls at once, and what becomes of them", &left(24, INK), (24, 16))?;
-    let both = "both ends of each call in one program: light media, encoded once";
-    root.draw_text(both, &left(14, FAINT), (24, 48))
+    root.draw_text(what, &left(14, FAINT), (24, 48))
 }
 
 fn text(size: i32, colour: RGBColor) -> TextStyle<'static> {
@@ -186,7 +185,8 @@ const TRANSPARENT: RGBAColor = RGBAColor(0, 0, 0, 0.0);
 
 /// As short as it reads: 2000, 12, 0.5.
 fn number(value: f64) -> String {
-    if value == 0.0 || value >= 10.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+    let text = if value >= 10.0 { format!("{value:.0}") } else { format!("{value:.1}") };
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -205,8 +205,10 @@ mod tests {
             machine: Machine { cores: Some(f64::from(at_once) / 50.0), ..Machine::default() },
             ..StepSummary::default()
         };
-        let svg = draw(&[step(10, Some(80.0)), step(20, None), step(40, Some(900.0))]).unwrap();
-        for part in ["Set-up", "What went wrong", "Processor time", "calls at once", "(ms)", "(%)", "(cores)"] {
+        let svg = draw(&[step(10, Some(80.0)), step(20, None), step(40, Some(900.0))], "light media").unwrap();
+        for part in
+            ["Set-up", "What went wrong", "Processor time", "calls at once", "(ms)", "(%)", "(cores)", "light media"]
+        {
             assert!(svg.contains(part), "{part}");
         }
         assert!(svg.contains("prefers-color-scheme: dark"));
@@ -214,7 +216,6 @@ mod tests {
         for colour in ["#FFFFFF", "#1F2328", "#59636E", "#D1D9E0", "#0072B2", "#D55E00", "#008060", "#A04882"] {
             assert!(svg.matches(colour).count() > 1, "{colour}");
         }
-        assert_eq!(number(0.0), "0");
-        assert_eq!((number(0.5), number(2000.0)), ("0.5".to_owned(), "2000".to_owned()));
+        assert_eq!([0.0, 0.5, 5.0, 2000.0].map(number), ["0", "0.5", "5", "2000"]);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Machine {
     pub(crate) cores_per_call: Option<f64>,
     /// Most memory held at one look, bytes.
     pub(crate) memory_bytes: Option<u64>,
-    /// What it grew by since before the step, for each call at once.
+    /// What it grew by since before the first step, for each call at once.
     pub(crate) memory_per_call_bytes: Option<u64>,
 }
 
@@ -51,14 +51,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// For a step of so many calls at once, which begins now.
-    pub(crate) fn start(at_once: u32) -> Self {
-        let memory = usage::memory_bytes();
+    /// For a step of so many calls at once, which begins now; `memory_before` was held before the first step. What a
+    /// step gives back stays with the allocator, so it is no beginning for the next.
+    pub(crate) fn start(at_once: u32, memory_before: Option<u64>) -> Self {
         Self {
             at_once,
             last: usage::processor_time().map(|used| (Instant::now(), used)),
-            memory_before: memory,
-            memory,
+            memory_before,
+            memory: None,
             busiest: 0,
             full: Span::default(),
             any: Span::default(),

@@ -222,6 +222,11 @@ mod tests {
         let taken = Endpoint::start(address, Arc::new(Metrics::new())).err().unwrap();
         assert!(taken.text.contains("--prometheus"), "{taken}");
         drop(endpoint);
-        std::net::TcpListener::bind(address).unwrap();
+        // The library closes its socket on a thread of its own.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while std::net::TcpListener::bind(address).is_err() {
+            assert!(std::time::Instant::now() < deadline, "{address} is still taken");
+            std::thread::yield_now();
+        }
     }
 }

@@ -26,12 +26,18 @@ impl Rate {
     }
 }
 
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_suffix("/s").unwrap_or(text).parse::<f64>() {
-            Ok(rate) if rate >= 0.01 && rate <= RATE_MAX => Ok(Self(rate)),
+            Ok(rate) if (0.01..=RATE_MAX).contains(&rate) => Ok(Self(rate)),
             Ok(_) | Err(_) => Err("use calls a second from 0.01/s to 1000/s, as 5/s".to_owned()),
         }
     }

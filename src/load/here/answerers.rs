@@ -157,7 +157,7 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Result<Machine, Failure> {
     let mut answerers = Answerers::start(site, number, stop).await?;
-    let mut meter = Meter::start(number);
+    let mut meter = Meter::start(number, site.memory_before);
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let until = lasting.map(|lasting| Instant::now() + lasting);

@@ -44,8 +44,7 @@ pub(super) async fn run(
     reports: &mpsc::Sender<Report>,
     stop: &CancellationToken,
 ) -> Result<Machine, Failure> {
-    // Before the answerers are there: what was there before the step is not its.
-    let meter = Meter::start(step.at_once);
+    let meter = Meter::start(step.at_once, site.memory_before);
     let answerers = if site.to.is_empty() { Some(Answerers::start(site, step.at_once, stop).await?) } else { None };
     let mut running = Running {
         site,

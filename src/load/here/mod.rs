@@ -31,6 +31,8 @@ pub(crate) struct Site {
     pub(crate) settings: Settings,
     /// Whom to call; empty: answerers of our own.
     pub(crate) to: Vec<PeerId>,
+    /// What this program held before the first step, bytes.
+    pub(crate) memory_before: Option<u64>,
     pub(crate) windows: WindowClient,
 }
 

@@ -128,6 +128,6 @@ fn encode_sound() -> Result<SoundLoop, CodecError> {
     let mut encoder = OpusEncoder::new(AUDIO_BPS)?;
     let mut sweep = Sweep::new();
     let at = Instant::now();
-    debug_assert!(SOUNDS * AUDIO_FRAME_SAMPLES == 192_000, "a whole cycle joins its beginning");
+    const { assert!(SOUNDS * AUDIO_FRAME_SAMPLES == 192_000, "a whole cycle joins its beginning") };
     (0..SOUNDS).map(|_| Ok(encoder.encode(&AudioFrame { samples: sweep.next_frame(), at })?.data)).collect()
 }
