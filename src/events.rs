@@ -1,11 +1,15 @@
 //! What the program tells while it runs: one [`Event`] a thing that happened, printed as text or as one JSON line
 //! (`--json`). Scripts rely on names and fields; unknown figures are null.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::load::record::LoadCall;
 use crate::load::tally::StepSummary;
+use crate::scenario::expect::Check as Expected;
+use crate::scenario::outcome::{Outcome, Verdict};
 
 /// Version of the event format.
 pub(crate) const VERSION: u32 = 1;
@@ -53,6 +57,8 @@ pub(crate) enum Event {
     TurnedAway { caller: String },
     /// Someone called and nobody answered; `started`: Unix time in ms.
     Missed { caller: String, started: u64 },
+    /// The network of our media is made worse on purpose, from now on; null: a direction that is left as it is.
+    Impaired { up: Option<String>, down: Option<String> },
     /// A picture was saved.
     Snapshot { file: String },
     /// Something is not as it should be; the program goes on.
@@ -71,6 +77,10 @@ pub(crate) enum Event {
     Load(Box<StepSummary>),
     /// `tring load` serves figures there.
     Metrics { address: String },
+    /// A run of a call test is over.
+    TestRun(Box<TestRun>),
+    /// All that `tring test` found.
+    TestSummary(TestSummary),
     /// The program ends with an error.
     Error { status: u8, text: String },
 }
@@ -87,6 +97,55 @@ pub(crate) struct Check {
     /// What to try; only with a warning and a failure.
     pub(crate) fix: Option<String>,
     pub(crate) millis: f64,
+}
+
+/// What came of one run of a call test.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TestRun {
+    /// Scenario, what the matrix chose, and which repetition.
+    pub(crate) title: String,
+    pub(crate) scenario: String,
+    pub(crate) chosen: BTreeMap<String, String>,
+    /// `passed`, `failed` or `skipped`.
+    pub(crate) result: &'static str,
+    /// Unix time in ms.
+    pub(crate) started: u64,
+    pub(crate) took_ms: f64,
+    /// What went wrong, or why it was skipped.
+    pub(crate) faults: Vec<String>,
+    pub(crate) checks: Vec<Expected>,
+    pub(crate) folder: Option<String>,
+}
+
+impl TestRun {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        let (result, faults) = match &outcome.verdict {
+            Verdict::Passed => ("passed", Vec::new()),
+            Verdict::Failed(_) => ("failed", outcome.faults()),
+            Verdict::Skipped(reason) => ("skipped", vec![reason.clone()]),
+        };
+        Self {
+            title: outcome.title(),
+            scenario: outcome.scenario.clone(),
+            chosen: outcome.chosen.clone(),
+            result,
+            started: outcome.started,
+            took_ms: outcome.took.as_secs_f64() * 1000.0,
+            faults,
+            checks: outcome.checks.clone(),
+            folder: outcome.folder.as_ref().map(|folder| folder.display().to_string()),
+        }
+    }
+}
+
+/// What came of all runs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct TestSummary {
+    pub(crate) status: u8,
+    pub(crate) runs: usize,
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
 }
 
 /// The selected candidate pair.

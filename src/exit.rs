@@ -19,7 +19,7 @@ pub(crate) enum ExitStatus {
     NoPath = 22,
     NoMedia = 23,
     Device = 25,
-    NotAsExpected = 30,
+    Assertion = 30,
     Interrupted = 130,
 }
 
@@ -38,7 +38,7 @@ impl ExitStatus {
         Self::NoPath,
         Self::NoMedia,
         Self::Device,
-        Self::NotAsExpected,
+        Self::Assertion,
         Self::Interrupted,
     ];
 
@@ -62,7 +62,7 @@ impl ExitStatus {
             Self::NoPath => "no-path",
             Self::NoMedia => "no-media",
             Self::Device => "device",
-            Self::NotAsExpected => "not-as-expected",
+            Self::Assertion => "assertion",
             Self::Interrupted => "interrupted",
         }
     }

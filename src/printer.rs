@@ -278,6 +278,11 @@ fn text(event: &Event, peer: &str) -> Option<String> {
         Event::Reconnected { after_ms: None, .. } => "connection is back".to_owned(),
         Event::TurnedAway { caller } => format!("{caller} called meanwhile and heard busy"),
         Event::Missed { caller, started } => format!("missed call from {caller} at {}", local_time::time(*started)),
+        Event::Impaired { up: None, down: None } => "the network is left as it is".to_owned(),
+        Event::Impaired { up, down } => {
+            let said = |spec: &Option<String>| spec.clone().unwrap_or_else(|| "none".to_owned());
+            format!("the network is made worse on purpose: up {}, down {}", said(up), said(down))
+        }
         Event::Snapshot { file } => format!("picture saved as {file}"),
         Event::Warning { text } => format!("warning: {text}"),
         Event::Ended { reason, detail, text } => {
@@ -292,7 +297,9 @@ fn text(event: &Event, peer: &str) -> Option<String> {
             format!("{seconds:.1} s; received video {fps} pictures/s at {kbps} kbit/s")
         }
         // Errors go to stderr, by `main`; what is found is printed by its command, with colours.
-        Event::Check(_) | Event::Doctor { .. } | Event::Error { .. } => return None,
+        Event::Check(_) | Event::Doctor { .. } | Event::TestRun(_) | Event::TestSummary(_) | Event::Error { .. } => {
+            return None;
+        }
         // A table says more.
         Event::LoadCall(_) | Event::Load(_) => return None,
         Event::Metrics { address } => format!("figures at http://{address}/metrics"),

@@ -9,6 +9,7 @@ use media::frame::VideoCodec;
 use media::peer::config::{
     BitrateLimits, Direction, IcePolicy, IceServer, IceServerKind, Loopback, PeerConfig, time_limited_credentials,
 };
+use media::peer::impaired::ImpairHandle;
 use media::playout::AudioSink;
 use media::record::Container;
 use signalling::dialect::Dialect;
@@ -95,6 +96,7 @@ impl Settings {
             video: direction(common.media.video == VideoSource::None),
             audio: direction(common.media.audio == AudioSource::None),
             bitrate: BitrateLimits::for_video(common.media.size.area() as u64 * u64::from(common.media.fps)),
+            impairments: ImpairHandle::new(common.link.impair.iter().copied().collect()),
         };
         let media = MediaSettings {
             video: common.media.video.clone(),

@@ -1,13 +1,14 @@
-//! What one picture or packet costs: codecs, the test pattern, the jitter buffers.
+//! What one picture or packet costs: codecs, the test pattern, the jitter buffers, the impaired link.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use media::capture::pattern::{self, Stamp};
 use media::codec::opus::{OpusDecoder, OpusEncoder};
 use media::codec::{EncoderConfig, Want, video_decoder, video_encoder};
 use media::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame};
+use media::impair::{Impairment, Link};
 use media::jitter::audio::AudioJitter;
 use media::jitter::video::VideoJitter;
 use media::peer::packet::Packetizer;
@@ -97,5 +98,25 @@ fn jitter(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, video, audio, jitter);
+/// Packets a second that pass: one a millisecond goes in, and those of 50 ms are under way.
+fn link(c: &mut Criterion) {
+    let payload = bytes::Bytes::from_static(&[0; 1200]);
+    let bad = "delay=50ms,jitter=5ms,loss=1%,burst=3,rate=100mbit,reorder=1%,duplicate=1%";
+    let mut group = c.benchmark_group("link, one packet");
+    group.throughput(Throughput::Elements(1));
+    for (name, spec) in [("nothing wrong", "none"), ("everything wrong", bad)] {
+        let mut link = Link::new(spec.parse::<Impairment>().unwrap());
+        let mut now = Instant::now();
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                now += Duration::from_millis(1);
+                link.push(payload.clone(), payload.len(), now);
+                while link.poll(now).is_some() {}
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, video, audio, jitter, link);
 criterion_main!(benches);

@@ -13,6 +13,7 @@ pub mod codec;
 pub mod devices;
 pub mod display;
 pub mod frame;
+pub mod impair;
 pub mod jitter;
 pub mod peer;
 pub mod playout;

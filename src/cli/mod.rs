@@ -12,7 +12,7 @@
 mod around;
 mod calling;
 mod options;
-mod parse;
+pub(crate) mod parse;
 mod servers;
 mod testing;
 
@@ -24,7 +24,7 @@ pub(crate) use around::{Config, Contacts, Doctor, Log};
 pub(crate) use calling::{Answer, Call, Common, Listen, Redial};
 pub(crate) use options::{Dialect, Habits, Link, Media, Ring};
 pub(crate) use servers::{Demo, Serve};
-pub(crate) use testing::Load;
+pub(crate) use testing::{Load, Test};
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
@@ -44,6 +44,7 @@ Examples:
   tring call bob --id alice                     call bob
   tring doctor --id alice                       would a call work here? with the options of a call
   tring contacts                                who is there
+  tring test smoke                              a call test; --list shows more, --print one to begin with
   tring call bob --video test --audio tone      call with test media";
 
 /// What to do.
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run a broker (MQTT and WebSocket) and a STUN/TURN server
     Serve(Serve),
+    /// Run scripted call tests, one's own or ready ones
+    Test(Test),
     /// Make many calls at once, and say what became of them and what they cost
     Load(Load),
     /// List cameras, microphones, speakers and screens

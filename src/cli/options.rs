@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use media::capture::{AudioSource, VideoSource};
 use media::display::Show;
 use media::frame::{Size, VideoCodec};
+use media::impair::DirectedImpairment;
 use media::peer::config::IceUrl;
 use media::playout::AudioSink;
 use signalling::id::PeerId;
@@ -150,6 +151,11 @@ pub(crate) struct Link {
     /// Send media through a TURN server only
     #[arg(long)]
     pub(crate) relay_only: bool,
+    /// For tests: make the network of the media worse, [up:|down:]KEY=VALUE,… of delay=50ms, jitter=10ms, loss=5%,
+    /// burst=3, rate=500kbit, queue=300ms, reorder=1%, duplicate=1%, seed=7, stall=700ms, or none (repeatable: a later
+    /// one replaces what an earlier one says of its direction)
+    #[arg(long, value_name = "SPEC", env = "TRING_IMPAIR", value_delimiter = ' ')]
+    pub(crate) impair: Vec<DirectedImpairment>,
 }
 
 /// How peers speak over the broker.

@@ -1,4 +1,4 @@
-//! Tests of calls.
+//! Tests of calls, and what belongs to them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,4 +72,52 @@ pub(crate) struct Load {
     pub(crate) curve: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) link: Link,
+}
+
+/// `tring test`.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// What to run: a scenario file, a folder of them, or the name of a ready one (see --list)
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenarios: Vec<String>,
+    /// List the ready scenarios, or those of the files and folders named
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print a ready scenario, to begin one's own with
+    #[arg(long, value_name = "NAME")]
+    pub(crate) print: Option<String>,
+    /// Print the JSON schema of scenario files, for editors
+    #[arg(long)]
+    pub(crate) schema: bool,
+    /// Run scenarios with this tag alone (repeatable)
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Set a variable of the scenario (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Run each so often, instead of as its file says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) repeat: Option<u32>,
+    /// Runs at once: each has peers that encode and decode, so more than cores disturb what is measured
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) jobs: u32,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write a report to look at, with plots over time: one HTML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Where logs, events and recordings of failing runs are kept
+    #[arg(long, value_name = "FOLDER", default_value = "tring-results")]
+    pub(crate) results: PathBuf,
+    /// Keep those of runs that passed too
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) link: Link,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("use NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

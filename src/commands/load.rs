@@ -280,7 +280,7 @@ fn conclude(steps: &[StepSummary], fail_above: FailAbove) -> Result<ExitStatus, 
     // Where the broker was never there, that is what is wrong.
     let broker = [ExitStatus::BrokerUnreachable, ExitStatus::BrokerRefused];
     let all_fail_by = |status: &ExitStatus| steps.iter().all(|s| s.causes.get(status.name()) == Some(&s.placed));
-    let status = broker.into_iter().find(all_fail_by).unwrap_or(ExitStatus::NotAsExpected);
+    let status = broker.into_iter().find(all_fail_by).unwrap_or(ExitStatus::Assertion);
     let details = step.details.values().next().map(|detail| format!(" ({detail})")).unwrap_or_default();
     let text = format!(
         "of {} calls {} failed: {}{details}; --fail-above {fail_above} allows fewer",

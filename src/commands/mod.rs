@@ -13,3 +13,4 @@ pub(crate) mod pages;
 pub(crate) mod redial;
 mod report;
 pub(crate) mod serve;
+pub(crate) mod test;

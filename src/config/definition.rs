@@ -205,7 +205,7 @@ fn switch(arg: Arg) -> Arg {
     arg.hide_default_value(true).hide_possible_values(true)
 }
 
-fn variable(long: &str) -> String {
+pub(super) fn variable(long: &str) -> String {
     format!("TRING_{}", long.to_uppercase().replace('-', "_"))
 }
 

@@ -5,6 +5,7 @@
 //! - [`mod@file`]: the settings file, from TOML to values with their lines
 //! - [`layers`]: the layer each setting is taken from, and what gives way to a rival of a higher layer
 //! - [`in_force`]: what came of it, as `tring config` shows it
+//! - [`options`]: options of calls in files of another kind
 //!
 //! The command line is read twice. The first look checks no value and tells the command, the settings file and which
 //! options were typed. For the second, which counts, the values of the lower layers stand in the definition as
@@ -14,6 +15,7 @@ mod definition;
 mod file;
 mod in_force;
 mod layers;
+mod options;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,7 @@ use layers::Layers;
 pub(crate) use definition::command;
 pub(crate) use in_force::{InForce, Setting};
 pub(crate) use layers::Origin;
+pub(crate) use options::{CallCommand, CallOptions, Form, Inherited};
 
 /// The command line with all layers below it.
 #[derive(Debug)]

@@ -93,6 +93,22 @@ fn switches_can_be_turned_off_again() {
 }
 
 #[test]
+fn impairments_come_from_every_layer_whole() {
+    let folder = Folder::with("impair = ['up:loss=5%,burst=3', 'down:delay=50ms']");
+    let impairments = |folder: &Folder, line: &str, variables: &[(&str, &str)]| {
+        let link = call(folder.parse(&format!("call bob {line}"), variables).unwrap()).common.link;
+        link.impair.into_iter().collect::<media::impair::Impairments>().to_string()
+    };
+    assert_eq!(impairments(&folder, "", &[]), "up:loss=5%,burst=3 down:delay=50ms");
+    assert_eq!(impairments(&Folder::with("impair = 'loss=5%,delay=1ms'"), "", &[]), "delay=1ms,loss=5%");
+    let variable = [("TRING_IMPAIR", "rate=1mbit,queue=1s down:stall=1s")];
+    assert_eq!(impairments(&folder, "", &variable), "up:rate=1mbit,queue=1s down:stall=1s");
+    assert_eq!(impairments(&folder, "--impair delay=1ms --impair up:none", &variable), "up:none down:delay=1ms");
+    let wrong = Folder::with("impair = 'lag=5ms'").parse("call bob", &[]).unwrap_err();
+    assert!(wrong.contains("lag=5ms") && wrong.contains("stall=700ms"), "{wrong}");
+}
+
+#[test]
 fn lists_replace_those_below() {
     let folder = Folder::with(LAYERS);
     let link = |line: &str, variables: &[(&str, &str)]| {

@@ -64,10 +64,11 @@ pub(super) fn no_relay(index: usize, server: &IceServer) -> Finding {
     look.skipped("the TURN server does not work, see above")
 }
 
-/// The same configuration with media both ways, whatever the user would send.
+/// The same configuration with media both ways, whatever the user would send, and in a network as it is.
 fn sending(config: &PeerConfig) -> PeerConfig {
     use media::peer::config::Direction::SendReceive;
-    PeerConfig { video: SendReceive, audio: SendReceive, ..config.clone() }
+    let impairments = media::peer::impaired::ImpairHandle::default();
+    PeerConfig { video: SendReceive, audio: SendReceive, impairments, ..config.clone() }
 }
 
 fn describe(talk: &Talk) -> String {
@@ -102,6 +103,7 @@ fn consequence(error: &NoTalk, no_path: &str) -> (ExitStatus, String) {
 mod tests {
     use media::frame::VideoCodec;
     use media::peer::config::{BitrateLimits, Direction};
+    use media::peer::impaired::ImpairHandle;
 
     use super::*;
 
@@ -114,6 +116,7 @@ mod tests {
             video: Direction::ReceiveOnly,
             audio: Direction::ReceiveOnly,
             bitrate: BitrateLimits::for_video(320 * 240 * 15),
+            impairments: ImpairHandle::default(),
         }
     }
 

@@ -82,7 +82,7 @@ pub(crate) async fn relay(mut peer: PeerHandle, reports: mpsc::Sender<Report>, s
         }
     };
     // That calls failed is judged here, over all workers.
-    let fine = [ExitStatus::Done, ExitStatus::NotAsExpected, ExitStatus::Interrupted].map(|ok| i32::from(ok.code()));
+    let fine = [ExitStatus::Done, ExitStatus::Assertion, ExitStatus::Interrupted].map(|ok| i32::from(ok.code()));
     let outcome = match (ended, error) {
         (Some(status), _) if fine.contains(&status) => Ok(machine),
         (_, Some(failure)) => Err(failure),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use media::capture::{AudioSource, VideoSource};
+use media::impair::Impairments;
 use serde::Deserialize;
 use signalling::wire::TEXT_BYTES_MAX;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
@@ -65,6 +66,14 @@ pub(crate) enum Command {
     Back {},
     /// Print figures now.
     Stats {},
+    /// Make the network of the media worse, as `--impair`, in place of what was said before.
+    Impair {
+        /// One specification, or several with blanks between them.
+        #[serde(deserialize_with = "impairments")]
+        spec: Impairments,
+    },
+    /// Connect anew, to the broker and to the other side, as after a change of network.
+    Reconnect {},
     /// Leave the program, hanging up first.
     Quit {},
 }
@@ -82,6 +91,11 @@ where
     String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
+/// As `--impair` has it.
+fn impairments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Impairments, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
 /// A text that fits into a message.
 fn short_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
@@ -91,6 +105,14 @@ fn short_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Optio
         }
         text => Ok(text),
     }
+}
+
+/// Checks a command that somebody wrote down to be given later.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check(command: &serde_json::Value) -> Result<(), String> {
+    Command::deserialize(command).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// A line that was read, or why it is none of ours.
@@ -135,7 +157,7 @@ pub(crate) fn parse(line: &[u8]) -> Option<Line> {
         return Some(Err("control: line too long".into()));
     }
     Some(serde_json::from_slice(text).map_err(|error| {
-        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, hold, resume, swap, mute, camera, send, away, back, snapshot, stats, quit)")
+        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, hold, resume, swap, mute, camera, send, away, back, snapshot, stats, impair, reconnect, quit)")
     }))
 }
 
@@ -155,6 +177,12 @@ mod tests {
             (r#"{"command":"camera","on":false}"#, Command::Camera { on: false }),
             (r#"{"command":"away"}"#, Command::Away {}),
             (r#"{"command":"back"}"#, Command::Back {}),
+            (r#"{"command":"reconnect"}"#, Command::Reconnect {}),
+            (r#"{"command":"impair","spec":"none"}"#, Command::Impair { spec: Impairments::default() }),
+            (
+                r#"{"command":"impair","spec":"up:loss=5% down:delay=50ms"}"#,
+                Command::Impair { spec: "down:delay=0.05s up:loss=5.0%".parse().unwrap() },
+            ),
             (r#"{"command":"snapshot","file":"a.png"}"#, Command::Snapshot { file: "a.png".into() }),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap().unwrap(), expected);
@@ -168,6 +196,12 @@ mod tests {
             assert!(parse(text.as_bytes()).unwrap().unwrap_err().contains("hangup"), "{text}");
         }
         assert!(parse(&vec![b'x'; LINE_BYTES_MAX + 1]).unwrap().is_err());
+    }
+
+    #[test]
+    fn a_wrong_impairment_is_told_what_there_is() {
+        let told = parse(br#"{"command":"impair","spec":"lag=5ms"}"#).unwrap().unwrap_err();
+        assert!(told.contains("lag=5ms") && told.contains("stall=700ms"), "{told}");
     }
 
     #[tokio::test]

@@ -233,6 +233,10 @@ impl Session {
             Control::Stdin => Some(control::read_commands(tokio::io::stdin())),
             Control::Terminal => None,
         };
+        let impairments = self.settings.peer.impairments.impairments();
+        if !impairments.are_none() {
+            self.tell_impaired(impairments);
+        }
         let mut keys = None;
         if !is_ordered && self.asks_at_terminal() {
             let (prompt, answers) = user::read_keys(tokio::io::stdin());

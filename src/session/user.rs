@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use signalling::call::{self, Side};
+use ::media::impair::{Impairment, Impairments};
+use signalling::call::{self, Renewal, Side};
 use signalling::id::CallId;
 use signalling::wire::PresenceState;
 use tokio::io::AsyncBufReadExt as _;
@@ -36,6 +37,19 @@ impl Session {
                 }
                 Ok(())
             }
+            Command::Impair { spec } => {
+                self.settings.peer.impairments.set(spec);
+                self.tell_impaired(spec);
+                Ok(())
+            }
+            Command::Reconnect {} => {
+                self.moved_at = Some(Instant::now());
+                self.link.reconnect();
+                for call in self.calls.ids() {
+                    self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart }).await?;
+                }
+                Ok(())
+            }
             Command::Away {} => {
                 self.rest_as(PresenceState::Away);
                 Ok(())
@@ -51,6 +65,12 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// What the network of our media is made to be.
+    pub(super) fn tell_impaired(&self, impairments: Impairments) {
+        let text = |one: Impairment| (!one.is_none()).then(|| one.to_string());
+        self.printer.tell(&Event::Impaired { up: text(impairments.up), down: text(impairments.down) });
     }
 
     /// What others see of us while no call stands; one that stands stays visible as busy.

@@ -50,7 +50,7 @@ impl Peer {
         let shared = Shared::new(events_tx, tracks_tx, inbox, Arc::clone(&sending), network.addresses());
         let shared = Arc::new(shared);
         let heard = Arc::new(Heard::default());
-        let settling = Arc::new(SettlingRuntime::new(runtime, Arc::clone(&heard)));
+        let settling = Arc::new(SettlingRuntime::new(runtime, Arc::clone(&heard), config.impairments.clone()));
         let takes_multicast = network.takes_multicast();
         let foundation =
             Foundation { network: Arc::clone(&network), takes_multicast, settling: Arc::clone(&settling), target_bps };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::impaired::ImpairHandle;
 use crate::frame::VideoCodec;
 
 /// How long time-limited TURN credentials stay valid: longer than any call, as coTURN checks them on each refresh.
@@ -29,6 +30,8 @@ pub struct PeerConfig {
     pub audio: Direction,
     /// Limits of the send-side bandwidth estimate.
     pub bitrate: BitrateLimits,
+    /// The network between its sockets and the real one; peer connections with clones of one handle share it.
+    pub impairments: ImpairHandle,
 }
 
 /// Whether a medium is sent as well as received.

@@ -18,6 +18,7 @@ pub mod config;
 mod continuity;
 mod engine;
 mod heard;
+pub mod impaired;
 mod negotiate;
 mod network;
 pub mod packet;

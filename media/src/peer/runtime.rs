@@ -1,5 +1,6 @@
-//! The runtime the engine's driver runs on: tokio, with three changes. Its sockets count what comes from the other side
-//! ([`super::heard`]), its names are looked up within bounds, and its sleeps let the driver settle first.
+//! The runtime the engine's driver runs on: tokio, with four changes. Its sockets count what comes from the other side
+//! ([`super::heard`]), behind a network that may be bad on purpose ([`super::impaired`]); its names are looked up within
+//! bounds, and its sleeps let the driver settle first.
 //!
 //! The driver waits for each name before it does anything else, also when ICE is restarted because the network is not
 //! what it was. A name server that does not answer would then end the call; what a name meant before stands in for it.
@@ -24,6 +25,7 @@ use rtc::mdns::MDNS_PORT;
 use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
 
 use super::heard::{Heard, HeardSocket};
+use super::impaired::ImpairHandle;
 
 /// How long a name is looked up that was known before.
 const LOOKUP_AGAIN_MAX: Duration = Duration::from_millis(300);
@@ -37,17 +39,19 @@ pub(super) struct SettlingRuntime {
     rounds_left: AtomicU8,
     closing: AtomicBool,
     heard: Arc<Heard>,
+    impairments: ImpairHandle,
     names: Mutex<HashMap<String, Vec<SocketAddr>>>,
 }
 
 impl SettlingRuntime {
-    /// A runtime over `inner`, whose sockets count in `heard`.
-    pub(super) fn new(inner: Arc<dyn Runtime>, heard: Arc<Heard>) -> Self {
+    /// A runtime over `inner`, whose sockets are in the network of `impairments` and count in `heard`.
+    pub(super) fn new(inner: Arc<dyn Runtime>, heard: Arc<Heard>, impairments: ImpairHandle) -> Self {
         Self {
             inner,
             rounds_left: AtomicU8::new(EXTRA_ROUNDS),
             closing: AtomicBool::new(false),
             heard,
+            impairments,
             names: Mutex::default(),
         }
     }
@@ -89,6 +93,8 @@ impl Runtime for SettlingRuntime {
         if inner.local_addr()?.port() == MDNS_PORT {
             return Ok(inner);
         }
+        // What is still on its way to us was not heard yet.
+        let inner = self.impairments.wrap(inner, &*self.inner);
         Ok(Arc::new(HeardSocket { inner, heard: Arc::clone(&self.heard) }))
     }
 

@@ -17,6 +17,7 @@ use crate::codec::opus::OpusDecoder;
 use crate::codec::{VideoDecoder, video_decoder};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, VideoCodec, VideoFrame};
 use crate::jitter::audio::{AudioJitter, Tick};
+use crate::jitter::missing::{Missing, NetworkLoss};
 use crate::jitter::video::{Output, VideoJitter};
 use crate::jitter::{audio, video};
 use crate::peer::KeyframeRequester;
@@ -72,6 +73,9 @@ pub struct VideoFigures {
     pub packets: u64,
     /// Packets given up.
     pub lost: u64,
+    /// What the network lost, before any repair.
+    #[serde(flatten)]
+    pub network: NetworkLoss,
     /// Packets that came twice.
     pub duplicates: u64,
     /// Interarrival jitter, milliseconds.
@@ -104,6 +108,9 @@ pub struct AudioFigures {
     pub packets: u64,
     /// Packets that did not come in time.
     pub lost: u64,
+    /// What the network lost.
+    #[serde(flatten)]
+    pub network: NetworkLoss,
     /// Ticks concealed for lack of a packet.
     pub concealed: u64,
     /// Packets left out to shorten the delay.
@@ -190,6 +197,7 @@ impl Incoming {
             decoder: None,
             line: TimeLine::new(started, VIDEO_CLOCK_HZ),
             asked: None,
+            missing: Missing::default(),
             network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
             freezes: Freezes::default(),
             latencies: Latencies::default(),
@@ -205,6 +213,7 @@ impl Incoming {
             events: events.clone(),
             jitter: AudioJitter::default(),
             line: TimeLine::new(started, AUDIO_RATE_HZ),
+            missing: Missing::default(),
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
             recent: Vec::with_capacity(TONE_SAMPLES),
             figures: AudioFigures::default(),
@@ -269,6 +278,7 @@ struct VideoReceiving {
     decoder: Option<(VideoCodec, Box<dyn VideoDecoder>)>,
     line: TimeLine,
     asked: Option<Instant>,
+    missing: Missing,
     network_jitter: Jitter,
     freezes: Freezes,
     latencies: Latencies,
@@ -326,6 +336,7 @@ impl VideoReceiving {
     }
 
     fn take(&mut self, packet: RtpPacket) {
+        self.missing.came(packet.sequence);
         if self.held {
             return;
         }
@@ -403,6 +414,7 @@ impl VideoReceiving {
     fn publish(&mut self) {
         let video::Counters { received, duplicates, lost, .. } = self.jitter.counters();
         (self.figures.packets, self.figures.duplicates, self.figures.lost) = (received, duplicates, lost);
+        self.figures.network = self.missing.loss();
         self.figures.jitter_ms = self.network_jitter.ms();
         self.figures.freezes = self.freezes.count;
         self.figures.frozen_ms = self.freezes.total.as_secs_f64() * 1000.0;
@@ -421,6 +433,7 @@ struct AudioReceiving {
     events: mpsc::Sender<StreamEvent>,
     jitter: AudioJitter,
     line: TimeLine,
+    missing: Missing,
     network_jitter: Jitter,
     recent: Vec<i16>,
     figures: AudioFigures,
@@ -444,8 +457,9 @@ impl AudioReceiving {
             let wait = next_tick.saturating_duration_since(Instant::now());
             match self.packets.recv_timeout(wait.min(POLL)) {
                 // Whoever holds the call hears nothing of it.
-                Ok(_) if held => {}
+                Ok(packet) if held => self.missing.came(packet.sequence),
                 Ok(packet) => {
+                    self.missing.came(packet.sequence);
                     self.figures.bytes += packet.payload.len() as u64;
                     self.network_jitter.add(packet.arrived, packet.timestamp);
                     self.jitter.insert(packet);
@@ -528,6 +542,7 @@ impl AudioReceiving {
     fn publish(&mut self) {
         let audio::Counters { received, missing, skipped, .. } = self.jitter.counters();
         (self.figures.packets, self.figures.lost, self.figures.skipped) = (received, missing, skipped);
+        self.figures.network = self.missing.loss();
         self.figures.jitter_ms = self.network_jitter.ms();
         self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
         self.figures.underruns = self.speaker.as_ref().map_or(0, Speaker::underruns);

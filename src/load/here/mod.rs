@@ -10,6 +10,7 @@ mod calling;
 use std::time::Duration;
 
 use media::display::window::WindowClient;
+use media::peer::impaired::ImpairHandle;
 use signalling::call::Manners;
 use signalling::id::PeerId;
 use signalling::mqtt::Audience;
@@ -53,6 +54,8 @@ impl Site {
     fn settings_of(&self, me: PeerId, audience: Audience) -> Settings {
         let mut settings = self.settings.clone();
         (settings.link.me, settings.link.run, settings.link.audience) = (me, random_nonce(), audience);
+        // Each has a network of its own, be it as bad as the others'.
+        settings.peer.impairments = ImpairHandle::new(settings.peer.impairments.impairments());
         settings
     }
 }

@@ -6,7 +6,9 @@
 //! The child sees none of the user's settings: what it is to do stands in its arguments and variables alone.
 
 use std::process::Stdio;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -14,6 +16,9 @@ use tokio::sync::mpsc;
 
 use super::{LINE_BYTES_MAX, ORDERS_MAX, Order, Part, PeerHandle, Program, TOLD_MAX, Told};
 use crate::exit::Failure;
+
+/// How long what it wrote last is read when it has ended: it is there already.
+const LEFTOVERS: Duration = Duration::from_secs(1);
 
 /// Starts the part.
 ///
@@ -32,8 +37,11 @@ pub(crate) fn start(part: &Part) -> Result<PeerHandle, Failure> {
     let complaining = tokio::spawn(read(stderr, told_tx.clone(), Told::Log));
     tokio::spawn(async move {
         let status = attend(&mut child, stdin, orders_rx).await;
-        // What it said before its end is told before its end. Either task ends with its pipe.
-        let _ended = tokio::join!(reading, complaining);
+        // What it said before its end is told before its end. A child of its own may keep the pipes open.
+        let aborts = [reading.abort_handle(), complaining.abort_handle()];
+        if tokio::time::timeout(LEFTOVERS, async { tokio::join!(reading, complaining) }).await.is_err() {
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
         // A test that is over does not listen any more.
         let _nobody = told_tx.send(Told::Ended(status)).await;
     });
@@ -86,22 +94,20 @@ async fn attend(child: &mut Child, stdin: Option<ChildStdin>, mut orders: mpsc::
                     stdin = None;
                 }
             }
-            Some(Order::Interrupt) => interrupt(pid),
+            Some(Order::Interrupt) => signal(pid, Signal::INT),
             Some(Order::Kill) | None => {
-                // An error means that it has ended already.
-                let _ended = child.start_kill();
+                signal(pid, Signal::KILL);
                 return child.wait().await.ok().and_then(|status| status.code());
             }
         }
     }
 }
 
-/// SIGINT, as by Ctrl-C.
-fn interrupt(pid: Option<u32>) {
-    let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
+/// A signal for it and the children it may have: it leads a group of its own.
+fn signal(pid: Option<u32>, signal: Signal) {
+    if let Some(group) = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
         // An error means that it has ended already.
-        let _ended = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let _ended = kill_process_group(group, signal);
     }
 }
 
@@ -158,7 +164,8 @@ mod tests {
 
     #[tokio::test]
     async fn lines_and_the_end_are_told_and_commands_arrive() {
-        let mut peer = start(&part(r#"read line; echo "{\"event\":\"got\",\"line\":$line}"; echo $WORD; exit 7"#)).unwrap();
+        let mut peer =
+            start(&part(r#"read line; echo "{\"event\":\"got\",\"line\":$line}"; echo $WORD; exit 7"#)).unwrap();
         peer.orders.send(Order::Control("[1]".into())).await.unwrap();
         let expected = [
             Told::Event(serde_json::json!({"event": "got", "line": [1]})),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use media::frame::VideoCodec;
 use media::peer::config::{BitrateLimits, Direction, IcePolicy, Loopback, PeerConfig};
+use media::peer::impaired::ImpairHandle;
 use media::peer::{IceCandidate, Inbox, Peer, PeerEvent};
 use media::queue;
 use tokio::sync::mpsc;
@@ -84,6 +85,7 @@ async fn peer() -> (Peer, mpsc::Receiver<PeerEvent>) {
         video: Direction::SendReceive,
         audio: Direction::SendReceive,
         bitrate: BitrateLimits::for_video(640 * 480 * 30),
+        impairments: ImpairHandle::default(),
     };
     let inbox = Inbox { video: queue::bounded(16).0, audio: queue::bounded(16).0 };
     Peer::new(&config, inbox).await.expect("a peer connection can be set up")

@@ -2,6 +2,7 @@
 
 mod directions;
 mod garbage;
+mod impaired;
 mod negotiation;
 mod relay;
 mod restart;
@@ -22,6 +23,7 @@ use webrtc::runtime::{
 };
 
 use super::config::{BitrateLimits, IcePolicy, Loopback};
+use super::impaired::ImpairHandle;
 use super::network::Addresses;
 use super::*;
 use crate::frame::{EncodedAudio, EncodedVideo, VideoCodec};
@@ -38,6 +40,7 @@ fn config(codecs: &[VideoCodec], video: Direction) -> PeerConfig {
         video,
         audio: Direction::SendReceive,
         bitrate: BitrateLimits::for_video(640 * 480 * 30),
+        impairments: ImpairHandle::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::frame::{AUDIO_RATE_HZ, VideoCodec};
 use crate::jitter::audio::{self, AudioJitter, Tick};
+use crate::jitter::missing::Missing;
 use crate::jitter::video::{self, Output, VideoJitter};
 use crate::peer::KeyframeRequester;
 use crate::queue::Receiver;
@@ -130,6 +131,7 @@ impl Counting {
             }
         }
         while let Some(packet) = self.pictures.packets.try_recv() {
+            self.pictures.missing.came(packet.sequence);
             let codec = self.controls.video_types().get(&packet.payload_type).copied();
             // Whoever holds the call has no use for it; what was not agreed on is nobody's.
             if let Some(codec) = codec.filter(|_| !self.held) {
@@ -138,6 +140,7 @@ impl Counting {
         }
         self.pictures.put_together(now);
         while let Some(packet) = self.sounds.packets.try_recv() {
+            self.sounds.missing.came(packet.sequence);
             if !self.held {
                 self.sounds.take(packet);
             }
@@ -156,6 +159,7 @@ struct Pictures {
     keyframes: KeyframeRequester,
     events: mpsc::Sender<StreamEvent>,
     jitter: VideoJitter,
+    missing: Missing,
     asked: Option<Instant>,
     network_jitter: Jitter,
     freezes: Freezes,
@@ -170,6 +174,7 @@ impl Pictures {
             keyframes,
             events,
             jitter: VideoJitter::default(),
+            missing: Missing::default(),
             asked: None,
             network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
             freezes: Freezes::default(),
@@ -221,6 +226,7 @@ impl Pictures {
     fn figures(&mut self) -> VideoFigures {
         let video::Counters { received, duplicates, lost, .. } = self.jitter.counters();
         (self.figures.packets, self.figures.duplicates, self.figures.lost) = (received, duplicates, lost);
+        self.figures.network = self.missing.loss();
         self.figures.jitter_ms = self.network_jitter.ms();
         self.figures.freezes = self.freezes.count;
         self.figures.frozen_ms = self.freezes.total.as_secs_f64() * 1000.0;
@@ -233,6 +239,7 @@ struct Sounds {
     packets: Receiver<RtpPacket>,
     events: mpsc::Sender<StreamEvent>,
     jitter: AudioJitter,
+    missing: Missing,
     network_jitter: Jitter,
     next_tick: Instant,
     came: bool,
@@ -245,6 +252,7 @@ impl Sounds {
             packets,
             events,
             jitter: AudioJitter::default(),
+            missing: Missing::default(),
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
             next_tick: Instant::now(),
             came: false,
@@ -280,6 +288,7 @@ impl Sounds {
     fn figures(&mut self) -> AudioFigures {
         let audio::Counters { received, missing, skipped, .. } = self.jitter.counters();
         (self.figures.packets, self.figures.lost, self.figures.skipped) = (received, missing, skipped);
+        self.figures.network = self.missing.loss();
         self.figures.jitter_ms = self.network_jitter.ms();
         self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
         self.figures.clone()

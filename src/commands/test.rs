@@ -1,0 +1,342 @@
+//! `tring test`: scenarios found, run, reported; the worst of them is the exit status.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Test;
+use crate::config::{CallOptions, InForce, Inherited};
+use crate::events::{Event, TestSummary};
+use crate::exit::{ExitStatus, Failure};
+use crate::printer::{Printer, unix_ms};
+use crate::scenario::outcome::{self, Outcome, Verdict};
+use crate::scenario::play::{self, Given};
+use crate::scenario::ready::{self, READY};
+use crate::scenario::report::progress::Progress;
+use crate::scenario::report::{html, junit, results};
+use crate::scenario::script::{Action, Scenario};
+use crate::scenario::stage::Stage;
+use crate::scenario::{schema, select};
+
+/// In place of what must not be printed.
+const REDACTED: &str = "•••";
+
+/// Shorter values of the environment are no secrets, and would be found everywhere.
+const SECRET_CHARS_MIN: usize = 4;
+
+pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
+    if options.schema {
+        printer.result(&schema::text());
+        return Ok(ExitStatus::Done);
+    }
+    if let Some(name) = &options.print {
+        let ready = ready::named(name).ok_or_else(|| {
+            let names: Vec<&str> = READY.iter().map(|ready| ready.name).collect();
+            Failure::usage(format!("there is no ready scenario {name:?}; there are: {}", names.join(", ")))
+        })?;
+        printer.result(ready.source.trim_end());
+        return Ok(ExitStatus::Done);
+    }
+    if options.scenarios.is_empty() && !options.list && options.tag.is_empty() {
+        return Err(Failure::usage(
+            "nothing to run; name a file, a folder or a ready scenario, e.g. tring test smoke (--list shows them)",
+        ));
+    }
+    let call_options = CallOptions::new();
+    let mut scenarios = select::find(&options.scenarios, &options.set, &call_options)?;
+    if !options.tag.is_empty() {
+        scenarios.retain(|scenario| options.tag.iter().any(|tag| scenario.tags.contains(tag)));
+    }
+    if options.list {
+        list(&scenarios, &printer);
+        return Ok(ExitStatus::Done);
+    }
+    if scenarios.is_empty() {
+        return Err(Failure::usage(format!("no scenario has the tag {}", options.tag.join(" or "))));
+    }
+    let inherited = call_options.inherited(in_force);
+    let runs = Runs {
+        options,
+        call_options,
+        inherited,
+        progress: Progress::new(Arc::clone(&printer)),
+        stop: CancellationToken::new(),
+    };
+    conclude(Arc::new(runs), scenarios, &printer).await
+}
+
+/// What there is, a line each.
+fn list(scenarios: &[Scenario], printer: &Printer) {
+    let mut last = None;
+    for scenario in scenarios.iter().filter(|scenario| last.replace(&scenario.name) != Some(&scenario.name)) {
+        let tags = scenario.tags.join(", ");
+        printer.result(&format!("{:<16} {} [{tags}]", scenario.name, scenario.description));
+    }
+}
+
+/// What all runs share.
+struct Runs {
+    options: Test,
+    call_options: CallOptions,
+    inherited: Inherited,
+    progress: Progress,
+    stop: CancellationToken,
+}
+
+/// Runs everything and says what came of it.
+async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) -> Result<ExitStatus, Failure> {
+    let interrupting = tokio::spawn(interrupt(runs.stop.clone()));
+    let outcomes = run_all(&runs, scenarios).await;
+    interrupting.abort();
+    let count = |is: fn(&Verdict) -> bool| outcomes.iter().filter(|outcome| is(&outcome.verdict)).count();
+    let passed = count(|verdict| *verdict == Verdict::Passed);
+    let skipped = count(|verdict| matches!(verdict, Verdict::Skipped(_)));
+    let failed = outcomes.len() - passed - skipped;
+    let status = if runs.stop.is_cancelled() {
+        ExitStatus::Interrupted
+    } else if failed > 0 || passed == 0 {
+        // A test of which nothing ran has shown nothing.
+        ExitStatus::Assertion
+    } else {
+        ExitStatus::Done
+    };
+    write_reports(&runs.options, &outcomes)?;
+    let words = format!("{} runs: {passed} passed, {failed} failed, {skipped} skipped", outcomes.len());
+    if printer.is_json() {
+        printer.tell(&Event::TestSummary(TestSummary {
+            status: status.code(),
+            runs: outcomes.len(),
+            passed,
+            failed,
+            skipped,
+        }));
+    } else if printer.is_text() || status != ExitStatus::Done {
+        printer.result(&words);
+    }
+    Ok(status)
+}
+
+/// Ctrl-C or SIGTERM: peers are ended in order, and what was found so far is reported.
+async fn interrupt(stop: CancellationToken) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    stop.cancel();
+}
+
+async fn run_all(runs: &Arc<Runs>, scenarios: Vec<Scenario>) -> Vec<Outcome> {
+    let places = Arc::new(Semaphore::new(runs.options.jobs as usize));
+    let mut tasks = JoinSet::new();
+    let mut order = 0;
+    for scenario in scenarios {
+        let times = runs.options.repeat.unwrap_or(scenario.repeat);
+        let scenario = Arc::new(scenario);
+        for n in 1..=times {
+            let (runs, scenario, places) = (Arc::clone(runs), Arc::clone(&scenario), Arc::clone(&places));
+            let place_in_order = order;
+            order += 1;
+            tasks.spawn(async move {
+                // Never closed; and if it were, running them all at once is no harm.
+                let _place = places.acquire().await;
+                (place_in_order, run_one(&runs, &scenario, (n, times)).await)
+            });
+        }
+    }
+    let mut outcomes = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        match done {
+            Ok(done) => outcomes.push(done),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    outcomes.sort_by_key(|(order, _)| *order);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// One run, its results kept where it failed.
+async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Outcome {
+    let title = outcome::title(&scenario.name, &scenario.chosen, repetition);
+    let without = |verdict: Verdict| Outcome {
+        scenario: scenario.name.clone(),
+        chosen: scenario.chosen.clone(),
+        repetition,
+        started: unix_ms(),
+        took: Duration::ZERO,
+        verdict,
+        checks: Vec::new(),
+        peers: Vec::new(),
+        exchange: None,
+        folder: None,
+    };
+    let told = |outcome: Outcome| {
+        runs.progress.tell(&outcome);
+        outcome
+    };
+    if runs.stop.is_cancelled() {
+        return told(without(Verdict::Skipped("interrupted".to_owned())));
+    }
+    let failed = |text: String| without(Verdict::Failed(vec![text]));
+    let folder = results::folder(&runs.options.results, &title);
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    if let Err(error) = results::clear(&folder) {
+        return told(failed(format!("cannot make the folder {}: {error}", folder.display())));
+    }
+    let stage = match Stage::set(scenario, runs.inherited.clone()).await {
+        Ok(stage) => stage,
+        Err(failure) => return told(failed(failure.text)),
+    };
+    if let Some(objection) = objection(scenario, &stage) {
+        stage.strike().await;
+        tidy(&folder);
+        return told(without(Verdict::Skipped(objection)));
+    }
+    let running = runs.progress.begin(&title);
+    let progress = |what: &str| running.note(what);
+    let given = Given {
+        options: &runs.call_options,
+        repetition,
+        folder: &folder,
+        stop: runs.stop.clone(),
+        progress: &progress,
+    };
+    let mut outcome = play::play(scenario, stage, given).await;
+    let secrets = scenario.secrets.iter().chain(runs.inherited.env.values());
+    redact(&mut outcome, &secrets.map(String::as_str).collect::<Vec<_>>());
+    keep(&mut outcome, &folder, runs.options.keep);
+    runs.progress.end(&running, &outcome);
+    outcome
+}
+
+/// Why the scenario cannot run with these servers.
+fn objection(scenario: &Scenario, stage: &Stage) -> Option<String> {
+    scenario.steps.iter().find_map(|step| match step.action {
+        Action::Server(server, action) => stage.objection(server, action),
+        _ => None,
+    })
+}
+
+/// Keeps what a failing run left; of others nothing, unless that is wanted.
+fn keep(outcome: &mut Outcome, folder: &Path, always: bool) {
+    if !outcome.has_failed() && !always {
+        return tidy(folder);
+    }
+    match results::write(folder, outcome) {
+        Ok(()) => outcome.folder = Some(folder.to_owned()),
+        Err(error) => {
+            let text = format!("cannot write to {}: {error}", folder.display());
+            outcome.verdict = match std::mem::replace(&mut outcome.verdict, Verdict::Passed) {
+                Verdict::Failed(mut faults) => {
+                    faults.push(text);
+                    Verdict::Failed(faults)
+                }
+                Verdict::Passed | Verdict::Skipped(_) => Verdict::Failed(vec![text]),
+            };
+        }
+    }
+}
+
+/// Takes a folder of results away, and the folder of them all if it is empty then.
+fn tidy(folder: &Path) {
+    // What cannot be removed is in nobody's way.
+    let _left = std::fs::remove_dir_all(folder);
+    if let Some(parent) = folder.parent() {
+        let _others = std::fs::remove_dir(parent);
+    }
+}
+
+/// Takes out of everything that is told what must not be printed.
+fn redact(outcome: &mut Outcome, secrets: &[&str]) {
+    let secrets: Vec<&str> =
+        secrets.iter().copied().filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN).collect();
+    if secrets.is_empty() {
+        return;
+    }
+    let clean = |text: &mut String| {
+        for secret in &secrets {
+            if text.contains(secret) {
+                *text = text.replace(secret, REDACTED);
+            }
+        }
+    };
+    if let Verdict::Failed(faults) = &mut outcome.verdict {
+        faults.iter_mut().for_each(clean);
+    }
+    outcome.chosen.values_mut().for_each(clean);
+    for check in &mut outcome.checks {
+        clean(&mut check.wanted);
+        check.seen.iter_mut().for_each(clean);
+    }
+    for peer in &mut outcome.peers {
+        peer.log.iter_mut().for_each(clean);
+        peer.events.iter_mut().for_each(|event| clean_value(event, &clean));
+    }
+    outcome.exchange.iter_mut().for_each(clean);
+}
+
+fn clean_value(value: &mut serde_json::Value, clean: &dyn Fn(&mut String)) {
+    match value {
+        serde_json::Value::String(text) => clean(text),
+        serde_json::Value::Array(list) => list.iter_mut().for_each(|value| clean_value(value, clean)),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(|value| clean_value(value, clean)),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
+}
+
+fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {
+    let write = |path: &Path, text: String| {
+        let written = std::fs::write(path, text);
+        written.map_err(|error| Failure::internal(format!("cannot write {}: {error}", path.display())))
+    };
+    if let Some(path) = &options.junit {
+        write(path, junit::text(outcomes).map_err(Failure::internal)?)?;
+    }
+    if let Some(path) = &options.report {
+        write(path, html::text(outcomes))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::scenario::outcome::PeerOutcome;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_told_nowhere() {
+        let mut outcome = Outcome {
+            scenario: "s".into(),
+            chosen: [("password".to_owned(), "s3cret".to_owned())].into(),
+            repetition: (1, 1),
+            started: 0,
+            took: Duration::ZERO,
+            verdict: Verdict::Failed(vec!["login s3cret refused".into()]),
+            checks: Vec::new(),
+            peers: vec![PeerOutcome {
+                name: "alice".into(),
+                id: "alice".into(),
+                status: Some(21),
+                events: vec![json!({"event": "error", "text": "s3cret", "list": [{"x": "as3cretb"}]})],
+                log: vec!["s3cret!".into()],
+            }],
+            exchange: Some("s3cret".into()),
+            folder: None,
+        };
+        redact(&mut outcome, &["s3cret", "e"]);
+        let text = format!("{outcome:?} {}", html::text(std::slice::from_ref(&outcome)));
+        assert!(!text.contains("s3cret") && text.contains(REDACTED), "{text}");
+        assert!(text.contains("event"), "a single letter is no secret");
+    }
+}

@@ -1,0 +1,575 @@
+//! A scenario with its meaning: who takes part, what happens, what has to come of it. Pure.
+//!
+//! - in: a [`Variant`] of a file, in which every value is a text
+//! - out: a [`Scenario`], or what is wrong and where; nothing that a run could still trip over is left
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use media::impair::Impairments;
+use serde_json::{Value, json};
+use signalling::id::PeerId;
+
+use super::document::{self, Document, Impair, Text, Variant};
+use super::expect::{self, EVENT_NAMES, Expectation, Scope};
+use crate::cli::parse::parse_time;
+use crate::config::{CallCommand, CallOptions};
+use crate::session::control;
+
+/// One run takes no longer, unless its file says so.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// An event is waited for no longer, unless its step says so: a relayed call over a slow network is up by then.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// A part of a call that is judged is so long, unless its step says so.
+const OVER: Duration = Duration::from_secs(5);
+
+/// A call that nothing else ends is so long.
+const DURATION: &str = "5s";
+
+/// Runs of one scenario at most.
+const REPEAT_MAX: u32 = 10_000;
+
+/// What a peer of a test is set to unless the file says otherwise: media that can be judged, and nothing on this machine.
+const USUAL: &[(&str, &str)] = &[
+    ("video", "test"),
+    ("audio", "tone"),
+    ("show", "none"),
+    ("play", "none"),
+    ("ring", "none"),
+    ("no-log", "true"),
+    ("no-notify", "true"),
+];
+
+/// The same for one that listens.
+const USUAL_OF_LISTENERS: &[(&str, &str)] = &[("answer", "auto"), ("once", "true")];
+
+/// Everything about one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) tags: Vec<String>,
+    /// What the matrix chose.
+    pub(crate) chosen: BTreeMap<String, String>,
+    pub(crate) timeout: Duration,
+    pub(crate) repeat: u32,
+    pub(crate) broker: BrokerWanted,
+    pub(crate) restart_broker: Option<Vec<String>>,
+    pub(crate) restart_turn: Option<Vec<String>>,
+    pub(crate) cast: Vec<Member>,
+    pub(crate) steps: Vec<Step>,
+    /// What must not be printed.
+    pub(crate) secrets: BTreeSet<String>,
+    /// Where files it names are looked for.
+    pub(crate) folder: PathBuf,
+}
+
+/// Which broker it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BrokerWanted {
+    /// The one of the options, or one of the test's own.
+    Any,
+    /// One of the test's own.
+    Own,
+}
+
+/// One who takes part.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) id: Option<PeerId>,
+    pub(crate) start: Start,
+    pub(crate) does: Does,
+    pub(crate) agent: Option<PeerId>,
+    pub(crate) env: BTreeMap<String, String>,
+    /// Options by their long names, with what is usual.
+    pub(crate) settings: BTreeMap<String, Vec<String>>,
+    /// The keys among them that the file itself names.
+    pub(crate) named: BTreeSet<String>,
+    /// Values of `--impair`.
+    pub(crate) impair: Vec<String>,
+    pub(crate) expect: Vec<Expectation>,
+}
+
+/// When it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At the beginning.
+    AtOnce,
+    /// At a step.
+    ByStep,
+}
+
+/// What it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// Calls one who takes part, or another peer by its ID.
+    Call(String),
+    /// Listens.
+    Listen,
+    /// Whatever this program does.
+    Foreign(Vec<String>),
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) after: Duration,
+    /// Names of the cast.
+    pub(crate) peers: Vec<String>,
+    pub(crate) action: Action,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Nothing but the time before it.
+    Pause,
+    Start,
+    Wait {
+        event: String,
+        fields: Vec<(String, String)>,
+        within: Duration,
+    },
+    Command(Value),
+    Interrupt,
+    Kill,
+    Server(Server, ServerAction),
+    Expect {
+        over: Duration,
+        expect: Vec<Expectation>,
+    },
+}
+
+/// A server of the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    Broker,
+    Turn,
+}
+
+/// What is done to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerAction {
+    Kill,
+    Restart,
+}
+
+impl Server {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "broker" => Some(Self::Broker),
+            "turn" => Some(Self::Turn),
+            _ => None,
+        }
+    }
+}
+
+/// Gives a run its meaning. `name` is that of a file that has none; `folder` is where it lies.
+///
+/// # Errors
+/// What is wrong, and where.
+pub(crate) fn read(variant: Variant, name: &str, folder: &Path, options: &CallOptions) -> Result<Scenario, String> {
+    let Variant { chosen, document, secrets } = variant;
+    let Document { name: own_name, description, tags, timeout, repeat, servers, settings, peers, steps, .. } = document;
+    if peers.is_empty() {
+        return Err("nobody takes part; add e.g. [peers.bob] and [peers.alice] with calls = \"bob\"".to_owned());
+    }
+    let mut cast = Vec::new();
+    for (name, peer) in peers {
+        let reading = Casting { common: &settings, options, folder };
+        cast.push(reading.member(&name, peer).map_err(|error| format!("peers.{name}: {error}"))?);
+    }
+    let names: BTreeSet<&str> = cast.iter().map(|member| member.name.as_str()).collect();
+    let read_step = |(n, step)| step_of(step, &names).map_err(|error| format!("step {}: {error}", n + 1));
+    let steps = steps.into_iter().enumerate().map(read_step).collect::<Result<Vec<_>, _>>()?;
+    check_starts(&cast, &steps)?;
+    finish(&mut cast, &steps);
+    let list = |words: Option<Vec<Text>>| words.map(|words| words.into_iter().map(|word| word.0).collect());
+    let broker = match servers.broker.as_deref() {
+        None => BrokerWanted::Any,
+        Some("own") => BrokerWanted::Own,
+        Some(other) => {
+            return Err(format!("servers.broker can be own, not {other:?}; a broker of yours is named by --broker"));
+        }
+    };
+    let repeat = match &repeat {
+        None => 1,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|times| (1..=REPEAT_MAX).contains(times))
+            .ok_or_else(|| format!("repeat is a number from 1 to {REPEAT_MAX}, not {:?}", text.0))?,
+    };
+    Ok(Scenario {
+        name: own_name.map_or_else(|| name.to_owned(), |name| name.0),
+        description: description.map(|text| text.0).unwrap_or_default(),
+        tags: tags.into_iter().map(|tag| tag.0).collect(),
+        chosen,
+        timeout: time("timeout", timeout.as_ref())?.unwrap_or(TIMEOUT),
+        repeat,
+        broker,
+        restart_broker: list(servers.restart_broker),
+        restart_turn: list(servers.restart_turn),
+        cast,
+        steps,
+        secrets,
+        folder: folder.to_owned(),
+    })
+}
+
+fn time(what: &str, text: Option<&Text>) -> Result<Option<Duration>, String> {
+    let Some(text) = text else { return Ok(None) };
+    if matches!(&**text, "0" | "0s" | "0ms") {
+        return Ok(Some(Duration::ZERO));
+    }
+    parse_time(text).map(Some).map_err(|error| format!("{what}: {error}"))
+}
+
+/// What follows from cast and steps together: nobody fails unnoticed, and every call has an end.
+fn finish(cast: &mut [Member], steps: &[Step]) {
+    for member in cast.iter_mut() {
+        let kills = |step: &Step| matches!(step.action, Action::Kill) && step.peers.contains(&member.name);
+        // One that is killed has no exit status.
+        if !member.expect.iter().any(Expectation::is_of_status) && !steps.iter().any(kills) {
+            member.expect.push(Expectation::of_status_done());
+        }
+    }
+    if steps.is_empty() && !cast.iter().any(|member| member.settings.contains_key("duration")) {
+        let callers = cast.iter_mut().filter(|member| matches!(member.does, Does::Call(_)));
+        callers.for_each(|member| drop(member.settings.insert("duration".into(), vec![DURATION.into()])));
+    }
+}
+
+/// One that starts by a step needs that step.
+fn check_starts(cast: &[Member], steps: &[Step]) -> Result<(), String> {
+    for member in cast.iter().filter(|member| member.start == Start::ByStep) {
+        let starts = |step: &&Step| matches!(step.action, Action::Start) && step.peers.contains(&member.name);
+        if steps.iter().find(starts).is_none() {
+            return Err(format!(
+                "peers.{0}: it starts by a step, but no step has do = \"start\" with peer = \"{0}\"",
+                member.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+struct Casting<'a> {
+    common: &'a BTreeMap<String, toml::Value>,
+    options: &'a CallOptions,
+    folder: &'a Path,
+}
+
+impl Casting<'_> {
+    fn member(&self, name: &str, peer: document::Peer) -> Result<Member, String> {
+        if name.parse::<PeerId>().is_err() || Server::named(name).is_some() {
+            return Err("a name has letters, digits, - and _, and is neither broker nor turn".to_owned());
+        }
+        let does = match (peer.calls, peer.command) {
+            (None, None) => Does::Listen,
+            (Some(whom), None) => Does::Call(whom.0),
+            (None, Some(command)) if command.is_empty() => return Err("command names no program".to_owned()),
+            (None, Some(command)) => Does::Foreign(command.into_iter().map(|word| word.0).collect()),
+            (Some(_), Some(_)) => return Err("it has either calls or a command".to_owned()),
+        };
+        let start = match peer.start.as_deref() {
+            None => Start::AtOnce,
+            Some("step") => Start::ByStep,
+            Some(other) => return Err(format!("start can be step, not {other:?}")),
+        };
+        let id = |text: Text| text.parse::<PeerId>().map_err(|error| error.to_string());
+        let agent = peer.agent.map(id).transpose()?;
+        let expect = expect::read(&peer.expect.unwrap_or_default(), Scope::Call);
+        let mut member = Member {
+            name: name.to_owned(),
+            id: peer.id.map(id).transpose()?,
+            start,
+            does,
+            agent,
+            env: peer.env.into_iter().map(|(name, value)| (name, value.0)).collect(),
+            settings: BTreeMap::new(),
+            named: BTreeSet::new(),
+            impair: peer.impair.map(impairments).unwrap_or_default(),
+            expect: expect.map_err(|error| format!("expect: {error}"))?,
+        };
+        for spec in &member.impair {
+            spec.parse::<Impairments>().map_err(|error| format!("impair: {error}"))?;
+        }
+        self.settle(&mut member, &peer.settings)?;
+        Ok(member)
+    }
+
+    /// Gives it its settings: what is usual, what all have, what it has itself.
+    fn settle(&self, member: &mut Member, own: &BTreeMap<String, toml::Value>) -> Result<(), String> {
+        let command = match &member.does {
+            Does::Call(_) => CallCommand::Call,
+            Does::Listen => CallCommand::Listen,
+            Does::Foreign(_) if own.is_empty() && member.impair.is_empty() => return Ok(()),
+            Does::Foreign(_) => {
+                return Err("another program has no settings of tring; pass them in its command".to_owned());
+            }
+        };
+        let mut usual = USUAL.to_vec();
+        if command == CallCommand::Listen {
+            usual.extend(USUAL_OF_LISTENERS);
+        }
+        for (key, value) in usual {
+            member.settings.insert(key.to_owned(), vec![value.to_owned()]);
+        }
+        for (key, value) in self.common {
+            let key = self.known(key).map_err(|error| format!("settings: {error}"))?;
+            // A setting of callers means nothing to one that listens.
+            if self.options.takes(command, key) {
+                self.set(member, command, key, value)?;
+            }
+        }
+        for (key, value) in own {
+            let key = self.known(key)?;
+            if !self.options.takes(command, key) {
+                let others = if command == CallCommand::Call { "one that listens" } else { "one that calls" };
+                return Err(format!("{key} is a setting of {others}"));
+            }
+            self.set(member, command, key, value)?;
+        }
+        Ok(())
+    }
+
+    /// The long name of an option, which may be written with _ for -.
+    fn known(&self, key: &str) -> Result<&str, String> {
+        let dashed = key.replace('_', "-");
+        let found = self.options.keys().find(|known| *known == dashed);
+        found.ok_or_else(|| {
+            let own = ["calls", "id", "start", "agent", "command", "env", "impair", "expect"];
+            expect::unknown("setting", key, self.options.keys().chain(own))
+        })
+    }
+
+    fn set(&self, member: &mut Member, command: CallCommand, key: &str, value: &toml::Value) -> Result<(), String> {
+        let values = match value {
+            toml::Value::Array(list) => list.iter().map(document::text).collect::<Option<Vec<_>>>(),
+            single => document::text(single).map(|text| vec![text]),
+        };
+        let values = values.ok_or_else(|| format!("{key}: a text, a number or a list of them belongs here"))?;
+        // Judged now, so that nothing starts of a file that is wrong.
+        self.options.words(command, key, &values, self.folder)?;
+        member.settings.insert(key.to_owned(), values);
+        member.named.insert(key.to_owned());
+        Ok(())
+    }
+}
+
+/// What `--impair` takes for it.
+fn impairments(impair: Impair) -> Vec<String> {
+    match impair {
+        Impair::Both(text) => vec![text.0],
+        Impair::Apart { up, down } => {
+            let part = |prefix: &str, text: Option<Text>| text.map(|text| format!("{prefix}:{}", text.0));
+            part("up", up).into_iter().chain(part("down", down)).collect()
+        }
+    }
+}
+
+/// Reads a step.
+fn step_of(step: document::Step, names: &BTreeSet<&str>) -> Result<Step, String> {
+    let after = time("after", step.after.as_ref())?.unwrap_or_default();
+    let verbs = [
+        ("wait", step.wait.is_some()),
+        ("do", step.command.is_some()),
+        ("impair", step.impair.is_some()),
+        ("kill", step.kill.is_some()),
+        ("restart", step.restart.is_some()),
+        ("expect", step.expect.is_some()),
+    ];
+    let present: Vec<&str> = verbs.iter().filter(|(_, is)| *is).map(|(verb, _)| *verb).collect();
+    match (present.as_slice(), after.is_zero()) {
+        ([_], _) => {}
+        ([], false) if step.peer.is_none() => return Ok(Step { after, peers: Vec::new(), action: Action::Pause }),
+        ([], _) => return Err("it does nothing; add one of wait, do, impair, kill, restart, expect".to_owned()),
+        (several, _) => return Err(format!("it has {}; make a step of each", several.join(" and "))),
+    }
+    refuse_strays(&step, present[0])?;
+    let mut peers = step.peer.clone().map(|words| words.0).unwrap_or_default();
+    let action = action_of(step, &mut peers)?;
+    if let Some(unknown) = peers.iter().find(|peer| !names.contains(peer.as_str())) {
+        return Err(expect::unknown("peer", unknown, names.iter().copied()));
+    }
+    let for_servers = matches!(action, Action::Server(..));
+    if peers.is_empty() && !for_servers {
+        return Err("it says nobody's name; add peer".to_owned());
+    }
+    Ok(Step { after, peers, action })
+}
+
+/// A word that belongs to another kind of step was meant for something.
+fn refuse_strays(step: &document::Step, verb: &str) -> Result<(), String> {
+    let given = [
+        ("where", !step.fields.is_empty(), "wait"),
+        ("within", step.within.is_some(), "wait"),
+        ("over", step.over.is_some(), "expect"),
+        ("text", step.text.is_some(), "do"),
+        ("video", step.video.is_some(), "do"),
+        ("audio", step.audio.is_some(), "do"),
+        ("on", step.on.is_some(), "do"),
+        ("file", step.file.is_some(), "do"),
+    ];
+    match given.iter().find(|(_, is, of)| *is && *of != verb) {
+        Some((word, _, of)) => Err(format!("{word} belongs to a step with {of}")),
+        None => Ok(()),
+    }
+}
+
+fn action_of(step: document::Step, peers: &mut Vec<String>) -> Result<Action, String> {
+    if let Some(event) = step.wait {
+        if !EVENT_NAMES.contains(&&*event) {
+            return Err(expect::unknown("event", &event, EVENT_NAMES.iter().copied()));
+        }
+        let field = |(key, value): (String, toml::Value)| {
+            document::text(&value)
+                .map(|text| (key.clone(), text))
+                .ok_or_else(|| format!("where.{key}: a text belongs here"))
+        };
+        let fields = step.fields.into_iter().map(field).collect::<Result<_, _>>()?;
+        let within = time("within", step.within.as_ref())?.unwrap_or(WITHIN);
+        return Ok(Action::Wait { event: event.0, fields, within });
+    }
+    if let Some(impair) = step.impair {
+        let command = json!({"command": "impair", "spec": impairments(impair).join(" ")});
+        control::check(&command).map_err(|error| format!("impair: {error}"))?;
+        return Ok(Action::Command(command));
+    }
+    if let Some(whom) = step.kill {
+        return Ok(match Server::named(&whom) {
+            Some(server) => Action::Server(server, ServerAction::Kill),
+            None => {
+                peers.push(whom.0);
+                Action::Kill
+            }
+        });
+    }
+    if let Some(what) = step.restart {
+        let server = Server::named(&what).ok_or_else(|| format!("restart can be broker or turn, not {:?}", what.0))?;
+        return Ok(Action::Server(server, ServerAction::Restart));
+    }
+    if let Some(table) = step.expect {
+        let expect = expect::read(&table, Scope::Window)?;
+        let over = time("over", step.over.as_ref())?.unwrap_or(OVER);
+        return Ok(Action::Expect { over, expect });
+    }
+    let command = step.command.map(|text| text.0).unwrap_or_default();
+    match command.as_str() {
+        "start" => return Ok(Action::Start),
+        "interrupt" => return Ok(Action::Interrupt),
+        _ => {}
+    }
+    let mut fields = json!({"command": command});
+    for (key, value) in [("text", step.text), ("video", step.video), ("audio", step.audio), ("file", step.file)] {
+        if let Some(value) = value {
+            fields[key] = value.0.into();
+        }
+    }
+    match step.on.as_deref() {
+        None => {}
+        Some("true") => fields["on"] = true.into(),
+        Some("false") => fields["on"] = false.into(),
+        Some(other) => return Err(format!("on is true or false, not {other:?}")),
+    }
+    control::check(&fields).map_err(|error| format!("do = {command:?}: {error}"))?;
+    Ok(Action::Command(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::Surroundings;
+    use super::*;
+
+    fn scenario(source: &str) -> Result<Scenario, String> {
+        let around = Surroundings { set: &BTreeMap::new(), environment: &|_| None };
+        let variant = document::read(source, &around)?.remove(0);
+        read(variant, "file", Path::new("/tests"), &CallOptions::new())
+    }
+
+    const TWO: &str = "[peers.bob]\n[peers.alice]\ncalls = \"bob\"\n";
+
+    #[test]
+    fn two_peers_are_all_that_is_needed() {
+        let scenario = scenario(TWO).unwrap();
+        assert_eq!((scenario.name.as_str(), scenario.repeat, scenario.timeout), ("file", 1, TIMEOUT));
+        let [alice, bob] = scenario.cast.as_slice() else { panic!("{:?}", scenario.cast) };
+        assert_eq!((&alice.does, &bob.does), (&Does::Call("bob".into()), &Does::Listen));
+        assert_eq!(bob.settings["answer"], ["auto"]);
+        assert_eq!(alice.settings["video"], ["test"]);
+        assert!(alice.expect.iter().any(Expectation::is_of_status), "who fails unnoticed tests nothing");
+    }
+
+    #[test]
+    fn steps_have_their_meaning() {
+        let source = format!(
+            r#"{TWO}
+            [[steps]]
+            wait = "muted"
+            where = {{ side = "remote", audio = true }}
+            peer = ["alice", "bob"]
+            within = "3s"
+            [[steps]]
+            do = "mute"
+            on = false
+            peer = "alice"
+            after = "500ms"
+            [[steps]]
+            impair = {{ up = "loss=5%", down = "delay=1ms" }}
+            peer = "bob"
+            [[steps]]
+            restart = "broker"
+            [[steps]]
+            kill = "bob"
+            "#
+        );
+        let steps = scenario(&source).unwrap().steps;
+        assert!(matches!(&steps[0].action, Action::Wait { event, fields, within }
+            if event == "muted" && fields.len() == 2 && *within == Duration::from_secs(3)));
+        assert_eq!(steps[0].peers, ["alice", "bob"]);
+        assert!(matches!(&steps[1].action, Action::Command(command)
+            if *command == json!({"command": "mute", "on": false})));
+        assert_eq!(steps[1].after, Duration::from_millis(500));
+        assert!(matches!(&steps[2].action, Action::Command(command) if command["spec"] == "up:loss=5% down:delay=1ms"));
+        assert!(matches!(steps[3].action, Action::Server(Server::Broker, ServerAction::Restart)));
+        assert!(matches!(steps[4].action, Action::Kill) && steps[4].peers == ["bob"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (source, expected) in [
+            ("", "nobody takes part"),
+            ("[peers.bob]\nvideo = \"cmaera\"", "peers.bob: video:"),
+            ("[peers.bob]\nvidoe = \"test\"", "did you mean video?"),
+            ("[peers.bob]\ncals = \"x\"", "did you mean calls?"),
+            ("[peers.bob]\nanswer_timeout = \"3s\"", "one that calls"),
+            ("[settings]\nvidoe = 1\n[peers.bob]", "settings: there is no setting"),
+            ("[peers.broker]", "neither broker nor turn"),
+            ("[peers.bob]\nexpect = { fps = \"fast\" }", "peers.bob: expect: fps"),
+            ("[peers.bob]\ncommand = []", "no program"),
+            ("[peers.bob]\nstart = \"step\"", "no step has do = \"start\""),
+            ("repeat = 0\n[peers.bob]", "repeat"),
+            ("[servers]\nbroker = \"mqtt://a\"\n[peers.bob]", "--broker"),
+            ("[peers.bob]\n[[steps]]\npeer = \"bob\"", "step 1: it does nothing"),
+            ("[peers.bob]\n[[steps]]\nwait = \"online\"\ndo = \"quit\"", "wait and do"),
+            ("[peers.bob]\n[[steps]]\nwait = \"online\"", "nobody's name"),
+            ("[peers.bob]\n[[steps]]\nwait = \"onlin\"\npeer = \"bob\"", "did you mean online?"),
+            ("[peers.bob]\n[[steps]]\nwait = \"online\"\npeer = \"bpb\"", "did you mean bob?"),
+            ("[peers.bob]\n[[steps]]\ndo = \"dance\"\npeer = \"bob\"", "do = \"dance\""),
+            ("[peers.bob]\n[[steps]]\ndo = \"camera\"\npeer = \"bob\"", "do = \"camera\""),
+            ("[peers.bob]\n[[steps]]\ndo = \"quit\"\nover = \"3s\"\npeer = \"bob\"", "belongs to a step with expect"),
+            ("[peers.bob]\nimpair = \"los=5%\"", "peers.bob: impair"),
+            ("[peers.bob]\n[[steps]]\nimpair = \"loss=5\"\npeer = \"bob\"", "step 1: impair"),
+            ("[peers.bob]\n[[steps]]\nrestart = \"bob\"", "broker or turn"),
+            ("[peers.bob]\n[[steps]]\nexpect = { status = 0 }\npeer = \"bob\"", "whole call"),
+        ] {
+            let error = scenario(source).unwrap_err();
+            assert!(error.contains(expected), "{source}: {error}");
+        }
+    }
+}
