@@ -10,7 +10,7 @@ use signalling::mqtt::Audience;
 use crate::cli::Call;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
-use crate::session::{self, Absent, Role};
+use crate::session::{self, Absent, Driver, Role};
 use crate::settings::Settings;
 
 pub(crate) async fn run(call: Call, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
@@ -29,6 +29,7 @@ pub(crate) async fn run(call: Call, printer: Arc<Printer>, windows: WindowClient
         Manners { timeouts, ..Manners::default() },
         printer,
         windows,
+        Driver::User,
     )
     .await
 }

@@ -11,7 +11,7 @@ use signalling::wire::PresenceState;
 use crate::cli::{Answer, Listen};
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
-use crate::session::{self, Calls, Role};
+use crate::session::{self, Calls, Driver, Role};
 use crate::settings::{Control, Settings};
 
 pub(crate) async fn run(listen: Listen, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
@@ -34,5 +34,5 @@ pub(crate) async fn run(listen: Listen, printer: Arc<Printer>, windows: WindowCl
         (Answer::Ask, Calls::Many) => Waiting::Rings,
         (Answer::Ask, Calls::One) | (Answer::Auto | Answer::Reject, _) => Waiting::Refused,
     };
-    session::run(settings, role, Manners { waiting, ..Manners::default() }, printer, windows).await
+    session::run(settings, role, Manners { waiting, ..Manners::default() }, printer, windows, Driver::User).await
 }
