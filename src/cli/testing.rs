@@ -44,6 +44,9 @@ pub(crate) struct Load {
         value_parser = clap::value_parser!(u32).range(1..=i64::from(CALLS_MAX))
     )]
     pub(crate) answerers: Option<u32>,
+    /// Have this agent make its share of the calls, or answer (repeatable; with the agent's own broker and TURN server)
+    #[arg(long, value_name = "PEER")]
+    pub(crate) agent: Vec<PeerId>,
     /// Encode and decode in each call, as a phone does, instead of light media
     #[arg(long)]
     pub(crate) full: bool,

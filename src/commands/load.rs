@@ -21,6 +21,7 @@ use crate::cli::{Common, Habits, Link, Load, Media};
 use crate::config::InForce;
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
+use crate::load::elsewhere::Crew;
 use crate::load::here::{self, Site};
 use crate::load::metrics::{Endpoint, Metrics};
 use crate::load::plan::{FailAbove, PeerRange};
@@ -31,7 +32,7 @@ use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
 use crate::serve::{Serve, ServeConfig};
-use crate::settings::{Secret, Settings, random_nonce};
+use crate::settings::{Secret, Settings, random_nonce, resolve_link};
 use crate::usage;
 
 /// Name at the TURN server of our own.
@@ -49,7 +50,7 @@ pub(crate) async fn run(
     let works = works(&options)?;
     let to = PeerRange::peers(&options.to);
     let own_servers = !in_force.is_set("broker");
-    if own_servers && (!to.is_empty() || options.answerers.is_some()) {
+    if own_servers && (!to.is_empty() || options.answerers.is_some() || !options.agent.is_empty()) {
         return Err(Failure::usage("calls to or from another machine need a broker that both reach; pass --broker"));
     }
     let mut link = options.link.clone();
@@ -64,8 +65,12 @@ pub(crate) async fn run(
     }
     let stop = CancellationToken::new();
     let signals = tokio::spawn(heed_signals(stop.clone()));
-    let loading = Loading { site, printer: Arc::clone(&printer), metrics, stop: stop.clone() };
+    let place = if options.agent.is_empty() { Place::Here(site) } else { Place::Elsewhere(crew(&options).await?) };
+    let loading = Loading { place, printer: Arc::clone(&printer), metrics, stop: stop.clone() };
     let outcome = loading.steps(works).await;
+    if let Place::Elsewhere(crew) = loading.place {
+        crew.close().await;
+    }
     signals.abort();
     drop(endpoint);
     if let Some(serve) = serve {
@@ -156,9 +161,28 @@ async fn heed_signals(stop: CancellationToken) {
     }
 }
 
+/// The agents that share the work, with what their shares have in common. Addresses and logins are each agent's own.
+async fn crew(options: &Load) -> Result<Crew, Failure> {
+    let Load { size, fps, .. } = options;
+    let mut common = vec![format!("--size={size}"), format!("--fps={fps}"), "--fail-above=100%".to_owned()];
+    common.extend(options.codec.map(|codec| format!("--codec={codec}")));
+    common.extend(options.full.then(|| "--full=true".to_owned()));
+    common.extend(options.link.relay_only.then(|| "--relay-only=true".to_owned()));
+    common.extend(options.link.impair.iter().map(|spec| format!("--impair={spec}")));
+    common.extend(PeerRange::peers(&options.to).iter().map(|peer| format!("--to={peer}")));
+    let config = resolve_link(&options.link, Audience::Only(Vec::new()))?;
+    Crew::connect(config, options.agent.clone(), common).await
+}
+
+/// Who makes the calls.
+enum Place {
+    Here(Site),
+    Elsewhere(Crew),
+}
+
 /// A load under way.
 struct Loading {
-    site: Site,
+    place: Place,
     printer: Arc<Printer>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -196,27 +220,39 @@ impl Loading {
         self.metrics.set_wanted(at_once);
         let progress = Progress::begin(&self.printer, work);
         let (reports_tx, mut reports) = mpsc::channel(REPORTS_MAX);
-        let worker = tokio::spawn(here::run(self.site.clone(), work, reports_tx, self.stop.clone()));
+        let working = async {
+            match &self.place {
+                Place::Here(site) => {
+                    let worker = tokio::spawn(here::run(site.clone(), work, reports_tx, self.stop.clone()));
+                    worker.await.map_err(|_| Failure::internal("the task that makes the calls panicked"))
+                }
+                Place::Elsewhere(crew) => {
+                    crew.run(work, reports_tx, &self.stop).await;
+                    Ok(())
+                }
+            }
+        };
         let mut tally = Tally::default();
         let mut ended = None;
-        while let Some(report) = reports.recv().await {
-            match report {
-                Report::UnderWay(calls) => {
-                    self.metrics.set_active(calls);
-                    progress.show(calls, &tally);
+        let counting = async {
+            while let Some(report) = reports.recv().await {
+                match report {
+                    Report::UnderWay(calls) => {
+                        self.metrics.set_active(calls);
+                        progress.show(calls, &tally);
+                    }
+                    Report::Finished(call) => {
+                        tally.add(&call);
+                        self.metrics.add(&call);
+                        self.printer.tell(&Event::LoadCall(call));
+                    }
+                    Report::Ended(outcome) => ended = Some(outcome),
                 }
-                Report::Finished(call) => {
-                    tally.add(&call);
-                    self.metrics.add(&call);
-                    self.printer.tell(&Event::LoadCall(call));
-                }
-                Report::Ended(outcome) => ended = Some(outcome),
             }
-        }
+        };
+        let (worked, ()) = tokio::join!(working, counting);
         progress.end();
-        if worker.await.is_err() {
-            return Err(Failure::internal("the task that makes the calls panicked"));
-        }
+        worked?;
         let machine = ended.unwrap_or_else(|| Err(Failure::internal("the calls ended without a word")))?;
         Ok(tally.conclude(at_once, machine))
     }

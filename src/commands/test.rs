@@ -39,7 +39,7 @@ pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>
             let names: Vec<&str> = READY.iter().map(|ready| ready.name).collect();
             Failure::usage(format!("there is no ready scenario {name:?}; there are: {}", names.join(", ")))
         })?;
-        printer.result(ready.source.trim_end());
+        printer.result(&to_begin_with(ready.source));
         return Ok(ExitStatus::Done);
     }
     if options.scenarios.is_empty() && !options.list && options.tag.is_empty() {
@@ -68,6 +68,13 @@ pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>
         stop: CancellationToken::new(),
     };
     conclude(Arc::new(runs), scenarios, &printer).await
+}
+
+/// A ready scenario for somebody's own folder, where its schema lies elsewhere.
+fn to_begin_with(source: &str) -> String {
+    let rest = source.split_once('\n').map_or(source, |(_schema, rest)| rest);
+    let schema = "#:schema ./tring-scenario.schema.json\n# made by: tring test --schema > tring-scenario.schema.json\n";
+    format!("{schema}\n{}", rest.trim_end())
 }
 
 /// What there is, a line each.

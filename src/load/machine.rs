@@ -19,6 +19,20 @@ pub(crate) struct Machine {
     pub(crate) memory_per_call_bytes: Option<u64>,
 }
 
+impl Machine {
+    /// What several used, each on a machine of its own or not: sums, and means a call. What one does not know, all do not.
+    pub(crate) fn together(all: &[Self]) -> Self {
+        let sum = |of: fn(&Self) -> Option<f64>| all.iter().map(of).sum::<Option<f64>>().filter(|_| !all.is_empty());
+        let bytes = |of: fn(&Self) -> Option<u64>| all.iter().map(of).sum::<Option<u64>>().filter(|_| !all.is_empty());
+        Self {
+            cores: sum(|machine| machine.cores),
+            cores_per_call: sum(|machine| machine.cores_per_call).map(|sum| sum / all.len() as f64),
+            memory_bytes: bytes(|machine| machine.memory_bytes),
+            memory_per_call_bytes: bytes(|machine| machine.memory_per_call_bytes).map(|sum| sum / all.len() as u64),
+        }
+    }
+}
+
 /// Processor time over spans of wall clock.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {

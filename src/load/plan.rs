@@ -20,6 +20,11 @@ const RATE_MAX: f64 = 1000.0;
 pub(crate) struct Rate(f64);
 
 impl Rate {
+    /// What each of so many does of it.
+    pub(crate) fn share(self, workers: u32) -> Self {
+        Self(self.0 / f64::from(workers))
+    }
+
     /// When the call with this number, from 0, begins.
     pub(crate) fn begins(self, number: u64) -> Duration {
         Duration::from_secs_f64(number as f64 / self.0)
@@ -37,8 +42,8 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_suffix("/s").unwrap_or(text).parse::<f64>() {
-            Ok(rate) if (0.01..=RATE_MAX).contains(&rate) => Ok(Self(rate)),
-            Ok(_) | Err(_) => Err("use calls a second from 0.01/s to 1000/s, as 5/s".to_owned()),
+            Ok(rate) if (0.001..=RATE_MAX).contains(&rate) => Ok(Self(rate)),
+            Ok(_) | Err(_) => Err("use calls a second from 0.001/s to 1000/s, as 5/s".to_owned()),
         }
     }
 }

@@ -59,10 +59,7 @@ pub(crate) fn foot(steps: &[StepSummary]) -> Option<String> {
     let machine = largest.machine;
     let (cores, bytes) = machine.cores_per_call.zip(machine.memory_per_call_bytes)?;
     let megabytes = bytes as f64 / 1e6;
-    Some(format!(
-        "each of {} calls at once took {cores:.3} cores and {megabytes:.1} MB of this program",
-        largest.at_once
-    ))
+    Some(format!("each of {} calls at once took {cores:.3} cores and {megabytes:.1} MB", largest.at_once))
 }
 
 #[cfg(test)]

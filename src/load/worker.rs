@@ -47,7 +47,6 @@ pub(crate) enum Report {
 }
 
 /// Makes reports of what a `tring load --json` tells that runs as a peer, on this machine or another.
-#[cfg_attr(not(test), expect(dead_code, reason = "workers on other machines come with the agents"))]
 pub(crate) async fn relay(mut peer: PeerHandle, reports: mpsc::Sender<Report>, stop: CancellationToken) {
     let mut machine = Machine::default();
     let mut error = None;
