@@ -48,6 +48,15 @@ pub(crate) fn command() -> Command {
     change(command, &[CONFIG.to_owned()], &mut |config| config.args(settings.clone()).args(source_options()))
 }
 
+/// The same without what stands in the environment: for arguments that somebody else wrote.
+pub(crate) fn command_alone() -> Command {
+    fn without_variables(command: Command) -> Command {
+        let command = command.mut_args(|arg| arg.env(Resettable::<clap::builder::OsStr>::Reset));
+        command.mut_subcommands(without_variables)
+    }
+    without_variables(command())
+}
+
 /// Options of this command that are settings.
 pub(super) fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
     let is_setting = |arg: &&Arg| arg.get_long().is_some() && !arg.is_global_set();
