@@ -95,7 +95,7 @@ fn run(
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,
             Command::Load(load) => commands::load::run(load, &in_force, printer, windows).await,
-            Command::Test(test) => commands::test::run(test, &in_force, printer).await,
+            Command::Test(test) => commands::test::run(test, &in_force, printer, windows).await,
             Command::Trace(trace) => commands::trace::run(trace, printer).await,
             Command::Agent(agent) => commands::agent::run(agent, printer).await,
             Command::Serve(serve) => commands::serve::run(serve, printer).await,

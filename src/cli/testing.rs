@@ -114,6 +114,9 @@ pub(crate) struct Test {
     /// Where logs, events and recordings of failing runs are kept
     #[arg(long, value_name = "FOLDER", default_value = "tring-results")]
     pub(crate) results: PathBuf,
+    /// Record what each peer sees and hears, kept as the logs are
+    #[arg(long = "record-all")]
+    pub(crate) record: bool,
     /// Keep those of runs that passed too
     #[arg(long)]
     pub(crate) keep: bool,

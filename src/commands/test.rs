@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::display::window::WindowClient;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -15,7 +16,7 @@ use crate::events::{Event, TestSummary};
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::{Printer, unix_ms};
 use crate::scenario::outcome::{self, Outcome, Verdict};
-use crate::scenario::play::{self, Given};
+use crate::scenario::play::{self, Given, Recordings};
 use crate::scenario::ready::{self, READY};
 use crate::scenario::report::progress::Progress;
 use crate::scenario::report::{html, junit, results};
@@ -29,7 +30,12 @@ const REDACTED: &str = "•••";
 /// Shorter values of the environment are no secrets, and would be found everywhere.
 const SECRET_CHARS_MIN: usize = 4;
 
-pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
+pub(crate) async fn run(
+    options: Test,
+    in_force: &InForce,
+    printer: Arc<Printer>,
+    windows: WindowClient,
+) -> Result<ExitStatus, Failure> {
     if options.schema {
         printer.result(&schema::text());
         return Ok(ExitStatus::Done);
@@ -66,6 +72,7 @@ pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>
         inherited,
         progress: Progress::new(Arc::clone(&printer)),
         stop: CancellationToken::new(),
+        windows,
     };
     conclude(Arc::new(runs), scenarios, &printer).await
 }
@@ -93,6 +100,7 @@ struct Runs {
     inherited: Inherited,
     progress: Progress,
     stop: CancellationToken,
+    windows: WindowClient,
 }
 
 /// Runs everything and says what came of it.
@@ -213,8 +221,10 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         options: &runs.call_options,
         link: &runs.options.link,
         repetition,
+        recordings: if runs.options.record { Recordings::All } else { Recordings::AsWritten },
         folder: &folder,
         stop: runs.stop.clone(),
+        windows: runs.windows.clone(),
         progress: &progress,
     };
     let mut outcome = play::play(scenario, stage, given).await;

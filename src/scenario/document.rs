@@ -79,6 +79,9 @@ pub(crate) struct Peer {
     pub(crate) start: Option<Text>,
     /// The agent that it runs at [default: this machine].
     pub(crate) agent: Option<Text>,
+    /// `true`: runs as a session inside the program that runs the test, instead of as a process of its own. Its figures of
+    /// processor time and memory are then those of the whole program.
+    pub(crate) inside: Option<Text>,
     /// Another program that takes part: it prints events and reads commands as `tring` does.
     pub(crate) command: Option<Vec<Text>>,
     /// Variables of its environment.

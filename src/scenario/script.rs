@@ -83,7 +83,7 @@ pub(crate) struct Member {
     pub(crate) id: Option<PeerId>,
     pub(crate) start: Start,
     pub(crate) does: Does,
-    pub(crate) agent: Option<PeerId>,
+    pub(crate) place: Place,
     pub(crate) env: BTreeMap<String, String>,
     /// Options by their long names, with what is usual.
     pub(crate) settings: BTreeMap<String, Vec<String>>,
@@ -101,6 +101,27 @@ pub(crate) enum Start {
     AtOnce,
     /// At a step.
     ByStep,
+}
+
+/// Where it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// As a process of its own on this machine.
+    Process,
+    /// As a session inside the program that runs the test.
+    Inside,
+    /// On another machine.
+    Agent(PeerId),
+}
+
+impl Place {
+    /// The agent, if it runs at one.
+    pub(crate) fn agent(&self) -> Option<PeerId> {
+        match self {
+            Self::Agent(agent) => Some(agent.clone()),
+            Self::Process | Self::Inside => None,
+        }
+    }
 }
 
 /// What it does.
@@ -282,14 +303,20 @@ impl Casting<'_> {
             Some(other) => return Err(format!("start can be step, not {other:?}")),
         };
         let id = |text: Text| text.parse::<PeerId>().map_err(|error| error.to_string());
-        let agent = peer.agent.map(id).transpose()?;
+        let place = match (peer.agent.map(id).transpose()?, peer.inside.as_deref()) {
+            (Some(agent), None | Some("false")) => Place::Agent(agent),
+            (None, Some("true")) => Place::Inside,
+            (None, None | Some("false")) => Place::Process,
+            (Some(_), Some("true")) => return Err("it runs either inside or at an agent".to_owned()),
+            (_, Some(other)) => return Err(format!("inside is true or false, not {other:?}")),
+        };
         let expect = expect::read(&peer.expect.unwrap_or_default(), Scope::Call);
         let mut member = Member {
             name: name.to_owned(),
             id: peer.id.map(id).transpose()?,
             start,
             does,
-            agent,
+            place,
             env: peer.env.into_iter().map(|(name, value)| (name, value.0)).collect(),
             settings: BTreeMap::new(),
             named: BTreeSet::new(),
@@ -343,7 +370,7 @@ impl Casting<'_> {
         let dashed = key.replace('_', "-");
         let found = self.options.keys().find(|known| *known == dashed);
         found.ok_or_else(|| {
-            let own = ["calls", "id", "start", "agent", "command", "env", "impair", "expect"];
+            let own = ["calls", "id", "start", "agent", "inside", "command", "env", "impair", "expect"];
             expect::unknown("setting", key, self.options.keys().chain(own))
         })
     }

@@ -97,11 +97,11 @@ impl Stage {
         let failed = |error: ServeError| Failure::internal(words(&error));
         let lacks_broker = |settings: &BTreeMap<String, Vec<String>>| !settings.contains_key("broker");
         let tring = scenario.cast.iter().filter(|member| !matches!(member.does, Does::Foreign(_)));
-        let mut homeless = tring.filter(|member| lacks_broker(&member.settings) && member.agent.is_none());
+        let mut homeless = tring.filter(|member| lacks_broker(&member.settings) && member.place.agent().is_none());
         let wants_own = scenario.broker == BrokerWanted::Own
             || lacks_broker(&inherited.settings)
                 && (homeless.next().is_some()
-                    || scenario.cast.iter().all(|m| m.agent.is_none() && matches!(m.does, Does::Foreign(_))));
+                    || scenario.cast.iter().all(|m| m.place.agent().is_none() && matches!(m.does, Does::Foreign(_))));
         let password = format!("{:016x}", random_nonce().0);
         let broker = if wants_own {
             let (broker, addr) = start_broker(0).await.map_err(failed)?;

@@ -7,18 +7,21 @@
 
 use std::sync::Arc;
 
+use clap::FromArgMatches as _;
 use media::display::window::WindowClient;
 use serde_json::Value;
 use signalling::call::Manners;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{ORDERS_MAX, Order, PeerHandle, TOLD_MAX, Told};
+use super::{ORDERS_MAX, Order, Part, PeerHandle, Program, TOLD_MAX, Told};
+use crate::cli::{Cli, Command};
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::session::{self, Driver, Orders, Role, control};
-use crate::settings::Settings;
+use crate::settings::{Secret, Settings};
+use crate::{commands, config};
 
 /// Interrupts not yet heeded: the first hangs up, the second leaves at once.
 const INTERRUPTS_MAX: usize = 2;
@@ -33,6 +36,43 @@ pub(crate) struct Inside {
     pub(crate) manners: Manners,
     /// Needed by every session, used by none that shows nothing.
     pub(crate) windows: WindowClient,
+}
+
+/// Starts the part as a session: `tring call` or `tring listen` as its arguments say it.
+///
+/// # Errors
+/// A usage [`Failure`] when it is none of the two, or is given what a session inside this process cannot have.
+pub(crate) fn start_part(part: &Part, windows: WindowClient) -> Result<PeerHandle, Failure> {
+    let Program::Tring { arguments } = &part.program else {
+        return Err(Failure::usage("another program cannot run inside this one"));
+    };
+    let words = std::iter::once("tring").chain(arguments.iter().map(String::as_str));
+    let matches = config::command_alone().try_get_matches_from(words).map_err(Failure::usage)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(Failure::usage)?;
+    let common = match &mut cli.command {
+        Command::Call(call) => &mut call.common,
+        Command::Listen(listen) => &mut listen.common,
+        _ => return Err(Failure::usage("only call and listen run inside this program")),
+    };
+    for (name, value) in &part.env {
+        let secret = || value.parse::<Secret>().map(Some).map_err(|error| Failure::usage(format!("{name}: {error}")));
+        match name.as_str() {
+            "TRING_PASSWORD" => common.link.password = secret()?,
+            "TRING_ICE_PASSWORD" => common.link.ice_password = secret()?,
+            "TRING_ICE_SECRET" => common.link.ice_secret = secret()?,
+            _ => {
+                return Err(Failure::usage(format!(
+                    "{name}: a peer inside this program has no environment of its own"
+                )));
+            }
+        }
+    }
+    let (settings, role, manners) = match cli.command {
+        Command::Call(call) => commands::call::prepare(call)?,
+        Command::Listen(listen) => commands::listen::prepare(&listen)?,
+        _ => return Err(Failure::usage("only call and listen run inside this program")),
+    };
+    Ok(start(Inside { settings, role, manners, windows }))
 }
 
 /// Starts the session. To be called in a tokio runtime.
