@@ -115,8 +115,8 @@ pub(crate) struct Test {
     #[arg(long, value_name = "FOLDER", default_value = "tring-results")]
     pub(crate) results: PathBuf,
     /// Record what each peer sees and hears, kept as the logs are
-    #[arg(long = "record-all")]
-    pub(crate) record: bool,
+    #[arg(long)]
+    pub(crate) record_all: bool,
     /// Keep those of runs that passed too
     #[arg(long)]
     pub(crate) keep: bool,

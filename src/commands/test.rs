@@ -221,7 +221,7 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         options: &runs.call_options,
         link: &runs.options.link,
         repetition,
-        recordings: if runs.options.record { Recordings::All } else { Recordings::AsWritten },
+        recordings: if runs.options.record_all { Recordings::All } else { Recordings::AsWritten },
         folder: &folder,
         stop: runs.stop.clone(),
         windows: runs.windows.clone(),

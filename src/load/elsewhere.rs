@@ -136,7 +136,7 @@ mod tests {
         let me: PeerId = "ci".parse().unwrap();
         let work = Work::Call { at_once: 7, rate: "9/s".parse().unwrap(), talk: Duration::from_secs(2), lasting: None };
         let names = ids(&["berlin", "paris", "rome"]);
-        let shares = super::shares(&me, &names, work);
+        let shares = shares(&me, &names, work);
         let words = |n: usize| shares[n].1.join(" ");
         assert_eq!(words(0), "load --id=ci-berlin --calls=3 --rate=3/s --talk=2000ms");
         assert_eq!(words(2), "load --id=ci-rome --calls=2 --rate=3/s --talk=2000ms");
