@@ -100,7 +100,7 @@ pub(crate) struct Peer {
 
 /// A bad network.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields, expecting = "use a text as of --impair, or a table of up and down")]
 pub(crate) enum Impair {
     /// Both ways, or as its prefixes say.
     Both(Text),
@@ -122,6 +122,7 @@ pub(crate) struct Step {
     /// Whose step it is: a name or several.
     pub(crate) peer: Option<Words>,
     /// Waits for this event.
+    #[schemars(with = "Option<super::schema::EventName>")]
     pub(crate) wait: Option<Text>,
     /// Fields the event must have.
     #[serde(default, rename = "where")]
