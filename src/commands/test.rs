@@ -21,14 +21,9 @@ use crate::scenario::ready::{self, READY};
 use crate::scenario::report::progress::Progress;
 use crate::scenario::report::{html, junit, results};
 use crate::scenario::script::{Action, Scenario};
+use crate::scenario::secrets::Secrets;
 use crate::scenario::stage::Stage;
 use crate::scenario::{schema, select};
-
-/// In place of what must not be printed.
-const REDACTED: &str = "•••";
-
-/// Shorter values of the environment are no secrets, and would be found everywhere.
-const SECRET_CHARS_MIN: usize = 4;
 
 pub(crate) async fn run(
     options: Test,
@@ -193,7 +188,9 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         exchange: None,
         folder: None,
     };
-    let told = |outcome: Outcome| {
+    let secrets = Secrets::new(scenario.secrets.iter().chain(runs.inherited.env.values()));
+    let told = |mut outcome: Outcome| {
+        secrets.hide_in(&mut outcome);
         runs.progress.tell(&outcome);
         outcome
     };
@@ -228,8 +225,7 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         progress: &progress,
     };
     let mut outcome = play::play(scenario, stage, given).await;
-    let secrets = scenario.secrets.iter().chain(runs.inherited.env.values());
-    redact(&mut outcome, &secrets.map(String::as_str).collect::<Vec<_>>());
+    secrets.hide_in(&mut outcome);
     keep(&mut outcome, &folder, runs.options.keep);
     runs.progress.end(&running, &outcome);
     outcome
@@ -272,44 +268,6 @@ fn tidy(folder: &Path) {
     }
 }
 
-/// Takes out of everything that is told what must not be printed.
-fn redact(outcome: &mut Outcome, secrets: &[&str]) {
-    let secrets: Vec<&str> =
-        secrets.iter().copied().filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN).collect();
-    if secrets.is_empty() {
-        return;
-    }
-    let clean = |text: &mut String| {
-        for secret in &secrets {
-            if text.contains(secret) {
-                *text = text.replace(secret, REDACTED);
-            }
-        }
-    };
-    if let Verdict::Failed(faults) = &mut outcome.verdict {
-        faults.iter_mut().for_each(clean);
-    }
-    outcome.chosen.values_mut().for_each(clean);
-    for check in &mut outcome.checks {
-        clean(&mut check.wanted);
-        check.seen.iter_mut().for_each(clean);
-    }
-    for peer in &mut outcome.peers {
-        peer.log.iter_mut().for_each(clean);
-        peer.events.iter_mut().for_each(|event| clean_value(event, &clean));
-    }
-    outcome.exchange.iter_mut().for_each(clean);
-}
-
-fn clean_value(value: &mut serde_json::Value, clean: &dyn Fn(&mut String)) {
-    match value {
-        serde_json::Value::String(text) => clean(text),
-        serde_json::Value::Array(list) => list.iter_mut().for_each(|value| clean_value(value, clean)),
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(|value| clean_value(value, clean)),
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
-    }
-}
-
 fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {
     let write = |path: &Path, text: String| {
         let written = std::fs::write(path, text);
@@ -322,39 +280,4 @@ fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {
         write(path, html::text(outcomes))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use crate::scenario::outcome::PeerOutcome;
-
-    use super::*;
-
-    #[test]
-    fn secrets_are_told_nowhere() {
-        let mut outcome = Outcome {
-            scenario: "s".into(),
-            chosen: [("password".to_owned(), "s3cret".to_owned())].into(),
-            repetition: (1, 1),
-            started: 0,
-            took: Duration::ZERO,
-            verdict: Verdict::Failed(vec!["login s3cret refused".into()]),
-            checks: Vec::new(),
-            peers: vec![PeerOutcome {
-                name: "alice".into(),
-                id: "alice".into(),
-                status: Some(21),
-                events: vec![json!({"event": "error", "text": "s3cret", "list": [{"x": "as3cretb"}]})],
-                log: vec!["s3cret!".into()],
-            }],
-            exchange: Some("s3cret".into()),
-            folder: None,
-        };
-        redact(&mut outcome, &["s3cret", "e"]);
-        let text = format!("{outcome:?} {}", html::text(std::slice::from_ref(&outcome)));
-        assert!(!text.contains("s3cret") && text.contains(REDACTED), "{text}");
-        assert!(text.contains("event"), "a single letter is no secret");
-    }
 }
