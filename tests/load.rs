@@ -182,3 +182,38 @@ fn a_light_side_and_a_whole_one_talk_to_each_other() {
     assert_eq!((&counted["video"]["latency_p50_ms"], &counted["audio"]["tone_hz"]), (&Value::Null, &Value::Null));
     assert!(alice.events.iter().any(|event| event["event"] == "first_audio"));
 }
+
+#[test]
+fn agents_share_the_calls_and_meet_across_bridged_brokers() {
+    let _alone = alone();
+    let here = Mosquitto::anonymous();
+    let there = Mosquitto::bridged(&here);
+    let agent = |id: &str, broker: &Mosquitto| {
+        let runners = ["--from", "near", "--from", "far", "--from", "both"];
+        let mut agent = Tring::spawn(Args::new(["agent", "--id", id, "--broker", &broker.url()]).and(runners));
+        agent.wait_event("online", PATIENCE);
+        agent
+    };
+    let (_berlin, _tokyo) = (agent("berlin", &here), agent("tokyo", &there));
+    let of = |id: &str| Args::new(["--id", id, "--size", "320x240"]).option("--broker", here.url());
+
+    let mut contacts = Tring::spawn(Args::new(["contacts", "far-tokyo-answerer-4", "--broker", &here.url()]));
+    let mut far = load(of("far").and(["--agent", "tokyo", "--answerers", "4"]));
+    contacts.wait_event_where("presence", PATIENCE, |event| event["state"] == "available");
+    let calls = ["--calls", "4", "--talk", "4s", "--to", "far-tokyo-answerer-{1..4}"];
+    let near = ended(&mut load(of("near").and(["--agent", "berlin"]).and(calls)));
+    let step = near.event("load");
+    assert_eq!((near.status, &step["connected"], &step["failed"]), (0, &4.into(), &0.into()), "{step}");
+    assert!(there.log().contains("Received PUBLISH from far-tokyo-answerer-1"), "they answer at the other broker");
+    far.interrupt();
+    assert_eq!(ended(&mut far).event("load")["connected"], 4);
+
+    let both =
+        ended(&mut load(of("both").and(["--agent", "berlin", "--agent", "tokyo", "--calls", "5", "--talk", "3s"])));
+    assert_eq!((both.status, &both.event("load")["connected"]), (0, &5.into()));
+    let callers: Vec<&str> = self::calls(&both).iter().filter_map(|call| call["caller"].as_str()).collect();
+    let at = |agent: &str| callers.iter().filter(|caller| caller.contains(agent)).count();
+    assert_eq!((at("berlin"), at("tokyo")), (3, 2), "{callers:?}");
+    let nobody = ended(&mut load(of("both").and(["--agent", "rome", "--calls", "1"])));
+    assert!(nobody.status == 13 && nobody.error().contains("rome"), "{}", nobody.error());
+}
