@@ -201,7 +201,7 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
     let folder = results::folder(&runs.options.results, &title);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     if let Err(error) = results::clear(&folder) {
-        return told(failed(format!("cannot make the folder {}: {error}", folder.display())));
+        return told(failed(format!("cannot use the folder {}: {error}", folder.display())));
     }
     let stage = match Stage::set(scenario, runs.inherited.clone()).await {
         Ok(stage) => stage,
