@@ -356,7 +356,10 @@ fn is_text(field: &Value, text: &str) -> bool {
     match field {
         Value::String(value) => value == text,
         Value::Null => text == "null",
-        other => other.to_string() == text,
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            let written = field.to_string();
+            written == text
+        }
     }
 }
 
