@@ -192,9 +192,6 @@ struct Loading {
 impl Loading {
     /// One step after the other, each shown when it is over.
     async fn steps(&self, works: Vec<Work>) -> Result<Vec<StepSummary>, Failure> {
-        if self.printer.is_text() {
-            self.printer.result(&table::head());
-        }
         let mut steps = Vec::new();
         for work in works {
             if self.stop.is_cancelled() {
@@ -202,6 +199,9 @@ impl Loading {
             }
             let step = self.step(work).await?;
             if self.printer.is_text() {
+                if steps.is_empty() {
+                    self.printer.result(&table::head());
+                }
                 self.printer.result(&table::row(&step));
             }
             self.printer.tell(&Event::Load(Box::new(step.clone())));

@@ -17,6 +17,13 @@ pub(crate) fn folder(results: &Path, title: &str) -> PathBuf {
     results.join(if name.is_empty() { "run" } else { &name })
 }
 
+/// The folder of a run, beside those that others of its title have.
+pub(crate) fn free_folder(results: &Path, title: &str, taken: &[PathBuf]) -> PathBuf {
+    let titles = std::iter::once(title.to_owned()).chain((2..).map(|n| format!("{title} {n}")));
+    let mut folders = titles.map(|title| folder(results, &title));
+    folders.find(|folder| !taken.contains(folder)).unwrap_or_else(|| folder(results, title))
+}
+
 /// Makes the folder empty: what an earlier run left is not this one's. A folder that no run left stays as it is.
 ///
 /// # Errors
@@ -50,8 +57,8 @@ pub(crate) fn write(folder: &Path, outcome: &Outcome) -> io::Result<()> {
         let mark = if check.passed { "ok    " } else { "FAILED" };
         text += &format!("{mark} {}\n", super::super::outcome::describe(check));
     }
-    for fault in outcome.faults() {
-        text += &format!("fault: {fault}\n");
+    for trouble in outcome.troubles() {
+        text += &format!("fault: {trouble}\n");
     }
     std::fs::write(folder.join(OUTCOME), text)?;
     match &outcome.exchange {
@@ -75,6 +82,8 @@ mod tests {
         ] {
             assert_eq!(folder(Path::new("results"), title), Path::new("results").join(name));
         }
+        let taken = [Path::new("r/same").to_owned(), Path::new("r/same-2").to_owned()];
+        assert_eq!(free_folder(Path::new("r"), "same", &taken), Path::new("r/same-3"));
     }
 
     #[test]
