@@ -294,7 +294,7 @@ async fn relay(key: Key, part: String, mut told: mpsc::Receiver<Told>, room: Arc
 
 /// The part as a child of this program.
 fn part(name: &str, permit: Permit, arguments: Vec<String>) -> Part {
-    let program = match (permit.command.as_str(), std::env::current_exe()) {
+    let program = match (permit.command.as_str(), process::own_program()) {
         // It takes no commands.
         ("load", Ok(program)) => {
             let program = program.to_string_lossy().into_owned();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::display::window::WindowClient;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -15,7 +16,7 @@ use crate::events::{Event, TestSummary};
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::{Printer, unix_ms};
 use crate::scenario::outcome::{self, Outcome, Verdict};
-use crate::scenario::play::{self, Given};
+use crate::scenario::play::{self, Given, Recordings};
 use crate::scenario::ready::{self, READY};
 use crate::scenario::report::progress::Progress;
 use crate::scenario::report::{html, junit, results};
@@ -24,7 +25,12 @@ use crate::scenario::secrets::Secrets;
 use crate::scenario::stage::Stage;
 use crate::scenario::{schema, select};
 
-pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
+pub(crate) async fn run(
+    options: Test,
+    in_force: &InForce,
+    printer: Arc<Printer>,
+    windows: WindowClient,
+) -> Result<ExitStatus, Failure> {
     if options.schema {
         printer.result(&schema::text());
         return Ok(ExitStatus::Done);
@@ -34,7 +40,7 @@ pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>
             let names: Vec<&str> = READY.iter().map(|ready| ready.name).collect();
             Failure::usage(format!("there is no ready scenario {name:?}; there are: {}", names.join(", ")))
         })?;
-        printer.result(ready.source.trim_end());
+        printer.result(&to_begin_with(ready.source));
         return Ok(ExitStatus::Done);
     }
     if options.scenarios.is_empty() && !options.list && options.tag.is_empty() {
@@ -61,8 +67,16 @@ pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>
         inherited,
         progress: Progress::new(Arc::clone(&printer)),
         stop: CancellationToken::new(),
+        windows,
     };
     conclude(Arc::new(runs), scenarios, &printer).await
+}
+
+/// A ready scenario for somebody's own folder, where its schema lies elsewhere.
+fn to_begin_with(source: &str) -> String {
+    let rest = source.split_once('\n').map_or(source, |(_schema, rest)| rest);
+    let schema = "#:schema ./tring-scenario.schema.json\n# made by: tring test --schema > tring-scenario.schema.json\n";
+    format!("{schema}\n{}", rest.trim_end())
 }
 
 /// What there is, a line each.
@@ -81,6 +95,7 @@ struct Runs {
     inherited: Inherited,
     progress: Progress,
     stop: CancellationToken,
+    windows: WindowClient,
 }
 
 /// Runs everything and says what came of it.
@@ -186,7 +201,7 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
     let folder = results::folder(&runs.options.results, &title);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     if let Err(error) = results::clear(&folder) {
-        return told(failed(format!("cannot make the folder {}: {error}", folder.display())));
+        return told(failed(format!("cannot use the folder {}: {error}", folder.display())));
     }
     let stage = match Stage::set(scenario, runs.inherited.clone()).await {
         Ok(stage) => stage,
@@ -206,8 +221,10 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         options: &runs.call_options,
         link: &runs.options.link,
         repetition,
+        recordings: if runs.options.record_all { Recordings::All } else { Recordings::AsWritten },
         folder: &folder,
         stop: runs.stop.clone(),
+        windows: runs.windows.clone(),
         progress: &progress,
     };
     let mut outcome = play::play(scenario, stage, given).await;

@@ -5,6 +5,7 @@
 //!
 //! The child sees none of the user's settings: what it is to do stands in its arguments and variables alone.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -48,12 +49,19 @@ pub(crate) fn start(part: &Part) -> Result<PeerHandle, Failure> {
     Ok(PeerHandle { told, orders })
 }
 
+/// Where this program is. One that was replaced while it runs, as an agent's by an upgrade, is still found.
+pub(crate) fn own_program() -> Result<PathBuf, Failure> {
+    /// What runs, whatever its name leads to by now (proc(5)).
+    const RUNNING: &str = "/proc/self/exe";
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| Failure::internal(format!("own path unknown: {error}")))?;
+    if program.exists() || !Path::new(RUNNING).exists() { Ok(program) } else { Ok(RUNNING.into()) }
+}
+
 fn command(part: &Part) -> Result<Command, Failure> {
     let mut command = match &part.program {
         Program::Tring { arguments } => {
-            let program = std::env::current_exe();
-            let program = program.map_err(|error| Failure::internal(format!("own path unknown: {error}")))?;
-            let mut command = Command::new(program);
+            let mut command = Command::new(own_program()?);
             command.args(arguments).args(["--json", "--control", "-"]);
             command
         }

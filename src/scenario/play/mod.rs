@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use media::display::window::WindowClient;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -44,12 +45,25 @@ pub(crate) struct Given<'a> {
     /// How the runner itself reaches the broker.
     pub(crate) link: &'a cli::Link,
     pub(crate) repetition: (u32, u32),
+    /// Whether recordings are made that the scenario does not ask for.
+    pub(crate) recordings: Recordings,
     /// Where peers put recordings and pictures.
     pub(crate) folder: &'a Path,
+    /// Needed by peers inside this program, used by none that shows nothing.
+    pub(crate) windows: WindowClient,
     /// Fires when the user has had enough.
     pub(crate) stop: CancellationToken,
     /// Hears what is being done.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
+}
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recordings {
+    /// What the scenario says.
+    AsWritten,
+    /// Whatever a peer on this machine sees and hears, beside that.
+    All,
 }
 
 /// Runs the scenario once.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use signalling::id::PeerId;
 
 use super::super::peers::remote::Agents;
-use super::super::peers::{Part, PeerHandle, Program, process};
-use super::super::script::{Does, Member, Start};
+use super::super::peers::{Part, PeerHandle, Program, here, process};
+use super::super::script::{Does, Member, Place, Start};
 use super::actor::{Actor, Standing};
-use super::{Play, Stop};
+use super::{Play, Recordings, Stop};
 use crate::config::CallCommand;
 
 /// How long one that listens may take to be online: a broker that is tried for 8 s, and a slow machine.
@@ -48,9 +48,10 @@ impl Play<'_> {
             return Err(Stop::fault(format!("{name} is running already")));
         }
         let part = self.part(actor).map_err(Stop::fault)?;
-        let started = match actor.member.agent.clone() {
-            None => process::start(&part),
-            Some(agent) => self.agents().await?.start(&agent, &part).await,
+        let started = match actor.member.place.clone() {
+            Place::Process => process::start(&part),
+            Place::Inside => here::start_part(&part, self.given.windows.clone()),
+            Place::Agent(agent) => self.agents().await?.start(&agent, &part).await,
         };
         let handle = started.map_err(|failure| Stop::fault(format!("{name}: {}", failure.text)))?;
         self.join(name, handle);
@@ -63,7 +64,7 @@ impl Play<'_> {
             if self.stage.is_private() {
                 return Err(Stop::fault("agents are reached over a broker that they use too; name it with --broker"));
             }
-            let named: Vec<PeerId> = self.scenario.cast.iter().filter_map(|member| member.agent.clone()).collect();
+            let named: Vec<PeerId> = self.scenario.cast.iter().filter_map(|member| member.place.agent()).collect();
             let config = self.stage.link(self.given.link).map_err(|failure| Stop::fault(failure.text))?;
             let agents = Agents::connect(config, &named).await.map_err(|failure| Stop::fault(failure.text))?;
             self.agents = Some(agents);
@@ -90,7 +91,7 @@ impl Play<'_> {
     /// What this one is to run, and with what: an agent is sent no variables.
     fn part(&self, actor: &Actor) -> Result<Part, String> {
         let member = &actor.member;
-        let mut env = if member.agent.is_some() { BTreeMap::new() } else { self.stage.env() };
+        let mut env = if member.place.agent().is_some() { BTreeMap::new() } else { self.stage.env() };
         let program = match &member.does {
             Does::Foreign(command) => {
                 env.insert("TRING_ID".into(), actor.id.to_string());
@@ -119,11 +120,16 @@ impl Play<'_> {
         let member = &actor.member;
         let mut settings = member.settings.clone();
         // An agent knows its own servers, which may be others than ours.
-        let ours = if member.agent.is_some() { BTreeMap::new() } else { self.stage.settings() };
+        let ours = if member.place.agent().is_some() { BTreeMap::new() } else { self.stage.settings() };
         for (key, values) in ours {
             if !member.named.contains(&key) {
                 settings.insert(key, values);
             }
+        }
+        if self.given.recordings == Recordings::All
+            && let Some(file) = recording(member)
+        {
+            settings.insert("record".into(), vec![file]);
         }
         let mut arguments = first;
         arguments.push(format!("--id={}", actor.id));
@@ -142,4 +148,16 @@ impl Play<'_> {
 /// A name as part of a variable's.
 fn variable(name: &str) -> String {
     name.to_uppercase().replace('-', "_")
+}
+
+/// Where this peer's recording goes when all are recorded; nothing for one that records already, or cannot.
+fn recording(member: &Member) -> Option<String> {
+    let is = |key: &str, value: &str| member.settings.get(key).is_some_and(|values| *values == [value]);
+    let takes_many = member.does == Does::Listen && !is("once", "true");
+    if member.settings.contains_key("record") || is("light", "true") || takes_many || member.place.agent().is_some() {
+        return None;
+    }
+    // A recording decides the codec, so it goes by what would be agreed on without it: H.264 goes first.
+    let container = if is("codec", "vp8") { "webm" } else { "mp4" };
+    Some(format!("{}.{container}", member.name))
 }
