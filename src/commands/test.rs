@@ -212,7 +212,10 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
     }
     let stage = match Stage::set(scenario, runs.inherited.clone()).await {
         Ok(stage) => stage,
-        Err(failure) => return told(failed(failure.text)),
+        Err(failure) => {
+            tidy(&folder);
+            return told(failed(failure.text));
+        }
     };
     if let Some(objection) = objection(scenario, &stage) {
         stage.strike().await;
