@@ -254,6 +254,13 @@ impl Loading {
         let (worked, ()) = tokio::join!(working, counting);
         progress.end();
         worked?;
+        if let (Work::Call { at_once, .. }, false) = (work, self.stop.is_cancelled())
+            && tally.placed() < u64::from(at_once)
+            && !matches!(ended, Some(Err(_)))
+        {
+            let text = format!("of {at_once} calls only {} were told of to their end", tally.placed());
+            return Err(Failure::new(ExitStatus::Assertion, text));
+        }
         let machine = ended.unwrap_or_else(|| Err(Failure::internal("the calls ended without a word")))?;
         Ok(tally.conclude(at_once, machine))
     }

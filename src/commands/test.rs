@@ -68,6 +68,7 @@ pub(crate) async fn run(
         inherited,
         progress: Progress::new(Arc::clone(&printer)),
         stop: CancellationToken::new(),
+        at_once: CancellationToken::new(),
         windows,
     };
     conclude(Arc::new(runs), scenarios, &printer).await
@@ -96,12 +97,13 @@ struct Runs {
     inherited: Inherited,
     progress: Progress,
     stop: CancellationToken,
+    at_once: CancellationToken,
     windows: WindowClient,
 }
 
 /// Runs everything and says what came of it.
 async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) -> Result<ExitStatus, Failure> {
-    let interrupting = tokio::spawn(interrupt(runs.stop.clone()));
+    let interrupting = tokio::spawn(interrupt(runs.stop.clone(), runs.at_once.clone()));
     let outcomes = run_all(&runs, scenarios).await;
     interrupting.abort();
     let count = |is: fn(&Verdict) -> bool| outcomes.iter().filter(|outcome| is(&outcome.verdict)).count();
@@ -136,17 +138,20 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
     Ok(status)
 }
 
-/// Ctrl-C or SIGTERM: peers are ended in order, and what was found so far is reported.
-async fn interrupt(stop: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
+/// Ctrl-C and its like: peers are ended in order, at the second one at once, and what was found so far is reported.
+async fn interrupt(stop: CancellationToken, at_once: CancellationToken) {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)] = kinds else {
+        return tracing::warn!("signals end the test at once");
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    for token in [stop, at_once] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+        token.cancel();
     }
-    stop.cancel();
 }
 
 async fn run_all(runs: &Arc<Runs>, scenarios: Vec<Scenario>) -> Vec<Outcome> {
@@ -231,6 +236,7 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
         recordings: if runs.options.record_all { Recordings::All } else { Recordings::AsWritten },
         folder: &folder,
         stop: runs.stop.clone(),
+        at_once: runs.at_once.clone(),
         windows: runs.windows.clone(),
         progress: &progress,
     };
@@ -238,6 +244,10 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
     secrets.hide_in(&mut outcome);
     keep(&mut outcome, &folder, runs.options.keep);
     runs.progress.end(&running, &outcome);
+    if !outcome.has_failed() && runs.options.report.is_none() {
+        // Nobody asks for them any more, and long tests have many.
+        outcome.peers.clear();
+    }
     outcome
 }
 

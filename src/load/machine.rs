@@ -23,7 +23,10 @@ impl Machine {
     /// What several used, each on a machine of its own or not: sums, and means a call. What one does not know, all do not.
     pub(crate) fn together(all: &[Self]) -> Self {
         let sum = |of: fn(&Self) -> Option<f64>| all.iter().map(of).sum::<Option<f64>>().filter(|_| !all.is_empty());
-        let bytes = |of: fn(&Self) -> Option<u64>| all.iter().map(of).sum::<Option<u64>>().filter(|_| !all.is_empty());
+        let bytes = |of: fn(&Self) -> Option<u64>| {
+            let add = |sum: u64, machine: &Self| Some(sum.saturating_add(of(machine)?));
+            all.iter().try_fold(0, add).filter(|_| !all.is_empty())
+        };
         Self {
             cores: sum(|machine| machine.cores),
             cores_per_call: sum(|machine| machine.cores_per_call).map(|sum| sum / all.len() as f64),

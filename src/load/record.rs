@@ -53,6 +53,25 @@ pub(crate) struct Received {
     pub(crate) left_out: u64,
 }
 
+impl LoadCall {
+    /// As another machine tells it, with nothing in it that a terminal would obey, and an outcome that there is.
+    pub(crate) fn harmless(mut self) -> Self {
+        self.outcome =
+            ExitStatus::of_code(self.status).map_or_else(|| "unknown".to_owned(), |status| status.name().to_owned());
+        for text in [Some(&mut self.caller), Some(&mut self.answerer), self.detail.as_mut(), self.path.as_mut()] {
+            text.into_iter().for_each(|text| *text = harmless(text));
+        }
+        self
+    }
+}
+
+/// A text of another machine, without what a terminal would obey, and not too much of it.
+pub(crate) fn harmless(text: &str) -> String {
+    /// A reason and an address fit in.
+    const CHARS_MAX: usize = 500;
+    text.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 impl Received {
     fn of(summary: &Value) -> Self {
         let received = &summary["received"];
@@ -75,8 +94,8 @@ impl Received {
         Self {
             loss: worse(self.loss, other.loss),
             jitter_ms: worse(self.jitter_ms, other.jitter_ms),
-            freezes: self.freezes + other.freezes,
-            left_out: self.left_out + other.left_out,
+            freezes: self.freezes.saturating_add(other.freezes),
+            left_out: self.left_out.saturating_add(other.left_out),
         }
     }
 }

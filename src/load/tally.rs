@@ -64,8 +64,8 @@ impl Tally {
             }
         }
         self.frozen += u64::from(call.received.freezes > 0);
-        self.freezes += call.received.freezes;
-        self.left_out += call.received.left_out;
+        self.freezes = self.freezes.saturating_add(call.received.freezes);
+        self.left_out = self.left_out.saturating_add(call.received.left_out);
         self.setup.add(call.setup_ms);
         self.answer.add(call.answer_to_connected_ms);
         self.first_frame.add(call.first_frame_ms);

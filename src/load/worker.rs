@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::Machine;
 use super::plan::Rate;
-use super::record::LoadCall;
+use super::record::{LoadCall, harmless};
 use super::tally::StepSummary;
 use crate::exit::{ExitStatus, Failure};
 use crate::scenario::peers::{Order, PeerHandle, Told};
@@ -62,13 +62,17 @@ pub(crate) async fn relay(mut peer: PeerHandle, reports: mpsc::Sender<Report>, s
         };
         match told {
             Some(Told::Event(event)) => match event["event"].as_str() {
-                Some("load_call") => {
-                    if let Ok(call) = serde_json::from_value::<LoadCall>(event)
-                        && reports.send(Report::Finished(Box::new(call))).await.is_err()
-                    {
-                        return;
+                Some("load_call") => match serde_json::from_value::<LoadCall>(event) {
+                    Ok(call) => {
+                        if reports.send(Report::Finished(Box::new(call.harmless()))).await.is_err() {
+                            return;
+                        }
                     }
-                }
+                    Err(reason) => {
+                        let text = format!("a worker tells of calls in a way that is not known here: {reason}");
+                        error = Some(Failure::internal(text));
+                    }
+                },
                 Some("load") => {
                     machine = serde_json::from_value::<StepSummary>(event).map_or(machine, |summary| summary.machine);
                 }
@@ -81,11 +85,16 @@ pub(crate) async fn relay(mut peer: PeerHandle, reports: mpsc::Sender<Report>, s
         }
     };
     // That calls failed is judged here, over all workers.
-    let fine = [ExitStatus::Done, ExitStatus::Assertion, ExitStatus::Interrupted].map(|ok| i32::from(ok.code()));
+    let is_fine = |status: i32| {
+        let is = |ok: ExitStatus| status == i32::from(ok.code());
+        is(ExitStatus::Done) || is(ExitStatus::Assertion) || is(ExitStatus::Interrupted) && stop.is_cancelled()
+    };
     let outcome = match (ended, error) {
-        (Some(status), _) if fine.contains(&status) => Ok(machine),
         (_, Some(failure)) => Err(failure),
-        (_, None) => Err(Failure::internal(last_line.unwrap_or_else(|| "a worker ended without a word".to_owned()))),
+        (Some(status), None) if is_fine(status) => Ok(machine),
+        (_, None) => Err(Failure::internal(
+            last_line.map_or_else(|| "a worker ended without a word".to_owned(), |line| harmless(&line)),
+        )),
     };
     // Whoever asked may be gone.
     let _gone = reports.send(Report::Ended(outcome)).await;
@@ -104,7 +113,7 @@ async fn drain(peer: &mut PeerHandle) -> Option<i32> {
 fn failure(event: &Value) -> Failure {
     let code = event["status"].as_u64().and_then(|code| u8::try_from(code).ok());
     let status = code.and_then(ExitStatus::of_code).unwrap_or(ExitStatus::Internal);
-    Failure::new(status, event["text"].as_str().unwrap_or("a worker failed"))
+    Failure::new(status, harmless(event["text"].as_str().unwrap_or("a worker failed")))
 }
 
 #[cfg(test)]

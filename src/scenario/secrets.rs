@@ -49,6 +49,7 @@ impl Secrets {
             check.seen.iter_mut().for_each(|text| self.hide(text));
         }
         for peer in &mut outcome.peers {
+            self.hide(&mut peer.id);
             peer.log.iter_mut().for_each(|text| self.hide(text));
             peer.events.iter_mut().for_each(|event| self.hide_in_value(event));
         }

@@ -105,6 +105,7 @@ fn of(
         // These are printed, and name the folder of its results.
         scenario.name = hidden(scenario.name);
         scenario.description = hidden(scenario.description);
+        scenario.tags = scenario.tags.into_iter().map(&hidden).collect();
         Ok(scenario)
     };
     variants.into_iter().map(of_variant).collect()

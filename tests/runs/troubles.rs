@@ -74,7 +74,7 @@ fn a_broker_that_is_not_there_is_named() {
     let faults = ran.faults("smoke");
     for peer in ["alice", "bob"] {
         let status = faults.lines().find(|line| line.starts_with(&format!("{peer}: status is 20 ")));
-        assert!(status.is_some_and(|line| line.contains(&broker) && line.ends_with("expected 0")), "{faults}");
+        assert!(status.is_some_and(|line| line.contains(&broker) && line.contains("expected 0")), "{faults}");
     }
     let exchange = std::fs::read_to_string(results(&folder).join("smoke/exchange.txt")).unwrap();
     assert!(exchange.contains("could not be read along"), "{exchange}");

@@ -86,8 +86,10 @@ fn command(part: &Part) -> Result<Command, Failure> {
 
 /// Carries out orders until the child has ended; its exit status.
 async fn attend(child: &mut Child, stdin: Option<ChildStdin>, mut orders: mpsc::Receiver<Order>) -> Option<i32> {
-    let mut stdin = stdin;
     let pid = child.id();
+    let (lines, lines_rx) = mpsc::channel(ORDERS_MAX);
+    // Ends with the child, whose end closes the pipe.
+    tokio::spawn(write(stdin, lines_rx));
     loop {
         let order = tokio::select! {
             ended = child.wait() => return ended.ok().and_then(|status| status.code()),
@@ -95,18 +97,24 @@ async fn attend(child: &mut Child, stdin: Option<ChildStdin>, mut orders: mpsc::
         };
         match order {
             Some(Order::Control(line)) => {
-                if let Some(pipe) = &mut stdin
-                    && pipe.write_all(format!("{line}\n").as_bytes()).await.is_err()
-                {
-                    // It reads no commands any more; its end says the rest.
-                    stdin = None;
-                }
+                // One that reads no commands gets none: it must not keep other orders waiting.
+                let _unread = lines.try_send(line);
             }
             Some(Order::Interrupt) => signal(pid, Signal::INT),
             Some(Order::Kill) | None => {
                 signal(pid, Signal::KILL);
                 return child.wait().await.ok().and_then(|status| status.code());
             }
+        }
+    }
+}
+
+/// Hands it commands, as fast as it reads them.
+async fn write(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<String>) {
+    let Some(mut pipe) = stdin else { return };
+    while let Some(line) = lines.recv().await {
+        if pipe.write_all(format!("{line}\n").as_bytes()).await.is_err() {
+            return;
         }
     }
 }

@@ -11,6 +11,12 @@ use super::super::script::{Does, Member};
 /// Lines of a log that are kept of each peer: what went wrong stands at its end.
 const LOG_MAX: usize = 5000;
 
+/// Of a line.
+const LINE_CHARS_MAX: usize = 2000;
+
+/// Events that are kept of each peer: two days of a call.
+pub(super) const EVENTS_MAX: usize = 200_000;
+
 /// Where one who takes part stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -30,11 +36,17 @@ pub(super) struct Actor {
     /// Events that a step has waited for lie before this.
     pub(super) seen: usize,
     pub(super) log: Vec<String>,
+    pub(super) is_flooding: bool,
 }
 
 impl Actor {
     pub(super) fn is_running(&self) -> bool {
         self.standing == Standing::Running
+    }
+
+    /// True for one that told more than is kept.
+    pub(super) const fn is_flooding(&self) -> bool {
+        self.is_flooding
     }
 
     pub(super) fn has_told(&self, name: &str) -> bool {
@@ -43,8 +55,10 @@ impl Actor {
 
     pub(super) fn take(&mut self, told: Told) {
         match told {
-            Told::Event(event) => self.events.push(event),
+            Told::Event(event) if self.events.len() < EVENTS_MAX => self.events.push(event),
+            Told::Event(_) => self.is_flooding = true,
             Told::Text(line) | Told::Log(line) => {
+                let line = harmless(&line);
                 if self.log.len() == LOG_MAX {
                     self.log.remove(0);
                 }
@@ -68,7 +82,7 @@ impl Actor {
             (reason, detail) => detail.or(reason),
         };
         let said = text.or(reason).or_else(|| self.log.last().cloned());
-        said.map(|said| format!(" ({said})")).unwrap_or_default()
+        said.map(|said| format!(" ({})", harmless(&said))).unwrap_or_default()
     }
 
     pub(super) fn outcome(&self) -> PeerOutcome {
@@ -79,6 +93,11 @@ impl Actor {
         let (name, id) = (self.member.name.clone(), self.id.to_string());
         PeerOutcome { name, id, status, events: self.events.clone(), log: self.log.clone() }
     }
+}
+
+/// What another program wrote, without what a terminal or a CI system would obey, and not too much of it.
+fn harmless(text: &str) -> String {
+    text.chars().take(LINE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// True for one that calls.

@@ -1,11 +1,10 @@
 //! How a run comes to its end: calls that end by themselves, those that are hung up, and what stays behind.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
 use super::super::peers::Order;
-use super::actor::{Actor, is_caller};
+use super::actor::{Actor, EVENTS_MAX, is_caller};
 use super::{FAREWELL, Play, Stop};
 use crate::cli;
 
@@ -22,22 +21,25 @@ impl Play<'_> {
         let durations = self.cast.values().filter(|actor| actor.is_running());
         let durations = durations.filter_map(|actor| actor.member.settings.get("duration")?.first());
         let longest = durations.filter_map(|text| cli::parse::parse_time(text).ok()).max();
-        let callers: Vec<String> =
-            self.cast.values().filter(|actor| is_caller(actor)).map(|actor| actor.member.name.clone()).collect();
-        match longest {
-            Some(duration) => {
-                let until = Instant::now() + duration + BEYOND_DURATION;
-                for name in &callers {
-                    if !self.until(name, until, |actor| !actor.is_running()).await? {
-                        return Err(Stop::fault(format!(
-                            "{name} has not ended by itself, {} s after its time",
-                            BEYOND_DURATION.as_secs()
-                        )));
-                    }
+        let callers = |cast: &BTreeMap<String, Actor>, which: &dyn Fn(&Actor) -> bool| -> Vec<String> {
+            let chosen = cast.values().filter(|actor| is_caller(actor) && which(actor));
+            chosen.map(|actor| actor.member.name.clone()).collect()
+        };
+        if let Some(duration) = longest {
+            let until = Instant::now() + duration + BEYOND_DURATION;
+            // A listener may be the one whose time it is; then all callers end by that.
+            let is_timed = |actor: &Actor| actor.member.settings.contains_key("duration");
+            let timed = callers(&self.cast, &is_timed);
+            let timed = if timed.is_empty() { callers(&self.cast, &|_| true) } else { timed };
+            for name in &timed {
+                if !self.until(name, until, |actor| !actor.is_running()).await? {
+                    let late = BEYOND_DURATION.as_secs();
+                    return Err(Stop::fault(format!("{name} has not ended by itself, {late} s after its time")));
                 }
             }
-            None => self.quit(&callers).await,
         }
+        let others = callers(&self.cast, &|_| true);
+        self.quit(&others).await;
         let until = Instant::now() + FAREWELL;
         for name in self.cast.keys().cloned().collect::<Vec<_>>() {
             let ends_itself = |actor: &Actor| {
@@ -64,9 +66,12 @@ impl Play<'_> {
     pub(super) async fn end_all(&mut self) -> Vec<String> {
         let names: Vec<String> = self.cast.keys().cloned().collect();
         // From here on only these bounds count: time-out and Ctrl-C have had their say.
-        (self.deadline, self.given.stop) = (Instant::now() + FAREWELL + 2 * LAST_WORDS, CancellationToken::new());
+        (self.deadline, self.given.stop) = (Instant::now() + FAREWELL + 2 * LAST_WORDS, self.given.at_once.clone());
         self.quit(&names).await;
-        let mut faults = Vec::new();
+        let flooding = self.cast.values().filter(|actor| actor.is_flooding());
+        let mut faults: Vec<String> = flooding
+            .map(|actor| format!("{} told more events than are kept ({EVENTS_MAX})", actor.member.name))
+            .collect();
         for (order, patience) in
             [(None, FAREWELL), (Some(Order::Interrupt), LAST_WORDS), (Some(Order::Kill), LAST_WORDS)]
         {

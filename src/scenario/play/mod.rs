@@ -53,6 +53,8 @@ pub(crate) struct Given<'a> {
     pub(crate) windows: WindowClient,
     /// Fires when the user has had enough.
     pub(crate) stop: CancellationToken,
+    /// Fires when that is not fast enough.
+    pub(crate) at_once: CancellationToken,
     /// Hears what is being done.
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
 }
@@ -160,6 +162,7 @@ impl<'a> Play<'a> {
                 events: Vec::new(),
                 seen: 0,
                 log: Vec::new(),
+                is_flooding: false,
             };
             (member.name.clone(), actor)
         };
@@ -324,6 +327,10 @@ impl<'a> Play<'a> {
     /// Takes in what is told next; false at the end of this time.
     async fn take(&mut self, until: Instant) -> Result<bool, Stop> {
         let end = until.min(self.deadline);
+        // A peer that tells without a pause must not stop the clock.
+        if Instant::now() >= end {
+            return if end < until { Err(Stop::TimedOut) } else { Ok(false) };
+        }
         tokio::select! {
             biased;
             () = self.given.stop.cancelled() => Err(Stop::Interrupted),

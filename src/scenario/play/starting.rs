@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use signalling::id::PeerId;
 
 use super::super::peers::remote::Agents;
-use super::super::peers::{Part, PeerHandle, Program, here, process};
+use super::super::peers::{Part, PeerHandle, Program, Told, here, process};
 use super::super::script::{Does, Member, Place, Start};
 use super::actor::{Actor, Standing};
 use super::{Play, Recordings, Stop};
@@ -80,10 +80,16 @@ impl Play<'_> {
         }
         let (out, name) = (self.told_tx.clone(), name.to_owned());
         tokio::spawn(async move {
+            let mut has_ended = false;
             while let Some(told) = told.recv().await {
+                has_ended |= matches!(told, Told::Ended(_));
                 if out.send((name.clone(), told)).await.is_err() {
                     return;
                 }
+            }
+            if !has_ended {
+                // A test that is over does not listen any more.
+                let _nobody = out.send((name, Told::Ended(None))).await;
             }
         });
     }

@@ -19,9 +19,10 @@ pub(crate) fn folder(results: &Path, title: &str) -> PathBuf {
 
 /// The folder of a run, beside those that others of its title have.
 pub(crate) fn free_folder(results: &Path, title: &str, taken: &[PathBuf]) -> PathBuf {
-    let titles = std::iter::once(title.to_owned()).chain((2..).map(|n| format!("{title} {n}")));
-    let mut folders = titles.map(|title| folder(results, &title));
-    folders.find(|folder| !taken.contains(folder)).unwrap_or_else(|| folder(results, title))
+    let first = folder(results, title);
+    let name = first.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut others = (2..).map(|n: usize| results.join(format!("{name}-{n}")));
+    if taken.contains(&first) { others.find(|folder| !taken.contains(folder)).unwrap_or(first) } else { first }
 }
 
 /// Makes the folder empty: what an earlier run left is not this one's. A folder that no run left stays as it is.
@@ -84,6 +85,9 @@ mod tests {
         }
         let taken = [Path::new("r/same").to_owned(), Path::new("r/same-2").to_owned()];
         assert_eq!(free_folder(Path::new("r"), "same", &taken), Path::new("r/same-3"));
+        let long = "x".repeat(500);
+        let first = free_folder(Path::new("r"), &long, &[]);
+        assert_ne!(free_folder(Path::new("r"), &long, std::slice::from_ref(&first)), first);
     }
 
     #[test]
