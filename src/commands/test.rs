@@ -1,5 +1,6 @@
 //! `tring test`: scenarios found, run, reported; the worst of them is the exit status.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,8 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
     let interrupting = tokio::spawn(interrupt(runs.stop.clone()));
     let outcomes = run_all(&runs, scenarios).await;
     interrupting.abort();
+    // Empty when everything passed; not before the end, since runs at once make folders in it.
+    let _others = std::fs::remove_dir(&runs.options.results);
     let count = |is: fn(&Verdict) -> bool| outcomes.iter().filter(|outcome| is(&outcome.verdict)).count();
     let passed = count(|verdict| *verdict == Verdict::Passed);
     let skipped = count(|verdict| matches!(verdict, Verdict::Skipped(_)));
@@ -148,17 +151,20 @@ async fn run_all(runs: &Arc<Runs>, scenarios: Vec<Scenario>) -> Vec<Outcome> {
     let places = Arc::new(Semaphore::new(runs.options.jobs as usize));
     let mut tasks = JoinSet::new();
     let mut order = 0;
+    let mut taken = BTreeSet::new();
     for scenario in scenarios {
         let times = runs.options.repeat.unwrap_or(scenario.repeat);
         let scenario = Arc::new(scenario);
         for n in 1..=times {
             let (runs, scenario, places) = (Arc::clone(runs), Arc::clone(&scenario), Arc::clone(&places));
+            let title = outcome::title(&scenario.name, &scenario.chosen, (n, times));
+            let folder = results::folder(&runs.options.results, &title, &mut taken);
             let place_in_order = order;
             order += 1;
             tasks.spawn(async move {
                 // Never closed; and if it were, running them all at once is no harm.
                 let _place = places.acquire().await;
-                (place_in_order, run_one(&runs, &scenario, (n, times)).await)
+                (place_in_order, run_one(&runs, &scenario, (n, times), &folder).await)
             });
         }
     }
@@ -174,7 +180,7 @@ async fn run_all(runs: &Arc<Runs>, scenarios: Vec<Scenario>) -> Vec<Outcome> {
 }
 
 /// One run, its results kept where it failed.
-async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Outcome {
+async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folder: &Path) -> Outcome {
     let title = outcome::title(&scenario.name, &scenario.chosen, repetition);
     let without = |verdict: Verdict| Outcome {
         scenario: scenario.name.clone(),
@@ -198,21 +204,19 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         return told(without(Verdict::Skipped("interrupted".to_owned())));
     }
     let failed = |text: String| without(Verdict::Failed(vec![text]));
-    let folder = results::folder(&runs.options.results, &title);
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
-    if let Err(error) = results::clear(&folder) {
+    if let Err(error) = results::clear(folder) {
         return told(failed(format!("cannot use the folder {}: {error}", folder.display())));
     }
     let stage = match Stage::set(scenario, runs.inherited.clone()).await {
         Ok(stage) => stage,
         Err(failure) => {
-            tidy(&folder);
+            tidy(folder);
             return told(failed(failure.text));
         }
     };
     if let Some(objection) = objection(scenario, &stage) {
         stage.strike().await;
-        tidy(&folder);
+        tidy(folder);
         return told(without(Verdict::Skipped(objection)));
     }
     let running = runs.progress.begin(&title);
@@ -222,14 +226,14 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         link: &runs.options.link,
         repetition,
         recordings: if runs.options.record_all { Recordings::All } else { Recordings::AsWritten },
-        folder: &folder,
+        folder,
         stop: runs.stop.clone(),
         windows: runs.windows.clone(),
         progress: &progress,
     };
     let mut outcome = play::play(scenario, stage, given).await;
     secrets.hide_in(&mut outcome);
-    keep(&mut outcome, &folder, runs.options.keep);
+    keep(&mut outcome, folder, runs.options.keep);
     runs.progress.end(&running, &outcome);
     outcome
 }
@@ -262,13 +266,10 @@ fn keep(outcome: &mut Outcome, folder: &Path, always: bool) {
     }
 }
 
-/// Takes a folder of results away, and the folder of them all if it is empty then.
+/// Takes a folder of results away.
 fn tidy(folder: &Path) {
     // What cannot be removed is in nobody's way.
     let _left = std::fs::remove_dir_all(folder);
-    if let Some(parent) = folder.parent() {
-        let _others = std::fs::remove_dir(parent);
-    }
 }
 
 fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {

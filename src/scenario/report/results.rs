@@ -1,5 +1,6 @@
 //! What a run leaves to be looked into: events, logs, the exchange, recordings.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,22 @@ use super::super::outcome::Outcome;
 /// What every folder of ours has.
 const OUTCOME: &str = "outcome.txt";
 
-/// The folder of a run: its title, in letters that any system takes and that lead nowhere else.
-pub(crate) fn folder(results: &Path, title: &str) -> PathBuf {
+/// The folder of a run: its title, in letters that any system takes and that lead nowhere else. Of several runs with the
+/// same title each has its own: those that are `taken` already are another's.
+pub(crate) fn folder(results: &Path, title: &str, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=') { c } else { '-' };
     let name: String = title.chars().map(plain).collect();
     let name = name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
     let name: String = name.chars().take(120).collect();
-    results.join(if name.is_empty() { "run" } else { &name })
+    let name = if name.is_empty() { "run" } else { &name };
+    let results = std::path::absolute(results).unwrap_or_else(|_| results.to_owned());
+    let mut folder = results.join(name);
+    let mut n = 1;
+    while !taken.insert(folder.clone()) {
+        n += 1;
+        folder = results.join(format!("{name}-{n}"));
+    }
+    folder
 }
 
 /// Makes the folder empty: what an earlier run left is not this one's. A folder that no run left stays as it is.
@@ -73,8 +83,15 @@ mod tests {
             ("/", "run"),
             ("v1.2", "v1-2"),
         ] {
-            assert_eq!(folder(Path::new("results"), title), Path::new("results").join(name));
+            assert_eq!(folder(Path::new("/results"), title, &mut BTreeSet::new()), Path::new("/results").join(name));
         }
+    }
+
+    #[test]
+    fn runs_of_the_same_title_have_folders_of_their_own() {
+        let mut taken = BTreeSet::new();
+        let names = ["a", "a", "a-2", "a"].map(|title| folder(Path::new("/r"), title, &mut taken));
+        assert_eq!(names, ["/r/a", "/r/a-2", "/r/a-2-2", "/r/a-3"].map(PathBuf::from));
     }
 
     #[test]
