@@ -65,7 +65,8 @@ pub(crate) async fn run(
     }
     let stop = CancellationToken::new();
     let signals = tokio::spawn(heed_signals(stop.clone()));
-    let place = if options.agent.is_empty() { Place::Here(site) } else { Place::Elsewhere(crew(&options).await?) };
+    let place =
+        if options.agent.is_empty() { Place::Here(Box::new(site)) } else { Place::Elsewhere(crew(&options).await?) };
     let loading = Loading { place, printer: Arc::clone(&printer), metrics, stop: stop.clone() };
     let outcome = loading.steps(works).await;
     if let Place::Elsewhere(crew) = loading.place {
@@ -176,7 +177,7 @@ async fn crew(options: &Load) -> Result<Crew, Failure> {
 
 /// Who makes the calls.
 enum Place {
-    Here(Site),
+    Here(Box<Site>),
     Elsewhere(Crew),
 }
 
@@ -191,9 +192,6 @@ struct Loading {
 impl Loading {
     /// One step after the other, each shown when it is over.
     async fn steps(&self, works: Vec<Work>) -> Result<Vec<StepSummary>, Failure> {
-        if self.printer.is_text() {
-            self.printer.result(&table::head());
-        }
         let mut steps = Vec::new();
         for work in works {
             if self.stop.is_cancelled() {
@@ -201,6 +199,9 @@ impl Loading {
             }
             let step = self.step(work).await?;
             if self.printer.is_text() {
+                if steps.is_empty() {
+                    self.printer.result(&table::head());
+                }
                 self.printer.result(&table::row(&step));
             }
             self.printer.tell(&Event::Load(Box::new(step.clone())));
@@ -223,7 +224,7 @@ impl Loading {
         let working = async {
             match &self.place {
                 Place::Here(site) => {
-                    let worker = tokio::spawn(here::run(site.clone(), work, reports_tx, self.stop.clone()));
+                    let worker = tokio::spawn(here::run(Site::clone(site), work, reports_tx, self.stop.clone()));
                     worker.await.map_err(|_| Failure::internal("the task that makes the calls panicked"))
                 }
                 Place::Elsewhere(crew) => {

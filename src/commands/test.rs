@@ -1,7 +1,6 @@
 //! `tring test`: scenarios found, run, reported; the worst of them is the exit status.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +60,7 @@ pub(crate) async fn run(
     if scenarios.is_empty() {
         return Err(Failure::usage(format!("no scenario has the tag {}", options.tag.join(" or "))));
     }
+    check_reports(&options)?;
     let inherited = call_options.inherited(in_force);
     let runs = Runs {
         options,
@@ -119,7 +119,11 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
         ExitStatus::Done
     };
     write_reports(&runs.options, &outcomes)?;
-    let words = format!("{} runs: {passed} passed, {failed} failed, {skipped} skipped", outcomes.len());
+    let words = format!(
+        "{} run{}: {passed} passed, {failed} failed, {skipped} skipped",
+        outcomes.len(),
+        if outcomes.len() == 1 { "" } else { "s" }
+    );
     if printer.is_json() {
         printer.tell(&Event::TestSummary(TestSummary {
             status: status.code(),
@@ -150,21 +154,21 @@ async fn interrupt(stop: CancellationToken) {
 async fn run_all(runs: &Arc<Runs>, scenarios: Vec<Scenario>) -> Vec<Outcome> {
     let places = Arc::new(Semaphore::new(runs.options.jobs as usize));
     let mut tasks = JoinSet::new();
-    let mut order = 0;
-    let mut taken = BTreeSet::new();
+    let mut folders: Vec<PathBuf> = Vec::new();
     for scenario in scenarios {
         let times = runs.options.repeat.unwrap_or(scenario.repeat);
         let scenario = Arc::new(scenario);
         for n in 1..=times {
-            let (runs, scenario, places) = (Arc::clone(runs), Arc::clone(&scenario), Arc::clone(&places));
             let title = outcome::title(&scenario.name, &scenario.chosen, (n, times));
-            let folder = results::folder(&runs.options.results, &title, &mut taken);
-            let place_in_order = order;
-            order += 1;
+            let folder = results::free_folder(&runs.options.results, &title, &folders);
+            folders.push(folder.clone());
+            let order = folders.len();
+            // Never closed; and if it were, running them all at once is no harm.
+            let place = Arc::clone(&places).acquire_owned().await;
+            let (runs, scenario) = (Arc::clone(runs), Arc::clone(&scenario));
             tasks.spawn(async move {
-                // Never closed; and if it were, running them all at once is no harm.
-                let _place = places.acquire().await;
-                (place_in_order, run_one(&runs, &scenario, (n, times), &folder).await)
+                let _until_it_is_over = place;
+                (order, run_one(&runs, &scenario, (n, times), folder).await)
             });
         }
     }
@@ -180,7 +184,7 @@ async fn run_all(runs: &Arc<Runs>, scenarios: Vec<Scenario>) -> Vec<Outcome> {
 }
 
 /// One run, its results kept where it failed.
-async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folder: &Path) -> Outcome {
+async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folder: PathBuf) -> Outcome {
     let title = outcome::title(&scenario.name, &scenario.chosen, repetition);
     let without = |verdict: Verdict| Outcome {
         scenario: scenario.name.clone(),
@@ -204,19 +208,20 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
         return told(without(Verdict::Skipped("interrupted".to_owned())));
     }
     let failed = |text: String| without(Verdict::Failed(vec![text]));
-    if let Err(error) = results::clear(folder) {
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    if let Err(error) = results::clear(&folder) {
         return told(failed(format!("cannot use the folder {}: {error}", folder.display())));
     }
     let stage = match Stage::set(scenario, runs.inherited.clone()).await {
         Ok(stage) => stage,
         Err(failure) => {
-            tidy(folder);
+            tidy(&folder);
             return told(failed(failure.text));
         }
     };
     if let Some(objection) = objection(scenario, &stage) {
         stage.strike().await;
-        tidy(folder);
+        tidy(&folder);
         return told(without(Verdict::Skipped(objection)));
     }
     let running = runs.progress.begin(&title);
@@ -226,14 +231,14 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
         link: &runs.options.link,
         repetition,
         recordings: if runs.options.record_all { Recordings::All } else { Recordings::AsWritten },
-        folder,
+        folder: &folder,
         stop: runs.stop.clone(),
         windows: runs.windows.clone(),
         progress: &progress,
     };
     let mut outcome = play::play(scenario, stage, given).await;
     secrets.hide_in(&mut outcome);
-    keep(&mut outcome, folder, runs.options.keep);
+    keep(&mut outcome, &folder, runs.options.keep);
     runs.progress.end(&running, &outcome);
     outcome
 }
@@ -270,6 +275,15 @@ fn keep(outcome: &mut Outcome, folder: &Path, always: bool) {
 fn tidy(folder: &Path) {
     // What cannot be removed is in nobody's way.
     let _left = std::fs::remove_dir_all(folder);
+}
+
+/// What cannot be written is said before anything runs.
+fn check_reports(options: &Test) -> Result<(), Failure> {
+    for path in [&options.junit, &options.report].into_iter().flatten() {
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
+    }
+    Ok(())
 }
 
 fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {

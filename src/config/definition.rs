@@ -25,7 +25,7 @@ pub(super) const PROFILE: &str = "profile";
 pub(super) const OWN: [&str; 2] = ["path", "example"];
 
 /// Options of one run alone, which no file and no variable stands for: what is shown instead, what is set for a scenario.
-const OF_ONE_RUN: [&str; 4] = ["list", "print", "schema", "set"];
+const OF_ONE_RUN: [&str; 8] = ["list", "print", "schema", "set", "tag", "repeat", "keep", "record_all"];
 
 /// Every command with this option talks to a broker.
 const BROKER: &str = "broker";

@@ -49,7 +49,7 @@ pub(crate) enum Report {
 /// Makes reports of what a `tring load --json` tells that runs as a peer, on this machine or another.
 pub(crate) async fn relay(mut peer: PeerHandle, reports: mpsc::Sender<Report>, stop: CancellationToken) {
     let mut machine = Machine::default();
-    let mut error = None;
+    let (mut error, mut last_line) = (None, None);
     let ended = loop {
         let told = tokio::select! {
             biased;
@@ -75,7 +75,7 @@ pub(crate) async fn relay(mut peer: PeerHandle, reports: mpsc::Sender<Report>, s
                 Some("error") => error = Some(failure(&event)),
                 Some(_) | None => {}
             },
-            Some(Told::Text(_) | Told::Log(_)) => {}
+            Some(Told::Text(line) | Told::Log(line)) => last_line = Some(line),
             Some(Told::Ended(status)) => break status,
             None => break None,
         }
@@ -85,7 +85,7 @@ pub(crate) async fn relay(mut peer: PeerHandle, reports: mpsc::Sender<Report>, s
     let outcome = match (ended, error) {
         (Some(status), _) if fine.contains(&status) => Ok(machine),
         (_, Some(failure)) => Err(failure),
-        (_, None) => Err(Failure::internal("a worker ended without a word")),
+        (_, None) => Err(Failure::internal(last_line.unwrap_or_else(|| "a worker ended without a word".to_owned()))),
     };
     // Whoever asked may be gone.
     let _gone = reports.send(Report::Ended(outcome)).await;

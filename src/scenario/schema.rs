@@ -150,4 +150,10 @@ mod tests {
         assert_eq!(of("/$defs/Step/oneOf").as_array().map(Vec::len), Some(VERBS.len() + 1));
         of("/$defs/Peer/patternProperties/^relay-only$");
     }
+
+    #[test]
+    fn the_one_in_the_docs_is_this_one() {
+        let kept = include_str!("../../docs/scenario.schema.json");
+        assert!(kept.trim_end() == text(), "run: tring test --schema > docs/scenario.schema.json");
+    }
 }

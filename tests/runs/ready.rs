@@ -79,7 +79,7 @@ fn what_cannot_run_is_skipped_with_its_reason() {
     let output = command(args(), &folder).output(folder.path());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("skip broker-restart") && text.contains(&reason), "{text}");
-    assert!(text.contains("1 runs: 0 passed, 0 failed, 1 skipped"), "{text}");
+    assert!(text.contains("1 run: 0 passed, 0 failed, 1 skipped"), "{text}");
     assert_eq!(output.status.code(), Some(FAILED));
     assert!(!results(&folder).exists());
 }

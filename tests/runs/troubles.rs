@@ -55,7 +55,7 @@ fn what_goes_wrong_is_named() {
     let missing = files.file("missing.toml");
     let output = command(Args::new([missing]), &folder).output(folder.path());
     let text = String::from_utf8(output.stdout).unwrap();
-    for part in ["FAIL missing", "mole cannot be started", "kept in ", "1 runs: 0 passed, 1 failed, 0 skipped"] {
+    for part in ["FAIL missing", "mole cannot be started", "kept in ", "1 run: 0 passed, 1 failed, 0 skipped"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(output.status.code(), Some(FAILED));

@@ -62,7 +62,11 @@ impl Actor {
         let error = self.events.iter().rev().find(|event| event["event"] == "error");
         let ended = self.events.iter().rev().find(|event| event["event"] == "ended");
         let text = error.and_then(|event| event["text"].as_str()).map(str::to_owned);
-        let reason = ended.and_then(|event| event["reason"].as_str()).map(str::to_owned);
+        let of_end = |field: &str| ended.and_then(|event| event[field].as_str()).map(str::to_owned);
+        let reason = match (of_end("reason"), of_end("detail")) {
+            (Some(reason), Some(detail)) => Some(format!("{reason}: {detail}")),
+            (reason, detail) => detail.or(reason),
+        };
         let said = text.or(reason).or_else(|| self.log.last().cloned());
         said.map(|said| format!(" ({said})")).unwrap_or_default()
     }

@@ -73,8 +73,10 @@ impl Play<'_> {
             let running: Vec<String> = names.iter().filter(|name| self.cast[*name].is_running()).cloned().collect();
             let until = Instant::now() + patience;
             if let Some(order) = order {
-                // One that ended meanwhile needs no order.
-                let _ended = self.order_each(&running, &order).await;
+                for name in &running {
+                    // One that ended meanwhile needs no order.
+                    let _ended = self.order_each(std::slice::from_ref(name), &order).await;
+                }
                 if order == Order::Kill {
                     faults.extend(
                         running.iter().map(|name| format!("{name} did not end when it was told to, and was killed")),

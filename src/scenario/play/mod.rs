@@ -194,7 +194,10 @@ impl<'a> Play<'a> {
                     self.wait(name, event, fields, until, *within).await?;
                 }
             }
-            Action::Command(command) => self.order_each(&step.peers, &Order::Control(command.to_string())).await?,
+            Action::Command(command) => {
+                let command = self.with_files(command.clone());
+                self.order_each(&step.peers, &Order::Control(command.to_string())).await?;
+            }
             Action::Interrupt => self.order_each(&step.peers, &Order::Interrupt).await?,
             Action::Kill => {
                 self.order_each(&step.peers, &Order::Kill).await?;
@@ -206,6 +209,16 @@ impl<'a> Play<'a> {
             Action::Expect { over, expect } => self.expect(n, &step.peers, *over, expect).await?,
         }
         Ok(())
+    }
+
+    /// A command whose file goes to the results of this run.
+    fn with_files(&self, mut command: Value) -> Value {
+        if command["command"] == "snapshot"
+            && let Some(file) = command["file"].as_str()
+        {
+            command["file"] = self.given.folder.join(file).display().to_string().into();
+        }
+        command
     }
 
     async fn serve(&mut self, server: Server, action: ServerAction) -> Result<(), Stop> {
@@ -343,7 +356,11 @@ impl<'a> Play<'a> {
                 // A status alone sends people to the log.
                 let words =
                     if expectation.is_of_status() && !check.passed { actor.last_words() } else { String::new() };
-                Check { seen: check.seen.map(|seen| seen + &words), ..check }
+                let seen = match check.seen {
+                    None if !words.is_empty() => Some(format!("not known{words}")),
+                    seen => seen.map(|seen| seen + &words),
+                };
+                Check { seen, ..check }
             };
             checks.extend(actor.member.expect.iter().map(judge));
         }
@@ -356,7 +373,10 @@ fn is_text(field: &Value, text: &str) -> bool {
     match field {
         Value::String(value) => value == text,
         Value::Null => text == "null",
-        other => other.to_string() == text,
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            let written = field.to_string();
+            written == text
+        }
     }
 }
 

@@ -101,6 +101,11 @@ impl Play<'_> {
                         .values()
                         .map(|other| (format!("PEER_{}", variable(&other.member.name)), other.id.to_string())),
                 );
+                for (key, values) in self.stage.settings() {
+                    if let "ice" | "ice-user" | "user" | "ca-file" = key.as_str() {
+                        env.insert(format!("TRING_{}", variable(&key)), values.join(","));
+                    }
+                }
                 Program::Foreign { command: command.clone() }
             }
             Does::Listen => {

@@ -1,6 +1,5 @@
 //! What a run leaves to be looked into: events, logs, the exchange, recordings.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,22 +8,20 @@ use super::super::outcome::Outcome;
 /// What every folder of ours has.
 const OUTCOME: &str = "outcome.txt";
 
-/// The folder of a run: its title, in letters that any system takes and that lead nowhere else. Of several runs with the
-/// same title each has its own: those that are `taken` already are another's.
-pub(crate) fn folder(results: &Path, title: &str, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
+/// The folder of a run: its title, in letters that any system takes and that lead nowhere else.
+pub(crate) fn folder(results: &Path, title: &str) -> PathBuf {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=') { c } else { '-' };
     let name: String = title.chars().map(plain).collect();
     let name = name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
     let name: String = name.chars().take(120).collect();
-    let name = if name.is_empty() { "run" } else { &name };
-    let results = std::path::absolute(results).unwrap_or_else(|_| results.to_owned());
-    let mut folder = results.join(name);
-    let mut n = 1;
-    while !taken.insert(folder.clone()) {
-        n += 1;
-        folder = results.join(format!("{name}-{n}"));
-    }
-    folder
+    results.join(if name.is_empty() { "run" } else { &name })
+}
+
+/// The folder of a run, beside those that others of its title have.
+pub(crate) fn free_folder(results: &Path, title: &str, taken: &[PathBuf]) -> PathBuf {
+    let titles = std::iter::once(title.to_owned()).chain((2..).map(|n| format!("{title} {n}")));
+    let mut folders = titles.map(|title| folder(results, &title));
+    folders.find(|folder| !taken.contains(folder)).unwrap_or_else(|| folder(results, title))
 }
 
 /// Makes the folder empty: what an earlier run left is not this one's. A folder that no run left stays as it is.
@@ -60,8 +57,8 @@ pub(crate) fn write(folder: &Path, outcome: &Outcome) -> io::Result<()> {
         let mark = if check.passed { "ok    " } else { "FAILED" };
         text += &format!("{mark} {}\n", super::super::outcome::describe(check));
     }
-    for fault in outcome.faults() {
-        text += &format!("fault: {fault}\n");
+    for trouble in outcome.troubles() {
+        text += &format!("fault: {trouble}\n");
     }
     std::fs::write(folder.join(OUTCOME), text)?;
     match &outcome.exchange {
@@ -83,15 +80,10 @@ mod tests {
             ("/", "run"),
             ("v1.2", "v1-2"),
         ] {
-            assert_eq!(folder(Path::new("/results"), title, &mut BTreeSet::new()), Path::new("/results").join(name));
+            assert_eq!(folder(Path::new("results"), title), Path::new("results").join(name));
         }
-    }
-
-    #[test]
-    fn runs_of_the_same_title_have_folders_of_their_own() {
-        let mut taken = BTreeSet::new();
-        let names = ["a", "a", "a-2", "a"].map(|title| folder(Path::new("/r"), title, &mut taken));
-        assert_eq!(names, ["/r/a", "/r/a-2", "/r/a-2-2", "/r/a-3"].map(PathBuf::from));
+        let taken = [Path::new("r/same").to_owned(), Path::new("r/same-2").to_owned()];
+        assert_eq!(free_folder(Path::new("r"), "same", &taken), Path::new("r/same-3"));
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use media::impair::Impairments;
+use serde::Deserialize as _;
 use signalling::id::PeerId;
 
-use super::super::document::{self, Text};
+use super::super::document::{self, Impair, Text};
 use super::super::expect::{self, Scope};
 use super::{Does, Member, Place, Server, Start, impairments};
 use crate::config::{CallCommand, CallOptions};
@@ -56,6 +57,11 @@ impl Casting<'_> {
             (Some(_), Some("true")) => return Err("it runs either inside or at an agent".to_owned()),
             (_, Some(other)) => return Err(format!("inside is true or false, not {other:?}")),
         };
+        let common = self.common.get("impair").map(|value| Impair::deserialize(value.clone())).transpose();
+        let common = common.map_err(|error| format!("settings.impair: {error}"))?;
+        // It has no settings of ours, and no network.
+        let common = common.filter(|_| !matches!(does, Does::Foreign(_)));
+        let impair = peer.impair.or(common);
         let expect = expect::read(&peer.expect.unwrap_or_default(), Scope::Call);
         let mut member = Member {
             name: name.to_owned(),
@@ -66,7 +72,7 @@ impl Casting<'_> {
             env: peer.env.into_iter().map(|(name, value)| (name, value.0)).collect(),
             settings: BTreeMap::new(),
             named: BTreeSet::new(),
-            impair: peer.impair.map(impairments).unwrap_or_default(),
+            impair: impair.map(impairments).transpose()?.unwrap_or_default(),
             expect: expect.map_err(|error| format!("expect: {error}"))?,
         };
         for spec in &member.impair {
@@ -93,7 +99,7 @@ impl Casting<'_> {
         for (key, value) in usual {
             member.settings.insert(key.to_owned(), vec![value.to_owned()]);
         }
-        for (key, value) in self.common {
+        for (key, value) in self.common.iter().filter(|(key, _)| *key != "impair") {
             let key = self.known(key).map_err(|error| format!("settings: {error}"))?;
             // A setting of callers means nothing to one that listens.
             if self.options.takes(command, key) {

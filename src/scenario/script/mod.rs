@@ -265,12 +265,13 @@ fn check_starts(cast: &[Member], steps: &[Step]) -> Result<(), String> {
 }
 
 /// What `--impair` takes for it.
-fn impairments(impair: Impair) -> Vec<String> {
+fn impairments(impair: Impair) -> Result<Vec<String>, String> {
     match impair {
-        Impair::Both(text) => vec![text.0],
+        Impair::Both(text) => Ok(vec![text.0]),
+        Impair::Apart { up: None, down: None } => Err("impair: a table has up, down or both".to_owned()),
         Impair::Apart { up, down } => {
             let part = |prefix: &str, text: Option<Text>| text.map(|text| format!("{prefix}:{}", text.0));
-            part("up", up).into_iter().chain(part("down", down)).collect()
+            Ok(part("up", up).into_iter().chain(part("down", down)).collect())
         }
     }
 }

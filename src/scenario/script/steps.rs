@@ -80,7 +80,7 @@ fn action_of(step: document::Step, peers: &mut Vec<String>) -> Result<Action, St
         return Ok(Action::Wait { event: event.0, fields, within });
     }
     if let Some(impair) = step.impair {
-        let command = json!({"command": "impair", "spec": impairments(impair).join(" ")});
+        let command = json!({"command": "impair", "spec": impairments(impair)?.join(" ")});
         control::check(&command).map_err(|error| format!("impair: {error}"))?;
         return Ok(Action::Command(command));
     }
