@@ -106,6 +106,8 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
     let interrupting = tokio::spawn(interrupt(runs.stop.clone(), runs.at_once.clone()));
     let outcomes = run_all(&runs, scenarios).await;
     interrupting.abort();
+    // Empty when everything passed; not before the end, since runs at once make folders in it.
+    let _others = std::fs::remove_dir(&runs.options.results);
     let count = |is: fn(&Verdict) -> bool| outcomes.iter().filter(|outcome| is(&outcome.verdict)).count();
     let passed = count(|verdict| *verdict == Verdict::Passed);
     let skipped = count(|verdict| matches!(verdict, Verdict::Skipped(_)));
@@ -279,13 +281,10 @@ fn keep(outcome: &mut Outcome, folder: &Path, always: bool) {
     }
 }
 
-/// Takes a folder of results away, and the folder of them all if it is empty then.
+/// Takes a folder of results away.
 fn tidy(folder: &Path) {
     // What cannot be removed is in nobody's way.
     let _left = std::fs::remove_dir_all(folder);
-    if let Some(parent) = folder.parent() {
-        let _others = std::fs::remove_dir(parent);
-    }
 }
 
 /// What cannot be written is said before anything runs.

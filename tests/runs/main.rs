@@ -87,7 +87,8 @@ impl Ran {
     fn assert_passed(&self, titles: &[&str]) {
         let mut ran: Vec<&str> = self.runs.iter().map(|run| run["title"].as_str().unwrap()).collect();
         let mut wanted = titles.to_vec();
-        (ran.sort_unstable(), wanted.sort_unstable());
+        ran.sort_unstable();
+        wanted.sort_unstable();
         assert_eq!(ran, wanted, "{}", self.stderr);
         for run in &self.runs {
             let checks = run["checks"].as_array().unwrap();

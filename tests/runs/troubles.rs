@@ -61,6 +61,25 @@ fn what_goes_wrong_is_named() {
     assert_eq!(output.status.code(), Some(FAILED));
 }
 
+/// What one leaves is not replaced by another that has its name.
+#[test]
+fn two_of_the_same_name_keep_their_results_apart() {
+    let (files, folder) = (TempDir::new("same"), TempDir::new("same-results"));
+    for name in ["one", "two"] {
+        files.write(
+            &format!("{name}.toml"),
+            &format!("name = \"same\"\n[peers.{name}]\ncommand = [\"/nonexistent\"]\n"),
+        );
+    }
+    let ran = test(Args::new([files.path()]).and(["--jobs", "2"]), &folder);
+    ran.assert_counts(0, 2, 0);
+    for name in ["one", "two"] {
+        let is_of_it = |run: &&Value| run["faults"][0].as_str().unwrap().starts_with(name);
+        let kept = ran.runs.iter().find(is_of_it).unwrap()["folder"].as_str().unwrap();
+        assert!(Path::new(kept).join(format!("{name}.log")).exists(), "{kept} is another's");
+    }
+}
+
 fn timeout_of(name: &str) -> &'static str {
     if name == "late" { "3s" } else { "1m" }
 }
