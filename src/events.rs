@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::load::record::LoadCall;
+use crate::load::tally::StepSummary;
 use crate::scenario::expect::Check as Expected;
 use crate::scenario::outcome::{Outcome, Verdict};
 
@@ -71,6 +73,12 @@ pub(crate) enum Event {
     Check(Box<Check>),
     /// All that `tring doctor` found: `status` is how a call would end, 0 when it could work.
     Doctor { status: u8, failed: usize, warnings: usize },
+    /// One call of `tring load` is over.
+    LoadCall(Box<LoadCall>),
+    /// One step of `tring load` is over.
+    Load(Box<StepSummary>),
+    /// `tring load` serves figures there.
+    Metrics { address: String },
     /// A run of a call test is over.
     TestRun(Box<TestRun>),
     /// All that `tring test` found.

@@ -24,8 +24,57 @@ pub(crate) enum ExitStatus {
 }
 
 impl ExitStatus {
+    const ALL: [Self; 15] = [
+        Self::Done,
+        Self::Internal,
+        Self::Usage,
+        Self::Busy,
+        Self::Declined,
+        Self::NoAnswer,
+        Self::Offline,
+        Self::Cancelled,
+        Self::BrokerUnreachable,
+        Self::BrokerRefused,
+        Self::NoPath,
+        Self::NoMedia,
+        Self::Device,
+        Self::Assertion,
+        Self::Interrupted,
+    ];
+
     pub(crate) const fn code(self) -> u8 {
         self as u8
+    }
+
+    /// Its name where outcomes are counted.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Internal => "internal",
+            Self::Usage => "usage",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::NoAnswer => "no-answer",
+            Self::Offline => "offline",
+            Self::Cancelled => "cancelled",
+            Self::BrokerUnreachable => "broker-unreachable",
+            Self::BrokerRefused => "broker-refused",
+            Self::NoPath => "no-path",
+            Self::NoMedia => "no-media",
+            Self::Device => "device",
+            Self::Assertion => "assertion",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The status of this code.
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.code() == code)
+    }
+
+    /// The name of the status of this code; of one that is none, that of an internal error.
+    pub(crate) fn name_of(code: u8) -> &'static str {
+        Self::of_code(code).unwrap_or(Self::Internal).name()
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod events;
 mod exit;
+mod load;
 mod local_time;
 mod logging;
 mod notify;
@@ -73,9 +74,13 @@ fn run(
     printer: Arc<Printer>,
     windows: WindowClient,
 ) -> Result<ExitStatus, Failure> {
-    // Two threads carry a call: the engine's packets, and everything else.
+    // Two threads carry a call: the engine's packets, and everything else. Many calls take what the machine has.
+    let threads = match &command {
+        Command::Load(_) => std::thread::available_parallelism().map_or(2, usize::from).max(2),
+        _ => 2,
+    };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).enable_all().build().map_err(Failure::internal)?;
+    let runtime = builder.worker_threads(threads).enable_all().build().map_err(Failure::internal)?;
     let result = runtime.block_on(async {
         match command {
             Command::Call(call) => commands::call::run(call, printer, windows).await,
@@ -89,7 +94,8 @@ fn run(
             Command::Completions { shell } => commands::pages::completions(shell, &printer),
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,
-            Command::Test(test) => commands::test::run(test, &in_force, printer).await,
+            Command::Load(load) => commands::load::run(load, &in_force, printer, windows).await,
+            Command::Test(test) => commands::test::run(test, &in_force, printer, windows).await,
             Command::Trace(trace) => commands::trace::run(trace, printer).await,
             Command::Agent(agent) => commands::agent::run(agent, printer).await,
             Command::Serve(serve) => commands::serve::run(serve, printer).await,

@@ -1,4 +1,5 @@
-//! All output on stdout: events as text for people or as JSON lines for programs.
+//! All output on stdout: events as text for people or as JSON lines for programs; or, of a session inside this program,
+//! over a channel to whoever runs it.
 //!
 //! While we dial, people at a terminal read one line that is rewritten in place ([`progress`]).
 
@@ -10,13 +11,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use serde_json::Value;
 use signalling::id::{CallId, PeerId};
+use tokio::sync::mpsc;
 
 use crate::cli::Output;
 use crate::events::{Event, Summary, VERSION};
 use crate::local_time;
 
-/// Prints events. One a program.
+/// Prints events. One a program, and one a session inside it.
 #[derive(Debug)]
 pub(crate) struct Printer {
     form: Form,
@@ -40,11 +43,13 @@ enum Screen {
 /// Lines kept while a view has the terminal: a few a call. What does not fit is in the log of calls.
 const KEPT_MAX: usize = 200;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Form {
     Text,
     Quiet,
     Json,
+    /// As values of the same shape as the lines, to whoever runs the session. What it cannot take is dropped, logged.
+    Channel(mpsc::Sender<Value>),
 }
 
 #[derive(Serialize)]
@@ -65,18 +70,29 @@ impl Printer {
             (false, false) => Form::Text,
         };
         let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-        let is_live = form == Form::Text && io::stdout().is_terminal() && !dumb;
+        let is_live = matches!(form, Form::Text) && io::stdout().is_terminal() && !dumb;
         Self { form, is_live, screen: Mutex::new(Screen::Ours), drawn: AtomicUsize::new(0) }
+    }
+
+    /// One that prints nothing, and tells whoever runs a session inside this program.
+    pub(crate) fn to_channel(events: mpsc::Sender<Value>) -> Self {
+        let screen = Mutex::new(Screen::Ours);
+        Self { form: Form::Channel(events), is_live: false, screen, drawn: AtomicUsize::new(0) }
     }
 
     /// True when people read along.
     pub(crate) fn is_text(&self) -> bool {
-        self.form == Form::Text
+        matches!(self.form, Form::Text)
+    }
+
+    /// True where a line can be rewritten in place.
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// True when programs read along.
     pub(crate) fn is_json(&self) -> bool {
-        self.form == Form::Json
+        matches!(self.form, Form::Json | Form::Channel(_))
     }
 
     /// A full-screen view is about to take the terminal.
@@ -125,9 +141,12 @@ impl Printer {
         self.print(event, call.map(CallId::as_str), None);
     }
 
-    /// Prints a result for people, or raw data: always, in every form.
+    /// Prints a result for people, or raw data: always, in every form but a channel, where nobody reads text.
     pub(crate) fn result(&self, text: &str) {
-        write_line(text);
+        match self.form {
+            Form::Text | Form::Quiet | Form::Json => write_line(text),
+            Form::Channel(_) => {}
+        }
     }
 
     /// Shows these lines on a terminal in place of those that were shown last; each must fit into its width.
@@ -152,14 +171,21 @@ impl Printer {
     /// Rings the terminal's bell, where a person sits at one.
     pub(crate) fn bell(&self) {
         let mut out = io::stdout().lock();
-        if self.form != Form::Json && out.is_terminal() {
+        if matches!(self.form, Form::Text | Form::Quiet) && out.is_terminal() {
             // A terminal that has gone rings for nobody.
             let _gone = out.write_all(b"\x07").and_then(|()| out.flush());
         }
     }
 
     fn print(&self, event: &Event, call_id: Option<&str>, peer: Option<&str>) {
-        match self.form {
+        match &self.form {
+            Form::Channel(events) => {
+                let line = Line { v: VERSION, ts: unix_ms(), event, call_id, peer };
+                let told = serde_json::to_value(&line).map(|value| events.try_send(value));
+                if !matches!(told, Ok(Ok(()))) {
+                    tracing::debug!(?event, "nobody took this event");
+                }
+            }
             Form::Json => {
                 let line = Line { v: VERSION, ts: unix_ms(), event, call_id, peer };
                 match serde_json::to_string(&line) {
@@ -282,12 +308,15 @@ fn text(event: &Event, peer: &str) -> Option<String> {
         | Event::TestSummary(_)
         | Event::Message(_)
         | Event::Error { .. } => return None,
+        // A table says more.
+        Event::LoadCall(_) | Event::Load(_) => return None,
+        Event::Metrics { address } => format!("figures at http://{address}/metrics"),
     })
 }
 
 /// How good it was, as far as that is known: the picture only of the test pattern, sync only with the test tone too.
 fn judgement(summary: &Summary) -> String {
-    let psnr = summary.received.video.get("psnr_db").and_then(serde_json::Value::as_f64);
+    let psnr = summary.received.video.get("psnr_db").and_then(Value::as_f64);
     let parts = [
         psnr.map(|db| format!(", PSNR {db:.1} dB")),
         summary.received.sync_ms.map(|ms| format!("; sound {ms:+.0} ms after the picture")),

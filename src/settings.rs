@@ -58,6 +58,16 @@ pub(crate) struct MediaSettings {
     pub(crate) record: Option<PathBuf>,
     pub(crate) snapshot: Option<PathBuf>,
     pub(crate) duration: Option<Duration>,
+    pub(crate) weight: Weight,
+}
+
+/// How much work a call's media are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Encoded and decoded.
+    Full,
+    /// Encoded once a program, in each codec that may be agreed on, and counted where they arrive.
+    Light { codecs: Vec<VideoCodec> },
 }
 
 /// Where commands come from while a call stands.
@@ -92,11 +102,12 @@ impl Settings {
             video: common.media.video.clone(),
             audio: common.media.audio.clone(),
             format: VideoFormat { size: common.media.size, fps: common.media.fps },
-            show: common.media.show.unwrap_or_else(Show::best),
+            show: if common.media.light { Show::None } else { common.media.show.unwrap_or_else(Show::best) },
             play: common.media.play.clone(),
             record: common.media.record.clone(),
             snapshot: common.media.snapshot.clone(),
             duration: common.media.duration,
+            weight: resolve_weight(&common.media, &peer.video_codecs)?,
         };
         let control = if common.control.is_some() { Control::Stdin } else { Control::Terminal };
         let dialect = dialect(&common.link);
@@ -178,6 +189,31 @@ fn resolve_codecs(media: &cli::Media) -> Result<Vec<VideoCodec>, Failure> {
         ))),
         (Some(codec), _) | (None, Some(codec)) => Ok(vec![codec]),
         (None, None) => Ok(vec![VideoCodec::H264, VideoCodec::Vp8]),
+    }
+}
+
+/// Light media opens no device and decodes nothing, so that much cannot be asked of it.
+fn resolve_weight(media: &cli::Media, codecs: &[VideoCodec]) -> Result<Weight, Failure> {
+    if !media.light {
+        return Ok(Weight::Full);
+    }
+    let needs = |needs: bool, what: &'static str| needs.then_some(what);
+    let asked = [
+        needs(media.record.is_some(), "--record"),
+        needs(media.snapshot.is_some(), "--snapshot"),
+        needs(matches!(media.show, Some(Show::Window | Show::Terminal)), "--show"),
+        needs(!matches!(media.play, AudioSink::None), "--play"),
+        needs(!matches!(media.video, VideoSource::Test | VideoSource::None), "--video"),
+        needs(!matches!(media.audio, AudioSource::Tone | AudioSource::None), "--audio"),
+    ];
+    match asked.into_iter().flatten().next() {
+        Some(option @ ("--video" | "--audio")) => Err(Failure::usage(format!(
+            "--light sends test media encoded once; leave {option} out, or pass {option} none"
+        ))),
+        Some(option) => {
+            Err(Failure::usage(format!("--light decodes nothing; leave {option} out, or leave --light out")))
+        }
+        None => Ok(Weight::Light { codecs: codecs.to_vec() }),
     }
 }
 
@@ -313,6 +349,12 @@ mod tests {
             ("--record a.mp4 --codec vp8", ".webm"),
             ("--password-file /nonexistent", "/nonexistent"),
             ("--password-file /dev/null", "no password"),
+            ("--light --record a.mp4", "--light decodes nothing; leave --record out"),
+            ("--light --snapshot a.png", "leave --snapshot out"),
+            ("--light --show terminal", "leave --show out"),
+            ("--light --play speaker", "leave --play out"),
+            ("--light --video camera", "pass --video none"),
+            ("--light --audio file:a.wav", "pass --audio none"),
             ("--cert a.crt", "--key"),
             ("--key a.key", "--cert"),
         ] {
@@ -327,6 +369,15 @@ mod tests {
         assert_eq!(resolve("--record a.mp4").unwrap().peer.video_codecs, [VideoCodec::H264]);
         assert_eq!(resolve("--record a.webm").unwrap().peer.video_codecs, [VideoCodec::Vp8]);
         assert_eq!(resolve("").unwrap().peer.video_codecs, [VideoCodec::H264, VideoCodec::Vp8]);
+    }
+
+    #[test]
+    fn light_media_are_test_media_that_nobody_sees() {
+        let media = resolve("--light --codec vp8").unwrap().media;
+        assert_eq!((media.video, media.audio, media.play), (VideoSource::Test, AudioSource::Tone, AudioSink::None));
+        assert_eq!((media.show, media.weight), (Show::None, Weight::Light { codecs: vec![VideoCodec::Vp8] }));
+        assert_eq!(resolve("--light --video none").unwrap().media.video, VideoSource::None);
+        assert_eq!(resolve("").unwrap().media.weight, Weight::Full);
     }
 
     #[test]

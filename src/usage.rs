@@ -17,8 +17,17 @@ pub(crate) fn processor_time() -> Option<Duration> {
 
 /// Most memory held at once so far, bytes.
 pub(crate) fn memory_peak_bytes() -> Option<u64> {
+    memory("VmHWM:")
+}
+
+/// Memory held now, bytes.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    memory("VmRSS:")
+}
+
+fn memory(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
@@ -29,6 +38,7 @@ mod tests {
     #[test]
     fn the_kernel_tells_both() {
         assert!(memory_peak_bytes().is_some_and(|bytes| bytes > 100_000));
+        assert!(memory_bytes().is_some_and(|bytes| bytes > 100_000));
         let before = processor_time().unwrap();
         let mut sum = 0u64;
         while processor_time().unwrap() < before + Duration::from_millis(50) {

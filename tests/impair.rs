@@ -1,4 +1,5 @@
 //! Calls in networks that are bad on purpose, as whole programs: each impairment against the figure it has to show in.
+//! What a scenario can say of them stands in `tests/scenarios`, and runs in `tests/runs/measures.rs`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::{Duration, Instant};
@@ -117,26 +118,6 @@ fn a_loss_is_read_as_large_as_it_is_before_repair() {
     assert_eq!((network(&alice, "video").0, network(&alice, "audio").0), (0.0, 0.0), "the way down is as it was");
     let (_, bob) = call.end();
     assert!(number(&bob.summary()["received"]["video"]["lost"]) < 0.2 * video.0, "most of it was repaired");
-}
-
-#[test]
-fn a_stall_is_one_freeze_of_its_length() {
-    let _alone = alone();
-    let mut call = Call::standing(&[]);
-    call.run(seconds(3));
-    let (before, bob_before) = call.stats();
-    let told = call.impair("down:stall=700ms");
-    assert_eq!((&told["up"], &told["down"]), (&Value::Null, &json!("stall=700ms")));
-    call.run(seconds(3));
-    let (after, bob) = call.stats();
-    let figure = |stats: &Value, name: &str| number(&stats["received"]["video"][name]);
-    let frozen = figure(&after, "frozen_ms") - figure(&before, "frozen_ms");
-    assert_eq!(figure(&after, "freezes") - figure(&before, "freezes"), 1.0, "{before}\n{after}");
-    assert!((640.0..=760.0).contains(&frozen), "{frozen} ms");
-    assert_eq!(figure(&after, "missing"), 0.0, "all that waited came");
-    assert_eq!(figure(&bob, "freezes"), figure(&bob_before, "freezes"), "the way up is as it was");
-    let (alice, bob) = call.end();
-    assert!(![&alice, &bob].iter().any(|side| side.course().contains(&"reconnecting")));
 }
 
 #[test]

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use media::peer::config::IceUrl;
@@ -73,6 +72,9 @@ const OPTIONS: [&str; 40] = [
 
 /// Options whose values may name a file.
 const SOURCES: [&str; 2] = ["video", "audio"];
+
+/// Switches that stay on: nothing of a part stays on this machine, nobody here is disturbed.
+const QUIET: [&str; 2] = ["no_log", "no_notify"];
 
 /// Commands of `--control` that are passed on: none of them saves a file.
 const CONTROLS: [&str; 15] = [
@@ -199,7 +201,7 @@ impl Own {
     /// # Errors
     /// A [`Refusal`] that names what is not taken.
     pub(crate) fn judge(&self, arguments: &[String]) -> Result<Permit, Refusal> {
-        let mut definition = without_variables(config::command());
+        let mut definition = config::command_alone();
         definition.build();
         let words = std::iter::once("tring").chain(arguments.iter().map(String::as_str));
         let matches = definition.clone().try_get_matches_from(words).map_err(|error| misread(&error))?;
@@ -256,12 +258,6 @@ impl Variables {
     }
 }
 
-/// The same command line without what stands in this agent's environment.
-fn without_variables(command: Command) -> Command {
-    let command = command.mut_args(|arg| arg.env(Resettable::<clap::builder::OsStr>::Reset));
-    command.mut_subcommands(without_variables)
-}
-
 /// The first lines of what clap says: the rest is advice for a terminal.
 fn misread(error: &clap::Error) -> Refusal {
     let text = error.to_string();
@@ -281,6 +277,9 @@ fn refuse_options(command: &Command, matches: &ArgMatches) -> Result<(), Refusal
         if !OPTIONS.contains(&id) {
             let why = "an agent touches no files and no secrets, and opens no ports for others";
             return Err(Refusal(format!("{name} is not taken from a runner: {why}")));
+        }
+        if QUIET.contains(&id) && matches.get_one::<bool>(id) == Some(&false) {
+            return Err(Refusal(format!("{name}=false is not taken from a runner: an agent keeps no log for others")));
         }
         if SOURCES.contains(&id) && values(matches, id).iter().any(|value| value.starts_with("file:")) {
             return Err(Refusal(format!(

@@ -272,6 +272,7 @@ impl State {
     }
 
     fn hang_up(&mut self, now: Instant) {
+        self.room.close();
         for running in self.parts.values_mut().filter(|running| running.kill_at.is_none()) {
             running.kill_at = Some(now + HANG_UP);
             // A full queue belongs to a part that does not listen; it is killed in time.
@@ -283,9 +284,12 @@ impl State {
 /// Hands on what a part tells, as far as there is room.
 async fn relay(key: Key, part: String, mut told: mpsc::Receiver<Told>, room: Arc<Semaphore>, to: mpsc::Sender<Heard>) {
     while let Some(told) = told.recv().await {
-        // Neither is closed while the agent lives.
-        let Ok(permit) = room.acquire().await else { return };
-        permit.forget();
+        match (room.acquire().await, &told) {
+            (Ok(permit), _) => permit.forget(),
+            // Nobody listens any more: its end alone is of interest, to the agent itself.
+            (Err(_closed), Told::Ended(_)) => {}
+            (Err(_closed), Told::Event(_) | Told::Text(_) | Told::Log(_)) => continue,
+        }
         if to.send((key.clone(), part.clone(), told)).await.is_err() {
             return;
         }
@@ -294,7 +298,7 @@ async fn relay(key: Key, part: String, mut told: mpsc::Receiver<Told>, room: Arc
 
 /// The part as a child of this program.
 fn part(name: &str, permit: Permit, arguments: Vec<String>) -> Part {
-    let program = match (permit.command.as_str(), std::env::current_exe()) {
+    let program = match (permit.command.as_str(), process::own_program()) {
         // It takes no commands.
         ("load", Ok(program)) => {
             let program = program.to_string_lossy().into_owned();

@@ -24,7 +24,7 @@ pub(crate) use around::{Config, Contacts, Doctor, Log};
 pub(crate) use calling::{Answer, Call, Common, Listen, Redial};
 pub(crate) use options::{Dialect, Habits, Link, Media, Ring};
 pub(crate) use servers::{Demo, Serve};
-pub(crate) use testing::{Agent, Test, Trace};
+pub(crate) use testing::{Agent, Load, Test, Trace};
 
 /// A video phone for the terminal: ring a person, a camera or a test machine by its peer ID.
 #[derive(Debug, Parser)]
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Trace(Trace),
     /// Lend this machine to call tests that run elsewhere: run calls for them
     Agent(Agent),
+    /// Make many calls at once, and say what became of them and what they cost
+    Load(Load),
     /// List cameras, microphones, speakers and screens
     Devices,
     /// Show each setting in force, and where it comes from; takes the options of call and listen too

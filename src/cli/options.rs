@@ -22,17 +22,38 @@ use crate::settings::Secret;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Media")]
 pub(crate) struct Media {
+    /// Send test media encoded once, and count what comes instead of decoding it: for many calls on one machine
+    #[arg(long)]
+    pub(crate) light: bool,
     /// Pictures to send: camera[:NAME], test, file:PATH (Y4M, WebM, MP4), none
-    #[arg(long, value_name = "SOURCE", default_value = "camera", env = "TRING_VIDEO")]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        default_value = "camera",
+        default_value_if("light", "true", "test"),
+        env = "TRING_VIDEO"
+    )]
     pub(crate) video: VideoSource,
     /// Sound to send: mic[:NAME], tone, file:PATH (WAV, WebM, MP4), none
-    #[arg(long, value_name = "SOURCE", default_value = "mic", env = "TRING_AUDIO")]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        default_value = "mic",
+        default_value_if("light", "true", "tone"),
+        env = "TRING_AUDIO"
+    )]
     pub(crate) audio: AudioSource,
     /// Where to show the other side: window, terminal, none [default: window on a desktop, else terminal, else none]
     #[arg(long, value_name = "WHERE", env = "TRING_SHOW")]
     pub(crate) show: Option<Show>,
     /// Where to play the other side: speaker[:NAME], none
-    #[arg(long, value_name = "WHERE", default_value = "speaker", env = "TRING_PLAY")]
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "speaker",
+        default_value_if("light", "true", "none"),
+        env = "TRING_PLAY"
+    )]
     pub(crate) play: AudioSink,
     /// Size of the pictures to send
     #[arg(long, value_name = "WxH", default_value = "640x480", value_parser = parse_size)]

@@ -11,16 +11,25 @@ use signalling::wire::PresenceState;
 use crate::cli::{Answer, Listen};
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
-use crate::session::{self, Calls, Role};
-use crate::settings::{Control, Settings};
+use crate::session::{self, Calls, Driver, Role};
+use crate::settings::Settings;
 
 pub(crate) async fn run(listen: Listen, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
-    let audience = if listen.from.is_empty() { Audience::Anyone } else { Audience::Only(listen.from.clone()) };
-    let settings = Settings::resolve(&listen.common, audience)?;
-    let nobody = settings.control == Control::Terminal && !std::io::stdin().is_terminal();
+    let nobody = listen.common.control.is_none() && !std::io::stdin().is_terminal();
     if listen.answer == Answer::Ask && nobody {
         return Err(Failure::usage("nobody can be asked here; pass --answer auto or reject, or --control -"));
     }
+    let (settings, role, manners) = prepare(&listen)?;
+    session::run(settings, role, manners, printer, windows, Driver::User).await
+}
+
+/// What a session needs to wait for calls.
+///
+/// # Errors
+/// A usage [`Failure`] when the options do not fit together.
+pub(crate) fn prepare(listen: &Listen) -> Result<(Settings, Role, Manners), Failure> {
+    let audience = if listen.from.is_empty() { Audience::Anyone } else { Audience::Only(listen.from.clone()) };
+    let settings = Settings::resolve(&listen.common, audience)?;
     if settings.media.record.is_some() && !listen.once {
         return Err(Failure::usage(
             "--record needs --once here: each call would replace the recording of the one before",
@@ -34,5 +43,5 @@ pub(crate) async fn run(listen: Listen, printer: Arc<Printer>, windows: WindowCl
         (Answer::Ask, Calls::Many) => Waiting::Rings,
         (Answer::Ask, Calls::One) | (Answer::Auto | Answer::Reject, _) => Waiting::Refused,
     };
-    session::run(settings, role, Manners { waiting, ..Manners::default() }, printer, windows).await
+    Ok((settings, role, Manners { waiting, ..Manners::default() }))
 }

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod listen;
+pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod pages;
 pub(crate) mod redial;

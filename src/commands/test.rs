@@ -1,9 +1,10 @@
 //! `tring test`: scenarios found, run, reported; the worst of them is the exit status.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::display::window::WindowClient;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -15,21 +16,21 @@ use crate::events::{Event, TestSummary};
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::{Printer, unix_ms};
 use crate::scenario::outcome::{self, Outcome, Verdict};
-use crate::scenario::play::{self, Given};
+use crate::scenario::play::{self, Given, Recordings};
 use crate::scenario::ready::{self, READY};
 use crate::scenario::report::progress::Progress;
 use crate::scenario::report::{html, junit, results};
 use crate::scenario::script::{Action, Scenario};
+use crate::scenario::secrets::Secrets;
 use crate::scenario::stage::Stage;
 use crate::scenario::{schema, select};
 
-/// In place of what must not be printed.
-const REDACTED: &str = "•••";
-
-/// Shorter values of the environment are no secrets, and would be found everywhere.
-const SECRET_CHARS_MIN: usize = 4;
-
-pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
+pub(crate) async fn run(
+    options: Test,
+    in_force: &InForce,
+    printer: Arc<Printer>,
+    windows: WindowClient,
+) -> Result<ExitStatus, Failure> {
     if options.schema {
         printer.result(&schema::text());
         return Ok(ExitStatus::Done);
@@ -39,7 +40,7 @@ pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>
             let names: Vec<&str> = READY.iter().map(|ready| ready.name).collect();
             Failure::usage(format!("there is no ready scenario {name:?}; there are: {}", names.join(", ")))
         })?;
-        printer.result(ready.source.trim_end());
+        printer.result(&to_begin_with(ready.source));
         return Ok(ExitStatus::Done);
     }
     if options.scenarios.is_empty() && !options.list && options.tag.is_empty() {
@@ -59,6 +60,7 @@ pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>
     if scenarios.is_empty() {
         return Err(Failure::usage(format!("no scenario has the tag {}", options.tag.join(" or "))));
     }
+    check_reports(&options)?;
     let inherited = call_options.inherited(in_force);
     let runs = Runs {
         options,
@@ -66,8 +68,17 @@ pub(crate) async fn run(options: Test, in_force: &InForce, printer: Arc<Printer>
         inherited,
         progress: Progress::new(Arc::clone(&printer)),
         stop: CancellationToken::new(),
+        at_once: CancellationToken::new(),
+        windows,
     };
     conclude(Arc::new(runs), scenarios, &printer).await
+}
+
+/// A ready scenario for somebody's own folder, where its schema lies elsewhere.
+fn to_begin_with(source: &str) -> String {
+    let rest = source.split_once('\n').map_or(source, |(_schema, rest)| rest);
+    let schema = "#:schema ./tring-scenario.schema.json\n# made by: tring test --schema > tring-scenario.schema.json\n";
+    format!("{schema}\n{}", rest.trim_end())
 }
 
 /// What there is, a line each.
@@ -86,13 +97,17 @@ struct Runs {
     inherited: Inherited,
     progress: Progress,
     stop: CancellationToken,
+    at_once: CancellationToken,
+    windows: WindowClient,
 }
 
 /// Runs everything and says what came of it.
 async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) -> Result<ExitStatus, Failure> {
-    let interrupting = tokio::spawn(interrupt(runs.stop.clone()));
+    let interrupting = tokio::spawn(interrupt(runs.stop.clone(), runs.at_once.clone()));
     let outcomes = run_all(&runs, scenarios).await;
     interrupting.abort();
+    // Empty when everything passed; not before the end, since runs at once make folders in it.
+    let _others = std::fs::remove_dir(&runs.options.results);
     let count = |is: fn(&Verdict) -> bool| outcomes.iter().filter(|outcome| is(&outcome.verdict)).count();
     let passed = count(|verdict| *verdict == Verdict::Passed);
     let skipped = count(|verdict| matches!(verdict, Verdict::Skipped(_)));
@@ -106,7 +121,11 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
         ExitStatus::Done
     };
     write_reports(&runs.options, &outcomes)?;
-    let words = format!("{} runs: {passed} passed, {failed} failed, {skipped} skipped", outcomes.len());
+    let words = format!(
+        "{} run{}: {passed} passed, {failed} failed, {skipped} skipped",
+        outcomes.len(),
+        if outcomes.len() == 1 { "" } else { "s" }
+    );
     if printer.is_json() {
         printer.tell(&Event::TestSummary(TestSummary {
             status: status.code(),
@@ -121,34 +140,40 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
     Ok(status)
 }
 
-/// Ctrl-C or SIGTERM: peers are ended in order, and what was found so far is reported.
-async fn interrupt(stop: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
+/// Ctrl-C and its like: peers are ended in order, at the second one at once, and what was found so far is reported.
+async fn interrupt(stop: CancellationToken, at_once: CancellationToken) {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)] = kinds else {
+        return tracing::warn!("signals end the test at once");
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    for token in [stop, at_once] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+        token.cancel();
     }
-    stop.cancel();
 }
 
 async fn run_all(runs: &Arc<Runs>, scenarios: Vec<Scenario>) -> Vec<Outcome> {
     let places = Arc::new(Semaphore::new(runs.options.jobs as usize));
     let mut tasks = JoinSet::new();
-    let mut order = 0;
+    let mut folders: Vec<PathBuf> = Vec::new();
     for scenario in scenarios {
         let times = runs.options.repeat.unwrap_or(scenario.repeat);
         let scenario = Arc::new(scenario);
         for n in 1..=times {
-            let (runs, scenario, places) = (Arc::clone(runs), Arc::clone(&scenario), Arc::clone(&places));
-            let place_in_order = order;
-            order += 1;
+            let title = outcome::title(&scenario.name, &scenario.chosen, (n, times));
+            let folder = results::free_folder(&runs.options.results, &title, &folders);
+            folders.push(folder.clone());
+            let order = folders.len();
+            // Never closed; and if it were, running them all at once is no harm.
+            let place = Arc::clone(&places).acquire_owned().await;
+            let (runs, scenario) = (Arc::clone(runs), Arc::clone(&scenario));
             tasks.spawn(async move {
-                // Never closed; and if it were, running them all at once is no harm.
-                let _place = places.acquire().await;
-                (place_in_order, run_one(&runs, &scenario, (n, times)).await)
+                let _until_it_is_over = place;
+                (order, run_one(&runs, &scenario, (n, times), folder).await)
             });
         }
     }
@@ -164,7 +189,7 @@ async fn run_all(runs: &Arc<Runs>, scenarios: Vec<Scenario>) -> Vec<Outcome> {
 }
 
 /// One run, its results kept where it failed.
-async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Outcome {
+async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folder: PathBuf) -> Outcome {
     let title = outcome::title(&scenario.name, &scenario.chosen, repetition);
     let without = |verdict: Verdict| Outcome {
         scenario: scenario.name.clone(),
@@ -178,7 +203,9 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         exchange: None,
         folder: None,
     };
-    let told = |outcome: Outcome| {
+    let secrets = Secrets::new(scenario.secrets.iter().chain(runs.inherited.env.values()));
+    let told = |mut outcome: Outcome| {
+        secrets.hide_in(&mut outcome);
         runs.progress.tell(&outcome);
         outcome
     };
@@ -186,14 +213,16 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         return told(without(Verdict::Skipped("interrupted".to_owned())));
     }
     let failed = |text: String| without(Verdict::Failed(vec![text]));
-    let folder = results::folder(&runs.options.results, &title);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     if let Err(error) = results::clear(&folder) {
-        return told(failed(format!("cannot make the folder {}: {error}", folder.display())));
+        return told(failed(format!("cannot use the folder {}: {error}", folder.display())));
     }
     let stage = match Stage::set(scenario, runs.inherited.clone()).await {
         Ok(stage) => stage,
-        Err(failure) => return told(failed(failure.text)),
+        Err(failure) => {
+            tidy(&folder);
+            return told(failed(failure.text));
+        }
     };
     if let Some(objection) = objection(scenario, &stage) {
         stage.strike().await;
@@ -206,15 +235,21 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32)) -> Ou
         options: &runs.call_options,
         link: &runs.options.link,
         repetition,
+        recordings: if runs.options.record_all { Recordings::All } else { Recordings::AsWritten },
         folder: &folder,
         stop: runs.stop.clone(),
+        at_once: runs.at_once.clone(),
+        windows: runs.windows.clone(),
         progress: &progress,
     };
     let mut outcome = play::play(scenario, stage, given).await;
-    let secrets = scenario.secrets.iter().chain(runs.inherited.env.values());
-    redact(&mut outcome, &secrets.map(String::as_str).collect::<Vec<_>>());
+    secrets.hide_in(&mut outcome);
     keep(&mut outcome, &folder, runs.options.keep);
     runs.progress.end(&running, &outcome);
+    if !outcome.has_failed() && runs.options.report.is_none() {
+        // Nobody asks for them any more, and long tests have many.
+        outcome.peers.clear();
+    }
     outcome
 }
 
@@ -246,51 +281,19 @@ fn keep(outcome: &mut Outcome, folder: &Path, always: bool) {
     }
 }
 
-/// Takes a folder of results away, and the folder of them all if it is empty then.
+/// Takes a folder of results away.
 fn tidy(folder: &Path) {
     // What cannot be removed is in nobody's way.
     let _left = std::fs::remove_dir_all(folder);
-    if let Some(parent) = folder.parent() {
-        let _others = std::fs::remove_dir(parent);
-    }
 }
 
-/// Takes out of everything that is told what must not be printed.
-fn redact(outcome: &mut Outcome, secrets: &[&str]) {
-    let secrets: Vec<&str> =
-        secrets.iter().copied().filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN).collect();
-    if secrets.is_empty() {
-        return;
+/// What cannot be written is said before anything runs.
+fn check_reports(options: &Test) -> Result<(), Failure> {
+    for path in [&options.junit, &options.report].into_iter().flatten() {
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
     }
-    let clean = |text: &mut String| {
-        for secret in &secrets {
-            if text.contains(secret) {
-                *text = text.replace(secret, REDACTED);
-            }
-        }
-    };
-    if let Verdict::Failed(faults) = &mut outcome.verdict {
-        faults.iter_mut().for_each(clean);
-    }
-    outcome.chosen.values_mut().for_each(clean);
-    for check in &mut outcome.checks {
-        clean(&mut check.wanted);
-        check.seen.iter_mut().for_each(clean);
-    }
-    for peer in &mut outcome.peers {
-        peer.log.iter_mut().for_each(clean);
-        peer.events.iter_mut().for_each(|event| clean_value(event, &clean));
-    }
-    outcome.exchange.iter_mut().for_each(clean);
-}
-
-fn clean_value(value: &mut serde_json::Value, clean: &dyn Fn(&mut String)) {
-    match value {
-        serde_json::Value::String(text) => clean(text),
-        serde_json::Value::Array(list) => list.iter_mut().for_each(|value| clean_value(value, clean)),
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(|value| clean_value(value, clean)),
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
-    }
+    Ok(())
 }
 
 fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {
@@ -305,39 +308,4 @@ fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {
         write(path, html::text(outcomes))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use crate::scenario::outcome::PeerOutcome;
-
-    use super::*;
-
-    #[test]
-    fn secrets_are_told_nowhere() {
-        let mut outcome = Outcome {
-            scenario: "s".into(),
-            chosen: [("password".to_owned(), "s3cret".to_owned())].into(),
-            repetition: (1, 1),
-            started: 0,
-            took: Duration::ZERO,
-            verdict: Verdict::Failed(vec!["login s3cret refused".into()]),
-            checks: Vec::new(),
-            peers: vec![PeerOutcome {
-                name: "alice".into(),
-                id: "alice".into(),
-                status: Some(21),
-                events: vec![json!({"event": "error", "text": "s3cret", "list": [{"x": "as3cretb"}]})],
-                log: vec!["s3cret!".into()],
-            }],
-            exchange: Some("s3cret".into()),
-            folder: None,
-        };
-        redact(&mut outcome, &["s3cret", "e"]);
-        let text = format!("{outcome:?} {}", html::text(std::slice::from_ref(&outcome)));
-        assert!(!text.contains("s3cret") && text.contains(REDACTED), "{text}");
-        assert!(text.contains("event"), "a single letter is no secret");
-    }
 }

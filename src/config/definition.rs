@@ -24,6 +24,9 @@ pub(super) const PROFILE: &str = "profile";
 /// Options of `tring config` itself, which show something else than settings and so need no settings file.
 pub(super) const OWN: [&str; 2] = ["path", "example"];
 
+/// Options of one run alone, which no file and no variable stands for: what is shown instead, what is set for a scenario.
+const OF_ONE_RUN: [&str; 8] = ["list", "print", "schema", "set", "tag", "repeat", "keep", "record_all"];
+
 /// Every command with this option talks to a broker.
 const BROKER: &str = "broker";
 
@@ -48,10 +51,19 @@ pub(crate) fn command() -> Command {
     change(command, &[CONFIG.to_owned()], &mut |config| config.args(settings.clone()).args(source_options()))
 }
 
+/// The same without what stands in the environment: for arguments that somebody else wrote.
+pub(crate) fn command_alone() -> Command {
+    fn without_variables(command: Command) -> Command {
+        let command = command.mut_args(|arg| arg.env(Resettable::<clap::builder::OsStr>::Reset));
+        command.mut_subcommands(without_variables)
+    }
+    without_variables(command())
+}
+
 /// Options of this command that are settings.
 pub(super) fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
     let is_setting = |arg: &&Arg| arg.get_long().is_some() && !arg.is_global_set();
-    let is_other = |arg: &&Arg| [CONFIG, PROFILE].iter().chain(&OWN).any(|id| arg.get_id() == id);
+    let is_other = |arg: &&Arg| [CONFIG, PROFILE].iter().chain(&OWN).chain(&OF_ONE_RUN).any(|id| arg.get_id() == id);
     command.get_arguments().filter(is_setting).filter(move |arg| !is_other(arg))
 }
 
@@ -188,6 +200,9 @@ fn collect(command: &Command, all: &mut BTreeMap<String, Arg>) {
 }
 
 fn as_setting(arg: Arg) -> Arg {
+    if OF_ONE_RUN.iter().any(|id| arg.get_id() == id) {
+        return arg;
+    }
     let Some(variable) = arg.get_long().filter(|_| !arg.is_global_set()).map(variable) else { return arg };
     let arg = match arg.get_action() {
         ArgAction::SetTrue => switch(arg),

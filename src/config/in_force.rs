@@ -35,6 +35,11 @@ pub(crate) struct Setting {
 }
 
 impl InForce {
+    /// True when some layer sets this option, be it to its default.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.settings.iter().any(|setting| setting.key == key && setting.origin != Origin::Default)
+    }
+
     pub(super) fn new(command: &Command, matches: &ArgMatches, layers: &Layers, source: &Source) -> Self {
         let setting = |arg: &Arg| {
             let choice = layers.choices.get(arg.get_id().as_str());

@@ -33,7 +33,7 @@ use definition::{CONFIG, PROFILE, Typed};
 use file::{Document, Place, Table};
 use layers::Layers;
 
-pub(crate) use definition::command;
+pub(crate) use definition::{command, command_alone};
 pub(crate) use in_force::{InForce, Setting};
 pub(crate) use layers::Origin;
 pub(crate) use options::{CallCommand, CallOptions, Form, Inherited};

@@ -209,6 +209,7 @@ mod tests {
     use media::frame::Size;
 
     use super::*;
+    use crate::settings::Weight;
 
     fn settings(video: VideoSource) -> MediaSettings {
         MediaSettings {
@@ -220,6 +221,7 @@ mod tests {
             record: None,
             snapshot: None,
             duration: None,
+            weight: Weight::Full,
         }
     }
 

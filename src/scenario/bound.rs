@@ -46,8 +46,25 @@ impl Unit {
         }
     }
 
-    /// A value for people.
+    /// A value as it was measured, with as many digits as tell something.
     pub(crate) fn show(self, value: f64) -> String {
+        let (scaled, name) = self.scaled(value);
+        let digits = match scaled.abs() {
+            above if above >= 100.0 => 0,
+            above if above >= 10.0 => 1,
+            above if above >= 1.0 => 2,
+            _ => 3,
+        };
+        format!("{}{name}", trimmed(format!("{scaled:.digits$}")))
+    }
+
+    /// A value as it was written.
+    fn exact(self, value: f64) -> String {
+        let (scaled, name) = self.scaled(value);
+        format!("{}{name}", trimmed(format!("{scaled:.3}")))
+    }
+
+    fn scaled(self, value: f64) -> (f64, &'static str) {
         let names = self.names();
         let fits = |(_, scale): &&(&str, f64)| value.abs() >= *scale;
         let last = names[names.len() - 1];
@@ -56,11 +73,7 @@ impl Unit {
             Self::Time if value.abs() < 10_000.0 => last,
             _ => *names.iter().find(fits).unwrap_or(&last),
         };
-        let text = format!("{:.3}", value / scale);
-        let text = text.trim_end_matches('0').trim_end_matches('.');
-        // Three digits tell enough of what is measured.
-        let short = if value / scale >= 100.0 { format!("{:.0}", value / scale) } else { text.to_owned() };
-        format!("{short}{name}")
+        (value / scale, name)
     }
 
     /// Reads a value with its unit; zero needs none.
@@ -77,6 +90,11 @@ impl Unit {
         let (_, scale) = self.names().iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
         Some(number * scale)
     }
+}
+
+/// Without zeros behind the point.
+fn trimmed(number: String) -> String {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_owned() } else { number }
 }
 
 /// What a figure may be.
@@ -150,7 +168,7 @@ impl Bound {
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |value: f64| self.unit.show(value);
+        let show = |value: f64| self.unit.exact(value);
         match self.limit {
             Limit::AtMost(limit) => write!(f, "<= {}", show(limit)),
             Limit::AtLeast(limit) => write!(f, ">= {}", show(limit)),
@@ -217,6 +235,8 @@ mod tests {
             (123.456, Unit::Time, "123ms"),
             (4.25, Unit::Time, "4.25ms"),
             (12_000.0, Unit::Time, "12s"),
+            (30.0971, Unit::Plain, "30.1"),
+            (43.2991, Unit::Time, "43.3ms"),
             (0.0512, Unit::Share, "5.12%"),
             (512_000.0, Unit::Rate, "512kbit"),
             (1_500_000.0, Unit::Rate, "1.5mbit"),

@@ -79,6 +79,9 @@ pub(crate) struct Peer {
     pub(crate) start: Option<Text>,
     /// The agent that it runs at [default: this machine].
     pub(crate) agent: Option<Text>,
+    /// `true`: runs as a session inside the program that runs the test, instead of as a process of its own. Its figures of
+    /// processor time and memory are then those of the whole program.
+    pub(crate) inside: Option<Text>,
     /// Another program that takes part: it prints events and reads commands as `tring` does.
     pub(crate) command: Option<Vec<Text>>,
     /// Variables of its environment.
@@ -97,7 +100,7 @@ pub(crate) struct Peer {
 
 /// A bad network.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields, expecting = "use a text as of --impair, or a table of up and down")]
 pub(crate) enum Impair {
     /// Both ways, or as its prefixes say.
     Both(Text),
@@ -119,6 +122,7 @@ pub(crate) struct Step {
     /// Whose step it is: a name or several.
     pub(crate) peer: Option<Words>,
     /// Waits for this event.
+    #[schemars(with = "Option<super::schema::EventName>")]
     pub(crate) wait: Option<Text>,
     /// Fields the event must have.
     #[serde(default, rename = "where")]

@@ -212,8 +212,12 @@ pub(crate) fn of_window(stats: &[&Value]) -> Facts {
         (Some(from), Some(to)) if to > from => (to - from) / 1000.0,
         _ => return facts,
     };
+    // Of two calls the counters do not belong together, and neither is the one that was meant.
+    if stats.iter().any(|stats| stats["call_id"] != first["call_id"]) {
+        return facts;
+    }
     let number = |stats: &Value, pointer: &str| stats.pointer(pointer).and_then(Value::as_f64);
-    let grown = |pointer: &str| Some((number(last, pointer)? - number(first, pointer)?).max(0.0));
+    let grown = |pointer: &str| Some(number(last, pointer)? - number(first, pointer)?).filter(|grown| *grown >= 0.0);
     counts(&mut facts, &grown);
     facts.number("fps", grown("/received/video/frames").map(|frames| frames / seconds));
     facts.number("sent_fps", grown("/sent/frames").map(|frames| frames / seconds));
@@ -379,6 +383,15 @@ mod tests {
             assert_eq!(facts.numbers.get(key).copied(), Some(expected), "{key}");
         }
         assert_eq!(facts.words["path"], "host");
+    }
+
+    #[test]
+    fn a_window_over_two_calls_tells_nothing() {
+        let stats = |ts: u64, call: &str, frames: u64| json!({"ts": ts, "call_id": call, "received": {"video": {"frames": frames}}});
+        let told = [stats(1000, "1", 10), stats(2000, "2", 40)];
+        assert_eq!(of_window(&told.iter().collect::<Vec<_>>()), Facts::default());
+        let told = [stats(1000, "1", 40), stats(2000, "1", 10)];
+        assert!(!of_window(&told.iter().collect::<Vec<_>>()).numbers.contains_key("frames"), "counters do not fall");
     }
 
     #[test]

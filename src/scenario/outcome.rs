@@ -62,14 +62,30 @@ impl Outcome {
         matches!(self.verdict, Verdict::Failed(_))
     }
 
-    /// All that went wrong, a line each.
+    /// What went wrong beside the checks that failed.
+    pub(crate) fn troubles(&self) -> &[String] {
+        match &self.verdict {
+            Verdict::Failed(troubles) => troubles,
+            Verdict::Passed | Verdict::Skipped(_) => &[],
+        }
+    }
+
+    /// All that went wrong, a line each, causes before what follows from them. Of a peer that did not end as it should,
+    /// figures that nobody knows are counted and not listed.
     pub(crate) fn faults(&self) -> Vec<String> {
-        let failed = self.checks.iter().filter(|check| !check.passed).map(describe);
-        let others = match &self.verdict {
-            Verdict::Failed(others) => others.clone(),
-            Verdict::Passed | Verdict::Skipped(_) => Vec::new(),
-        };
-        others.into_iter().chain(failed).collect()
+        let (statuses, others): (Vec<&Check>, Vec<&Check>) =
+            self.checks.iter().filter(|check| !check.passed).partition(|check| check.expectation == "status");
+        let explained =
+            |check: &&Check| check.seen.is_none() && statuses.iter().any(|status| status.peer == check.peer);
+        let (unknown, others): (Vec<&Check>, Vec<&Check>) = others.into_iter().partition(explained);
+        let mut lines = self.troubles().to_vec();
+        for status in &statuses {
+            let more = unknown.iter().filter(|check| check.peer == status.peer).count();
+            let more = if more > 0 { format!("; {more} more of its figures are not known") } else { String::new() };
+            lines.push(describe(status) + &more);
+        }
+        lines.extend(others.into_iter().map(describe));
+        lines
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::document::{self, Surroundings};
+use super::document::{self, Surroundings, Variant};
 use super::ready::{self, READY};
 use super::script::{self, Scenario};
+use super::secrets::Secrets;
 use crate::config::CallOptions;
 use crate::exit::Failure;
 
@@ -94,5 +95,18 @@ fn of(
 ) -> Result<Vec<Scenario>, String> {
     let around = Surroundings { set, environment: &|name| std::env::var(name).ok() };
     let variants = document::read(source, &around)?;
-    variants.into_iter().map(|variant| script::read(variant, name, folder, options)).collect()
+    let of_variant = |variant: Variant| {
+        let secrets = Secrets::new(&variant.secrets);
+        let hidden = |mut text: String| {
+            secrets.hide(&mut text);
+            text
+        };
+        let mut scenario = script::read(variant, name, folder, options).map_err(hidden)?;
+        // These are printed, and name the folder of its results.
+        scenario.name = hidden(scenario.name);
+        scenario.description = hidden(scenario.description);
+        scenario.tags = scenario.tags.into_iter().map(&hidden).collect();
+        Ok(scenario)
+    };
+    variants.into_iter().map(of_variant).collect()
 }

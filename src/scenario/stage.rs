@@ -11,7 +11,7 @@ use std::time::Duration;
 use signalling::mqtt::{Audience, LinkConfig, MqttVersion, TlsFiles};
 use tokio::process::Command;
 
-use super::script::{BrokerWanted, Does, Scenario, Server, ServerAction};
+use super::script::{BrokerWanted, Does, Member, Scenario, Server, ServerAction};
 use crate::cli;
 use crate::config::Inherited;
 use crate::exit::Failure;
@@ -57,6 +57,17 @@ impl<S> Own<S> {
     }
 }
 
+/// True where somebody on this machine is not told by the file which broker to use.
+fn lacks_broker(cast: &[Member]) -> bool {
+    let here = || cast.iter().filter(|member| member.place.agent().is_none());
+    let mut tring = here().filter(|member| !matches!(member.does, Does::Foreign(_))).peekable();
+    match tring.peek() {
+        Some(_) => tring.any(|member| !member.settings.contains_key("broker")),
+        // Foreign programs alone meet at a broker of ours.
+        None => here().next().is_some(),
+    }
+}
+
 /// A port of the system's choice, or the one it had.
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
@@ -95,13 +106,8 @@ impl Stage {
     /// A [`Failure`] when a server cannot be started.
     pub(crate) async fn set(scenario: &Scenario, inherited: Inherited) -> Result<Self, Failure> {
         let failed = |error: ServeError| Failure::internal(words(&error));
-        let lacks_broker = |settings: &BTreeMap<String, Vec<String>>| !settings.contains_key("broker");
-        let tring = scenario.cast.iter().filter(|member| !matches!(member.does, Does::Foreign(_)));
-        let mut homeless = tring.filter(|member| lacks_broker(&member.settings) && member.agent.is_none());
-        let wants_own = scenario.broker == BrokerWanted::Own
-            || lacks_broker(&inherited.settings)
-                && (homeless.next().is_some()
-                    || scenario.cast.iter().all(|m| m.agent.is_none() && matches!(m.does, Does::Foreign(_))));
+        let is_given = inherited.settings.contains_key("broker");
+        let wants_own = scenario.broker == BrokerWanted::Own || !is_given && lacks_broker(&scenario.cast);
         let password = format!("{:016x}", random_nonce().0);
         let broker = if wants_own {
             let (broker, addr) = start_broker(0).await.map_err(failed)?;

@@ -25,7 +25,7 @@ impl Session {
     pub(super) fn phone_event_boxed(
         &mut self,
         event: call::Event,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + '_>> {
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>> {
         Box::pin(self.phone_event(event))
     }
 
@@ -47,7 +47,7 @@ impl Session {
                 Action::ApplyUpdate { call, answer } => self.apply_update(&call, answer).await,
                 Action::AddCandidates { call, candidates } => {
                     if let Some(live) = self.calls.get_mut(&call)
-                        && let Some(media) = &live.media
+                        && let Some(media) = &mut live.media
                     {
                         live.candidates_left_out += media.add_candidates(candidates).await as u64;
                     }

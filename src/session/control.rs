@@ -147,8 +147,8 @@ pub(crate) fn read_commands(input: impl AsyncRead + Unpin + Send + 'static) -> m
     received
 }
 
-/// `None` for an empty line.
-fn parse(line: &[u8]) -> Option<Line> {
+/// Reads one line; `None` for an empty one.
+pub(crate) fn parse(line: &[u8]) -> Option<Line> {
     let text = line.trim_ascii();
     if text.is_empty() {
         return None;

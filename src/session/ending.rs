@@ -32,7 +32,7 @@ impl Session {
         text: Option<String>,
     ) -> Result<(), Failure> {
         let ended = Instant::now();
-        if let (Some(file), Some(live)) = (self.settings.media.snapshot.clone(), self.calls.get(call)) {
+        if let (Some(file), Some(live)) = (self.settings.media.snapshot.clone(), self.calls.get_mut(call)) {
             if live.snapshot_due.is_some() {
                 self.snapshot(call, file).await;
             } else if live.marks.connected.is_some() && live.marks.first_frame.is_none() {

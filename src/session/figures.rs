@@ -40,7 +40,7 @@ impl Meter {
     }
 
     /// Figures since the last look.
-    pub(super) async fn look(&mut self, media: &CallMedia) -> Stats {
+    pub(super) async fn look(&mut self, media: &mut CallMedia) -> Stats {
         let now = Instant::now();
         let (video, audio) = media.figures();
         let mut sent = counts(media);
@@ -97,7 +97,7 @@ pub(super) fn counts(media: &CallMedia) -> Sent {
     Sent {
         frames: counters.pictures(),
         keyframes: counters.keyframes(),
-        dropped: media.sender().map_or(0, |sender| sender.dropped()),
+        dropped: media.sender().map_or(0, |sender| sender.dropped()) + counters.left_out(),
         remote_loss: report.map(|report| f64::from(report.fraction_lost)),
         remote_jitter_ms: report.map(|report| f64::from(report.jitter_ms)),
         ..Sent::default()

@@ -16,11 +16,13 @@ use media::record::{Summary, Tracks};
 use media::rtp::RtpPacket;
 use media::stream::StreamEvent;
 use media::stream::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
-use media::stream::outgoing::{Captured, Outgoing, OutgoingCounters, Switches};
+use media::stream::light::LightIncoming;
+use media::stream::outgoing::{OutgoingCounters, Switches};
 use signalling::wire::{Candidate, Description};
 use tokio::sync::{mpsc, watch};
 
-use super::open::{Captures, OpenMedia, Sources};
+use super::open::{Captures, Feed, OpenMedia, Sources};
+use super::streams::{Receiving, Sending};
 use crate::exit::{ExitStatus, Failure};
 
 /// Received packets waiting for their thread: two seconds of video at 8 Mbit/s; the oldest are dropped, and counted.
@@ -35,7 +37,8 @@ pub(super) struct Prepared {
     pub(super) description: Description,
 }
 
-/// The media of one call.
+/// The media of one call. What is open may be moved to another thread, but not shared: what waits in here takes it
+/// `&mut`, so that a session can be a task.
 pub(super) struct CallMedia {
     peer: Arc<Peer>,
     /// What the peer connection tells.
@@ -50,12 +53,12 @@ pub(super) struct CallMedia {
     packets: Option<(queue::Receiver<RtpPacket>, queue::Receiver<RtpPacket>)>,
     captures: Option<Captures>,
     /// What is captured and not sent yet: the path is not up, or the other side has not agreed to it.
-    captured: Option<Captured>,
+    feed: Option<Feed>,
     sender: Option<MediaSender>,
-    outgoing: Option<Outgoing>,
+    outgoing: Option<Sending>,
     /// What was sent before a hold.
     counters: OutgoingCounters,
-    incoming: Option<Incoming>,
+    incoming: Option<Receiving>,
     latest: Option<watch::Receiver<Option<Arc<VideoFrame>>>>,
 }
 
@@ -89,7 +92,7 @@ pub(super) async fn prepare(
         open: Some(open),
         packets: Some((video, audio)),
         captures: None,
-        captured: None,
+        feed: None,
         sender: None,
         outgoing: None,
         counters: OutgoingCounters::default(),
@@ -116,7 +119,7 @@ impl CallMedia {
     }
 
     /// Takes more candidates; how many were left out.
-    pub(super) async fn add_candidates(&self, candidates: Vec<Candidate>) -> usize {
+    pub(super) async fn add_candidates(&mut self, candidates: Vec<Candidate>) -> usize {
         self.peer.add_candidates(to_media(candidates)).await
     }
 
@@ -127,6 +130,14 @@ impl CallMedia {
         else {
             return Ok(());
         };
+        let types = negotiated.video_types.clone();
+        if let Feed::Looped(_) = open.sources.feed {
+            let incoming = LightIncoming::start(packets, types, self.peer.keyframes(), &self.stream_tx);
+            self.incoming = Some(Receiving::Counted(incoming));
+            self.captures = Some(open.sources.captures);
+            self.feed = Some(open.sources.feed);
+            return Ok(());
+        }
         let (latest_tx, latest) = watch::channel(None);
         if let Some(recorder) = &mut open.recorder
             && !negotiated.promised.video
@@ -134,31 +145,30 @@ impl CallMedia {
             recorder.set_tracks(Tracks::Audio);
         }
         let sinks = Sinks { display, latest: latest_tx, speaker: open.speaker.take(), recorder: open.recorder.take() };
-        let types = negotiated.video_types.clone();
         let incoming = Incoming::start(packets, types, self.peer.keyframes(), sinks, &self.stream_tx);
-        self.incoming = Some(incoming.map_err(Failure::internal)?);
+        self.incoming = Some(Receiving::Decoded(incoming.map_err(Failure::internal)?));
         self.latest = Some(latest);
         self.captures = Some(open.sources.captures);
-        self.captured = Some(open.sources.captured);
+        self.feed = Some(open.sources.feed);
         Ok(())
     }
 
     /// The path is up, or other media were agreed on: everything that may be sent is started.
     pub(super) fn start_sending(&mut self) -> Result<(), Failure> {
-        let (Some(negotiated), Some(captured)) = (&self.negotiated, &mut self.captured) else { return Ok(()) };
+        let (Some(negotiated), Some(feed)) = (&self.negotiated, &mut self.feed) else { return Ok(()) };
         let sender = self.peer.start_sending(negotiated);
-        let outgoing = self.outgoing.get_or_insert_with(|| Outgoing::idle(self.counters.clone()));
-        outgoing.add(captured, &sender, &self.switches, &self.stream_tx).map_err(Failure::internal)?;
+        let outgoing = self.outgoing.get_or_insert_with(|| Sending::idle(feed, self.counters.clone()));
+        outgoing.add(feed, &sender, &self.switches, &self.stream_tx).map_err(Failure::internal)?;
         self.sender = Some(sender);
         Ok(())
     }
 
     /// Gives devices back; a camera's light goes out. What is to be awaited until they are free.
     pub(super) fn release(&mut self) -> impl Future<Output = ()> + use<> {
-        let (outgoing, captures, captured) = (self.outgoing.take(), self.captures.take(), self.captured.take());
+        let (outgoing, captures, feed) = (self.outgoing.take(), self.captures.take(), self.feed.take());
         async move {
             // Threads are joined, and devices may take their time.
-            let released = tokio::task::spawn_blocking(move || drop((outgoing, captured, captures))).await;
+            let released = tokio::task::spawn_blocking(move || drop((outgoing, feed, captures))).await;
             if let Err(error) = released {
                 tracing::warn!(%error, "a device did not close cleanly");
             }
@@ -168,7 +178,7 @@ impl CallMedia {
     /// Takes sources that were opened in the middle of the call.
     pub(super) fn take_sources(&mut self, sources: Sources) -> Result<(), Failure> {
         self.captures = Some(sources.captures);
-        self.captured = Some(sources.captured);
+        self.feed = Some(sources.feed);
         self.start_sending()
     }
 
@@ -216,7 +226,7 @@ impl CallMedia {
     }
 
     /// The selected pair, waited for a moment: the engine tells that it is connected before it names the pair.
-    pub(super) async fn selected_pair(&self) -> Option<PathStats> {
+    pub(super) async fn selected_pair(&mut self) -> Option<PathStats> {
         for _ in 0..10 {
             if let Some(path) = self.peer.path().await {
                 return Some(path);
@@ -241,7 +251,7 @@ impl CallMedia {
     /// The latest figures of what arrives.
     pub(super) fn figures(&self) -> (VideoFigures, AudioFigures) {
         match &self.incoming {
-            Some(incoming) => (incoming.video_figures.borrow().clone(), incoming.audio_figures.borrow().clone()),
+            Some(incoming) => incoming.figures(),
             None => Default::default(),
         }
     }
@@ -252,11 +262,14 @@ impl CallMedia {
         let (incoming, open) = (self.incoming.take(), self.open.take());
         self.peer.close().await;
         released.await;
-        let ending = tokio::task::spawn_blocking(move || {
-            drop(open);
-            incoming.map(Incoming::finish).unwrap_or_default()
-        });
-        let (video, audio, recorded) = ending.await.unwrap_or_default();
+        let closing = tokio::task::spawn_blocking(move || drop(open));
+        let (video, audio, recorded) = match incoming {
+            Some(incoming) => incoming.finish().await,
+            None => Default::default(),
+        };
+        if closing.await.is_err() {
+            tracing::warn!("a device did not close cleanly");
+        }
         let late = std::iter::from_fn(|| self.stream_events.try_recv().ok()).collect();
         Closed { video, audio, recorded, late }
     }

@@ -58,7 +58,7 @@ impl Session {
         self.start_sending(call);
         let duration = self.settings.media.duration;
         let Some(live) = self.calls.get_mut(call) else { return Ok(()) };
-        let Some(media) = &live.media else { return Ok(()) };
+        let Some(media) = &mut live.media else { return Ok(()) };
         let pair = media.selected_pair().await.map(figures::pair);
         live.meter = figures::Meter::new(now);
         live.marks.connected = Some(now);
@@ -90,7 +90,7 @@ impl Session {
     pub(super) async fn reconnected(&mut self, call: &CallId) {
         let Some(live) = self.calls.get_mut(call) else { return };
         let after_ms = live.interrupted_at.take().map(|since| figures::ms(since.elapsed()));
-        let pair = match &live.media {
+        let pair = match &mut live.media {
             Some(media) => media.selected_pair().await.map(figures::pair),
             None => None,
         };

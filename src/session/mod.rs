@@ -13,6 +13,7 @@ mod acting;
 mod broker;
 mod calls;
 pub(crate) mod control;
+mod driver;
 mod ending;
 mod figures;
 mod habits;
@@ -23,6 +24,7 @@ mod media;
 mod media_actions;
 mod open;
 mod quality;
+mod streams;
 mod user;
 mod view;
 
@@ -37,7 +39,6 @@ use signalling::flood::Flood;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::{Link, LinkEvent, LinkHandle};
 use signalling::wire::PresenceState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::{Control, Settings};
 use calls::{LiveCall, LiveCalls, MediaInput};
+use driver::Signals;
+pub(crate) use driver::{Driver, Orders};
 use habits::Habits;
 use jobs::Done;
 use open::{OpenMedia, Speaking};
@@ -82,7 +85,7 @@ pub(crate) enum Calls {
     Many,
 }
 
-/// Runs a session to its end.
+/// Runs a session to its end. `driver` is who has a say in it.
 ///
 /// # Errors
 /// A [`Failure`] with the exit status when something is wrong beyond a call's outcome.
@@ -92,6 +95,7 @@ pub(crate) async fn run(
     manners: Manners,
     printer: Arc<Printer>,
     windows: WindowClient,
+    driver: Driver,
 ) -> Result<ExitStatus, Failure> {
     let view = View::new(settings.media.show);
     let open = match &role {
@@ -113,6 +117,8 @@ pub(crate) async fn run(
     };
     handle.set_presence(at_rest);
     let stop = CancellationToken::new();
+    // Also where the session is given up half-way, which only an owner inside the program does.
+    let _ends_link = stop.clone().drop_guard();
     let link_task = tokio::spawn(link.run(stop.clone()));
     let me = settings.link.me.clone();
     let updates = match settings.dialect {
@@ -142,7 +148,7 @@ pub(crate) async fn run(
         interrupts: 0,
         settings,
     };
-    let result = session.run(link_events).await;
+    let result = session.run(link_events, driver).await;
     stop.cancel();
     if link_task.await.is_err() {
         warn!("the link to the broker panicked");
@@ -220,12 +226,11 @@ enum Input {
 }
 
 impl Session {
-    async fn run(mut self, mut link_events: mpsc::Receiver<LinkEvent>) -> Result<ExitStatus, Failure> {
-        let broken = |error: std::io::Error| Failure::internal(format!("cannot listen for signals: {error}"));
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
-        let mut hang_up = signal(SignalKind::hangup()).map_err(broken)?;
+    async fn run(mut self, mut link_events: mpsc::Receiver<LinkEvent>, driver: Driver) -> Result<ExitStatus, Failure> {
+        let (mut signals, ordered) = Signals::of(driver)?;
+        let is_ordered = ordered.is_some();
         let mut commands = match self.settings.control {
+            _ if is_ordered => ordered,
             Control::Stdin => Some(control::read_commands(tokio::io::stdin())),
             Control::Terminal => None,
         };
@@ -234,14 +239,12 @@ impl Session {
             self.tell_impaired(impairments);
         }
         let mut keys = None;
-        if self.asks_at_terminal() {
+        if !is_ordered && self.asks_at_terminal() {
             let (prompt, answers) = user::read_keys(tokio::io::stdin());
             (self.prompt, keys) = (Some(prompt), Some(answers));
         }
         loop {
-            let input = self
-                .next(&mut link_events, &mut commands, &mut keys, [&mut interrupt, &mut terminate, &mut hang_up])
-                .await;
+            let input = self.next(&mut link_events, &mut commands, &mut keys, &mut signals).await;
             if let Err(failure) = self.handle(input, &mut commands).await {
                 self.abandon(&failure).await;
                 return Err(failure);
@@ -261,7 +264,7 @@ impl Session {
         link_events: &mut mpsc::Receiver<LinkEvent>,
         commands: &mut Option<mpsc::Receiver<control::Line>>,
         keys: &mut Option<mpsc::Receiver<control::Line>>,
-        [interrupt, terminate, terminal_gone]: [&mut Signal; 3],
+        signals: &mut Signals,
     ) -> Input {
         let deadline = self.deadline().map(tokio::time::Instant::from_std);
         let time = async {
@@ -272,9 +275,7 @@ impl Session {
         };
         tokio::select! {
             biased;
-            _ = interrupt.recv() => Input::Interrupted,
-            _ = terminate.recv() => Input::Terminated,
-            _ = terminal_gone.recv() => Input::Terminated,
+            input = signals.next() => input,
             event = link_events.recv() => Input::Link(event),
             Some(joined) = self.jobs.join_next() => match joined {
                 Ok(done) => Input::Done(done),
@@ -367,7 +368,7 @@ impl Session {
     async fn stats(&mut self, call: &CallId) {
         let is_front = self.front().as_ref() == Some(call);
         let Some(live) = self.calls.get_mut(call) else { return };
-        let Some(media) = &live.media else { return };
+        let Some(media) = &mut live.media else { return };
         live.stats_due = live.stats_due.map(|due| (due + STATS_EVERY).max(Instant::now()));
         let stats = live.meter.look(media).await;
         let line = match self.phone.back() {

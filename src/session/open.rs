@@ -3,16 +3,18 @@
 use std::sync::{Arc, OnceLock};
 
 use media::capture::{self, AudioSource, Capture, VideoSource};
-use media::frame::VideoFrame;
+use media::codec::CodecError;
+use media::frame::{VideoCodec, VideoFrame};
 use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
 use media::queue;
 use media::record::{Recorder, Tracks};
+use media::stream::light::Looped;
 use media::stream::outgoing::Captured;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::exit::Failure;
-use crate::settings::MediaSettings;
+use crate::settings::{MediaSettings, Weight};
 
 /// Captured pictures waiting for the encoder: the newest counts.
 const FRAMES_MAX: usize = 2;
@@ -30,13 +32,22 @@ pub(super) type SelfView = Option<queue::Sender<Arc<VideoFrame>>>;
 pub(super) struct Captures {
     _video: Option<Capture>,
     _audio: Option<Capture>,
-    _turn: OwnedSemaphorePermit,
+    /// `None`: nothing here is a device.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Running sources and what they give.
 pub(super) struct Sources {
     pub(super) captures: Captures,
-    pub(super) captured: Captured,
+    pub(super) feed: Feed,
+}
+
+/// What is to be sent.
+pub(super) enum Feed {
+    /// Pictures and sound as they are captured, to be encoded.
+    Captured(Captured),
+    /// What was encoded before.
+    Looped(Looped),
 }
 
 /// Everything that a call opens. The right to the devices is in the sources, so those are dropped last.
@@ -64,7 +75,7 @@ impl OpenMedia {
         self_view: SelfView,
         speaking: Speaking,
     ) -> Result<Self, Failure> {
-        let turn = turn_at_devices().await?;
+        let turn = turn_for(&settings).await?;
         let open = move || {
             let sources = open_sources(&settings, self_view, turn)?;
             let mut complaint = None;
@@ -99,7 +110,7 @@ impl OpenMedia {
 impl Sources {
     /// Opens camera and microphone again in the middle of a call, on a thread that may block.
     pub(super) async fn open_aside(settings: Arc<MediaSettings>, self_view: SelfView) -> Result<Self, Failure> {
-        let turn = turn_at_devices().await?;
+        let turn = turn_for(&settings).await?;
         let open = move || open_sources(&settings, self_view, turn);
         tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
     }
@@ -111,7 +122,24 @@ pub(super) async fn turn_at_devices() -> Result<OwnedSemaphorePermit, Failure> {
     devices.acquire_owned().await.map_err(Failure::internal)
 }
 
-fn open_sources(settings: &MediaSettings, self_view: SelfView, turn: OwnedSemaphorePermit) -> Result<Sources, Failure> {
+/// The same, where any of these is a device: calls with test media alone do not wait for each other.
+async fn turn_for(settings: &MediaSettings) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+    let test_media = matches!(settings.video, VideoSource::Test | VideoSource::File(_) | VideoSource::None)
+        && matches!(settings.audio, AudioSource::Tone | AudioSource::File(_) | AudioSource::None);
+    if test_media && settings.play == AudioSink::None { Ok(None) } else { turn_at_devices().await.map(Some) }
+}
+
+fn open_sources(
+    settings: &MediaSettings,
+    self_view: SelfView,
+    turn: Option<OwnedSemaphorePermit>,
+) -> Result<Sources, Failure> {
+    if let Weight::Light { codecs } = &settings.weight {
+        return Ok(Sources {
+            captures: Captures { _video: None, _audio: None, _turn: turn },
+            feed: Feed::Looped(loops(settings, codecs).map_err(Failure::internal)?),
+        });
+    }
     let (frames_tx, frames) = queue::bounded(FRAMES_MAX);
     let (sounds_tx, sounds) = queue::bounded(SOUNDS_MAX);
     let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure)?;
@@ -121,7 +149,18 @@ fn open_sources(settings: &MediaSettings, self_view: SelfView, turn: OwnedSemaph
         audio: (settings.audio != AudioSource::None).then_some(sounds),
         self_view,
     };
-    Ok(Sources { captures: Captures { _video: video, _audio: audio, _turn: turn }, captured })
+    Ok(Sources { captures: Captures { _video: video, _audio: audio, _turn: turn }, feed: Feed::Captured(captured) })
+}
+
+fn loops(settings: &MediaSettings, codecs: &[VideoCodec]) -> Result<Looped, CodecError> {
+    let mut looped = Looped::default();
+    if settings.video != VideoSource::None {
+        looped = looped.with_pictures(settings.format, codecs)?;
+    }
+    if settings.audio != AudioSource::None {
+        looped = looped.with_sound()?;
+    }
+    Ok(looped)
 }
 
 fn source_failure(error: capture::CaptureError) -> Failure {

@@ -9,6 +9,8 @@ use signalling::mqtt::{Link, LinkConfig, LinkEvent};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 
 use super::{Message, Reader};
 use crate::exit::Failure;
@@ -46,7 +48,8 @@ impl Recorder {
         // Its sender may go: a tracer takes no commands.
         let (link, _commands, events) = Link::tracer(config).map_err(|error| failure(&error))?;
         let stop = CancellationToken::new();
-        let link = tokio::spawn(link.run(stop.clone()));
+        // What happens to the broker of a test is its peers' to tell.
+        let link = tokio::spawn(link.run(stop.clone()).with_subscriber(NoSubscriber::default()));
         let (up, is_up) = oneshot::channel();
         let left_out = Arc::new(AtomicU64::new(0));
         let reading = tokio::spawn(read(reader, events, began, up, Arc::clone(&left_out)));

@@ -1,4 +1,4 @@
-//! Mosquitto, in the three configurations of `tests/servers`, each with MQTT and WebSocket.
+//! Mosquitto, in the configurations of `tests/servers`, each with MQTT and WebSocket.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -14,12 +14,14 @@ enum Variant {
     Password,
     Tls,
     TlsWithClientCertificate,
+    /// Joined with the one at this port.
+    Bridged(u16),
 }
 
 impl Variant {
     fn is_tls(self) -> bool {
         match self {
-            Self::Anonymous | Self::Password => false,
+            Self::Anonymous | Self::Password | Self::Bridged(_) => false,
             Self::Tls | Self::TlsWithClientCertificate => true,
         }
     }
@@ -55,11 +57,19 @@ impl Mosquitto {
         Self::start(Variant::TlsWithClientCertificate)
     }
 
+    /// Everyone may do everything, and what is said here or at the other broker is heard at both.
+    pub fn bridged(other: &Self) -> Self {
+        let mut bridged = Self::start(Variant::Bridged(other.port));
+        // Subscribed there, it hears all that is said from now on.
+        bridged.daemon.logged("Received SUBACK from local.").expect("the other broker lets it in");
+        bridged
+    }
+
     fn start(variant: Variant) -> Self {
         require("mosquitto", "mosquitto");
         let dir = TempDir::new("mosquitto");
         match variant {
-            Variant::Anonymous => {}
+            Variant::Anonymous | Variant::Bridged(_) => {}
             Variant::Password => logins(&dir),
             Variant::Tls | Variant::TlsWithClientCertificate => certificates::make(&dir),
         }
@@ -144,6 +154,9 @@ fn configure(variant: Variant, port: u16, websocket_port: u16, dir: &TempDir) {
     let tls = |required| [ports[0], ports[1], ("@DIR@", files), ("@REQUIRE_CERTIFICATE@", required)];
     let text = match variant {
         Variant::Anonymous => template("mosquitto-anonymous.conf", &ports),
+        Variant::Bridged(other) => {
+            template("mosquitto-bridge.conf", &[ports[0], ports[1], ("@OTHER_PORT@", &other.to_string())])
+        }
         Variant::Password => template("mosquitto-password.conf", &[ports[0], ports[1], ("@DIR@", files)]),
         Variant::Tls => template("mosquitto-tls.conf", &tls("false")),
         Variant::TlsWithClientCertificate => template("mosquitto-tls.conf", &tls("true")),

@@ -213,6 +213,11 @@ impl SentToTest {
     pub(crate) fn open_path(&self) {
         self.shared.open_path();
     }
+
+    /// The estimate of the path from now on.
+    pub(crate) fn carries(&self, bits_a_second: u32) {
+        self.shared.target_bps.store(bits_a_second, Ordering::Relaxed);
+    }
 }
 
 /// The tasks that packetise, one a medium, started when it is first sent. They stay: a stream's numbers go on where they

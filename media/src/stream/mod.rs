@@ -2,11 +2,13 @@
 //!
 //! - [`outgoing`]: capture queue → encoder → [`crate::peer::MediaSender`]
 //! - [`incoming`]: packet queue → [`crate::jitter`] → decoder → display, speaker, [`crate::record`]
+//! - [`light`]: both without codecs, on tasks, for many calls at once
 //!
 //! Threads and not tasks, because codecs block. Each ends when it is told to, and its owner joins it. Figures go out
 //! through `watch` channels; a reader sees the latest and slows nothing.
 
 pub mod incoming;
+pub mod light;
 pub mod outgoing;
 mod recording;
 #[cfg(test)]

@@ -11,12 +11,12 @@ use super::{POLL, StreamEvent, Worker};
 use crate::capture::VideoFormat;
 use crate::codec::opus::OpusEncoder;
 use crate::codec::{EncoderConfig, VideoEncoder, Want, video_encoder};
-use crate::frame::{AudioFrame, VideoFrame};
+use crate::frame::{AudioFrame, EncodedVideo, VideoFrame};
 use crate::peer::MediaSender;
 use crate::queue::{Receiver, RecvError, Sender};
 
 /// Opus at 32 kbit/s is full-band speech without audible loss (RFC 7587 §3.1.1 suggests 28 to 40).
-const AUDIO_BPS: u32 = 32_000;
+pub(super) const AUDIO_BPS: u32 = 32_000;
 
 /// What audio takes of the path: the above and, 50 times a second, about 30 bytes of RTP, extension and SRTP.
 const AUDIO_WIRE_BPS: u32 = 45_000;
@@ -74,13 +74,24 @@ impl Switches {
     pub fn set_held(&self, held: bool) {
         self.held.store(held, Ordering::Relaxed);
     }
+
+    /// True while no picture of a camera leaves.
+    pub(super) fn are_pictures_off(&self) -> bool {
+        self.held.load(Ordering::Relaxed) || self.camera_off.load(Ordering::Relaxed)
+    }
+
+    /// True while no sound of a microphone leaves.
+    pub(super) fn is_sound_off(&self) -> bool {
+        self.held.load(Ordering::Relaxed) || self.muted.load(Ordering::Relaxed)
+    }
 }
 
-/// Pictures encoded so far, for the statistics.
+/// Pictures sent so far, for the statistics.
 #[derive(Clone, Debug, Default)]
 pub struct OutgoingCounters {
     pictures: Arc<AtomicU64>,
     keyframes: Arc<AtomicU64>,
+    left_out: Arc<AtomicU64>,
 }
 
 impl OutgoingCounters {
@@ -94,6 +105,21 @@ impl OutgoingCounters {
     #[must_use]
     pub fn keyframes(&self) -> u64 {
         self.keyframes.load(Ordering::Relaxed)
+    }
+
+    /// Pictures of a loop that the path, or this machine, was too slow for. Encoders leave such pictures out unseen.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self, picture: &EncodedVideo) {
+        self.pictures.fetch_add(1, Ordering::Relaxed);
+        self.keyframes.fetch_add(u64::from(picture.keyframe), Ordering::Relaxed);
+    }
+
+    pub(super) fn leave_out(&self, pictures: u64) {
+        self.left_out.fetch_add(pictures, Ordering::Relaxed);
     }
 }
 
@@ -170,25 +196,25 @@ const VIDEO_BPS_MIN: u32 = 40_000;
 const BACKLOG_MAX: Duration = Duration::from_millis(300);
 
 /// A leaky bucket: what was sent and has, at the target, not left yet.
-struct Backlog {
+pub(super) struct Backlog {
     bits: f64,
     at: Instant,
 }
 
 impl Backlog {
-    const fn new(now: Instant) -> Self {
+    pub(super) const fn new(now: Instant) -> Self {
         Self { bits: 0.0, at: now }
     }
 
     /// True when the next picture would wait too long.
-    fn is_full(&mut self, now: Instant, target_bps: u32) -> bool {
+    pub(super) fn is_full(&mut self, now: Instant, target_bps: u32) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
         self.bits = (self.bits - passed * f64::from(target_bps)).max(0.0);
         self.bits > f64::from(target_bps) * BACKLOG_MAX.as_secs_f64()
     }
 
-    fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, bytes: usize) {
         self.bits += bytes as f64 * 8.0;
     }
 }
@@ -246,7 +272,7 @@ impl VideoSending {
                 }
             }
             keyframe_pending |= self.sender.take_keyframe_request();
-            if backlog.is_full(Instant::now(), self.path_bps()) {
+            if backlog.is_full(Instant::now(), path_bps(&self.sender)) {
                 continue;
             }
             let apart = if started.elapsed() < BEGINNING { FIRST_KEYFRAMES_APART } else { KEYFRAME_APART };
@@ -254,14 +280,12 @@ impl VideoSending {
             let want = if keyframe_pending && may { Want::Keyframe } else { Want::Any };
             match opened.encode(&frame, want) {
                 Ok(Some(picture)) => {
-                    self.counters.pictures.fetch_add(1, Ordering::Relaxed);
+                    self.counters.count(&picture);
                     if picture.keyframe {
-                        self.counters.keyframes.fetch_add(1, Ordering::Relaxed);
                         last_keyframe = Some(Instant::now());
                         keyframe_pending = false;
                     }
-                    let packets = picture.data.len() / VIDEO_PAYLOAD_BYTES + 1;
-                    backlog.add(picture.data.len() + packets * VIDEO_HEADER_BYTES);
+                    backlog.add(wire_bytes(picture.data.len()));
                     self.sender.video(picture);
                 }
                 Ok(None) => {}
@@ -291,14 +315,19 @@ impl VideoSending {
     }
 
     fn video_bps(&self) -> u32 {
-        ((f64::from(self.path_bps()) * VIDEO_SHARE) as u32).max(VIDEO_BPS_MIN)
+        ((f64::from(path_bps(&self.sender)) * VIDEO_SHARE) as u32).max(VIDEO_BPS_MIN)
     }
+}
 
-    /// What the path carries beside audio.
-    fn path_bps(&self) -> u32 {
-        let audio = if self.sender.has_audio() { AUDIO_WIRE_BPS } else { 0 };
-        self.sender.target_bps().saturating_sub(audio).max(VIDEO_BPS_MIN)
-    }
+/// What the path carries beside audio, in bits a second.
+pub(super) fn path_bps(sender: &MediaSender) -> u32 {
+    let audio = if sender.has_audio() { AUDIO_WIRE_BPS } else { 0 };
+    sender.target_bps().saturating_sub(audio).max(VIDEO_BPS_MIN)
+}
+
+/// What a picture of so many bytes takes on the wire.
+pub(super) const fn wire_bytes(picture: usize) -> usize {
+    picture + (picture / VIDEO_PAYLOAD_BYTES + 1) * VIDEO_HEADER_BYTES
 }
 
 fn send_audio(

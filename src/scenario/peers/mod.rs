@@ -4,8 +4,10 @@
 //! a foreign program that speaks the same two streams. The places differ, the [`PeerHandle`] does not:
 //!
 //! - [`process`]: a child process of this one
+//! - [`here`]: a session inside this process
 //! - [`remote`]: on another machine, by its agent
 
+pub(crate) mod here;
 pub(crate) mod process;
 pub(crate) mod remote;
 

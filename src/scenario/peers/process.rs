@@ -5,6 +5,7 @@
 //!
 //! The child sees none of the user's settings: what it is to do stands in its arguments and variables alone.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -48,12 +49,19 @@ pub(crate) fn start(part: &Part) -> Result<PeerHandle, Failure> {
     Ok(PeerHandle { told, orders })
 }
 
+/// Where this program is. One that was replaced while it runs, as an agent's by an upgrade, is still found.
+pub(crate) fn own_program() -> Result<PathBuf, Failure> {
+    /// What runs, whatever its name leads to by now (proc(5)).
+    const RUNNING: &str = "/proc/self/exe";
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| Failure::internal(format!("own path unknown: {error}")))?;
+    if program.exists() || !Path::new(RUNNING).exists() { Ok(program) } else { Ok(RUNNING.into()) }
+}
+
 fn command(part: &Part) -> Result<Command, Failure> {
     let mut command = match &part.program {
         Program::Tring { arguments } => {
-            let program = std::env::current_exe();
-            let program = program.map_err(|error| Failure::internal(format!("own path unknown: {error}")))?;
-            let mut command = Command::new(program);
+            let mut command = Command::new(own_program()?);
             command.args(arguments).args(["--json", "--control", "-"]);
             command
         }
@@ -78,8 +86,10 @@ fn command(part: &Part) -> Result<Command, Failure> {
 
 /// Carries out orders until the child has ended; its exit status.
 async fn attend(child: &mut Child, stdin: Option<ChildStdin>, mut orders: mpsc::Receiver<Order>) -> Option<i32> {
-    let mut stdin = stdin;
     let pid = child.id();
+    let (lines, lines_rx) = mpsc::channel(ORDERS_MAX);
+    // Ends with the child, whose end closes the pipe.
+    tokio::spawn(write(stdin, lines_rx));
     loop {
         let order = tokio::select! {
             ended = child.wait() => return ended.ok().and_then(|status| status.code()),
@@ -87,18 +97,24 @@ async fn attend(child: &mut Child, stdin: Option<ChildStdin>, mut orders: mpsc::
         };
         match order {
             Some(Order::Control(line)) => {
-                if let Some(pipe) = &mut stdin
-                    && pipe.write_all(format!("{line}\n").as_bytes()).await.is_err()
-                {
-                    // It reads no commands any more; its end says the rest.
-                    stdin = None;
-                }
+                // One that reads no commands gets none: it must not keep other orders waiting.
+                let _unread = lines.try_send(line);
             }
             Some(Order::Interrupt) => signal(pid, Signal::INT),
             Some(Order::Kill) | None => {
                 signal(pid, Signal::KILL);
                 return child.wait().await.ok().and_then(|status| status.code());
             }
+        }
+    }
+}
+
+/// Hands it commands, as fast as it reads them.
+async fn write(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<String>) {
+    let Some(mut pipe) = stdin else { return };
+    while let Some(line) = lines.recv().await {
+        if pipe.write_all(format!("{line}\n").as_bytes()).await.is_err() {
+            return;
         }
     }
 }

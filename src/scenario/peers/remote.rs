@@ -63,7 +63,7 @@ impl Agents {
     pub(crate) async fn connect(mut config: LinkConfig, agents: &[PeerId]) -> Result<Self, Failure> {
         config.template = topics();
         config.audience = Audience::Only(agents.to_vec());
-        let run = MessageId::numbered(config.run, 0);
+        let (me, run) = (config.me.clone(), MessageId::numbered(config.run, 0));
         let failure = |error: &signalling::mqtt::LinkError| Failure::new(error.into(), error);
         let (link, handle, mut events) = Link::new(config).map_err(|error| failure(&error))?;
         let stop = CancellationToken::new();
@@ -83,7 +83,7 @@ impl Agents {
             known.insert(agent.clone(), Remote::new(run.clone(), now));
         }
         let (jobs, jobs_rx) = mpsc::channel(JOBS_MAX);
-        let actor = Actor { link: handle, agents: known, jobs: jobs.downgrade(), close_at: None };
+        let actor = Actor { me, link: handle, agents: known, jobs: jobs.downgrade(), close_at: None };
         let task = tokio::spawn(actor.run(events, jobs_rx));
         Ok(Self { jobs, task, link, stop: stop.drop_guard() })
     }
@@ -202,6 +202,7 @@ impl Remote {
 }
 
 struct Actor {
+    me: PeerId,
     link: LinkHandle,
     agents: BTreeMap<PeerId, Remote>,
     /// For those who order peers about: they must not keep the actor alive.
@@ -341,7 +342,10 @@ impl Actor {
                 continue;
             }
             if remote.exchange.is_gone(now) {
-                remote.lose(&format!("agent {agent} is gone: nothing was heard of it for too long"));
+                remote.lose(&format!(
+                    "nothing is heard of agent {agent}; is it running, and are you, {}, among its --from?",
+                    self.me
+                ));
                 continue;
             }
             for frame in remote.exchange.frames(now) {

@@ -117,32 +117,50 @@ fn event(event: &Value) -> Option<String> {
 /// Figures that are closer together in time are rates of next to nothing.
 const BETWEEN_MS_MIN: f64 = 500.0;
 
-/// What is plotted: a title, a unit, and lines, each a label with where its value stands and what to multiply it by.
-const PLOTS: &[(&str, &str, &[(&str, &str, f64)])] = &[
-    (
-        "video bitrate",
-        "kbit/s",
-        &[
-            ("received", "/received/video_bps", 0.001),
-            ("sent", "/sent/video_bps", 0.001),
-            ("estimate", "/target_bps", 0.001),
+/// One plot.
+struct Plot {
+    title: &'static str,
+    unit: &'static str,
+    lines: &'static [Source],
+}
+
+/// One line of it: its name, where its value stands in `stats`, and what to multiply that by.
+struct Source(&'static str, &'static str, f64);
+
+/// What is plotted as it is told.
+const PLOTS: &[Plot] = &[
+    Plot {
+        title: "video bitrate",
+        unit: "kbit/s",
+        lines: &[
+            Source("received", "/received/video_bps", 0.001),
+            Source("sent", "/sent/video_bps", 0.001),
+            Source("estimate", "/target_bps", 0.001),
         ],
-    ),
-    ("pictures a second", "", &[("received", "/received/fps", 1.0), ("sent", "/sent/fps", 1.0)]),
-    ("round trip", "ms", &[("selected pair", "/pair/round_trip_ms", 1.0)]),
-    ("jitter", "ms", &[("video", "/received/video/jitter_ms", 1.0), ("sound", "/received/audio/jitter_ms", 1.0)]),
-    ("PSNR", "dB", &[("luma", "/received/video/psnr_db", 1.0)]),
-    ("MOS, estimated", "", &[("sound", "/received/audio/mos", 1.0)]),
+    },
+    Plot {
+        title: "pictures a second",
+        unit: "",
+        lines: &[Source("received", "/received/fps", 1.0), Source("sent", "/sent/fps", 1.0)],
+    },
+    Plot { title: "round trip", unit: "ms", lines: &[Source("selected pair", "/pair/round_trip_ms", 1.0)] },
+    Plot {
+        title: "jitter",
+        unit: "ms",
+        lines: &[Source("video", "/received/video/jitter_ms", 1.0), Source("sound", "/received/audio/jitter_ms", 1.0)],
+    },
+    Plot { title: "PSNR", unit: "dB", lines: &[Source("luma", "/received/video/psnr_db", 1.0)] },
+    Plot { title: "MOS, estimated", unit: "", lines: &[Source("sound", "/received/audio/mos", 1.0)] },
 ];
 
-/// What is plotted of counters: of their growth from second to second.
-const GROWTHS: &[(&str, &str, &[(&str, &str, f64)])] = &[
-    (
-        "packets lost on the way, a second",
-        "",
-        &[("video", "/received/video/missing", 1.0), ("sound", "/received/audio/missing", 1.0)],
-    ),
-    ("frozen, a second", "ms", &[("picture", "/received/video/frozen_ms", 1.0)]),
+/// What is plotted of counters: their growth from second to second.
+const GROWTHS: &[Plot] = &[
+    Plot {
+        title: "packets lost on the way, a second",
+        unit: "",
+        lines: &[Source("video", "/received/video/missing", 1.0), Source("sound", "/received/audio/missing", 1.0)],
+    },
+    Plot { title: "frozen, a second", unit: "ms", lines: &[Source("picture", "/received/video/frozen_ms", 1.0)] },
 ];
 
 /// The figures of each second; what a step asked for in between shows the same call.
@@ -162,11 +180,11 @@ fn plots(events: &[Value]) -> Vec<String> {
     let Some(start) = stats.first().and_then(|stats| stats["ts"].as_f64()) else { return Vec::new() };
     let seconds = |stats: &Value| stats["ts"].as_f64().map(|ts| (ts - start) / 1000.0);
     let value = |stats: &Value, pointer: &str| stats.pointer(pointer).and_then(Value::as_f64);
-    let line = |(label, pointer, scale): &(&str, &str, f64)| {
+    let line = |Source(label, pointer, scale): &Source| {
         let point = |stats: &&Value| Some((seconds(stats)?, value(stats, pointer)? * scale));
         Line { label: (*label).to_owned(), points: stats.iter().filter_map(point).collect() }
     };
-    let growth = |(label, pointer, scale): &(&str, &str, f64)| {
+    let growth = |Source(label, pointer, scale): &Source| {
         let point = |pair: &[&Value]| {
             let grown = value(pair[1], pointer)? - value(pair[0], pointer)?;
             Some((seconds(pair[1])?, grown.max(0.0) * scale))
@@ -175,8 +193,8 @@ fn plots(events: &[Value]) -> Vec<String> {
     };
     let mut all: Vec<(&str, &str, Vec<Line>)> = Vec::new();
     all.push(("latency", "ms", latencies(&stats, &seconds)));
-    all.extend(PLOTS.iter().map(|(title, unit, lines)| (*title, *unit, lines.iter().map(line).collect())));
-    all.extend(GROWTHS.iter().map(|(title, unit, lines)| (*title, *unit, lines.iter().map(growth).collect())));
+    all.extend(PLOTS.iter().map(|plot| (plot.title, plot.unit, plot.lines.iter().map(line).collect())));
+    all.extend(GROWTHS.iter().map(|plot| (plot.title, plot.unit, plot.lines.iter().map(growth).collect())));
     all.into_iter()
         .filter_map(|(title, unit, mut lines)| {
             lines.retain(|line| !line.points.is_empty());

@@ -191,14 +191,19 @@ impl AudioReceiving {
             }
             Tick::Missing { next } => {
                 self.steps.concealed();
-                self.figures.concealed += 1;
                 let made_up = match next {
                     Some(next) => decoder.recover(&next, AUDIO_FRAME_SAMPLES),
                     None => decoder.conceal(AUDIO_FRAME_SAMPLES),
                 };
                 (made_up, Origin::Concealment)
             }
-            Tick::Silence => (Ok(vec![0; AUDIO_FRAME_SAMPLES]), Origin::Silence),
+            Tick::Silence => {
+                // A hole that is too long to be made up is heard as well; before the first sound there is none.
+                if self.figures.frames > 0 {
+                    self.steps.concealed();
+                }
+                (Ok(vec![0; AUDIO_FRAME_SAMPLES]), Origin::Silence)
+            }
         };
         match decoded {
             Ok(samples) => self.play(&samples, origin),
@@ -241,6 +246,7 @@ impl AudioReceiving {
     fn publish(&mut self) {
         let Counters { received, missing, skipped, .. } = self.jitter.counters();
         (self.figures.packets, self.figures.lost, self.figures.skipped) = (received, missing, skipped);
+        self.figures.concealed = self.steps.steps().concealed;
         self.figures.network = self.missing.loss();
         self.figures.jitter_ms = self.network_jitter.ms();
         self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;

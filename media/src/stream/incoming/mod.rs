@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use self::audio::AudioReceiving;
+pub(super) use self::video::REQUESTS_APART;
 use self::video::{VideoReceiving, Views};
 use super::recording::{Entry, Recording};
 use super::{StreamEvent, Worker};
@@ -55,18 +56,26 @@ pub struct Incoming {
 }
 
 /// What the session changes while it runs.
-#[derive(Debug, Default)]
-struct Controls {
+#[derive(Debug)]
+pub(super) struct Controls {
     held: AtomicBool,
     video_types: Mutex<BTreeMap<u8, VideoCodec>>,
 }
 
 impl Controls {
-    fn are_held(&self) -> bool {
+    pub(super) fn new(video_types: BTreeMap<u8, VideoCodec>) -> Self {
+        Self { held: AtomicBool::new(false), video_types: Mutex::new(video_types) }
+    }
+
+    pub(super) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    pub(super) fn are_held(&self) -> bool {
         self.held.load(Ordering::Relaxed)
     }
 
-    fn video_types(&self) -> MutexGuard<'_, BTreeMap<u8, VideoCodec>> {
+    pub(super) fn video_types(&self) -> MutexGuard<'_, BTreeMap<u8, VideoCodec>> {
         self.video_types.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,7 +93,7 @@ impl Incoming {
         events: &mpsc::Sender<StreamEvent>,
     ) -> std::io::Result<Self> {
         let (video_packets, audio_packets) = packets;
-        let controls = Arc::new(Controls { held: AtomicBool::new(false), video_types: Mutex::new(video_types) });
+        let controls = Arc::new(Controls::new(video_types));
         let started = Instant::now();
         let recording = sinks.recorder.map(|recorder| Recording::start(recorder, events.clone())).transpose()?;
         let entries = recording.as_ref().map(Recording::entries);
@@ -110,7 +119,7 @@ impl Incoming {
 
     /// Plays and shows nothing of what comes, or goes on with the next keyframe. Displays keep the last picture.
     pub fn set_held(&self, held: bool) {
-        self.controls.held.store(held, Ordering::Relaxed);
+        self.controls.set_held(held);
     }
 
     /// Takes what an update agreed on.

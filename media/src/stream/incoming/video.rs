@@ -26,7 +26,7 @@ use crate::stream::recording::Entry;
 use crate::stream::{POLL, StreamEvent};
 
 /// Requests for a keyframe are at least this far apart: one round trip and the making of a keyframe.
-const REQUESTS_APART: Duration = Duration::from_millis(150);
+pub(in crate::stream) const REQUESTS_APART: Duration = Duration::from_millis(150);
 
 /// Figures of the video that arrives.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -1,50 +1,35 @@
 //! A scenario with its meaning: who takes part, what happens, what has to come of it. Pure.
 //!
 //! - in: a [`Variant`] of a file, in which every value is a text
+//! - [`casting`]: who takes part; [`steps`]: what happens
 //! - out: a [`Scenario`], or what is wrong and where; nothing that a run could still trip over is left
+
+mod casting;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use media::impair::Impairments;
-use serde_json::{Value, json};
+use serde_json::Value;
 use signalling::id::PeerId;
 
-use super::document::{self, Document, Impair, Text, Variant};
-use super::expect::{self, EVENT_NAMES, Expectation, Scope};
+use casting::Casting;
+use steps::step_of;
+
+use super::document::{Document, Impair, Text, Variant};
+use super::expect::Expectation;
 use crate::cli::parse::parse_time;
-use crate::config::{CallCommand, CallOptions};
-use crate::session::control;
+use crate::config::CallOptions;
 
 /// One run takes no longer, unless its file says so.
 const TIMEOUT: Duration = Duration::from_secs(120);
-
-/// An event is waited for no longer, unless its step says so: a relayed call over a slow network is up by then.
-const WITHIN: Duration = Duration::from_secs(10);
-
-/// A part of a call that is judged is so long, unless its step says so.
-const OVER: Duration = Duration::from_secs(5);
 
 /// A call that nothing else ends is so long.
 const DURATION: &str = "5s";
 
 /// Runs of one scenario at most.
 const REPEAT_MAX: u32 = 10_000;
-
-/// What a peer of a test is set to unless the file says otherwise: media that can be judged, and nothing on this machine.
-const USUAL: &[(&str, &str)] = &[
-    ("video", "test"),
-    ("audio", "tone"),
-    ("show", "none"),
-    ("play", "none"),
-    ("ring", "none"),
-    ("no-log", "true"),
-    ("no-notify", "true"),
-];
-
-/// The same for one that listens.
-const USUAL_OF_LISTENERS: &[(&str, &str)] = &[("answer", "auto"), ("once", "true")];
 
 /// Everything about one run.
 #[derive(Clone, Debug)]
@@ -83,7 +68,7 @@ pub(crate) struct Member {
     pub(crate) id: Option<PeerId>,
     pub(crate) start: Start,
     pub(crate) does: Does,
-    pub(crate) agent: Option<PeerId>,
+    pub(crate) place: Place,
     pub(crate) env: BTreeMap<String, String>,
     /// Options by their long names, with what is usual.
     pub(crate) settings: BTreeMap<String, Vec<String>>,
@@ -101,6 +86,27 @@ pub(crate) enum Start {
     AtOnce,
     /// At a step.
     ByStep,
+}
+
+/// Where it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// As a process of its own on this machine.
+    Process,
+    /// As a session inside the program that runs the test.
+    Inside,
+    /// On another machine.
+    Agent(PeerId),
+}
+
+impl Place {
+    /// The agent, if it runs at one.
+    pub(crate) fn agent(&self) -> Option<PeerId> {
+        match self {
+            Self::Agent(agent) => Some(agent.clone()),
+            Self::Process | Self::Inside => None,
+        }
+    }
 }
 
 /// What it does.
@@ -258,232 +264,23 @@ fn check_starts(cast: &[Member], steps: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-struct Casting<'a> {
-    common: &'a BTreeMap<String, toml::Value>,
-    options: &'a CallOptions,
-    folder: &'a Path,
-}
-
-impl Casting<'_> {
-    fn member(&self, name: &str, peer: document::Peer) -> Result<Member, String> {
-        if name.parse::<PeerId>().is_err() || Server::named(name).is_some() {
-            return Err("a name has letters, digits, - and _, and is neither broker nor turn".to_owned());
-        }
-        let does = match (peer.calls, peer.command) {
-            (None, None) => Does::Listen,
-            (Some(whom), None) => Does::Call(whom.0),
-            (None, Some(command)) if command.is_empty() => return Err("command names no program".to_owned()),
-            (None, Some(command)) => Does::Foreign(command.into_iter().map(|word| word.0).collect()),
-            (Some(_), Some(_)) => return Err("it has either calls or a command".to_owned()),
-        };
-        let start = match peer.start.as_deref() {
-            None => Start::AtOnce,
-            Some("step") => Start::ByStep,
-            Some(other) => return Err(format!("start can be step, not {other:?}")),
-        };
-        let id = |text: Text| text.parse::<PeerId>().map_err(|error| error.to_string());
-        let agent = peer.agent.map(id).transpose()?;
-        let expect = expect::read(&peer.expect.unwrap_or_default(), Scope::Call);
-        let mut member = Member {
-            name: name.to_owned(),
-            id: peer.id.map(id).transpose()?,
-            start,
-            does,
-            agent,
-            env: peer.env.into_iter().map(|(name, value)| (name, value.0)).collect(),
-            settings: BTreeMap::new(),
-            named: BTreeSet::new(),
-            impair: peer.impair.map(impairments).unwrap_or_default(),
-            expect: expect.map_err(|error| format!("expect: {error}"))?,
-        };
-        for spec in &member.impair {
-            spec.parse::<Impairments>().map_err(|error| format!("impair: {error}"))?;
-        }
-        self.settle(&mut member, &peer.settings)?;
-        Ok(member)
-    }
-
-    /// Gives it its settings: what is usual, what all have, what it has itself.
-    fn settle(&self, member: &mut Member, own: &BTreeMap<String, toml::Value>) -> Result<(), String> {
-        let command = match &member.does {
-            Does::Call(_) => CallCommand::Call,
-            Does::Listen => CallCommand::Listen,
-            Does::Foreign(_) if own.is_empty() && member.impair.is_empty() => return Ok(()),
-            Does::Foreign(_) => {
-                return Err("another program has no settings of tring; pass them in its command".to_owned());
-            }
-        };
-        let mut usual = USUAL.to_vec();
-        if command == CallCommand::Listen {
-            usual.extend(USUAL_OF_LISTENERS);
-        }
-        for (key, value) in usual {
-            member.settings.insert(key.to_owned(), vec![value.to_owned()]);
-        }
-        for (key, value) in self.common {
-            let key = self.known(key).map_err(|error| format!("settings: {error}"))?;
-            // A setting of callers means nothing to one that listens.
-            if self.options.takes(command, key) {
-                self.set(member, command, key, value)?;
-            }
-        }
-        for (key, value) in own {
-            let key = self.known(key)?;
-            if !self.options.takes(command, key) {
-                let others = if command == CallCommand::Call { "one that listens" } else { "one that calls" };
-                return Err(format!("{key} is a setting of {others}"));
-            }
-            self.set(member, command, key, value)?;
-        }
-        Ok(())
-    }
-
-    /// The long name of an option, which may be written with _ for -.
-    fn known(&self, key: &str) -> Result<&str, String> {
-        let dashed = key.replace('_', "-");
-        let found = self.options.keys().find(|known| *known == dashed);
-        found.ok_or_else(|| {
-            let own = ["calls", "id", "start", "agent", "command", "env", "impair", "expect"];
-            expect::unknown("setting", key, self.options.keys().chain(own))
-        })
-    }
-
-    fn set(&self, member: &mut Member, command: CallCommand, key: &str, value: &toml::Value) -> Result<(), String> {
-        let values = match value {
-            toml::Value::Array(list) => list.iter().map(document::text).collect::<Option<Vec<_>>>(),
-            single => document::text(single).map(|text| vec![text]),
-        };
-        let values = values.ok_or_else(|| format!("{key}: a text, a number or a list of them belongs here"))?;
-        // Judged now, so that nothing starts of a file that is wrong.
-        self.options.words(command, key, &values, self.folder)?;
-        member.settings.insert(key.to_owned(), values);
-        member.named.insert(key.to_owned());
-        Ok(())
-    }
-}
-
 /// What `--impair` takes for it.
-fn impairments(impair: Impair) -> Vec<String> {
+fn impairments(impair: Impair) -> Result<Vec<String>, String> {
     match impair {
-        Impair::Both(text) => vec![text.0],
+        Impair::Both(text) => Ok(vec![text.0]),
+        Impair::Apart { up: None, down: None } => Err("impair: a table has up, down or both".to_owned()),
         Impair::Apart { up, down } => {
             let part = |prefix: &str, text: Option<Text>| text.map(|text| format!("{prefix}:{}", text.0));
-            part("up", up).into_iter().chain(part("down", down)).collect()
+            Ok(part("up", up).into_iter().chain(part("down", down)).collect())
         }
     }
-}
-
-/// Reads a step.
-fn step_of(step: document::Step, names: &BTreeSet<&str>) -> Result<Step, String> {
-    let after = time("after", step.after.as_ref())?.unwrap_or_default();
-    let verbs = [
-        ("wait", step.wait.is_some()),
-        ("do", step.command.is_some()),
-        ("impair", step.impair.is_some()),
-        ("kill", step.kill.is_some()),
-        ("restart", step.restart.is_some()),
-        ("expect", step.expect.is_some()),
-    ];
-    let present: Vec<&str> = verbs.iter().filter(|(_, is)| *is).map(|(verb, _)| *verb).collect();
-    match (present.as_slice(), after.is_zero()) {
-        ([_], _) => {}
-        ([], false) if step.peer.is_none() => return Ok(Step { after, peers: Vec::new(), action: Action::Pause }),
-        ([], _) => return Err("it does nothing; add one of wait, do, impair, kill, restart, expect".to_owned()),
-        (several, _) => return Err(format!("it has {}; make a step of each", several.join(" and "))),
-    }
-    refuse_strays(&step, present[0])?;
-    let mut peers = step.peer.clone().map(|words| words.0).unwrap_or_default();
-    let action = action_of(step, &mut peers)?;
-    if let Some(unknown) = peers.iter().find(|peer| !names.contains(peer.as_str())) {
-        return Err(expect::unknown("peer", unknown, names.iter().copied()));
-    }
-    let for_servers = matches!(action, Action::Server(..));
-    if peers.is_empty() && !for_servers {
-        return Err("it says nobody's name; add peer".to_owned());
-    }
-    Ok(Step { after, peers, action })
-}
-
-/// A word that belongs to another kind of step was meant for something.
-fn refuse_strays(step: &document::Step, verb: &str) -> Result<(), String> {
-    let given = [
-        ("where", !step.fields.is_empty(), "wait"),
-        ("within", step.within.is_some(), "wait"),
-        ("over", step.over.is_some(), "expect"),
-        ("text", step.text.is_some(), "do"),
-        ("video", step.video.is_some(), "do"),
-        ("audio", step.audio.is_some(), "do"),
-        ("on", step.on.is_some(), "do"),
-        ("file", step.file.is_some(), "do"),
-    ];
-    match given.iter().find(|(_, is, of)| *is && *of != verb) {
-        Some((word, _, of)) => Err(format!("{word} belongs to a step with {of}")),
-        None => Ok(()),
-    }
-}
-
-fn action_of(step: document::Step, peers: &mut Vec<String>) -> Result<Action, String> {
-    if let Some(event) = step.wait {
-        if !EVENT_NAMES.contains(&&*event) {
-            return Err(expect::unknown("event", &event, EVENT_NAMES.iter().copied()));
-        }
-        let field = |(key, value): (String, toml::Value)| {
-            document::text(&value)
-                .map(|text| (key.clone(), text))
-                .ok_or_else(|| format!("where.{key}: a text belongs here"))
-        };
-        let fields = step.fields.into_iter().map(field).collect::<Result<_, _>>()?;
-        let within = time("within", step.within.as_ref())?.unwrap_or(WITHIN);
-        return Ok(Action::Wait { event: event.0, fields, within });
-    }
-    if let Some(impair) = step.impair {
-        let command = json!({"command": "impair", "spec": impairments(impair).join(" ")});
-        control::check(&command).map_err(|error| format!("impair: {error}"))?;
-        return Ok(Action::Command(command));
-    }
-    if let Some(whom) = step.kill {
-        return Ok(match Server::named(&whom) {
-            Some(server) => Action::Server(server, ServerAction::Kill),
-            None => {
-                peers.push(whom.0);
-                Action::Kill
-            }
-        });
-    }
-    if let Some(what) = step.restart {
-        let server = Server::named(&what).ok_or_else(|| format!("restart can be broker or turn, not {:?}", what.0))?;
-        return Ok(Action::Server(server, ServerAction::Restart));
-    }
-    if let Some(table) = step.expect {
-        let expect = expect::read(&table, Scope::Window)?;
-        let over = time("over", step.over.as_ref())?.unwrap_or(OVER);
-        return Ok(Action::Expect { over, expect });
-    }
-    let command = step.command.map(|text| text.0).unwrap_or_default();
-    match command.as_str() {
-        "start" => return Ok(Action::Start),
-        "interrupt" => return Ok(Action::Interrupt),
-        _ => {}
-    }
-    let mut fields = json!({"command": command});
-    for (key, value) in [("text", step.text), ("video", step.video), ("audio", step.audio), ("file", step.file)] {
-        if let Some(value) = value {
-            fields[key] = value.0.into();
-        }
-    }
-    match step.on.as_deref() {
-        None => {}
-        Some("true") => fields["on"] = true.into(),
-        Some("false") => fields["on"] = false.into(),
-        Some(other) => return Err(format!("on is true or false, not {other:?}")),
-    }
-    control::check(&fields).map_err(|error| format!("do = {command:?}: {error}"))?;
-    Ok(Action::Command(fields))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::Surroundings;
+    use serde_json::json;
+
+    use super::super::document::{self, Surroundings};
     use super::*;
 
     fn scenario(source: &str) -> Result<Scenario, String> {

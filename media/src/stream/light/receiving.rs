@@ -1,0 +1,296 @@
+//! What comes in a light call: through the jitter buffers, counted, and thrown away.
+//!
+//! The queues are looked at every 20 ms. What is measured does not suffer: each packet knows when it came.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::frame::{AUDIO_RATE_HZ, VideoCodec};
+use crate::jitter::audio::{self, AudioJitter, Tick};
+use crate::jitter::missing::Missing;
+use crate::jitter::video::{self, Output, VideoJitter};
+use crate::peer::KeyframeRequester;
+use crate::queue::Receiver;
+use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
+use crate::stats::{Freezes, Jitter};
+use crate::stream::StreamEvent;
+use crate::stream::incoming::{AudioFigures, Controls, REQUESTS_APART, VideoFigures};
+use crate::stream::outgoing::tell;
+
+/// How often the queues are looked at, and one tick of the playout clock.
+const TURN: Duration = Duration::from_millis(20);
+
+/// After a longer sleep (100 ms) the past is not played after.
+const TURNS_BEHIND_MAX: u32 = 5;
+
+/// Figures go out every so many turns: 200 ms.
+const TURNS_A_LOOK: u32 = 10;
+
+/// Media that arrives; [`LightIncoming::finish`] ends it.
+#[derive(Debug)]
+pub struct LightIncoming {
+    controls: Arc<Controls>,
+    task: JoinHandle<()>,
+    /// Nothing is ever sent; dropped to end the task.
+    stop: oneshot::Sender<()>,
+    /// The latest figures.
+    pub video_figures: watch::Receiver<VideoFigures>,
+    /// The latest figures.
+    pub audio_figures: watch::Receiver<AudioFigures>,
+}
+
+impl LightIncoming {
+    /// Starts counting what the queues bring; `video_types` says which payload type is which codec. To be called in a
+    /// tokio runtime.
+    #[must_use]
+    pub fn start(
+        packets: (Receiver<RtpPacket>, Receiver<RtpPacket>),
+        video_types: BTreeMap<u8, VideoCodec>,
+        keyframes: KeyframeRequester,
+        events: &mpsc::Sender<StreamEvent>,
+    ) -> Self {
+        let controls = Arc::new(Controls::new(video_types));
+        let (video_out, video_figures) = watch::channel(VideoFigures::default());
+        let (audio_out, audio_figures) = watch::channel(AudioFigures::default());
+        let (stop, stopped) = oneshot::channel();
+        let counting = Counting {
+            controls: Arc::clone(&controls),
+            held: false,
+            pictures: Pictures::new(packets.0, keyframes, events.clone()),
+            sounds: Sounds::new(packets.1, events.clone()),
+            video_out,
+            audio_out,
+        };
+        let task = tokio::spawn(counting.run(stopped));
+        Self { controls, task, stop, video_figures, audio_figures }
+    }
+
+    /// Counts nothing of what comes, or goes on with the next keyframe.
+    pub fn set_held(&self, held: bool) {
+        self.controls.set_held(held);
+    }
+
+    /// Takes what an update agreed on.
+    pub fn set_video_types(&self, video_types: BTreeMap<u8, VideoCodec>) {
+        *self.controls.video_types() = video_types;
+    }
+
+    /// Ends the task; the last figures.
+    pub async fn finish(self) -> (VideoFigures, AudioFigures) {
+        drop(self.stop);
+        if self.task.await.is_err() {
+            tracing::error!("the task that counts media panicked");
+        }
+        (self.video_figures.borrow().clone(), self.audio_figures.borrow().clone())
+    }
+}
+
+struct Counting {
+    controls: Arc<Controls>,
+    held: bool,
+    pictures: Pictures,
+    sounds: Sounds,
+    video_out: watch::Sender<VideoFigures>,
+    audio_out: watch::Sender<AudioFigures>,
+}
+
+impl Counting {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let mut turns = tokio::time::interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut until_look = 0;
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                _ = turns.tick() => {}
+            }
+            self.turn(Instant::now());
+            if until_look == 0 {
+                until_look = TURNS_A_LOOK;
+                self.publish();
+            }
+            until_look -= 1;
+        }
+        self.turn(Instant::now());
+        self.publish();
+    }
+
+    fn turn(&mut self, now: Instant) {
+        if self.controls.are_held() != self.held {
+            self.held = !self.held;
+            self.pictures.pause();
+            self.sounds.jitter.begin_anew();
+            if !self.held {
+                self.pictures.ask_for_keyframe(now);
+            }
+        }
+        while let Some(packet) = self.pictures.packets.try_recv() {
+            self.pictures.missing.came(packet.sequence);
+            let codec = self.controls.video_types().get(&packet.payload_type).copied();
+            // Whoever holds the call has no use for it; what was not agreed on is nobody's.
+            if let Some(codec) = codec.filter(|_| !self.held) {
+                self.pictures.take(packet, codec);
+            }
+        }
+        self.pictures.put_together(now);
+        while let Some(packet) = self.sounds.packets.try_recv() {
+            self.sounds.missing.came(packet.sequence);
+            if !self.held {
+                self.sounds.take(packet);
+            }
+        }
+        self.sounds.play(now);
+    }
+
+    fn publish(&mut self) {
+        self.video_out.send_replace(self.pictures.figures());
+        self.audio_out.send_replace(self.sounds.figures());
+    }
+}
+
+struct Pictures {
+    packets: Receiver<RtpPacket>,
+    keyframes: KeyframeRequester,
+    events: mpsc::Sender<StreamEvent>,
+    jitter: VideoJitter,
+    missing: Missing,
+    asked: Option<Instant>,
+    network_jitter: Jitter,
+    freezes: Freezes,
+    codec: Option<VideoCodec>,
+    figures: VideoFigures,
+}
+
+impl Pictures {
+    fn new(packets: Receiver<RtpPacket>, keyframes: KeyframeRequester, events: mpsc::Sender<StreamEvent>) -> Self {
+        Self {
+            packets,
+            keyframes,
+            events,
+            jitter: VideoJitter::default(),
+            missing: Missing::default(),
+            asked: None,
+            network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
+            freezes: Freezes::default(),
+            codec: None,
+            figures: VideoFigures::default(),
+        }
+    }
+
+    fn pause(&mut self) {
+        self.jitter.begin_anew();
+        self.freezes.paused();
+    }
+
+    fn take(&mut self, packet: RtpPacket, codec: VideoCodec) {
+        // Padding to keep a path open, as browsers send it to probe, says nothing of the network's jitter.
+        if !packet.payload.is_empty() {
+            self.figures.bytes += packet.payload.len() as u64;
+            self.network_jitter.add(packet.arrived, packet.timestamp);
+        }
+        self.jitter.insert(packet, codec);
+    }
+
+    fn put_together(&mut self, now: Instant) {
+        while let Some(output) = self.jitter.poll(now) {
+            match output {
+                Output::KeyframeNeeded => self.ask_for_keyframe(now),
+                Output::Picture { codec, arrived, .. } => {
+                    if self.codec.replace(codec) != Some(codec) {
+                        self.figures.codec = Some(codec.to_string());
+                    }
+                    self.freezes.shown(arrived);
+                    self.figures.frames += 1;
+                    if self.figures.frames == 1 {
+                        tell(&self.events, StreamEvent::FirstFrame(arrived));
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask_for_keyframe(&mut self, now: Instant) {
+        if self.asked.is_none_or(|at| now.saturating_duration_since(at) >= REQUESTS_APART) {
+            self.asked = Some(now);
+            self.figures.keyframe_requests += 1;
+            self.keyframes.request();
+        }
+    }
+
+    fn figures(&mut self) -> VideoFigures {
+        let video::Counters { received, duplicates, lost, .. } = self.jitter.counters();
+        (self.figures.packets, self.figures.duplicates, self.figures.lost) = (received, duplicates, lost);
+        self.figures.network = self.missing.loss();
+        self.figures.jitter_ms = self.network_jitter.ms();
+        self.figures.freezes = self.freezes.count;
+        self.figures.frozen_ms = self.freezes.total.as_secs_f64() * 1000.0;
+        self.figures.dropped = self.packets.dropped();
+        self.figures.clone()
+    }
+}
+
+struct Sounds {
+    packets: Receiver<RtpPacket>,
+    events: mpsc::Sender<StreamEvent>,
+    jitter: AudioJitter,
+    missing: Missing,
+    network_jitter: Jitter,
+    next_tick: Instant,
+    came: bool,
+    figures: AudioFigures,
+}
+
+impl Sounds {
+    fn new(packets: Receiver<RtpPacket>, events: mpsc::Sender<StreamEvent>) -> Self {
+        Self {
+            packets,
+            events,
+            jitter: AudioJitter::default(),
+            missing: Missing::default(),
+            network_jitter: Jitter::new(AUDIO_RATE_HZ),
+            next_tick: Instant::now(),
+            came: false,
+            figures: AudioFigures::default(),
+        }
+    }
+
+    fn take(&mut self, packet: RtpPacket) {
+        if !self.came {
+            self.came = true;
+            tell(&self.events, StreamEvent::FirstAudio(packet.arrived));
+        }
+        self.figures.bytes += packet.payload.len() as u64;
+        self.network_jitter.add(packet.arrived, packet.timestamp);
+        self.jitter.insert(packet);
+    }
+
+    /// Takes out what would have been played by now.
+    fn play(&mut self, now: Instant) {
+        if self.next_tick + TURN * TURNS_BEHIND_MAX < now {
+            self.next_tick = now;
+        }
+        while self.next_tick <= now {
+            self.next_tick += TURN;
+            match self.jitter.tick() {
+                Tick::Packet { .. } => self.figures.frames += 1,
+                Tick::Missing { .. } => self.figures.concealed += 1,
+                Tick::Silence => {}
+            }
+        }
+    }
+
+    fn figures(&mut self) -> AudioFigures {
+        let audio::Counters { received, missing, skipped, .. } = self.jitter.counters();
+        (self.figures.packets, self.figures.lost, self.figures.skipped) = (received, missing, skipped);
+        self.figures.network = self.missing.loss();
+        self.figures.jitter_ms = self.network_jitter.ms();
+        self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
+        self.figures.clone()
+    }
+}

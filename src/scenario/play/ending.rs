@@ -1,0 +1,97 @@
+//! How a run comes to its end: calls that end by themselves, those that are hung up, and what stays behind.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::super::peers::Order;
+use super::actor::{Actor, EVENTS_MAX, is_caller};
+use super::{FAREWELL, Play, Stop};
+use crate::cli;
+
+/// How long a call may go on beyond its `duration`: set-up and farewell have time-outs of their own.
+const BEYOND_DURATION: Duration = Duration::from_secs(60);
+
+/// The same for one that is interrupted and does not listen to commands any more.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+impl Play<'_> {
+    /// All steps are done: calls with an end of their own come to it, the others are hung up.
+    pub(super) async fn wait_for_ends(&mut self) -> Result<(), Stop> {
+        (self.given.progress)("waiting for the end");
+        let durations = self.cast.values().filter(|actor| actor.is_running());
+        let durations = durations.filter_map(|actor| actor.member.settings.get("duration")?.first());
+        let longest = durations.filter_map(|text| cli::parse::parse_time(text).ok()).max();
+        let callers = |cast: &BTreeMap<String, Actor>, which: &dyn Fn(&Actor) -> bool| -> Vec<String> {
+            let chosen = cast.values().filter(|actor| is_caller(actor) && which(actor));
+            chosen.map(|actor| actor.member.name.clone()).collect()
+        };
+        if let Some(duration) = longest {
+            let until = Instant::now() + duration + BEYOND_DURATION;
+            // A listener may be the one whose time it is; then all callers end by that.
+            let is_timed = |actor: &Actor| actor.member.settings.contains_key("duration");
+            let timed = callers(&self.cast, &is_timed);
+            let timed = if timed.is_empty() { callers(&self.cast, &|_| true) } else { timed };
+            for name in &timed {
+                if !self.until(name, until, |actor| !actor.is_running()).await? {
+                    let late = BEYOND_DURATION.as_secs();
+                    return Err(Stop::fault(format!("{name} has not ended by itself, {late} s after its time")));
+                }
+            }
+        }
+        let others = callers(&self.cast, &|_| true);
+        self.quit(&others).await;
+        let until = Instant::now() + FAREWELL;
+        for name in self.cast.keys().cloned().collect::<Vec<_>>() {
+            let ends_itself = |actor: &Actor| {
+                actor.has_told("incoming") && actor.member.settings.get("once").is_some_and(|once| *once == ["true"])
+            };
+            if self.cast.get(&name).is_some_and(ends_itself) {
+                self.until(&name, until, |actor| !actor.is_running()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells those that still run to end.
+    async fn quit(&mut self, names: &[String]) {
+        for name in names {
+            if let Some(orders) = &self.cast[name].orders {
+                // It may end at this very moment; its end is told.
+                let _ending = orders.send(Order::Control(r#"{"command":"quit"}"#.to_owned())).await;
+            }
+        }
+    }
+
+    /// Ends whoever still runs, in order if that is possible; what did not go in order.
+    pub(super) async fn end_all(&mut self) -> Vec<String> {
+        let names: Vec<String> = self.cast.keys().cloned().collect();
+        // From here on only these bounds count: time-out and Ctrl-C have had their say.
+        (self.deadline, self.given.stop) = (Instant::now() + FAREWELL + 2 * LAST_WORDS, self.given.at_once.clone());
+        self.quit(&names).await;
+        let flooding = self.cast.values().filter(|actor| actor.is_flooding());
+        let mut faults: Vec<String> = flooding
+            .map(|actor| format!("{} told more events than are kept ({EVENTS_MAX})", actor.member.name))
+            .collect();
+        for (order, patience) in
+            [(None, FAREWELL), (Some(Order::Interrupt), LAST_WORDS), (Some(Order::Kill), LAST_WORDS)]
+        {
+            let running: Vec<String> = names.iter().filter(|name| self.cast[*name].is_running()).cloned().collect();
+            let until = Instant::now() + patience;
+            if let Some(order) = order {
+                for name in &running {
+                    // One that ended meanwhile needs no order.
+                    let _ended = self.order_each(std::slice::from_ref(name), &order).await;
+                }
+                if order == Order::Kill {
+                    faults.extend(
+                        running.iter().map(|name| format!("{name} did not end when it was told to, and was killed")),
+                    );
+                }
+            }
+            for name in &running {
+                let _out_of_time = self.until(name, until, |actor| !actor.is_running()).await;
+            }
+        }
+        faults
+    }
+}

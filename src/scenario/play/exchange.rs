@@ -1,0 +1,48 @@
+//! The exchange over the broker during a run: read along, and drawn at its end.
+
+use std::time::Instant;
+
+use signalling::dialect::Dialect;
+use signalling::topic::InvalidTemplate;
+
+use super::super::script::Scenario;
+use super::super::stage::Stage;
+use crate::cli;
+use crate::trace;
+use crate::trace::recorder::Recorder;
+
+/// Reads along at the broker, for a drawing of what was said there.
+pub(super) async fn read_along(
+    scenario: &Scenario,
+    stage: &Stage,
+    link: &cli::Link,
+    began: Instant,
+) -> Result<Recorder, String> {
+    let mut config = stage.link(link).map_err(|failure| failure.text)?;
+    let common = |key: &str| scenario.cast.iter().find_map(|member| member.settings.get(key)?.first());
+    let dialect = match (common("dialect").map(String::as_str), link.dialect) {
+        (Some("apprtc"), _) | (None, cli::Dialect::Apprtc) => Dialect::Apprtc,
+        (Some(_) | None, _) => Dialect::Tring,
+    };
+    if let Some(topic) = common("topic") {
+        config.template = topic.parse().map_err(|error: InvalidTemplate| error.to_string())?;
+    } else if dialect == Dialect::Apprtc {
+        config.template = dialect.topics();
+    }
+    Recorder::start(config, dialect, began).await.map_err(|failure| failure.text)
+}
+
+/// What was said at the broker, drawn; or why it is not known.
+pub(super) async fn drawn(reading: Result<Recorder, String>) -> String {
+    match reading {
+        Ok(recorder) => {
+            let recording = recorder.finish().await;
+            let left_out = match recording.left_out {
+                0 => String::new(),
+                n => format!("and {n} more messages\n"),
+            };
+            format!("{}{left_out}", trace::draw(&recording.messages))
+        }
+        Err(reason) => format!("the exchange over the broker could not be read along: {reason}\n"),
+    }
+}

@@ -1,0 +1,174 @@
+//! How those who take part are started: when, where, with which arguments and variables.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use signalling::id::PeerId;
+
+use super::super::peers::remote::Agents;
+use super::super::peers::{Part, PeerHandle, Program, Told, here, process};
+use super::super::script::{Does, Member, Place, Start};
+use super::actor::{Actor, Standing};
+use super::{Play, Recordings, Stop};
+use crate::config::CallCommand;
+
+/// How long one that listens may take to be online: a broker that is tried for 8 s, and a slow machine.
+const ONLINE_MAX: Duration = Duration::from_secs(20);
+
+impl Play<'_> {
+    /// Starts those who listen, and when they are online those who call.
+    pub(super) async fn begin(&mut self) -> Result<(), Stop> {
+        (self.given.progress)("starting");
+        let at_once = |member: &&Member| member.start == Start::AtOnce;
+        let is_caller = |member: &&Member| matches!(member.does, Does::Call(_));
+        let names = |members: Vec<&Member>| members.iter().map(|member| member.name.clone()).collect::<Vec<String>>();
+        let first = self.scenario.cast.iter().filter(at_once).filter(|member| !is_caller(member)).collect();
+        let callers = self.scenario.cast.iter().filter(at_once).filter(is_caller).collect();
+        let (first, callers) = (names(first), names(callers));
+        for name in &first {
+            self.start(name).await?;
+        }
+        let until = Instant::now() + ONLINE_MAX;
+        for name in &first {
+            // One that ends before that has a status to be judged by.
+            let ready = |actor: &Actor| actor.has_told("online") || !actor.is_running();
+            if !self.until(name, until, ready).await? {
+                return Err(Stop::fault(format!("{name} is not online after {} s", ONLINE_MAX.as_secs())));
+            }
+        }
+        for name in &callers {
+            self.start(name).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn start(&mut self, name: &str) -> Result<(), Stop> {
+        let actor = &self.cast[name];
+        if actor.is_running() {
+            return Err(Stop::fault(format!("{name} is running already")));
+        }
+        let part = self.part(actor).map_err(Stop::fault)?;
+        let started = match actor.member.place.clone() {
+            Place::Process => process::start(&part),
+            Place::Inside => here::start_part(&part, self.given.windows.clone()),
+            Place::Agent(agent) => self.agents().await?.start(&agent, &part).await,
+        };
+        let handle = started.map_err(|failure| Stop::fault(format!("{name}: {}", failure.text)))?;
+        self.join(name, handle);
+        Ok(())
+    }
+
+    /// The link to the agents of this run, made when the first is needed.
+    async fn agents(&mut self) -> Result<&Agents, Stop> {
+        if self.agents.is_none() {
+            if self.stage.is_private() {
+                return Err(Stop::fault("agents are reached over a broker that they use too; name it with --broker"));
+            }
+            let named: Vec<PeerId> = self.scenario.cast.iter().filter_map(|member| member.place.agent()).collect();
+            let config = self.stage.link(self.given.link).map_err(|failure| Stop::fault(failure.text))?;
+            let agents = Agents::connect(config, &named).await.map_err(|failure| Stop::fault(failure.text))?;
+            self.agents = Some(agents);
+        }
+        self.agents.as_ref().ok_or_else(|| Stop::fault("no agents"))
+    }
+
+    /// Takes a peer in: what it tells comes with its name from now on.
+    fn join(&mut self, name: &str, handle: PeerHandle) {
+        let PeerHandle { mut told, orders } = handle;
+        if let Some(actor) = self.cast.get_mut(name) {
+            (actor.orders, actor.standing) = (Some(orders), Standing::Running);
+        }
+        let (out, name) = (self.told_tx.clone(), name.to_owned());
+        tokio::spawn(async move {
+            let mut has_ended = false;
+            while let Some(told) = told.recv().await {
+                has_ended |= matches!(told, Told::Ended(_));
+                if out.send((name.clone(), told)).await.is_err() {
+                    return;
+                }
+            }
+            if !has_ended {
+                // A test that is over does not listen any more.
+                let _nobody = out.send((name, Told::Ended(None))).await;
+            }
+        });
+    }
+
+    /// What this one is to run, and with what: an agent is sent no variables.
+    fn part(&self, actor: &Actor) -> Result<Part, String> {
+        let member = &actor.member;
+        let mut env = if member.place.agent().is_some() { BTreeMap::new() } else { self.stage.env() };
+        let program = match &member.does {
+            Does::Foreign(command) => {
+                env.insert("TRING_ID".into(), actor.id.to_string());
+                env.extend(self.stage.broker_url().map(|url| ("TRING_BROKER".to_owned(), url)));
+                env.extend(
+                    self.cast
+                        .values()
+                        .map(|other| (format!("PEER_{}", variable(&other.member.name)), other.id.to_string())),
+                );
+                for (key, values) in self.stage.settings() {
+                    if let "ice" | "ice-user" | "user" | "ca-file" = key.as_str() {
+                        env.insert(format!("TRING_{}", variable(&key)), values.join(","));
+                    }
+                }
+                Program::Foreign { command: command.clone() }
+            }
+            Does::Listen => {
+                Program::Tring { arguments: self.arguments(actor, CallCommand::Listen, vec!["listen".into()])? }
+            }
+            Does::Call(whom) => {
+                let callee = self.cast.get(whom).map_or_else(|| whom.clone(), |callee| callee.id.to_string());
+                Program::Tring { arguments: self.arguments(actor, CallCommand::Call, vec!["call".into(), callee])? }
+            }
+        };
+        env.extend(member.env.clone());
+        let folder = std::env::current_dir().map_err(|error| format!("the current folder is gone: {error}"))?;
+        Ok(Part { name: member.name.clone(), program, env, folder })
+    }
+
+    fn arguments(&self, actor: &Actor, command: CallCommand, first: Vec<String>) -> Result<Vec<String>, String> {
+        let member = &actor.member;
+        let mut settings = member.settings.clone();
+        // An agent knows its own servers, which may be others than ours.
+        let ours = if member.place.agent().is_some() { BTreeMap::new() } else { self.stage.settings() };
+        for (key, values) in ours {
+            if !member.named.contains(&key) {
+                settings.insert(key, values);
+            }
+        }
+        if self.given.recordings == Recordings::All
+            && let Some(file) = recording(member)
+        {
+            settings.insert("record".into(), vec![file]);
+        }
+        let mut arguments = first;
+        arguments.push(format!("--id={}", actor.id));
+        for (key, values) in settings.iter().filter(|(key, _)| *key != "id") {
+            // What is written goes to the results; what is read lies beside the scenario.
+            let is_output = matches!(key.as_str(), "record" | "snapshot");
+            let folder = if is_output { self.given.folder } else { &self.scenario.folder };
+            let words = self.given.options.words(command, key, values, folder);
+            arguments.extend(words.map_err(|error| format!("{}: {error}", member.name))?);
+        }
+        arguments.extend(member.impair.iter().map(|spec| format!("--impair={spec}")));
+        Ok(arguments)
+    }
+}
+
+/// A name as part of a variable's.
+fn variable(name: &str) -> String {
+    name.to_uppercase().replace('-', "_")
+}
+
+/// Where this peer's recording goes when all are recorded; nothing for one that records already, or cannot.
+fn recording(member: &Member) -> Option<String> {
+    let is = |key: &str, value: &str| member.settings.get(key).is_some_and(|values| *values == [value]);
+    let takes_many = member.does == Does::Listen && !is("once", "true");
+    if member.settings.contains_key("record") || is("light", "true") || takes_many || member.place.agent().is_some() {
+        return None;
+    }
+    // A recording decides the codec, so it goes by what would be agreed on without it: H.264 goes first.
+    let container = if is("codec", "vp8") { "webm" } else { "mp4" };
+    Some(format!("{}.{container}", member.name))
+}

@@ -1,0 +1,97 @@
+//! The streams of one call, whichever way they are made: encoded and decoded, or light.
+
+use std::collections::BTreeMap;
+
+use media::frame::VideoCodec;
+use media::peer::MediaSender;
+use media::record::Summary;
+use media::stream::StreamEvent;
+use media::stream::incoming::{AudioFigures, Incoming, VideoFigures};
+use media::stream::light::{LightIncoming, LightOutgoing};
+use media::stream::outgoing::{Outgoing, OutgoingCounters, Switches};
+use tokio::sync::mpsc;
+
+use super::open::Feed;
+
+/// What leaves; dropping ends it.
+pub(super) enum Sending {
+    /// Encoders, on threads.
+    Encoded(Outgoing),
+    /// Loops, on tasks.
+    Looped(LightOutgoing),
+}
+
+impl Sending {
+    /// Nothing is sent yet of what `feed` has; what will be is counted on from `counters`.
+    pub(super) fn idle(feed: &Feed, counters: OutgoingCounters) -> Self {
+        match feed {
+            Feed::Captured(_) => Self::Encoded(Outgoing::idle(counters)),
+            Feed::Looped(_) => Self::Looped(LightOutgoing::idle(counters)),
+        }
+    }
+
+    /// Starts what there is to send, was negotiated and does not run yet.
+    pub(super) fn add(
+        &mut self,
+        feed: &mut Feed,
+        sender: &MediaSender,
+        switches: &Switches,
+        events: &mpsc::Sender<StreamEvent>,
+    ) -> std::io::Result<()> {
+        match (self, feed) {
+            (Self::Encoded(outgoing), Feed::Captured(captured)) => outgoing.add(captured, sender, switches, events),
+            (Self::Looped(outgoing), Feed::Looped(looped)) => {
+                outgoing.add(looped, sender, switches);
+                Ok(())
+            }
+            // Weight is a setting of the whole program: both are made by it.
+            (Self::Encoded(_), Feed::Looped(_)) | (Self::Looped(_), Feed::Captured(_)) => Ok(()),
+        }
+    }
+}
+
+/// What arrives.
+pub(super) enum Receiving {
+    /// Decoded, on threads.
+    Decoded(Incoming),
+    /// Counted, on a task.
+    Counted(LightIncoming),
+}
+
+impl Receiving {
+    pub(super) fn set_held(&self, held: bool) {
+        match self {
+            Self::Decoded(incoming) => incoming.set_held(held),
+            Self::Counted(incoming) => incoming.set_held(held),
+        }
+    }
+
+    /// Takes what an update agreed on.
+    pub(super) fn set_video_types(&self, types: BTreeMap<u8, VideoCodec>) {
+        match self {
+            Self::Decoded(incoming) => incoming.set_video_types(types),
+            Self::Counted(incoming) => incoming.set_video_types(types),
+        }
+    }
+
+    /// The latest figures.
+    pub(super) fn figures(&self) -> (VideoFigures, AudioFigures) {
+        let (video, audio) = match self {
+            Self::Decoded(incoming) => (&incoming.video_figures, &incoming.audio_figures),
+            Self::Counted(incoming) => (&incoming.video_figures, &incoming.audio_figures),
+        };
+        (video.borrow().clone(), audio.borrow().clone())
+    }
+
+    /// Ends it; the last figures and what was recorded.
+    pub(super) async fn finish(self) -> (VideoFigures, AudioFigures, Option<Summary>) {
+        match self {
+            // Threads are joined, and a recording is completed.
+            Self::Decoded(incoming) => tokio::task::spawn_blocking(move || incoming.finish()).await.unwrap_or_default(),
+            Self::Counted(incoming) => {
+                let (video, audio) = incoming.finish().await;
+                (video, audio, None)
+            }
+        }
+    }
+}
