@@ -2,14 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::{
-    Attribute, BandwidthEstimator, EstimatorStats, Gcc, Interceptor, NackGeneratorBuilder, PacerBuilder, Packet,
-    PacketReport, Registry, Slot, StreamInfo, TaggedPacket,
-};
+use rtc::interceptor::{Attribute, Interceptor, PacerBuilder, Packet, Registry, Slot, StreamInfo, TaggedPacket};
 use rtc::peer_connection::configuration::interceptor_registry::{
     CongestionFeedback, configure_congestion_control, configure_nack, configure_rtcp_reports,
     configure_simulcast_extension_headers,
@@ -22,7 +19,9 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::{Error, Result};
 
 use super::config::{BitrateLimits, PeerConfig};
-use super::repair::{FreshRequests, TimelyRepairs};
+use super::rate::SendRate;
+use super::repair::TimelyRepairs;
+use super::requests::RepairRequests;
 use crate::frame::VideoCodec;
 use crate::rtp::VIDEO_CLOCK_HZ;
 
@@ -33,12 +32,6 @@ const VP8_TYPE: u8 = 96;
 
 /// Constrained baseline, level 3.1, several packets a NAL unit (RFC 6184 §8.1).
 const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-
-/// A lost packet is asked for so often: the engine's generator does not see that RTX repaired it and would ask on.
-const NACKS_A_PACKET_MAX: u16 = 2;
-
-/// How often missing packets are looked for: often enough for two rounds within the wait of the jitter buffer.
-const NACK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Connectivity checks are this far apart until a pair works. The engine's 200 ms alone would cost more than a call's
 /// whole set-up; RFC 8445 §14 allows 5 ms and more.
@@ -116,15 +109,12 @@ pub(super) fn interceptors(
     // `with` on a taken slot replaces what is there, which is what is wanted for the generator alone.
     configure_simulcast_extension_headers(engine)?;
     let registry = configure_rtcp_reports(registry);
-    let gcc = Gcc::new(limits.start_bps.into(), limits.min_bps.into(), limits.max_bps.into());
-    let estimator = PublishedEstimate { inner: gcc, target };
+    let estimator = SendRate::new(limits, target);
     let registry = configure_congestion_control(registry, estimator, CongestionFeedback::Twcc, engine)?;
-    let nack =
-        NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_A_PACKET_MAX).build();
     // The pacer would start at a rate of its own and hold the first keyframe back.
     let pacer = PacerBuilder::new().with_target_bitrate(limits.start_bps.into()).build();
     let registry = registry.with(Slot::Pacer, pacer).with(Slot::from(3_500), TimelyRepairs::default());
-    Ok(registry.with(Slot::NackGenerator, FreshRequests::new(nack)).with(Slot::from(60_000), DeliverRtcp::default()))
+    Ok(registry.with(Slot::NackGenerator, RepairRequests::default()).with(Slot::from(60_000), DeliverRtcp::default()))
 }
 
 /// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where a
@@ -145,43 +135,6 @@ pub(super) fn settings(takes_multicast: bool) -> SettingEngine {
         // The answerer starts DTLS: it does so the moment ICE works, half a round trip before the offerer could.
         .with_answering_dtls_role(RTCDtlsRole::Client)
         .build()
-}
-
-/// Google's congestion control, its result published for the encoder (draft-ietf-rmcat-gcc-02).
-struct PublishedEstimate {
-    inner: Gcc,
-    target: Arc<AtomicU32>,
-}
-
-impl PublishedEstimate {
-    fn publish(&self) {
-        // A float cast saturates, and the estimate is bounded anyway.
-        self.target.store(self.inner.target_bitrate() as u32, Ordering::Relaxed);
-    }
-}
-
-impl BandwidthEstimator for PublishedEstimate {
-    fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
-        self.inner.on_reports(now, reports);
-        self.publish();
-    }
-
-    fn target_bitrate(&self) -> f64 {
-        self.inner.target_bitrate()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.inner.handle_timeout(now);
-        self.publish();
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.inner.poll_timeout()
-    }
-
-    fn stats(&self) -> EstimatorStats {
-        self.inner.stats()
-    }
 }
 
 /// Lets incoming RTCP through to the tracks: keyframe requests and receiver reports arrive there.
