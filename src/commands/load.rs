@@ -117,7 +117,8 @@ async fn bring_servers(link: &mut Link) -> Result<Serve, Failure> {
     let serve = Serve::start(config).await.map_err(failure)?;
     let own = |error: &dyn std::fmt::Display| Failure::internal(format!("an address of our own is wrong: {error}"));
     link.broker = vec![format!("mqtt://{}", serve.broker.mqtt_addr()).parse().map_err(|error| own(&error))?];
-    if link.relay_only {
+    // A TURN server that was named is the one to be tried.
+    if link.relay_only && link.ice.is_empty() {
         link.ice = vec![format!("turn:{}", serve.turn.addr()).parse().map_err(|error| own(&error))?];
         link.ice_user = Some(ICE_USER.into());
         link.ice_password = Some(password.parse::<Secret>().map_err(|error| own(&error))?);

@@ -1,5 +1,6 @@
 //! `tring test`: scenarios found, run, reported; the worst of them is the exit status.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub(crate) async fn run(
     }
     let call_options = CallOptions::new();
     let mut scenarios = select::find(&options.scenarios, &options.set, &call_options)?;
+    let tags: BTreeSet<String> = scenarios.iter().flat_map(|scenario| scenario.tags.clone()).collect();
     if !options.tag.is_empty() {
         scenarios.retain(|scenario| options.tag.iter().any(|tag| scenario.tags.contains(tag)));
     }
@@ -58,7 +60,9 @@ pub(crate) async fn run(
         return Ok(ExitStatus::Done);
     }
     if scenarios.is_empty() {
-        return Err(Failure::usage(format!("no scenario has the tag {}", options.tag.join(" or "))));
+        let tags = tags.into_iter().collect::<Vec<_>>().join(", ");
+        let wanted = options.tag.join(" or ");
+        return Err(Failure::usage(format!("no scenario has the tag {wanted}; there are: {tags}")));
     }
     check_reports(&options)?;
     let inherited = call_options.inherited(in_force);

@@ -1,7 +1,7 @@
 //! A scenario file as it is written: TOML, and the values that stand for its variables.
 //!
 //! - in: the text → [`Document`], with line and column of what is wrong
-//! - the matrix: [`Document::variants`], a run each, with `${name}` put in
+//! - the matrix: [`read`] → [`Variant`]s, a run each, with `${name}` put in
 //! - out: [`super::script`] makes types of it
 //!
 //! Every value may be a text with variables in it, so here values are [`Text`]; what they mean is read afterwards.

@@ -171,9 +171,15 @@ fn keys() -> impl Iterator<Item = &'static str> {
 pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     /// Closer than this (Jaro–Winkler) a word is a misspelling of another.
     const NEAR: f64 = 0.7;
-    let scored = known.map(|known| (strsim::jaro_winkler(name, known), known));
-    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(score, _)| *score >= NEAR);
-    let hint = best.map(|(_, best)| format!("; did you mean {best}?")).unwrap_or_default();
+    let scored: Vec<(f64, &str)> = known.map(|known| (strsim::jaro_winkler(name, known), known)).collect();
+    let best = scored.iter().max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(score, _)| *score >= NEAR);
+    let hint = match best {
+        Some((_, best)) => format!("; did you mean {best}?"),
+        None => {
+            let all: Vec<&str> = scored.iter().map(|(_, known)| *known).collect();
+            format!("; there are: {}", all.join(", "))
+        }
+    };
     format!("there is no {what} {name:?}{hint}")
 }
 

@@ -4,7 +4,7 @@
 //! (§5.5) takes every loss of 10 % for congestion and falls to its floor where a radio link loses as much whatever is
 //! sent, and it takes all packets of a feedback that was lost itself for lost. Here:
 //!
-//! - reports of the other side → [`reported`]: without the packets that nothing is known of
+//! - reports of the other side → [`split_reported`]: without the packets that nothing is known of
 //! - → delay-based estimate; [`LossLimit`], window by window
 //! - the lower of both → the pacer, and [`super::send`], where the encoder reads it
 
@@ -211,7 +211,7 @@ mod tests {
         let mut random = 7_u32;
         let mut is_lost = || {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (random >> 16) % 10 == 0
+            (random >> 16).is_multiple_of(10)
         };
         // A minute of 100 packets a second, told of every 100 ms; every tenth telling is lost itself.
         let (mut arrived, mut low) = (Vec::new(), 0);

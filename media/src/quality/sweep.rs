@@ -1,4 +1,4 @@
-//! The latency of sound, from the steps of the test sweep ([`tone`](crate::capture::tone)): a step begins every 500 ms
+//! The latency of sound, from the steps of the test sweep ([`tone`]): a step begins every 500 ms
 //! by the sender's clock, so where it is heard tells how late it is.
 //!
 //! - in: decoded sound, 20 ms at a time, each with the time when it is played and what it was made of

@@ -1,8 +1,10 @@
 //! The exchange over the broker during a run: read along, and drawn at its end.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use signalling::dialect::Dialect;
+use signalling::id::PeerId;
 use signalling::topic::InvalidTemplate;
 
 use super::super::script::Scenario;
@@ -32,11 +34,14 @@ pub(super) async fn read_along(
     Recorder::start(config, dialect, began).await.map_err(|failure| failure.text)
 }
 
-/// What was said at the broker, drawn; or why it is not known.
-pub(super) async fn drawn(reading: Result<Recorder, String>) -> String {
+/// What these peers said at the broker, drawn; or why it is not known. What others say there is nobody's business.
+pub(super) async fn drawn(reading: Result<Recorder, String>, ids: &BTreeSet<PeerId>) -> String {
     match reading {
         Ok(recorder) => {
-            let recording = recorder.finish().await;
+            let mut recording = recorder.finish().await;
+            recording.messages.retain(|message| {
+                ids.contains(&message.from) || message.to.as_ref().is_some_and(|to| ids.contains(to))
+            });
             let left_out = match recording.left_out {
                 0 => String::new(),
                 n => format!("and {n} more messages\n"),

@@ -83,6 +83,7 @@ pub(crate) async fn play(scenario: &Scenario, stage: Stage, given: Given<'_>) ->
         agents.close().await;
     }
     let checks = play.judged();
+    let ids = play.cast.values().map(|actor| actor.id.clone()).collect();
     let passed = faults.is_empty() && checks.iter().all(|check| check.passed);
     let outcome = Outcome {
         scenario: scenario.name.clone(),
@@ -93,7 +94,7 @@ pub(crate) async fn play(scenario: &Scenario, stage: Stage, given: Given<'_>) ->
         verdict: if passed { Verdict::Passed } else { Verdict::Failed(faults) },
         checks,
         peers: play.cast.values().map(Actor::outcome).collect(),
-        exchange: Some(exchange::drawn(reading).await),
+        exchange: Some(exchange::drawn(reading, &ids).await),
         folder: None,
     };
     play.stage.strike().await;
@@ -102,7 +103,8 @@ pub(crate) async fn play(scenario: &Scenario, stage: Stage, given: Given<'_>) ->
 
 /// Why a run ends before its end.
 enum Stop {
-    TimedOut,
+    /// In step number `.0`, if in one.
+    TimedOut(Option<usize>),
     Interrupted,
     /// In step number `.0`, if in one.
     Fault(Option<usize>, String),
@@ -116,13 +118,17 @@ impl Stop {
     fn in_step(self, n: usize) -> Self {
         match self {
             Self::Fault(None, text) => Self::Fault(Some(n), text),
+            Self::TimedOut(None) => Self::TimedOut(Some(n)),
             other => other,
         }
     }
 
     fn words(self, scenario: &Scenario) -> String {
         match self {
-            Self::TimedOut => format!("not over after {} s (timeout)", scenario.timeout.as_secs_f64()),
+            Self::TimedOut(step) => {
+                let place = step.and_then(|n| Some(format!(", in step {n}: {}", describe(scenario.steps.get(n - 1)?))));
+                format!("not over after {} s (timeout){}", scenario.timeout.as_secs_f64(), place.unwrap_or_default())
+            }
             Self::Interrupted => "interrupted".to_owned(),
             Self::Fault(None, text) => text,
             Self::Fault(Some(n), text) => format!("step {n}: {text}"),
@@ -267,7 +273,16 @@ impl<'a> Play<'a> {
             None if in_time => {
                 Err(Stop::fault(format!("{name} ended{} without the event {event}", actor.last_words())))
             }
-            None => Err(Stop::fault(format!("{name} told no {event} within {} s", within.as_secs_f64()))),
+            None => {
+                let other = actor.events[actor.seen..].iter().rev().find(|told| told["event"] == event);
+                let other = other.map(|told| {
+                    let shown = fields.iter().map(|(key, _)| format!("{key} = {}", told[key])).collect::<Vec<_>>();
+                    format!(", but one with {}", shown.join(", "))
+                });
+                let other = other.unwrap_or_default();
+                let which = if fields.is_empty() { "no" } else { "no such" };
+                Err(Stop::fault(format!("{name} told {which} {event} within {} s{other}", within.as_secs_f64())))
+            }
         }
     }
 
@@ -329,7 +344,7 @@ impl<'a> Play<'a> {
         let end = until.min(self.deadline);
         // A peer that tells without a pause must not stop the clock.
         if Instant::now() >= end {
-            return if end < until { Err(Stop::TimedOut) } else { Ok(false) };
+            return if end < until { Err(Stop::TimedOut(None)) } else { Ok(false) };
         }
         tokio::select! {
             biased;
@@ -343,7 +358,7 @@ impl<'a> Play<'a> {
                 Ok(true)
             }
             () = tokio::time::sleep_until(end.into()) => {
-                if end < until { Err(Stop::TimedOut) } else { Ok(false) }
+                if end < until { Err(Stop::TimedOut(None)) } else { Ok(false) }
             }
         }
     }

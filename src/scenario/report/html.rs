@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::super::expect::Check;
 use super::super::outcome::{Outcome, PeerOutcome, Verdict};
 use super::plot::{self, Line};
+use crate::local_time::date_and_time;
 
 const STYLE: &str = include_str!("report.css");
 
@@ -20,7 +21,9 @@ pub(crate) fn text(outcomes: &[Outcome]) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>tring test</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
          <h1>Call tests</h1><p class=\"sum\"><b class=\"ok\">{passed} passed</b> <b class=\"fail\">{failed} failed</b> \
-         <b class=\"skip\">{skipped} skipped</b></p>"
+         <b class=\"skip\">{skipped} skipped</b> <small>tring {}, {}</small></p>",
+        env!("CARGO_PKG_VERSION"),
+        outcomes.first().map(|first| date_and_time(first.started)).unwrap_or_default()
     );
     page += "<table class=\"runs\"><tr><th></th><th>run</th><th>time</th></tr>";
     for (n, outcome) in outcomes.iter().enumerate() {
@@ -95,7 +98,8 @@ fn peer(peer: &PeerOutcome) -> String {
     if !plots.is_empty() {
         text += &format!("<div class=\"plots\">{plots}</div>");
     }
-    let events: String = peer.events.iter().filter_map(event).collect();
+    let start = peer.events.first().and_then(|event| event["ts"].as_f64()).unwrap_or_default();
+    let events: String = peer.events.iter().filter_map(|told| event(told, start)).collect();
     text += &format!("<details><summary>events</summary><table class=\"events\">{events}</table></details>");
     if !peer.log.is_empty() {
         text += &format!("<details><summary>log</summary><pre>{}</pre></details>", escape(&peer.log.join("\n")));
@@ -104,13 +108,13 @@ fn peer(peer: &PeerOutcome) -> String {
 }
 
 /// An event as a line; figures of each second are in the plots.
-fn event(event: &Value) -> Option<String> {
+fn event(event: &Value, start: f64) -> Option<String> {
     let name = event["event"].as_str().filter(|name| *name != "stats")?;
     let fields = event.as_object()?.iter().filter(|(key, value)| {
         !matches!(key.as_str(), "v" | "ts" | "event" | "call_id") && !value.is_null() && name != "summary"
     });
     let fields: Vec<String> = fields.map(|(key, value)| format!("{key} {value}")).collect();
-    let at = event["ts"].as_u64().map(crate::local_time::time).unwrap_or_default();
+    let at = event["ts"].as_f64().map(|ts| format!("+{:.3} s", (ts - start) / 1000.0)).unwrap_or_default();
     Some(format!("<tr><td>{at}</td><td>{}</td><td>{}</td></tr>", escape(name), escape(&fields.join(", "))))
 }
 

@@ -24,6 +24,8 @@ pub(super) fn svg(lines: &[Line]) -> Option<String> {
     let lowest = points().map(|point| point.1).fold(0.0, f64::min);
     // A flat line at zero has a scale too.
     let top = if highest > 0.0 { highest * 1.15 } else { 1.0 };
+    // Labels of a short time would be the same several times.
+    let digits = usize::from(last - first < 6.0);
     let mut text = String::new();
     let draw = |text: &mut String| -> Result<(), Box<dyn std::error::Error>> {
         let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
@@ -40,7 +42,7 @@ pub(super) fn svg(lines: &[Line]) -> Option<String> {
             .axis_style(BLACK.mix(0.4))
             .x_labels(6)
             .y_labels(4)
-            .x_label_formatter(&|seconds| format!("{seconds:.0} s"))
+            .x_label_formatter(&|seconds| format!("{seconds:.digits$} s"))
             .y_label_formatter(&|value| short(*value))
             .label_style(("sans-serif", 11))
             .draw()?;

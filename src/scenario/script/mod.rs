@@ -357,7 +357,7 @@ mod tests {
             ("[peers.bob]\n[[steps]]\nwait = \"online\"", "nobody's name"),
             ("[peers.bob]\n[[steps]]\nwait = \"onlin\"\npeer = \"bob\"", "did you mean online?"),
             ("[peers.bob]\n[[steps]]\nwait = \"online\"\npeer = \"bpb\"", "did you mean bob?"),
-            ("[peers.bob]\n[[steps]]\ndo = \"dance\"\npeer = \"bob\"", "do = \"dance\""),
+            ("[peers.bob]\n[[steps]]\ndo = \"dance\"\npeer = \"bob\"", "no command \"dance\""),
             ("[peers.bob]\n[[steps]]\ndo = \"camera\"\npeer = \"bob\"", "do = \"camera\""),
             ("[peers.bob]\n[[steps]]\ndo = \"quit\"\nover = \"3s\"\npeer = \"bob\"", "belongs to a step with expect"),
             ("[peers.bob]\nimpair = \"los=5%\"", "peers.bob: impair"),

@@ -16,6 +16,27 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// A part of a call that is judged is so long, unless its step says so.
 const OVER: Duration = Duration::from_secs(5);
 
+/// Commands of a step with `do`.
+const COMMANDS: &[&str] = &[
+    "start",
+    "interrupt",
+    "answer",
+    "reject",
+    "hangup",
+    "hold",
+    "resume",
+    "swap",
+    "send",
+    "mute",
+    "camera",
+    "snapshot",
+    "away",
+    "back",
+    "reconnect",
+    "stats",
+    "quit",
+];
+
 /// Reads a step.
 pub(super) fn step_of(step: document::Step, names: &BTreeSet<&str>) -> Result<Step, String> {
     let after = time("after", step.after.as_ref())?.unwrap_or_default();
@@ -107,6 +128,9 @@ fn action_of(step: document::Step, peers: &mut Vec<String>) -> Result<Action, St
         "start" => return Ok(Action::Start),
         "interrupt" => return Ok(Action::Interrupt),
         _ => {}
+    }
+    if !COMMANDS.contains(&command.as_str()) {
+        return Err(expect::unknown("command", &command, COMMANDS.iter().copied()));
     }
     let mut fields = json!({"command": command});
     for (key, value) in [("text", step.text), ("video", step.video), ("audio", step.audio), ("file", step.file)] {
