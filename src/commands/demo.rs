@@ -1,7 +1,6 @@
 //! `tring demo`: a broker, a TURN server and two peers as processes of their own, one call, one report.
 
 use std::io::IsTerminal as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -15,12 +14,12 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use super::report;
-use super::serve::{REALM, failure};
+use super::serve::failure;
 use crate::cli::Demo;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
-use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
+use crate::serve::turn::TurnConfig;
 use crate::serve::{Serve, ServeConfig};
 use crate::settings::random_nonce;
 
@@ -138,16 +137,9 @@ fn conclude(caller: &Outcome, callee: &Outcome, printer: &Printer) -> Result<Exi
 }
 
 async fn start_servers(password: &str) -> Result<Serve, Failure> {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = ServeConfig {
-        broker: BrokerConfig { mqtt: any, websocket: any, access: Access::Anonymous },
-        turn: TurnConfig {
-            listen: any,
-            relay_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            realm: REALM.into(),
-            credentials: Credentials::LongTerm { user: ICE_USER.into(), password: password.into() },
-            peers: PeerPolicy::PrivateToo,
-        },
+        broker: BrokerConfig::on_loopback(0, Access::Anonymous),
+        turn: TurnConfig::on_loopback(0, ICE_USER, password),
     };
     Serve::start(config).await.map_err(failure)
 }

@@ -1,7 +1,6 @@
 //! `tring load`: steps of many calls, told, added up, shown.
 
 use std::io::IsTerminal as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::serve::{REALM, failure};
+use super::serve::failure;
 use crate::cli::{Common, Habits, Link, Load, Media};
 use crate::config::InForce;
 use crate::events::Event;
@@ -30,7 +29,7 @@ use crate::load::worker::{REPORTS_MAX, Report, Work};
 use crate::load::{curve, table};
 use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
-use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
+use crate::serve::turn::TurnConfig;
 use crate::serve::{Serve, ServeConfig};
 use crate::settings::{Secret, Settings, random_nonce, resolve_link};
 use crate::usage;
@@ -103,16 +102,9 @@ fn works(options: &Load) -> Result<Vec<Work>, Failure> {
 /// it for four allocations, and none of them would be used.
 async fn bring_servers(link: &mut Link) -> Result<Serve, Failure> {
     let password = format!("{:016x}", random_nonce().0);
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = ServeConfig {
-        broker: BrokerConfig { mqtt: any, websocket: any, access: Access::Anonymous },
-        turn: TurnConfig {
-            listen: any,
-            relay_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            realm: REALM.into(),
-            credentials: Credentials::LongTerm { user: ICE_USER.into(), password: password.clone() },
-            peers: PeerPolicy::PrivateToo,
-        },
+        broker: BrokerConfig::on_loopback(0, Access::Anonymous),
+        turn: TurnConfig::on_loopback(0, ICE_USER, &password),
     };
     let serve = Serve::start(config).await.map_err(failure)?;
     let own = |error: &dyn std::fmt::Display| Failure::internal(format!("an address of our own is wrong: {error}"));

@@ -10,11 +10,8 @@ use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
-use crate::serve::{Serve, ServeConfig, ServeError};
+use crate::serve::{REALM, Serve, ServeConfig, ServeError};
 use crate::settings::{secret, warn_if_open};
-
-/// Shown to clients, part of their TURN key (RFC 8489 §9.2.2).
-pub(super) const REALM: &str = "tring";
 
 /// Login on loopback, where the broker needs none but TURN always does (RFC 8656 §5).
 const LOCAL_LOGIN: &str = "tring";

@@ -4,7 +4,7 @@
 //! - servers of its own listen on loopback alone, on free ports; several runs at once do not meet
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,15 +16,12 @@ use crate::cli;
 use crate::config::Inherited;
 use crate::exit::Failure;
 use crate::serve::broker::{Access, Broker, BrokerConfig};
-use crate::serve::turn::{Credentials, PeerPolicy, Turn, TurnConfig};
+use crate::serve::turn::{Turn, TurnConfig};
 use crate::serve::{ServeError, broker, turn};
 use crate::settings::{random_nonce, resolve_link};
 
 /// Name at the TURN server of a run.
 const ICE_USER: &str = "test";
-
-/// Shown to clients, part of their TURN key (RFC 8489 §9.2.2).
-const REALM: &str = "tring";
 
 /// How long a command that restarts somebody's server may take.
 const RESTART_MAX: Duration = Duration::from_secs(60);
@@ -68,27 +65,14 @@ fn lacks_broker(cast: &[Member]) -> bool {
     }
 }
 
-/// A port of the system's choice, or the one it had.
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
 async fn start_broker(port: u16) -> Result<(Broker, SocketAddr), ServeError> {
-    let config = BrokerConfig { mqtt: loopback(port), websocket: loopback(0), access: Access::ReadAlong };
-    let broker = broker::start(config).await?;
+    let broker = broker::start(BrokerConfig::on_loopback(port, Access::ReadAlong)).await?;
     let addr = broker.mqtt_addr();
     Ok((broker, addr))
 }
 
 async fn start_turn(port: u16, password: &str) -> Result<(Turn, SocketAddr), ServeError> {
-    let turn = turn::start(TurnConfig {
-        listen: loopback(port),
-        relay_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        realm: REALM.into(),
-        credentials: Credentials::LongTerm { user: ICE_USER.into(), password: password.into() },
-        peers: PeerPolicy::PrivateToo,
-    })
-    .await?;
+    let turn = turn::start(TurnConfig::on_loopback(port, ICE_USER, password)).await?;
     let addr = turn.addr();
     Ok((turn, addr))
 }

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, ready};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +131,14 @@ pub(crate) struct BrokerConfig {
     pub(crate) websocket: SocketAddr,
     /// who may connect
     pub(crate) access: Access,
+}
+
+impl BrokerConfig {
+    /// On loopback alone, for the programs of one run; port 0 is any free one.
+    pub(crate) fn on_loopback(port: u16, access: Access) -> Self {
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self { mqtt: at(port), websocket: at(0), access }
+    }
 }
 
 /// A running broker; dropping it ends it without waiting.

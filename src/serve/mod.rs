@@ -19,6 +19,9 @@ pub(crate) mod turn;
 use broker::{Broker, BrokerConfig};
 use turn::{Turn, TurnConfig};
 
+/// Shown to clients, part of their TURN key (RFC 8489 §9.2.2).
+pub(crate) const REALM: &str = "tring";
+
 /// Which listener an error speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {

@@ -11,7 +11,7 @@
 //! slowly under a flood of unauthenticated requests).
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,7 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{ServeError, Service};
+use super::{REALM, ServeError, Service};
 
 mod guard;
 
@@ -106,6 +106,20 @@ pub(crate) struct TurnConfig {
     pub(crate) credentials: Credentials,
     /// to whom they may relay
     pub(crate) peers: PeerPolicy,
+}
+
+impl TurnConfig {
+    /// On loopback alone, for the programs of one run, which know this login; port 0 is any free one.
+    pub(crate) fn on_loopback(port: u16, user: &str, password: &str) -> Self {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            listen: SocketAddr::new(ip, port),
+            relay_ip: ip,
+            realm: REALM.into(),
+            credentials: Credentials::LongTerm { user: user.into(), password: password.into() },
+            peers: PeerPolicy::PrivateToo,
+        }
+    }
 }
 
 /// A running TURN server; dropping it ends it without waiting.

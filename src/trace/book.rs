@@ -14,7 +14,7 @@ const REMEMBERED_MAX: usize = 4096;
 /// What a message is beside what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Since the first message of its call; without a call since that of the call that began last, or of all.
+    /// Since the first message of its call; without a call since that of the call that spoke last, or of all.
     pub(crate) since: Duration,
     /// The call it belongs to, where that is known.
     pub(crate) call: Option<CallId>,
@@ -52,7 +52,7 @@ pub(crate) struct Acknowledged {
 /// What earlier messages tell of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    /// When the call that began last did, or the first message of all came.
+    /// When the call that spoke last began, or the first message of all came.
     latest: Option<Duration>,
     calls: BTreeMap<CallId, Duration>,
     calls_order: VecDeque<CallId>,
@@ -98,8 +98,10 @@ impl Book {
     fn since(&mut self, call: Option<&CallId>, at: Duration) -> Duration {
         let latest = self.latest.unwrap_or(at);
         let Some(call) = call else { return at.saturating_sub(latest) };
-        if let Some(began) = self.calls.get(call) {
-            return at.saturating_sub(*began);
+        if let Some(began) = self.calls.get(call).copied() {
+            // What belongs to no call stands below this line, and counts as it does.
+            self.latest = Some(began);
+            return at.saturating_sub(began);
         }
         self.latest = Some(at);
         self.calls.insert(call.clone(), at);

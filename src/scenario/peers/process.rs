@@ -193,7 +193,9 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_interrupted_and_killed() {
-        let mut peer = start(&part("trap 'exit 3' INT; echo ready; while :; do sleep 0.05; done")).unwrap();
+        // Where a test runs in the background SIGINT is ignored, which a shell cannot change.
+        let heeding = r#"exec perl -e '$SIG{INT} = sub { exit 3 }; $| = 1; print "ready\n"; sleep 1 while 1'"#;
+        let mut peer = start(&part(heeding)).unwrap();
         assert_eq!(peer.told.recv().await, Some(Told::Text("ready".into())));
         peer.orders.send(Order::Interrupt).await.unwrap();
         assert_eq!(all(&mut peer).await, [Told::Ended(Some(3))]);
