@@ -38,6 +38,14 @@ impl Play<'_> {
                 }
             }
         }
+        // Those without a time talk no longer; a call that does not stand yet comes to its own end, busy or no answer.
+        let talks = |actor: &Actor| actor.has_told("connected");
+        if longest.is_some() {
+            let until = Instant::now() + BEYOND_DURATION;
+            for name in callers(&self.cast, &|actor| !talks(actor)) {
+                self.until(&name, until, |actor| !actor.is_running() || talks(actor)).await?;
+            }
+        }
         let others = callers(&self.cast, &|_| true);
         self.quit(&others).await;
         let until = Instant::now() + FAREWELL;
