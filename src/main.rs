@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod events;
 mod exit;
+mod harmless;
 mod load;
 mod local_time;
 mod logging;

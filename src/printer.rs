@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::Output;
 use crate::events::{Event, Summary, VERSION};
+use crate::harmless::harmless;
 use crate::local_time;
 
 /// Prints events. One a program, and one a session inside it.
@@ -323,11 +324,6 @@ fn judgement(summary: &Summary) -> String {
         summary.mos.map(|mos| format!("; MOS about {mos:.1}")),
     ];
     parts.into_iter().flatten().collect()
-}
-
-/// What a stranger wrote, without what a terminal would obey.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Why a call ended, for people.

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exit::ExitStatus;
+use crate::harmless::harmless_start;
+
+/// Characters taken of a text of another machine: a reason and an address fit in.
+pub(crate) const TEXT_CHARS_MAX: usize = 500;
 
 /// One finished call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,17 +63,10 @@ impl LoadCall {
         self.outcome =
             ExitStatus::of_code(self.status).map_or_else(|| "unknown".to_owned(), |status| status.name().to_owned());
         for text in [Some(&mut self.caller), Some(&mut self.answerer), self.detail.as_mut(), self.path.as_mut()] {
-            text.into_iter().for_each(|text| *text = harmless(text));
+            text.into_iter().for_each(|text| *text = harmless_start(text, TEXT_CHARS_MAX));
         }
         self
     }
-}
-
-/// A text of another machine, without what a terminal would obey, and not too much of it.
-pub(crate) fn harmless(text: &str) -> String {
-    /// A reason and an address fit in.
-    const CHARS_MAX: usize = 500;
-    text.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl Received {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use super::record::LoadCall;
+use crate::scenario::facts::nearest_rank;
 
 /// A distribution in three figures, by nearest rank; null when there is nothing to rank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,10 +28,7 @@ impl Values {
     fn spread(&self) -> Spread {
         let mut sorted = self.0.clone();
         sorted.sort_unstable_by(f64::total_cmp);
-        let rank = |percent: f64| {
-            let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
-            sorted.get(rank.max(1) - 1).copied()
-        };
+        let rank = |percent: f64| nearest_rank(&sorted, percent);
         Spread { p50: rank(50.0), p95: rank(95.0), p99: rank(99.0) }
     }
 }

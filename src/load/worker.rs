@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::Machine;
 use super::plan::Rate;
-use super::record::{LoadCall, harmless};
+use super::record::{LoadCall, TEXT_CHARS_MAX};
 use super::tally::StepSummary;
 use crate::exit::{ExitStatus, Failure};
+use crate::harmless::harmless_start;
 use crate::scenario::peers::{Order, PeerHandle, Told};
 
 /// Reports nobody read yet: when they are full, the worker waits.
@@ -89,12 +90,11 @@ pub(crate) async fn relay(mut peer: PeerHandle, reports: mpsc::Sender<Report>, s
         let is = |ok: ExitStatus| status == i32::from(ok.code());
         is(ExitStatus::Done) || is(ExitStatus::Assertion) || is(ExitStatus::Interrupted) && stop.is_cancelled()
     };
+    let last_words = last_line.unwrap_or_else(|| "a worker ended without a word".to_owned());
     let outcome = match (ended, error) {
         (_, Some(failure)) => Err(failure),
         (Some(status), None) if is_fine(status) => Ok(machine),
-        (_, None) => Err(Failure::internal(
-            last_line.map_or_else(|| "a worker ended without a word".to_owned(), |line| harmless(&line)),
-        )),
+        (_, None) => Err(Failure::internal(harmless_start(&last_words, TEXT_CHARS_MAX))),
     };
     // Whoever asked may be gone.
     let _gone = reports.send(Report::Ended(outcome)).await;
@@ -113,7 +113,7 @@ async fn drain(peer: &mut PeerHandle) -> Option<i32> {
 fn failure(event: &Value) -> Failure {
     let code = event["status"].as_u64().and_then(|code| u8::try_from(code).ok());
     let status = code.and_then(ExitStatus::of_code).unwrap_or(ExitStatus::Internal);
-    Failure::new(status, harmless(event["text"].as_str().unwrap_or("a worker failed")))
+    Failure::new(status, harmless_start(event["text"].as_str().unwrap_or("a worker failed"), TEXT_CHARS_MAX))
 }
 
 #[cfg(test)]

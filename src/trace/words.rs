@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message, Revised};
 
+use crate::harmless::harmless;
+
 /// Codecs named of one description; browsers list a dozen.
 const CODECS_MAX: usize = 6;
 
@@ -89,11 +91,6 @@ fn of_bye(reason: ByeReason, text: Option<&str>) -> String {
         Some(text) => format!("{reason}: {:?}", harmless(text)),
         None => reason.to_owned(),
     }
-}
-
-/// What a stranger wrote, without what a terminal would obey.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn codecs(sdp: &str) -> String {

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::super::outcome::PeerOutcome;
 use super::super::peers::{Order, Told};
 use super::super::script::{Does, Member};
+use crate::harmless::harmless_start;
 
 /// Lines of a log that are kept of each peer: what went wrong stands at its end.
 const LOG_MAX: usize = 5000;
@@ -58,7 +59,7 @@ impl Actor {
             Told::Event(event) if self.events.len() < EVENTS_MAX => self.events.push(event),
             Told::Event(_) => self.is_flooding = true,
             Told::Text(line) | Told::Log(line) => {
-                let line = harmless(&line);
+                let line = harmless_start(&line, LINE_CHARS_MAX);
                 if self.log.len() == LOG_MAX {
                     self.log.remove(0);
                 }
@@ -82,7 +83,7 @@ impl Actor {
             (reason, detail) => detail.or(reason),
         };
         let said = text.or(reason).or_else(|| self.log.last().cloned());
-        said.map(|said| format!(" ({})", harmless(&said))).unwrap_or_default()
+        said.map(|said| format!(" ({})", harmless_start(&said, LINE_CHARS_MAX))).unwrap_or_default()
     }
 
     pub(super) fn outcome(&self) -> PeerOutcome {
@@ -93,11 +94,6 @@ impl Actor {
         let (name, id) = (self.member.name.clone(), self.id.to_string());
         PeerOutcome { name, id, status, events: self.events.clone(), log: self.log.clone() }
     }
-}
-
-/// What another program wrote, without what a terminal or a CI system would obey, and not too much of it.
-fn harmless(text: &str) -> String {
-    text.chars().take(LINE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// True for one that calls.
