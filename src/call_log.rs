@@ -7,12 +7,13 @@
 //! - in: [`Entry`] → [`CallLog::append`]
 //! - out: [`CallLog::read`] → `tring log`, `tring redial`
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use media::private_file;
 use serde::{Deserialize, Serialize};
 use signalling::id::{CallId, PeerId};
 
@@ -186,7 +187,7 @@ impl CallLog {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         if let Some(folder) = self.path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            private_file::create_folder(folder)?;
         }
         let (mut file, lock) = self.open_locked()?;
         // A line that was cut off by a full disk must not spoil this one.
@@ -228,7 +229,7 @@ impl CallLog {
     fn open_locked(&self) -> io::Result<(File, Lock)> {
         let mut tries = 0;
         loop {
-            let file = File::options().create(true).append(true).read(true).mode(0o600).open(&self.path)?;
+            let file = private_file::options().create(true).append(true).read(true).open(&self.path)?;
             while let Err(TryLockError::WouldBlock) = file.try_lock() {
                 tries += 1;
                 if tries >= LOCK_TRIES {
@@ -258,8 +259,7 @@ impl CallLog {
         let short = |start: &&usize| bytes.len() - **start <= BYTES_MAX as usize / 2;
         let kept = starts[first..].iter().find(short).map_or(&[][..], |start| &bytes[*start..]);
         let beside = self.path.with_extension(format!("{}.tmp", std::process::id()));
-        let written = File::options().create(true).write(true).truncate(true).mode(0o600).open(&beside);
-        let replaced = written.and_then(|mut file| file.write_all(kept)).and_then(|()| fs::rename(&beside, &self.path));
+        let replaced = private_file::write(&beside, kept).and_then(|()| fs::rename(&beside, &self.path));
         if replaced.is_err() {
             // What could not be put in place is of no use; an error means that it was never made.
             let _absent = fs::remove_file(&beside);

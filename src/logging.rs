@@ -1,14 +1,16 @@
 //! Logs: on stderr, or in a file while the terminal is taken by the full-screen view.
 
-use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use media::private_file;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli::Output;
+use crate::log_file::LogFile;
 use crate::printer::progress;
 
 /// Where logs go at the moment.
@@ -16,7 +18,7 @@ static TARGET: Mutex<Target> = Mutex::new(Target::Stderr);
 
 enum Target {
     Stderr,
-    File(File),
+    File(LogFile),
 }
 
 /// Sets logging up, once.
@@ -41,7 +43,7 @@ pub(crate) fn init(output: Output) {
 /// When the file cannot be made.
 pub(crate) fn to_file() -> io::Result<FileGuard> {
     let path = log_path()?;
-    *target() = Target::File(File::options().create(true).append(true).open(&path)?);
+    *target() = Target::File(LogFile::open(&path)?);
     Ok(FileGuard)
 }
 
@@ -63,10 +65,25 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
     Some(folder.join("tring"))
 }
 
-/// `tring.log` in [`state_folder`].
+/// `tring.log` in [`state_folder`]; without a home in a folder of this user among the temporary files.
 fn log_path() -> io::Result<PathBuf> {
-    let folder = state_folder().unwrap_or_else(|| std::env::temp_dir().join("tring"));
-    std::fs::create_dir_all(&folder)?;
+    let folder = match state_folder() {
+        Some(folder) => {
+            private_file::create_folder(&folder)?;
+            folder
+        }
+        None => {
+            let me = rustix::process::geteuid().as_raw();
+            let folder = std::env::temp_dir().join(format!("tring-{me}"));
+            private_file::create_folder(&folder)?;
+            // Anybody may have made it, or a link of that name.
+            let made = std::fs::symlink_metadata(&folder)?;
+            if !made.is_dir() || made.uid() != me {
+                return Err(io::Error::other(format!("{} is not a folder of yours", folder.display())));
+            }
+            folder
+        }
+    };
     Ok(folder.join("tring.log"))
 }
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod call_log;
+mod child;
 mod cli;
 mod commands;
 mod config;
@@ -11,9 +12,11 @@ mod exit;
 mod harmless;
 mod load;
 mod local_time;
+mod log_file;
 mod logging;
 mod notify;
 mod printer;
+mod random;
 mod ringing;
 mod scenario;
 mod serve;
@@ -41,6 +44,10 @@ fn main() -> ExitCode {
         Err(failure) => return say(&failure),
     };
     logging::init(cli.output);
+    let withheld = in_force.withheld();
+    if !matches!(cli.command, Command::Config(_)) {
+        withheld.iter().for_each(|login| tracing::warn!("{login}"));
+    }
     // Several of our libraries use rustls; whichever comes first would otherwise have to guess.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let printer = Arc::new(Printer::new(cli.output));
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
         Err(error) => Err(Failure::internal(format!("cannot start: {error}"))),
     };
     let status = result.unwrap_or_else(|failure| {
+        let failure = config::explained(failure, &withheld);
         reporting.tell(&Event::Error { status: failure.status.code(), text: failure.text.clone() });
         say(&failure);
         failure.status
@@ -91,7 +99,7 @@ fn run(
             Command::Log(log) => commands::log::run(&log, &printer),
             Command::Devices => commands::devices::run(printer).await,
             Command::Config(config) => commands::config::run(&config, &in_force, &printer),
-            Command::Doctor(doctor) => commands::doctor::run(doctor, printer, windows).await,
+            Command::Doctor(doctor) => commands::doctor::run(doctor, &in_force, printer, windows).await,
             Command::Completions { shell } => commands::pages::completions(shell, &printer),
             Command::Man { folder } => commands::pages::man(folder.as_deref(), &printer),
             Command::Demo(demo) => commands::demo::run(demo, printer).await,

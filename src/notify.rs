@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
+use crate::child;
+
 /// What shows notifications.
 const PROGRAM: &str = "notify-send";
 
@@ -106,6 +108,8 @@ impl Notifier {
 /// The program, killed when nobody waits for it any more.
 fn command(arguments: &[String], summary: &str) -> Command {
     let mut command = Command::new(PROGRAM);
+    // It is somebody else's program, and so is what the desktop starts for it.
+    child::hide_settings(&mut command);
     command.args(["--app-name", "tring"]).args(arguments).arg("--").arg(summary);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     command

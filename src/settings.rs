@@ -1,6 +1,7 @@
 //! From what was typed to what is meant: secrets read, defaults chosen, contradictions refused.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Once;
 use std::time::Duration;
 
 use media::capture::{AudioSource, VideoFormat, VideoSource};
@@ -13,12 +14,13 @@ use media::peer::impaired::ImpairHandle;
 use media::playout::AudioSink;
 use media::record::Container;
 use signalling::dialect::Dialect;
-use signalling::id::{Nonce, PeerId};
-use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, TlsFiles};
+use signalling::id::PeerId;
+use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, Scheme, TlsFiles};
 
-use crate::cli;
+use crate::config::secret::{secret, warn_if_open};
 use crate::exit::Failure;
 use crate::printer::unix_ms;
+use crate::{cli, random};
 
 /// Everything a session needs to know.
 #[derive(Clone, Debug)]
@@ -164,9 +166,12 @@ pub(crate) fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkC
         (Some(_), None) => return Err(Failure::usage("a client certificate needs its private key; pass --key")),
         (None, Some(_)) => return Err(Failure::usage("a private key needs its client certificate; pass --cert")),
     };
+    if login.as_ref().is_some_and(|login| !login.password.is_empty()) {
+        warn_of_plain_brokers(&link.broker);
+    }
     Ok(LinkConfig {
         me: link.id.clone().unwrap_or_else(default_id),
-        run: random_nonce(),
+        run: random::nonce(),
         brokers: link.broker.clone(),
         version: link.mqtt,
         login,
@@ -248,66 +253,28 @@ fn resolve_ice(link: &cli::Link, login: &IceLogin) -> Result<Vec<IceServer>, Fai
     Ok(servers)
 }
 
-/// A secret from a file or, without one, as the environment gave it.
-pub(crate) fn secret(file: Option<&Path>, given: Option<&Secret>) -> Result<Option<String>, Failure> {
-    let Some(path) = file else { return Ok(given.map(|secret| secret.0.clone())) };
-    let wrong = |reason: &dyn std::fmt::Display| Failure::usage(format!("cannot read {}: {reason}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    warn_if_open(path);
-    let Secret(secret) = text.parse().map_err(|error: EmptySecret| wrong(&error))?;
-    Ok(Some(secret))
-}
-
-/// A password or a shared secret.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-/// A text that is no secret.
-#[derive(Debug, thiserror::Error)]
-#[error("it holds no password")]
-pub(crate) struct EmptySecret;
-
-impl std::str::FromStr for Secret {
-    type Err = EmptySecret;
-
-    /// The last line break does not belong to it.
-    fn from_str(text: &str) -> Result<Self, EmptySecret> {
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() { Err(EmptySecret) } else { Ok(Self(text.to_owned())) }
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// Warns of a file with a secret that everyone on this machine can read.
-pub(crate) fn warn_if_open(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        /// The right of others to read (chmod(2)).
-        const READABLE_BY_OTHERS: u32 = 0o004;
-        // A pipe, as of `<(…)`, ends with its reader, whatever its rights. A file that cannot be looked at is not open.
-        let rights = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|data| data.permissions());
-        if rights.is_some_and(|rights| rights.mode() & READABLE_BY_OTHERS != 0) {
-            tracing::warn!(
-                "{0} holds a secret and everyone on this machine can read it; chmod 600 {0}",
-                path.display()
-            );
-        }
-    }
-}
-
 /// Peers on one machine meet on 127.0.0.1, which a broker there hints at.
 fn loopback(brokers: &[BrokerUrl]) -> Loopback {
-    let local = brokers.iter().any(|broker| {
-        broker.host == "localhost" || broker.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    });
-    if local { Loopback::Include } else { Loopback::Exclude }
+    if brokers.iter().any(is_local) { Loopback::Include } else { Loopback::Exclude }
+}
+
+/// True for a broker on this machine.
+fn is_local(broker: &BrokerUrl) -> bool {
+    broker.host == "localhost" || broker.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Warns, once a program, of a password that everyone on the way to a broker can read.
+fn warn_of_plain_brokers(brokers: &[BrokerUrl]) {
+    static WARN: Once = Once::new();
+    let is_plain = |broker: &&BrokerUrl| matches!(broker.scheme, Scheme::Mqtt | Scheme::Ws);
+    let plain: Vec<String> =
+        brokers.iter().filter(is_plain).filter(|broker| !is_local(broker)).map(ToString::to_string).collect();
+    if !plain.is_empty() {
+        let plain = plain.join(", ");
+        WARN.call_once(|| {
+            tracing::warn!("the password goes to {plain} unencrypted; use mqtts:// or wss:// where the broker has it");
+        });
+    }
 }
 
 /// `user-host`, with what a peer ID cannot hold left out.
@@ -317,13 +284,6 @@ fn default_id() -> PeerId {
     let keep = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
     let name: String = format!("{}-{}", user.trim(), host.trim()).chars().filter(keep).take(64).collect();
     name.trim_end_matches('-').parse().unwrap_or_else(|_| "tring".parse().expect("a plain word is a peer ID"))
-}
-
-/// Random bits for names: call ids, message ids.
-pub(crate) fn random_nonce() -> Nonce {
-    use std::hash::{BuildHasher, RandomState};
-    // Each `RandomState` has fresh SipHash keys from the system's random source.
-    Nonce(RandomState::new().hash_one(std::process::id()))
 }
 
 #[cfg(test)]

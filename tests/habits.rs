@@ -441,7 +441,7 @@ fn notify_send(at_interrupt: &str) -> TempDir {
     let script = dir.write(
         "notify-send",
         &format!(
-            "#!/bin/sh\necho \"$$ $*\" >> $0.said\ntrap '{at_interrupt}' INT\n\
+            "#!/bin/sh\nenv > $0.env\necho \"$$ $*\" >> $0.said\ntrap '{at_interrupt}' INT\n\
              case \"$*\" in *--wait*) while :; do sleep 0.05; done;; esac\n"
         ),
     );
@@ -457,7 +457,8 @@ fn said(dir: &TempDir) -> String {
 fn bob_at_a_desktop(broker: &str, dir: &TempDir, options: &[&str]) -> Tring {
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
     let command = listen(broker, &TEST_MEDIA).args(options).env("PATH", path);
-    let mut bob = command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent").spawn();
+    let command = command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
+    let mut bob = command.env("TRING_ICE_SECRET", "turn-secret").spawn();
     bob.wait_event("online", PATIENCE);
     bob
 }
@@ -477,6 +478,8 @@ fn a_desktop_shows_who_is_calling_and_who_was_missed() {
     say(&mut bob, "quit");
     assert_eq!(bob.wait_exit(PATIENCE), 0);
     assert_eq!(said(&dir).lines().count(), 3, "{}", said(&dir));
+    let seen = std::fs::read_to_string(dir.file("notify-send.env")).unwrap();
+    assert!(seen.contains("PATH=") && !seen.contains("TRING_"), "secrets are none of its business: {seen}");
 
     let mut bob = bob_at_a_desktop(&mosquitto.url(), &dir, &["--no-notify", "--answer", "ask"]);
     let mut alice = call::call_bob(["--id", "alice", "--broker", &mosquitto.url(), "--control", "-"]);

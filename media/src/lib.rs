@@ -17,6 +17,7 @@ pub mod impair;
 pub mod jitter;
 pub mod peer;
 pub mod playout;
+pub mod private_file;
 pub mod quality;
 pub mod queue;
 pub mod record;

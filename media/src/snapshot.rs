@@ -1,12 +1,12 @@
 //! One picture as a PNG file. The file appears whole or not at all: it is written under another name and then renamed.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_rgb};
 
 use crate::frame::VideoFrame;
+use crate::private_file;
 
 /// A picture could not be saved. The text says what to try.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,13 @@ pub enum SnapshotError {
 pub fn write_png(path: &Path, frame: &VideoFrame) -> Result<(), SnapshotError> {
     let rgb = to_rgb(frame)?;
     let partial = partial_path(path);
-    let written = write(&partial, frame, &rgb).and_then(|()| std::fs::rename(&partial, path).map_err(Into::into));
+    let written = write(&partial, frame, &rgb).and_then(|()| {
+        if let Ok(replaced) = std::fs::metadata(path) {
+            // The picture is as readable as the one that it replaces.
+            std::fs::set_permissions(&partial, replaced.permissions())?;
+        }
+        Ok(std::fs::rename(&partial, path)?)
+    });
     written.map_err(|error| {
         // Nothing more can be done when this fails too.
         let _ = std::fs::remove_file(&partial);
@@ -62,7 +68,7 @@ fn to_rgb(frame: &VideoFrame) -> Result<Vec<u8>, SnapshotError> {
 }
 
 fn write(path: &Path, frame: &VideoFrame, rgb: &[u8]) -> Result<(), png::EncodingError> {
-    let mut file = BufWriter::new(File::create(path)?);
+    let mut file = BufWriter::new(private_file::create(path)?);
     let mut encoder = png::Encoder::new(&mut file, frame.size().width, frame.size().height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
@@ -82,6 +88,8 @@ fn partial_path(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::time::Instant;
 
     use super::*;
@@ -97,8 +105,12 @@ mod tests {
         y.fill(81);
         u.fill(90);
         v.fill(240);
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         write_png(&path, &VideoFrame::black(Size { width: 2, height: 2 }, Instant::now())).unwrap();
+        assert_eq!(mode(), 0o600, "nobody else sees who was called");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         write_png(&path, &frame).unwrap();
+        assert_eq!(mode(), 0o644, "what was there is as readable as it was");
         let mut reader = png::Decoder::new(std::io::BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
         let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut rgb).unwrap();

@@ -14,8 +14,8 @@ use serde_json::Value;
 use signalling::id::PeerId;
 use signalling::mqtt::BrokerUrl;
 
+use crate::config::secret::secret;
 use crate::exit::Failure;
-use crate::settings::secret;
 use crate::{cli, config};
 
 /// Commands that are run.

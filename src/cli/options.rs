@@ -16,7 +16,7 @@ use signalling::mqtt::{BrokerUrl, MqttVersion};
 use signalling::topic::Template;
 
 use super::parse::{parse_codec, parse_size, parse_time};
-use crate::settings::Secret;
+use crate::config::secret::Secret;
 
 /// What is sent and shown.
 #[derive(Debug, Args)]
@@ -156,6 +156,16 @@ pub(crate) struct Link {
     /// one replaces what an earlier one says of its direction)
     #[arg(long, value_name = "SPEC", env = "TRING_IMPAIR", value_delimiter = ' ')]
     pub(crate) impair: Vec<DirectedImpairment>,
+}
+
+impl Link {
+    /// Takes a broker of ours, which wants no login, in place of the one of the options, whose login it does not get.
+    pub(crate) fn leave_broker(&mut self, own: BrokerUrl) {
+        self.broker = vec![own];
+        (self.user, self.password_file, self.password) = (None, None, None);
+        (self.ca_file, self.cert, self.key) = (None, None, None);
+        self.mqtt = MqttVersion::default();
+    }
 }
 
 /// How peers speak over the broker.

@@ -8,7 +8,7 @@ use media::display::Show;
 use media::frame::VideoCodec;
 
 use super::parse::{parse_codec, parse_time};
-use crate::settings::Secret;
+use crate::config::secret::Secret;
 
 /// `tring demo`.
 #[derive(Debug, Args)]

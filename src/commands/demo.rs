@@ -21,7 +21,7 @@ use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::TurnConfig;
 use crate::serve::{Serve, ServeConfig};
-use crate::settings::random_nonce;
+use crate::{child, random};
 
 /// Set-up and farewell around the talk itself; both are bounded by time-outs of their own, this is the last resort.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,7 +63,7 @@ impl Outcome {
 }
 
 pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
-    let password = format!("{:016x}", random_nonce().0);
+    let password = random::password();
     let serve = start_servers(&password).await?;
     let broker = format!("mqtt://{}", serve.broker.mqtt_addr());
     let turn = format!("turn:{}", serve.turn.addr());
@@ -148,9 +148,7 @@ fn start_peer(arguments: &[String], password: &str) -> Result<Child, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::internal(format!("own path unknown: {error}")))?;
     let mut command = Command::new(program);
     // The user's own settings are for real calls.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TRING_")) {
-        command.env_remove(name);
-    }
+    child::hide_settings(&mut command);
     command.args(arguments).env("TRING_ICE_PASSWORD", password).env("TRING_CONFIG", "/dev/null").kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(|error| Failure::internal(format!("cannot start a peer: {error}")))

@@ -7,6 +7,7 @@ use media::display::window::WindowClient;
 use signalling::mqtt::Audience;
 
 use crate::cli::{Common, Doctor, Habits};
+use crate::config::InForce;
 use crate::doctor::report::{self, Colours};
 use crate::doctor::{self, Finding, Plan};
 use crate::events::{Check, Event};
@@ -14,11 +15,16 @@ use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::Settings;
 
-pub(crate) async fn run(options: Doctor, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
+pub(crate) async fn run(
+    options: Doctor,
+    in_force: &InForce,
+    printer: Arc<Printer>,
+    windows: WindowClient,
+) -> Result<ExitStatus, Failure> {
     let (asked_show, link) = (options.media.show, options.link.clone());
     let common = Common { media: options.media, link: options.link, habits: Habits::NONE, control: None };
     let settings = Settings::resolve(&common, Audience::Only(Vec::new()))?;
-    let mut running = doctor::start(Plan { settings, link, asked_show, windows });
+    let mut running = doctor::start(Plan { settings, link, withheld: in_force.withheld(), asked_show, windows });
     let colours = colours();
     let mut findings = Vec::new();
     while let Some(found) = running.next().await {

@@ -10,6 +10,7 @@ use media::capture::{AudioSource, VideoSource};
 use media::display::Show;
 use media::display::window::WindowClient;
 use media::playout::AudioSink;
+use media::private_file;
 use signalling::mqtt::Audience;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::serve::failure;
 use crate::cli::{Common, Habits, Link, Load, Media};
 use crate::config::InForce;
+use crate::config::secret::Secret;
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::load::elsewhere::Crew;
@@ -31,8 +33,8 @@ use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::TurnConfig;
 use crate::serve::{Serve, ServeConfig};
-use crate::settings::{Secret, Settings, random_nonce, resolve_link};
-use crate::usage;
+use crate::settings::{Settings, resolve_link};
+use crate::{random, usage};
 
 /// Name at the TURN server of our own.
 const ICE_USER: &str = "load";
@@ -101,14 +103,14 @@ fn works(options: &Load) -> Result<Vec<Work>, Failure> {
 /// A broker and a TURN server for this run alone. Media takes the TURN server only where it has to: each call would ask
 /// it for four allocations, and none of them would be used.
 async fn bring_servers(link: &mut Link) -> Result<Serve, Failure> {
-    let password = format!("{:016x}", random_nonce().0);
+    let password = random::password();
     let config = ServeConfig {
         broker: BrokerConfig::on_loopback(0, Access::Anonymous),
         turn: TurnConfig::on_loopback(0, ICE_USER, &password),
     };
     let serve = Serve::start(config).await.map_err(failure)?;
     let own = |error: &dyn std::fmt::Display| Failure::internal(format!("an address of our own is wrong: {error}"));
-    link.broker = vec![format!("mqtt://{}", serve.broker.mqtt_addr()).parse().map_err(|error| own(&error))?];
+    link.leave_broker(format!("mqtt://{}", serve.broker.mqtt_addr()).parse().map_err(|error| own(&error))?);
     // A TURN server that was named is the one to be tried.
     if link.relay_only && link.ice.is_empty() {
         link.ice = vec![format!("turn:{}", serve.turn.addr()).parse().map_err(|error| own(&error))?];
@@ -306,7 +308,8 @@ fn draw(steps: &[StepSummary], what: &str, file: &Path) -> Result<(), Failure> {
         tracing::warn!("fewer than two steps were made: no curve is drawn");
         return Ok(());
     }
-    let written = curve::draw(steps, what).and_then(|svg| std::fs::write(file, svg).map_err(|error| error.to_string()));
+    let written =
+        curve::draw(steps, what).and_then(|svg| private_file::write(file, svg).map_err(|error| error.to_string()));
     written.map_err(|error| Failure::internal(format!("cannot draw {}: {error}", file.display())))
 }
 

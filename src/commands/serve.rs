@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli;
+use crate::config::secret::{secret, text_of};
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
 use crate::serve::{REALM, Serve, ServeConfig, ServeError};
-use crate::settings::{secret, warn_if_open};
 
 /// Login on loopback, where the broker needs none but TURN always does (RFC 8656 §5).
 const LOCAL_LOGIN: &str = "tring";
@@ -96,15 +96,24 @@ impl Logins {
     }
 }
 
-/// Reads `ID:PASSWORD` lines; empty lines and those that begin with `#` are passed over.
+/// Reads `ID:PASSWORD` lines; blank lines and those that begin with `#` are passed over.
 fn read_users(file: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
-    warn_if_open(file);
+    users_of(&text_of(file)?).map_err(|line| Failure::usage(format!("{} line {line}: use ID:PASSWORD", file.display())))
+}
+
+/// The users of such a text, or the number of the line that is none. Blanks around an ID do not belong to it.
+fn users_of(text: &str) -> Result<BTreeMap<String, String>, usize> {
     let mut users = BTreeMap::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-        let wrong = || Failure::usage(format!("{} line {}: use ID:PASSWORD", file.display(), index + 1));
-        let (id, password) = line.split_once(':').ok_or_else(wrong)?;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (id, password) = line.split_once(':').ok_or(index + 1)?;
+        let id = id.trim_end();
+        if id.is_empty() || password.trim().is_empty() {
+            return Err(index + 1);
+        }
         users.insert(id.to_owned(), password.to_owned());
     }
     Ok(users)
@@ -162,4 +171,21 @@ fn relay_ip(listen: IpAddr) -> IpAddr {
         Ok(socket.local_addr()?.ip())
     };
     probe().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_and_remarks_are_no_users() {
+        let users = users_of("# who may call\n\n  \t\nalice:a:b\r\n  bob : blank \n   # nobody\n").unwrap();
+        assert_eq!(
+            users.into_iter().collect::<Vec<_>>(),
+            [("alice".into(), "a:b".into()), ("bob".into(), " blank ".into())]
+        );
+        for (text, line) in [("alice:a\nbob\n", 2), (":a", 1), ("alice:", 1), ("\nalice:  \n", 2)] {
+            assert_eq!(users_of(text), Err(line), "{text:?}");
+        }
+    }
 }

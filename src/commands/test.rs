@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::display::window::WindowClient;
+use media::private_file;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -294,7 +295,7 @@ fn tidy(folder: &Path) {
 /// What cannot be written is said before anything runs.
 fn check_reports(options: &Test) -> Result<(), Failure> {
     for path in [&options.junit, &options.report].into_iter().flatten() {
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let opened = private_file::options().create(true).append(true).open(path);
         opened.map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
     }
     Ok(())
@@ -302,7 +303,7 @@ fn check_reports(options: &Test) -> Result<(), Failure> {
 
 fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {
     let write = |path: &Path, text: String| {
-        let written = std::fs::write(path, text);
+        let written = private_file::write(path, text);
         written.map_err(|error| Failure::internal(format!("cannot write {}: {error}", path.display())))
     };
     if let Some(path) = &options.junit {

@@ -4,7 +4,7 @@
 //! name. There is no other list: a new option is a setting, with a `TRING_…` variable, as soon as `cli.rs` has it.
 
 use std::any::TypeId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -181,8 +181,8 @@ pub(super) fn are_rivals(command: &Command, one: &Arg, other: &Arg) -> bool {
     names(one, other) || names(other, one)
 }
 
-/// The options that were typed, by their ids.
-pub(super) type Typed = BTreeSet<String>;
+/// The options that were typed, by their ids, with their values.
+pub(super) type Typed = BTreeMap<String, Vec<OsString>>;
 
 fn equip(command: Command) -> Command {
     let command = command.mut_subcommands(equip);
@@ -244,6 +244,8 @@ fn source_options() -> [Arg; 2] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]

@@ -6,9 +6,11 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::Value;
 
 use super::Source;
+use super::binding::{Group, Withheld};
 use super::definition::{self, Kind};
 use super::file::Contacts;
 use super::layers::{Displaced, Layers, Origin};
+use crate::exit::{ExitStatus, Failure};
 
 /// What came of all layers for one command.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(crate) struct InForce {
     pub(crate) settings: Vec<Setting>,
     pub(crate) displaced: Vec<Displaced>,
     pub(crate) contacts: Contacts,
+    withheld: Vec<Withheld>,
 }
 
 /// One setting.
@@ -34,10 +37,52 @@ pub(crate) struct Setting {
     pub(crate) is_secret: bool,
 }
 
+/// Part of a login that is not sent, for the user: `cause; advice`.
+#[derive(Clone, Debug)]
+pub(crate) struct WithheldLogin {
+    group: Group,
+    pub(crate) cause: String,
+    pub(crate) advice: &'static str,
+}
+
+impl std::fmt::Display for WithheldLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; {}", self.cause, self.advice)
+    }
+}
+
+/// The failure with what was withheld, where it may come of that.
+pub(crate) fn explained(mut failure: Failure, withheld: &[WithheldLogin]) -> Failure {
+    let names = |options: &[&str]| options.iter().any(|option| failure.text.contains(option));
+    let concerns = |group| match (group, failure.status) {
+        (Group::Broker, ExitStatus::BrokerRefused) => true,
+        (Group::Broker, ExitStatus::Usage) => names(&["--user", "--cert", "--key"]),
+        (Group::Ice, ExitStatus::NoPath) => true,
+        (Group::Ice, ExitStatus::Usage) => names(&["--ice-user", "credentials"]),
+        (Group::Broker | Group::Ice, _) => false,
+    };
+    let told: Vec<&WithheldLogin> = withheld.iter().filter(|login| concerns(login.group)).collect();
+    for login in told {
+        failure.text = format!("{}; {login}", failure.text);
+    }
+    failure
+}
+
 impl InForce {
     /// True when some layer sets this option, be it to its default.
     pub(crate) fn is_set(&self, key: &str) -> bool {
         self.settings.iter().any(|setting| setting.key == key && setting.origin != Origin::Default)
+    }
+
+    /// What of logins is not sent, since it was given for other servers than those in force.
+    pub(crate) fn withheld(&self) -> Vec<WithheldLogin> {
+        let file = self.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let told = |withheld: &Withheld| WithheldLogin {
+            group: withheld.group,
+            cause: withheld.words(&file),
+            advice: withheld.group.advice(),
+        };
+        self.withheld.iter().map(told).collect()
     }
 
     pub(super) fn new(command: &Command, matches: &ArgMatches, layers: &Layers, source: &Source) -> Self {
@@ -58,6 +103,7 @@ impl InForce {
             settings: definition::settings(command).map(setting).collect(),
             displaced: layers.displaced.clone(),
             contacts: Contacts::clone(&source.document.contacts),
+            withheld: layers.withheld.clone(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Which layer each setting is taken from, and which settings give way to a rival of a higher one. Pure.
+//! Which layer each setting is taken from, which settings give way to a rival of a higher one, and which logins are for
+//! other servers than those in force. Pure.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,6 +7,7 @@ use std::ffi::OsString;
 use clap::builder::Resettable;
 use clap::{Arg, Command};
 
+use super::binding::{Group, Servers, Withheld};
 use super::definition::{self, Typed};
 use super::file::{Contacts, Table};
 
@@ -20,7 +22,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    const fn rank(&self) -> u8 {
+    pub(super) const fn rank(&self) -> u8 {
         match self {
             Self::Flag => 0,
             Self::Variable(_) => 1,
@@ -42,7 +44,7 @@ impl Origin {
     }
 }
 
-/// The layer a setting is taken from, and its values there; those that were typed, clap knows.
+/// The layer a setting is taken from, and its values there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) origin: Origin,
@@ -63,6 +65,7 @@ pub(super) struct Layers {
     /// by the ids of the options
     pub(super) choices: BTreeMap<String, Choice>,
     pub(super) displaced: Vec<Displaced>,
+    pub(super) withheld: Vec<Withheld>,
 }
 
 impl Layers {
@@ -78,14 +81,20 @@ impl Layers {
         contacts: &Contacts,
         file: &str,
     ) -> Result<Self, String> {
+        let mut layers = Self::default();
+        let servers: Vec<(Group, Servers)> = Group::ALL
+            .into_iter()
+            .filter_map(|group| Some((group, servers(command, group, typed, variables, tables)?)))
+            .collect();
         let mut found: Vec<(&Arg, Choice)> = Vec::new();
         for arg in definition::settings(command) {
-            if let Some(choice) = find(arg, typed, variables, tables) {
+            let group = Group::of_login(&key(arg));
+            let bound = servers.iter().find(|(of, _)| Some(*of) == group).map(|(_, servers)| servers);
+            if let Some(choice) = layers.first_allowed(arg, candidates(arg, typed, variables, tables), bound) {
                 found.push((arg, choice));
             }
         }
         found.sort_by_key(|(_, choice)| choice.origin.rank());
-        let mut layers = Self::default();
         let mut kept: Vec<(&Arg, Choice)> = Vec::new();
         for (arg, choice) in found {
             match kept.iter().find(|(other, _)| definition::are_rivals(command, arg, other)) {
@@ -106,6 +115,24 @@ impl Layers {
         Ok(layers)
     }
 
+    /// The choice of the highest layer that may go to the servers in force. Where there is none, what was withheld is noted.
+    fn first_allowed(&mut self, arg: &Arg, candidates: Vec<Choice>, bound: Option<&Servers>) -> Option<Choice> {
+        let Some(servers) = bound else { return candidates.into_iter().next() };
+        let mut withheld = Vec::new();
+        for choice in candidates {
+            match servers.withholds(&key(arg), &choice.origin) {
+                None => return Some(choice),
+                Some(not) => withheld.push((choice.origin, not)),
+            }
+        }
+        for (origin, not) in withheld {
+            let by = not.group.servers().to_owned();
+            self.displaced.push(Displaced { key: key(arg), origin, by });
+            not.add_to(&mut self.withheld);
+        }
+        None
+    }
+
     /// The command with the values of all layers below the command line as its defaults.
     pub(super) fn apply(&self, command: Command, contacts: &Contacts) -> Command {
         command.mut_args(|arg| {
@@ -120,16 +147,30 @@ impl Layers {
     }
 }
 
-fn find(arg: &Arg, typed: &Typed, variables: &BTreeMap<OsString, OsString>, tables: &[&Table]) -> Option<Choice> {
-    if typed.contains(arg.get_id().as_str()) {
-        return Some(Choice { origin: Origin::Flag, values: Vec::new() });
-    }
-    if let Some((name, value)) = arg.get_env().and_then(|name| variables.get_key_value(name)) {
+/// What each layer has of a setting, the highest first.
+fn candidates(arg: &Arg, typed: &Typed, variables: &BTreeMap<OsString, OsString>, tables: &[&Table]) -> Vec<Choice> {
+    let typed = typed.get(arg.get_id().as_str());
+    let typed = typed.map(|values| Choice { origin: Origin::Flag, values: values.clone() });
+    let variable = arg.get_env().and_then(|name| variables.get_key_value(name)).map(|(name, value)| {
         let origin = Origin::Variable(name.to_string_lossy().into_owned());
-        return Some(Choice { origin, values: vec![value.clone()] });
-    }
-    let entry = tables.iter().find_map(|table| table.get(arg.get_long()?))?;
-    Some(Choice { origin: entry.origin.clone(), values: entry.values.clone() })
+        Choice { origin, values: vec![value.clone()] }
+    });
+    let entries = tables.iter().filter_map(|table| table.get(arg.get_long()?));
+    let entries = entries.map(|entry| Choice { origin: entry.origin.clone(), values: entry.values.clone() });
+    typed.into_iter().chain(variable).chain(entries).collect()
+}
+
+/// The servers that logins of this group are for; `None` for a command that has none.
+fn servers(
+    command: &Command,
+    group: Group,
+    typed: &Typed,
+    variables: &BTreeMap<OsString, OsString>,
+    tables: &[&Table],
+) -> Option<Servers> {
+    let arg = definition::settings(command).find(|arg| arg.get_long() == Some(group.servers()))?;
+    let default = arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    Some(Servers::of(group, &candidates(arg, typed, variables, tables), default))
 }
 
 /// The values of the file were judged where they were read.
@@ -176,7 +217,7 @@ mod tests {
         top: &[(&str, &str)],
     ) -> Result<Layers, String> {
         let definition = command();
-        let typed = typed.iter().map(|id| (*id).to_owned()).collect();
+        let typed = typed.iter().map(|id| ((*id).to_owned(), Vec::new())).collect();
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let profile = table(&Origin::Profile { name: "home".into(), line: 7 }, profile);
         let top = table(&Origin::Top { line: 2 }, top);
@@ -191,7 +232,7 @@ mod tests {
             let layers = choose("call", typed, variables, profile, top).unwrap();
             layers.choices.get("size").map(|choice| (choice.origin.words(FILE), choice.values.clone()))
         };
-        assert_eq!(from(&["size"], &variable, &profile, &top), Some(("flag".into(), vec![])));
+        assert_eq!(from(&["size"], &variable, &profile, &top), Some(("flag".into(), Vec::new())));
         assert_eq!(from(&[], &variable, &profile, &top), Some(("TRING_SIZE".into(), vec!["64x48".into()])));
         let in_profile = "profile home in config.toml:7".to_owned();
         assert_eq!(from(&[], &[], &profile, &top), Some((in_profile, vec!["66x48".into()])));
@@ -257,5 +298,29 @@ mod tests {
         assert!(error.starts_with("TRING_SIZE: ") && error.contains("WIDTHxHEIGHT"), "{error}");
         // It does not count once the option is typed.
         assert!(choose("call", &["size"], &[("TRING_SIZE", "huge")], &[], &[]).is_ok());
+    }
+
+    #[test]
+    fn a_login_of_another_server_does_not_count_and_one_of_this_server_does() {
+        let home =
+            [("broker", "mqtts://home"), ("user", "alice"), ("password-file", "pw"), ("cert", "c"), ("key", "k")];
+        let layers = choose("call", &[], &[("TRING_BROKER", "mqtt://home")], &home, &[]).unwrap();
+        assert_eq!(layers.choices.keys().collect::<Vec<_>>(), ["broker"]);
+        assert_eq!((layers.displaced.len(), layers.withheld.len()), (4, 1));
+        assert!(layers.displaced.iter().all(|displaced| displaced.by == "broker"), "{:?}", layers.displaced);
+        let words = layers.withheld[0].words(FILE);
+        assert!(words.starts_with("user, password-file, cert and key (profile home"), "{words}");
+        // The login of the environment is for another server; that of the profile is for the one in force.
+        let variables = [("TRING_USER", "eve"), ("TRING_PASSWORD", "x"), ("TRING_BROKER", "mqtts://home")];
+        let layers = choose("call", &[], &variables[..2], &home, &[]).unwrap();
+        assert_eq!(layers.choices["user"].values, ["eve"]);
+        let top = [("broker", "mqtts://top"), ("user", "bob")];
+        let layers = choose("call", &[], &variables[2..], &[], &top).unwrap();
+        assert!(!layers.choices.contains_key("user"));
+        assert_eq!(layers.withheld.len(), 1);
+        // What is not sent does not displace what is.
+        let variables = [("TRING_ICE", "turn:b"), ("TRING_ICE_SECRET", "s")];
+        let layers = choose("call", &[], &variables, &[("ice", "turn:a"), ("ice-password-file", "p")], &[]).unwrap();
+        assert_eq!(layers.choices.keys().collect::<Vec<_>>(), ["ice", "ice_secret"]);
     }
 }

@@ -4,6 +4,8 @@
 //! - [`definition`]: clap's definition of the command line is the only list of settings, and is equipped for them here
 //! - [`mod@file`]: the settings file, from TOML to values with their lines
 //! - [`layers`]: the layer each setting is taken from, and what gives way to a rival of a higher layer
+//! - [`binding`]: which servers a login was given for; no other gets it
+//! - [`secret`]: secrets, and the files that hold them
 //! - [`in_force`]: what came of it, as `tring config` shows it
 //! - [`options`]: options of calls in files of another kind
 //!
@@ -11,11 +13,13 @@
 //! options were typed. For the second, which counts, the values of the lower layers stand in the definition as
 //! defaults, so that one parser judges them all.
 
+pub(crate) mod binding;
 mod definition;
 mod file;
 mod in_force;
 mod layers;
 mod options;
+pub(crate) mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +38,7 @@ use file::{Document, Place, Table};
 use layers::Layers;
 
 pub(crate) use definition::{command, command_alone};
-pub(crate) use in_force::{InForce, Setting};
+pub(crate) use in_force::{InForce, Setting, WithheldLogin, explained};
 pub(crate) use layers::Origin;
 pub(crate) use options::{CallCommand, CallOptions, Form, Inherited};
 
@@ -109,7 +113,8 @@ impl FirstLook {
         };
         let (command, leaf) = innermost(&matches);
         let is_typed = |id: &&clap::Id| leaf.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-        let typed = leaf.ids().filter(is_typed).map(|id| id.as_str().to_owned()).collect();
+        let values = |id: &clap::Id| leaf.get_raw(id.as_str()).into_iter().flatten().map(OsStr::to_owned).collect();
+        let typed = leaf.ids().filter(is_typed).map(|id| (id.as_str().to_owned(), values(id))).collect();
         let named = |id: &str, variable: &str| {
             let typed = leaf.try_get_one::<OsString>(id).ok().flatten();
             typed.or_else(|| variables.get(OsStr::new(variable))).cloned()
@@ -125,7 +130,7 @@ impl FirstLook {
     /// What is typed is in the list of processes and in the shell's history.
     fn refuse_secrets(&self, leaf: &Command) -> Result<(), String> {
         let mut secrets = definition::settings(leaf).filter(|arg| definition::is_secret(arg));
-        match secrets.find(|arg| self.typed.contains(arg.get_id().as_str())) {
+        match secrets.find(|arg| self.typed.contains_key(arg.get_id().as_str())) {
             Some(arg) => {
                 let (key, variable) = (arg.get_long().unwrap_or_default(), arg.get_env().unwrap_or_default());
                 Err(format!(
@@ -160,7 +165,7 @@ impl Source {
         let standard = folder("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
         let path = look.file.clone().or_else(|| standard.map(|folder| folder.join("tring/config.toml")));
         let is_config = look.command.iter().eq([CONFIG]);
-        if is_config && definition::OWN.iter().any(|id| look.typed.contains(*id)) {
+        if is_config && definition::OWN.iter().any(|id| look.typed.contains_key(*id)) {
             return Ok(Self { path, ..Self::default() });
         }
         let mut source = Self { path, ..Self::default() };

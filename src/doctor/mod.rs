@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cli;
+use crate::config::WithheldLogin;
 use crate::exit::ExitStatus;
 use crate::settings::Settings;
 
@@ -134,6 +135,8 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     /// What was typed, for the paths of secret files.
     pub(crate) link: cli::Link,
+    /// Logins that are not sent, since they were given for other servers.
+    pub(crate) withheld: Vec<WithheldLogin>,
     /// The view that was asked for, if any was.
     pub(crate) asked_show: Option<Show>,
     /// The way to a window.
@@ -165,9 +168,9 @@ impl Running {
 /// Starts every check at once.
 pub(crate) fn start(plan: Plan) -> Running {
     let mut running = Running(VecDeque::new());
-    let Plan { settings, link, asked_show, windows } = plan;
+    let Plan { settings, link, withheld, asked_show, windows } = plan;
     let config = settings.peer_now();
-    running.add(std::future::ready(settings::check(&settings, &config, &link)));
+    running.add(std::future::ready(settings::check(&settings, &config, &link, &withheld)));
     // One time a broker.
     let (times, told) = mpsc::channel(settings.link.brokers.len().max(1));
     for (index, url) in settings.link.brokers.iter().enumerate() {

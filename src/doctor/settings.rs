@@ -6,13 +6,20 @@ use media::peer::config::{IcePolicy, IceServerKind, PeerConfig};
 
 use super::{Finding, Look};
 use crate::cli;
+use crate::config::WithheldLogin;
 use crate::settings::Settings;
 
 /// `config` is that of a call that begins now.
-pub(super) fn check(settings: &Settings, config: &PeerConfig, link: &cli::Link) -> Vec<Finding> {
+pub(super) fn check(
+    settings: &Settings,
+    config: &PeerConfig,
+    link: &cli::Link,
+    withheld: &[WithheldLogin],
+) -> Vec<Finding> {
     let mut findings = vec![Look::at("settings").ok(describe(settings, config))];
     let files = [&link.password_file, &link.ice_password_file, &link.ice_secret_file, &link.key];
     let open = files.into_iter().flatten().filter(|path| is_readable_by_others(path));
+    findings.extend(withheld.iter().map(|login| Look::at("settings").warning(&login.cause, login.advice)));
     findings.extend(open.map(|path| {
         Look::at("settings").warning(
             format!("{} can be read by others on this machine", path.display()),

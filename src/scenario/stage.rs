@@ -8,17 +8,17 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use signalling::mqtt::{Audience, LinkConfig, MqttVersion, TlsFiles};
+use signalling::mqtt::{Audience, LinkConfig};
 use tokio::process::Command;
 
 use super::script::{BrokerWanted, Does, Member, Scenario, Server, ServerAction};
-use crate::cli;
 use crate::config::Inherited;
 use crate::exit::Failure;
 use crate::serve::broker::{Access, Broker, BrokerConfig};
 use crate::serve::turn::{Turn, TurnConfig};
 use crate::serve::{ServeError, broker, turn};
-use crate::settings::{random_nonce, resolve_link};
+use crate::settings::resolve_link;
+use crate::{child, cli, random};
 
 /// Name at the TURN server of a run.
 const ICE_USER: &str = "test";
@@ -92,7 +92,7 @@ impl Stage {
         let failed = |error: ServeError| Failure::internal(words(&error));
         let is_given = inherited.settings.contains_key("broker");
         let wants_own = scenario.broker == BrokerWanted::Own || !is_given && lacks_broker(&scenario.cast);
-        let password = format!("{:016x}", random_nonce().0);
+        let password = random::password();
         let broker = if wants_own {
             let (broker, addr) = start_broker(0).await.map_err(failed)?;
             Own::Running(broker, addr)
@@ -119,14 +119,14 @@ impl Stage {
     /// # Errors
     /// A usage [`Failure`] when the options do not fit together.
     pub(crate) fn link(&self, options: &cli::Link) -> Result<LinkConfig, Failure> {
-        let mut config = resolve_link(options, Audience::Only(Vec::new()))?;
+        let mut options = options.clone();
         if let Some(addr) = self.broker.addr() {
-            config.brokers = vec![format!("mqtt://{addr}").parse().map_err(Failure::internal)?];
-            (config.login, config.tls, config.version) = (None, TlsFiles::default(), MqttVersion::default());
+            // Logins and certificates are those of another broker.
+            options.leave_broker(format!("mqtt://{addr}").parse().map_err(Failure::internal)?);
         }
+        let mut config = resolve_link(&options, Audience::Only(Vec::new()))?;
         if options.id.is_none() {
-            config.me =
-                format!("tring-test-{:08x}", random_nonce().0 & 0xffff_ffff).parse().map_err(Failure::internal)?;
+            config.me = format!("tring-test-{}", random::mark(8)).parse().map_err(Failure::internal)?;
         }
         Ok(config)
     }
@@ -234,8 +234,10 @@ async fn run_command(command: Option<&[String]>) -> Result<(), String> {
     let Some((program, arguments)) = command.and_then(<[String]>::split_first) else {
         return Err("the server is not the test's own, and no command is given that restarts it".to_owned());
     };
-    let running = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
-    match tokio::time::timeout(RESTART_MAX, running).await {
+    let mut command = Command::new(program);
+    child::hide_settings(&mut command);
+    let running = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    match tokio::time::timeout(RESTART_MAX, running.output()).await {
         Ok(Ok(output)) if output.status.success() => Ok(()),
         Ok(Ok(output)) => {
             Err(format!("{program} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))

@@ -13,7 +13,7 @@ use super::{Absent, LinkState, Phase, Role, Session};
 use crate::events::Event;
 use crate::exit::Failure;
 use crate::printer::unix_ms;
-use crate::settings::random_nonce;
+use crate::random;
 
 /// What the broker holds of someone who is just coming online is still their last goodbye; so long it may be wrong.
 const OFFLINE_GRACE: Duration = Duration::from_millis(700);
@@ -119,8 +119,7 @@ impl Session {
     }
 
     async fn dial(&mut self, peer: PeerId) -> Result<(), Failure> {
-        let bits = u128::from(random_nonce().0) << 64 | u128::from(random_nonce().0);
-        self.phone_event(call::Event::Dial { peer, call: CallId::from_random(bits) }).await
+        self.phone_event(call::Event::Dial { peer, call: CallId::from_random(random::call_bits()) }).await
     }
 
     /// A watched peer came, went or is busy.

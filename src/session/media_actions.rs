@@ -99,6 +99,7 @@ impl Session {
 
     pub(super) fn make_update(&mut self, id: CallId, revision: u32, renewal: Renewal) {
         let Some(peer) = self.peer_of(&id) else { return };
+        peer.set_ice_servers(self.settings.peer_now().ice_servers);
         let renewal = match renewal {
             Renewal::Media => peer::Renewal::Media,
             Renewal::Restart => peer::Renewal::Restart,
@@ -109,6 +110,7 @@ impl Session {
 
     pub(super) fn answer_update(&mut self, id: CallId, revision: u32, offer: Description) {
         let Some(peer) = self.peer_of(&id) else { return };
+        peer.set_ice_servers(self.settings.peer_now().ice_servers);
         let call = id.clone();
         self.spawn(&call, async move { Done::Revised(id, revision, media::answer_update(peer, offer).await) });
     }

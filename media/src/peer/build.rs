@@ -16,7 +16,7 @@ use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCIceServe
 use webrtc::rtp_transceiver::RtpTransceiver;
 use webrtc::runtime::Runtime;
 
-use super::config::{IcePolicy, PeerConfig};
+use super::config::{IcePolicy, IceServer, PeerConfig};
 use super::heard::Heard;
 use super::negotiate::Exchange;
 use super::network::{BindTo, Network};
@@ -81,6 +81,7 @@ impl Peer {
             video,
             audio,
             exchange: Mutex::new(Exchange::new(config.video, config.audio)),
+            renewed_servers: Mutex::new(None),
             outlets: Mutex::new(Outlets::new(sending)),
             remote_candidates: AtomicUsize::new(0),
             tasks: Mutex::new(tasks),
@@ -106,17 +107,12 @@ impl Foundation {
     ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
         let mut media = engine::media_engine(config)?;
         let interceptors = engine::interceptors(&mut media, config.bitrate, self.target_bps)?;
-        let servers = config.ice_servers.iter().map(|server| RTCIceServer {
-            urls: vec![server.url.to_string()],
-            username: server.username.clone(),
-            credential: server.password.clone(),
-        });
         let policy = match config.ice_policy {
             IcePolicy::All => RTCIceTransportPolicy::All,
             IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
         };
         let configuration = RTCConfigurationBuilder::default()
-            .with_ice_servers(servers.collect())
+            .with_ice_servers(for_engine(&config.ice_servers))
             .with_ice_transport_policy(policy)
             .build();
         let connection = PeerConnectionBuilder::new()
@@ -131,6 +127,16 @@ impl Foundation {
             .await?;
         Ok(Arc::new(connection))
     }
+}
+
+/// The servers as the engine takes them.
+pub(super) fn for_engine(servers: &[IceServer]) -> Vec<RTCIceServer> {
+    let server = |server: &IceServer| RTCIceServer {
+        urls: vec![server.url.to_string()],
+        username: server.username.clone(),
+        credential: server.password.clone(),
+    };
+    servers.iter().map(server).collect()
 }
 
 /// Adds a track, and finds the transceiver that it came with.

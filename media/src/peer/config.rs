@@ -10,7 +10,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::impaired::ImpairHandle;
 use crate::frame::VideoCodec;
 
-/// How long time-limited TURN credentials stay valid: longer than any call, as coTURN checks them on each refresh.
+/// How long time-limited TURN credentials stay valid. They are made anew for every call and every ICE restart; an
+/// allocation keeps those it was made with, so a server that checks them at each refresh ends it after this time, and
+/// the restart that follows brings new ones.
 const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything that shapes one peer connection.

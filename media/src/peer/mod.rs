@@ -48,7 +48,7 @@ use webrtc::runtime::default_runtime;
 use crate::queue;
 use crate::rtp::RtpPacket;
 use build::Medium;
-use config::{Direction, PeerConfig};
+use config::{Direction, IceServer, PeerConfig};
 use negotiate::Exchange;
 use network::{Network, ThisMachine};
 use runtime::SettlingRuntime;
@@ -177,6 +177,8 @@ pub struct Peer {
     video: Option<Medium>,
     audio: Medium,
     exchange: Mutex<Exchange>,
+    /// What the next ICE restart asks, where that is not what was asked before.
+    renewed_servers: Mutex<Option<Vec<IceServer>>>,
     outlets: Mutex<send::Outlets>,
     remote_candidates: AtomicUsize,
     tasks: Mutex<JoinSet<()>>,
@@ -203,6 +205,12 @@ impl Peer {
     pub fn set_sending(&self, video: Direction, audio: Direction) {
         let mut exchange = self.exchange();
         (exchange.video, exchange.audio) = (video, audio);
+    }
+
+    /// The servers that the next ICE restart asks: those of the configuration with logins made now, since the ones of the
+    /// beginning may have expired. Allocations that stand keep theirs (RFC 8656 §5).
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
+        *self.renewed_servers.lock().unwrap_or_else(PoisonError::into_inner) = Some(servers);
     }
 
     /// Says what should come from the other side; at first all that it promised.
@@ -263,8 +271,11 @@ pub fn has_network() -> bool {
     !ThisMachine.addresses().usable.is_empty()
 }
 
+/// SSRCs, first sequence numbers and first time stamps, which are to be random (RFC 3550 §5.1, §8).
 fn random_u32() -> u32 {
-    use std::hash::{BuildHasher, RandomState};
-    // SSRCs must only differ from each other (RFC 3550 §8); the hasher's keys are random.
-    RandomState::new().hash_one(0) as u32
+    use ring::rand::SecureRandom as _;
+    let mut bytes = [0; 4];
+    let drawn = ring::rand::SystemRandom::new().fill(&mut bytes);
+    drawn.expect("the system gives random bytes; without them there is no DTLS either");
+    u32::from_ne_bytes(bytes)
 }

@@ -6,15 +6,16 @@
 //!
 //! Media and path are renewed apart: [`Renewal::Media`] leaves sockets and candidates alone.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rtc::peer_connection::configuration::RTCOfferOptions;
+use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCOfferOptions};
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use tracing::debug;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
-use super::build::Medium;
+use super::build::{Medium, for_engine};
 use super::config::Direction;
 use super::sdp::{self, Negotiated, Section};
 use super::{IceCandidate, LocalDescription, Peer, PeerError, Renewal, continuity};
@@ -190,6 +191,7 @@ impl Peer {
         let offer = self.connection.create_offer(Some(options)).await.map_err(failed)?;
         let sdp = sdp::as_sent(&offer.sdp);
         if renewal == Renewal::Restart {
+            self.use_renewed_servers().await.map_err(failed)?;
             self.renew();
         }
         self.connection.set_local_description(offer).await.map_err(failed)?;
@@ -209,6 +211,7 @@ impl Peer {
             return Err(broken(error));
         }
         if renewal == Renewal::Restart {
+            self.use_renewed_servers().await.map_err(failed)?;
             self.renew();
         }
         self.add_candidates(candidates.into_iter().map(IceCandidate::from).collect()).await;
@@ -318,6 +321,18 @@ impl Peer {
             return Err(PeerError::new(operation, "there is no network; it can be tried again when there is one"));
         }
         Ok(())
+    }
+
+    /// Hands the engine the servers that were set since the last restart; it asks them when it gathers next.
+    async fn use_renewed_servers(&self) -> rtc::shared::error::Result<()> {
+        let renewed = self.renewed_servers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(servers) = renewed else { return Ok(()) };
+        let policy = self.connection.get_configuration().await.ice_transport_policy();
+        let configuration = RTCConfigurationBuilder::default()
+            .with_ice_servers(for_engine(&servers))
+            .with_ice_transport_policy(policy)
+            .build();
+        self.connection.set_configuration(configuration).await
     }
 
     /// ICE begins anew, with candidates of both sides counted from none.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::frame::{Size, VideoCodec};
+use crate::private_file;
 
 mod mp4;
 mod webm;
@@ -205,7 +206,7 @@ impl Recorder {
     /// [`RecordError::UnknownContainer`], [`RecordError::Create`].
     pub fn create(path: &Path, tracks: Tracks) -> Result<Self, RecordError> {
         let container = Container::from_path(path)?;
-        let mut options = File::options();
+        let mut options = private_file::options();
         let opened = options.write(true).create(true).truncate(false).open(path);
         let file = opened.map_err(|source| RecordError::Create { path: path.to_owned(), source })?;
         Ok(Self {

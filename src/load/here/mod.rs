@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::{Report, Work};
 use crate::cli::Answer;
+use crate::random;
 use crate::scenario::peers::PeerHandle;
 use crate::scenario::peers::here::{self, Inside};
 use crate::session::{Absent, Calls, Role};
-use crate::settings::{Settings, random_nonce};
+use crate::settings::Settings;
 
 /// What all sessions have in common.
 #[derive(Clone)]
@@ -53,7 +54,7 @@ impl Site {
 
     fn settings_of(&self, me: PeerId, audience: Audience) -> Settings {
         let mut settings = self.settings.clone();
-        (settings.link.me, settings.link.run, settings.link.audience) = (me, random_nonce(), audience);
+        (settings.link.me, settings.link.run, settings.link.audience) = (me, random::nonce(), audience);
         // Each has a network of its own, be it as bad as the others'.
         settings.peer.impairments = ImpairHandle::new(settings.peer.impairments.impairments());
         settings

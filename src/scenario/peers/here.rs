@@ -16,11 +16,12 @@ use tokio::task::JoinHandle;
 
 use super::{ORDERS_MAX, Order, Part, PeerHandle, Program, TOLD_MAX, Told};
 use crate::cli::{Cli, Command};
+use crate::config::secret::Secret;
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::session::{self, Driver, Orders, Role, control};
-use crate::settings::{Secret, Settings};
+use crate::settings::Settings;
 use crate::{commands, config};
 
 /// Interrupts not yet heeded: the first hangs up, the second leaves at once.

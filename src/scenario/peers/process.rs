@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 
 use super::{LINE_BYTES_MAX, ORDERS_MAX, Order, Part, PeerHandle, Program, TOLD_MAX, Told};
+use crate::child;
 use crate::exit::Failure;
 
 /// How long what it wrote last is read when it has ended: it is there already.
@@ -74,9 +75,7 @@ fn command(part: &Part) -> Result<Command, Failure> {
             command
         }
     };
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TRING_")) {
-        command.env_remove(name);
-    }
+    child::hide_settings(&mut command);
     command.env("TRING_CONFIG", "/dev/null").envs(&part.env).current_dir(&part.folder).kill_on_drop(true);
     // A Ctrl-C at the terminal is for the one who runs the test, who ends the peers in order.
     command.process_group(0);

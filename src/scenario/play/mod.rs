@@ -26,7 +26,7 @@ use super::stage::Stage;
 use crate::cli;
 use crate::config::CallOptions;
 use crate::printer::unix_ms;
-use crate::settings::random_nonce;
+use crate::random;
 
 mod actor;
 mod ending;
@@ -152,7 +152,7 @@ impl<'a> Play<'a> {
     fn new(scenario: &'a Scenario, stage: Stage, given: Given<'a>) -> Self {
         let (told_tx, told) = mpsc::channel(TOLD_MAX);
         // On a broker where others meet, no two runs may take each other's place.
-        let mark = format!("{:04x}", random_nonce().0 & 0xffff);
+        let mark = random::mark(4);
         let id = |member: &Member| {
             let plain = member.name.parse().ok();
             let marked = format!("{}-{mark}", &member.name[..member.name.len().min(59)]).parse().ok();

@@ -10,7 +10,7 @@ use super::super::peers::{Part, PeerHandle, Program, Told, here, process};
 use super::super::script::{Does, Member, Place, Start};
 use super::actor::{Actor, Standing};
 use super::{Play, Recordings, Stop};
-use crate::config::CallCommand;
+use crate::config::{CallCommand, binding};
 
 /// How long one that listens may take to be online: a broker that is tried for 8 s, and a slow machine.
 const ONLINE_MAX: Duration = Duration::from_secs(20);
@@ -97,7 +97,7 @@ impl Play<'_> {
     /// What this one is to run, and with what: an agent is sent no variables.
     fn part(&self, actor: &Actor) -> Result<Part, String> {
         let member = &actor.member;
-        let mut env = if member.place.agent().is_some() { BTreeMap::new() } else { self.stage.env() };
+        let (ours, mut env) = self.inherited(member);
         let program = match &member.does {
             Does::Foreign(command) => {
                 env.insert("TRING_ID".into(), actor.id.to_string());
@@ -115,11 +115,13 @@ impl Play<'_> {
                 Program::Foreign { command: command.clone() }
             }
             Does::Listen => {
-                Program::Tring { arguments: self.arguments(actor, CallCommand::Listen, vec!["listen".into()])? }
+                Program::Tring { arguments: self.arguments(actor, &ours, CallCommand::Listen, vec!["listen".into()])? }
             }
             Does::Call(whom) => {
                 let callee = self.cast.get(whom).map_or_else(|| whom.clone(), |callee| callee.id.to_string());
-                Program::Tring { arguments: self.arguments(actor, CallCommand::Call, vec!["call".into(), callee])? }
+                Program::Tring {
+                    arguments: self.arguments(actor, &ours, CallCommand::Call, vec!["call".into(), callee])?,
+                }
             }
         };
         env.extend(member.env.clone());
@@ -127,15 +129,36 @@ impl Play<'_> {
         Ok(Part { name: member.name.clone(), program, env, folder })
     }
 
-    fn arguments(&self, actor: &Actor, command: CallCommand, first: Vec<String>) -> Result<Vec<String>, String> {
+    /// Settings and variables that say where the servers are. An agent knows its own servers, which may be others than
+    /// ours; and a server that the file alone names gets no login of the options.
+    fn inherited(&self, member: &Member) -> (BTreeMap<String, Vec<String>>, BTreeMap<String, String>) {
+        if member.place.agent().is_some() {
+            return (BTreeMap::new(), BTreeMap::new());
+        }
+        let (mut settings, mut env) = (self.stage.settings(), self.stage.env());
+        let named = member.settings.iter().filter(|(key, _)| member.named.contains(*key));
+        let named = named.map(|(key, values)| (key.clone(), values.clone())).collect();
+        for group in binding::keep_bound(&named, &mut settings, &mut env) {
+            let (name, servers) = (&member.name, group.servers());
+            tracing::warn!(
+                "{name}: the scenario names a {servers} that is none of the options', and it is not sent their login; \
+                 give {name} one of its own"
+            );
+        }
+        (settings, env)
+    }
+
+    fn arguments(
+        &self,
+        actor: &Actor,
+        ours: &BTreeMap<String, Vec<String>>,
+        command: CallCommand,
+        first: Vec<String>,
+    ) -> Result<Vec<String>, String> {
         let member = &actor.member;
         let mut settings = member.settings.clone();
-        // An agent knows its own servers, which may be others than ours.
-        let ours = if member.place.agent().is_some() { BTreeMap::new() } else { self.stage.settings() };
-        for (key, values) in ours {
-            if !member.named.contains(&key) {
-                settings.insert(key, values);
-            }
+        for (key, values) in ours.iter().filter(|(key, _)| !member.named.contains(*key)) {
+            settings.insert(key.clone(), values.clone());
         }
         if self.given.recordings == Recordings::All
             && let Some(file) = recording(member)

@@ -1,7 +1,9 @@
-//! What a run leaves to be looked into: events, logs, the exchange, recordings.
+//! What a run leaves to be looked into: events, logs, the exchange, recordings. Nobody but the user can read it.
 
 use std::io;
 use std::path::{Path, PathBuf};
+
+use media::private_file;
 
 use super::super::outcome::Outcome;
 
@@ -38,8 +40,8 @@ pub(crate) fn clear(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) => {}
     }
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join(OUTCOME), "this run has not come to its end\n")
+    private_file::create_folder(folder)?;
+    private_file::write(&folder.join(OUTCOME), "this run has not come to its end\n")
 }
 
 /// Writes down what was told: `PEER.events.ndjson`, `PEER.log`, `outcome.txt`, `exchange.txt`.
@@ -49,9 +51,9 @@ pub(crate) fn clear(folder: &Path) -> io::Result<()> {
 pub(crate) fn write(folder: &Path, outcome: &Outcome) -> io::Result<()> {
     for peer in &outcome.peers {
         let events: String = peer.events.iter().map(|event| format!("{event}\n")).collect();
-        std::fs::write(folder.join(format!("{}.events.ndjson", peer.name)), events)?;
+        private_file::write(&folder.join(format!("{}.events.ndjson", peer.name)), events)?;
         let log: String = peer.log.iter().map(|line| format!("{line}\n")).collect();
-        std::fs::write(folder.join(format!("{}.log", peer.name)), log)?;
+        private_file::write(&folder.join(format!("{}.log", peer.name)), log)?;
     }
     let mut text = format!("{}\n", outcome.title());
     for check in &outcome.checks {
@@ -61,15 +63,17 @@ pub(crate) fn write(folder: &Path, outcome: &Outcome) -> io::Result<()> {
     for trouble in outcome.troubles() {
         text += &format!("fault: {trouble}\n");
     }
-    std::fs::write(folder.join(OUTCOME), text)?;
+    private_file::write(&folder.join(OUTCOME), text)?;
     match &outcome.exchange {
-        Some(exchange) => std::fs::write(folder.join("exchange.txt"), exchange),
+        Some(exchange) => private_file::write(&folder.join("exchange.txt"), exchange),
         None => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -94,6 +98,8 @@ mod tests {
     fn what_no_run_left_is_not_removed() {
         let folder = std::env::temp_dir().join(format!("tring-results-{}", std::process::id()));
         clear(&folder).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join(OUTCOME))), (0o700, 0o600));
         std::fs::write(folder.join("a.log"), "x").unwrap();
         clear(&folder).unwrap();
         assert!(!folder.join("a.log").exists(), "an earlier run's");

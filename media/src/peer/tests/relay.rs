@@ -3,6 +3,12 @@
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
+use rtc::stun::attributes::{ATTR_NONCE, ATTR_REALM, ATTR_USERNAME};
+use rtc::stun::error_code::{CODE_UNAUTHORIZED, ErrorCodeAttribute};
+use rtc::stun::message::{CLASS_ERROR_RESPONSE, METHOD_ALLOCATE, Message, MessageType, Setter};
+use rtc::stun::textattrs::TextAttribute;
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::peer::config::{IceServer, IceUrl};
 
@@ -91,4 +97,60 @@ async fn a_relayed_call_comes_back_with_its_server() {
     }
     assert_eq!(call.alice.peer.path().await.unwrap().local.kind, "relay");
     call.end().await;
+}
+
+/// A call may outlast the login that it began with: a restart must bring the one of that moment.
+#[tokio::test]
+async fn a_restart_asks_with_the_login_of_its_moment() {
+    let (server, url, mut users) = refusing_turn_server().await;
+    let with = |user: &str| vec![IceServer { url: url.clone(), username: user.into(), password: "x".into() }];
+    let alice = PeerConfig { ice_servers: with("1700000000:alice"), ..talking() };
+    let mut call = Call::standing(&alice, &talking()).await;
+    assert_eq!(users.recv().await.as_deref(), Some("1700000000:alice"));
+    call.run(Duration::from_millis(300)).await;
+    while users.try_recv().is_ok() {}
+    call.alice.peer.set_ice_servers(with("1800000000:alice"));
+    call.update(Renewal::Media).await;
+    call.run(Duration::from_millis(300)).await;
+    assert!(users.try_recv().is_err(), "an update of media asks no server");
+    call.alice.peer.set_ice_servers(with("1900000000:alice"));
+    call.update(Renewal::Restart).await;
+    call.until_healed(Duration::from_secs(2)).await;
+    let asked = tokio::time::timeout(Duration::from_secs(2), users.recv()).await;
+    assert_eq!(asked.ok().flatten().as_deref(), Some("1900000000:alice"));
+    call.end().await;
+    server.abort();
+}
+
+/// A TURN server that refuses every login, and tells of the users it was asked by.
+async fn refusing_turn_server() -> (tokio::task::JoinHandle<()>, IceUrl, mpsc::Receiver<String>) {
+    let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("turn:{}", socket.local_addr().unwrap()).parse().unwrap();
+    let (told, users) = mpsc::channel(64);
+    let serving = tokio::spawn(async move {
+        let mut buffer = [0; 1500];
+        loop {
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let mut request = Message { raw: buffer[..length].to_vec(), ..Message::default() };
+            request.decode().unwrap();
+            if let Ok(user) = request.get(ATTR_USERNAME) {
+                let _full = told.try_send(String::from_utf8(user).unwrap());
+            }
+            let refusal = refusal(&request);
+            socket.send_to(&refusal.raw, from).await.unwrap();
+        }
+    });
+    (serving, url, users)
+}
+
+fn refusal(request: &Message) -> Message {
+    let mut refusal = Message::new();
+    let code = ErrorCodeAttribute { code: CODE_UNAUTHORIZED, reason: b"no".to_vec() };
+    let allocate_error = MessageType::new(METHOD_ALLOCATE, CLASS_ERROR_RESPONSE);
+    let realm = TextAttribute::new(ATTR_REALM, "tring.test".into());
+    let nonce = TextAttribute::new(ATTR_NONCE, "nonce".into());
+    let parts: [Box<dyn Setter>; 5] =
+        [Box::new(request.transaction_id), Box::new(allocate_error), Box::new(code), Box::new(realm), Box::new(nonce)];
+    refusal.build(&parts).unwrap();
+    refusal
 }
