@@ -233,8 +233,19 @@ pub(crate) struct Received {
     pub(crate) fps: Option<f64>,
     /// Latency of sound less that of pictures; positive: sound is late.
     pub(crate) sync_ms: Option<f64>,
+    /// How the other side's clock stands to ours, which latencies were put right by; `None`: not known, and neither are they.
+    pub(crate) clock: Option<Clock>,
     pub(crate) video: Value,
     pub(crate) audio: Value,
+}
+
+/// The clock of the other side.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Clock {
+    /// How far it is ahead of ours; 0 where the two agree as far as can be seen.
+    pub(crate) ahead_ms: f64,
+    /// How much that may be wrong by.
+    pub(crate) within_ms: f64,
 }
 
 /// The whole call.

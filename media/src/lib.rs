@@ -9,6 +9,7 @@
 //! drops its oldest entry when full, and counts the drop.
 
 pub mod capture;
+pub mod clock;
 pub mod codec;
 pub mod devices;
 pub mod display;

@@ -30,7 +30,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Adds one latency, in milliseconds; it may be negative, where the clocks of two machines differ.
+    /// Adds one latency, in milliseconds; it may be negative, by as much as the clocks of two machines are not known.
     pub fn add(&mut self, ms: f64) {
         // A conversion to an unsigned number takes what is below 0 for 0.
         let class = (((ms + LATENCY_MS_MAX) / LATENCY_CLASS_MS) as usize).min(LATENCY_CLASSES - 1);

@@ -229,7 +229,8 @@ impl Side {
         let (latest, _unseen) = watch::channel(None);
         let sinks = Sinks { display: None, latest, speaker: None, recorder: None };
         let types = negotiated.video_types.clone();
-        let incoming = Incoming::start(packets, types, self.peer.keyframes(), sinks, &self.stream_tx);
+        let incoming =
+            Incoming::start(packets, types, self.peer.keyframes(), &self.peer.clock(), sinks, &self.stream_tx);
         self.incoming = Some(incoming.map_err(|error| NoTalk::Start(error.to_string()))?);
         self.negotiated = negotiated;
         Ok(())

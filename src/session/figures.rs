@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use media::clock::Estimate;
 use media::peer::PathStats;
 use media::stats::Rate;
 use media::stream::incoming::{AudioFigures, VideoFigures};
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::media::{CallMedia, Marks};
 use super::quality::{self, Judge};
-use crate::events::{Pair, Received, Sent, Setup, Stats};
+use crate::events::{Clock, Pair, Received, Sent, Setup, Stats};
 
 /// Counters at the last look, to make rates of.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl Meter {
             audio_bps: Some(self.received_audio.look(now, audio.bytes) * 8.0),
             fps: Some(self.received_frames.look(now, video.frames)),
             sync_ms: judged.sync_ms,
+            clock: video.clock.map(clock),
             video: json(&judged.video),
             audio: json(&judged.audio),
         };
@@ -83,6 +85,7 @@ impl Meter {
             audio_bps: a_second(audio.bytes * 8),
             fps: a_second(video.frames),
             sync_ms: judged.sync_ms,
+            clock: video.clock.map(clock),
             video: json(&judged.video),
             audio: json(&judged.audio),
         };
@@ -111,6 +114,11 @@ pub(super) fn pair(path: PathStats) -> Pair {
         protocol: path.local.protocol,
         round_trip_ms: path.round_trip.map(ms),
     }
+}
+
+fn clock(estimate: Estimate) -> Clock {
+    let rounded = |ms: f64| (ms * 1000.0).round() / 1000.0;
+    Clock { ahead_ms: rounded(estimate.ahead_ms), within_ms: rounded(estimate.within_ms) }
 }
 
 /// Splits the time until the first picture.

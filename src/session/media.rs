@@ -145,7 +145,8 @@ impl CallMedia {
             recorder.set_tracks(Tracks::Audio);
         }
         let sinks = Sinks { display, latest: latest_tx, speaker: open.speaker.take(), recorder: open.recorder.take() };
-        let incoming = Incoming::start(packets, types, self.peer.keyframes(), sinks, &self.stream_tx);
+        let incoming =
+            Incoming::start(packets, types, self.peer.keyframes(), &self.peer.clock(), sinks, &self.stream_tx);
         self.incoming = Some(Receiving::Decoded(incoming.map_err(Failure::internal)?));
         self.latest = Some(latest);
         self.captures = Some(open.sources.captures);

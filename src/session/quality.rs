@@ -115,7 +115,7 @@ fn estimate(audio: &AudioFigures, latency_ms: Option<f64>, round_trip: Option<Du
     Some(mos::mos(mos::rating(delay, loss, OPUS)))
 }
 
-/// A delay; one below 0, where clocks differ, is none.
+/// A delay; one below 0, which is within what is known of the clocks, is none.
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
@@ -169,6 +169,6 @@ mod tests {
         let measured = AudioFigures { latency_p50_ms: Some(400.0), ..talk(500, 0) };
         assert!(of(&measured, None).is_some_and(|mos| (mos - 3.56).abs() < 0.02), "{:?}", of(&measured, None));
         let early = AudioFigures { latency_p50_ms: Some(-50.0), ..talk(500, 0) };
-        assert!(of(&early, None).is_some_and(|mos| mos > 4.4), "clocks differ");
+        assert!(of(&early, None).is_some_and(|mos| mos > 4.4), "within what is known of the clocks");
     }
 }

@@ -70,6 +70,14 @@ pub fn now_ms() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u32
 }
 
+/// The latency of a picture when the sender's clock is `ahead_ms` ahead: both clocks wrap at 2^32 ms, so the shorter way
+/// round is taken.
+#[must_use]
+pub fn put_right(latency_ms: f64, ahead_ms: f64) -> f64 {
+    const WRAP_MS: f64 = 4_294_967_296.0;
+    (latency_ms + ahead_ms + WRAP_MS / 2.0).rem_euclid(WRAP_MS) - WRAP_MS / 2.0
+}
+
 /// Where the blocks of a stamp lie.
 #[derive(Clone, Copy)]
 struct Grid {

@@ -16,6 +16,7 @@ use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCIceServe
 use webrtc::rtp_transceiver::RtpTransceiver;
 use webrtc::runtime::Runtime;
 
+use super::clock::PeerClock;
 use super::config::{IcePolicy, IceServer, PeerConfig};
 use super::heard::Heard;
 use super::negotiate::Exchange;
@@ -52,8 +53,14 @@ impl Peer {
         let heard = Arc::new(Heard::default());
         let settling = Arc::new(SettlingRuntime::new(runtime, Arc::clone(&heard), config.impairments.clone()));
         let takes_multicast = network.takes_multicast();
-        let foundation =
-            Foundation { network: Arc::clone(&network), takes_multicast, settling: Arc::clone(&settling), target_bps };
+        let clock = PeerClock::default();
+        let foundation = Foundation {
+            network: Arc::clone(&network),
+            takes_multicast,
+            settling: Arc::clone(&settling),
+            target_bps,
+            clock: clock.clone(),
+        };
         let connection = foundation.build(config, &shared).await.map_err(failed)?;
 
         let audio = local_track(RtpCodecKind::Audio, engine::audio_codec(), random_u32(), None);
@@ -85,6 +92,7 @@ impl Peer {
             outlets: Mutex::new(Outlets::new(sending)),
             remote_candidates: AtomicUsize::new(0),
             tasks: Mutex::new(tasks),
+            clock,
             settling,
         };
         Ok((peer, events))
@@ -97,6 +105,7 @@ struct Foundation {
     takes_multicast: bool,
     settling: Arc<SettlingRuntime>,
     target_bps: Arc<AtomicU32>,
+    clock: PeerClock,
 }
 
 impl Foundation {
@@ -106,7 +115,7 @@ impl Foundation {
         shared: &Arc<Shared>,
     ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
         let mut media = engine::media_engine(config)?;
-        let interceptors = engine::interceptors(&mut media, config.bitrate, self.target_bps)?;
+        let interceptors = engine::interceptors(&mut media, config.bitrate, self.target_bps, self.clock)?;
         let policy = match config.ice_policy {
             IcePolicy::All => RTCIceTransportPolicy::All,
             IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,

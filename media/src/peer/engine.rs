@@ -18,6 +18,7 @@ use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecPar
 use rtc::sansio::Protocol;
 use rtc::shared::error::{Error, Result};
 
+use super::clock::{PeerClock, ReadClock};
 use super::config::{BitrateLimits, PeerConfig};
 use super::rate::SendRate;
 use super::repair::TimelyRepairs;
@@ -104,6 +105,7 @@ pub(super) fn interceptors(
     engine: &mut MediaEngine,
     limits: BitrateLimits,
     target: Arc<AtomicU32>,
+    clock: PeerClock,
 ) -> Result<Registry> {
     let registry = configure_nack(Registry::new(), engine);
     // `with` on a taken slot replaces what is there, which is what is wanted for the generator alone.
@@ -114,7 +116,8 @@ pub(super) fn interceptors(
     // The pacer would start at a rate of its own and hold the first keyframe back.
     let pacer = PacerBuilder::new().with_target_bitrate(limits.start_bps.into()).build();
     let registry = registry.with(Slot::Pacer, pacer).with(Slot::from(3_500), TimelyRepairs::default());
-    Ok(registry.with(Slot::NackGenerator, RepairRequests::default()).with(Slot::from(60_000), DeliverRtcp::default()))
+    let registry = registry.with(Slot::NackGenerator, RepairRequests::default());
+    Ok(registry.with(Slot::from(59_000), ReadClock::new(clock)).with(Slot::from(60_000), DeliverRtcp::default()))
 }
 
 /// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where a

@@ -14,6 +14,7 @@
 //! Never blocks in a callback of the engine: everything there is a `try_send`.
 
 mod build;
+mod clock;
 pub mod config;
 mod continuity;
 mod engine;
@@ -55,6 +56,7 @@ use runtime::SettlingRuntime;
 use sdp::Negotiated;
 use shared::Shared;
 
+pub use clock::PeerClock;
 pub use receive::KeyframeRequester;
 #[cfg(test)]
 pub(crate) use send::SentToTest;
@@ -182,6 +184,7 @@ pub struct Peer {
     outlets: Mutex<send::Outlets>,
     remote_candidates: AtomicUsize,
     tasks: Mutex<JoinSet<()>>,
+    clock: PeerClock,
     settling: Arc<SettlingRuntime>,
 }
 
@@ -243,7 +246,17 @@ impl Peer {
 
     /// The selected pair and its round trip; `None` before there is one.
     pub async fn path(&self) -> Option<PathStats> {
-        stats::path(&*self.connection).await
+        let path = stats::path(&*self.connection).await;
+        if let Some(round_trip) = path.as_ref().and_then(|path| path.round_trip) {
+            self.clock.round_trip(round_trip);
+        }
+        path
+    }
+
+    /// How the clock of the other side stands to ours.
+    #[must_use]
+    pub fn clock(&self) -> PeerClock {
+        self.clock.clone()
     }
 
     /// Ends the connection: releases TURN allocations, stops all tasks.

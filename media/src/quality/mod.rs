@@ -6,15 +6,18 @@
 //! - [`sweep`]: decoded test sound and when it is played → latency of each step of the sweep
 //! - [`concealment`]: what each 20 ms of sound was made of → loss as the E-model takes it
 //! - [`mos`]: delay and loss → estimated mean opinion score
+//! - [`Latency`]: times of two clocks → latencies, once it is known how far the clocks are apart
 //! - [`Recent`]: the latest of any of these, for figures of the last second
 
 pub mod concealment;
+mod latency;
 pub mod mos;
 pub mod psnr;
 mod recent;
 pub mod ssim;
 pub mod sweep;
 
+pub use latency::Latency;
 pub use recent::Recent;
 
 use crate::frame::VideoFrame;

@@ -6,7 +6,8 @@
 //!   windows of one tone and, at most 20 ms later, 20 ms of the next have a boundary between them
 //! - there a window is moved by half a millisecond: the boundary is in its middle when both tones are equally strong
 //! - out: when it was played less when it was due. Both are Unix time, and steps repeat after 4 s, so a latency is known
-//!   modulo 4 s: it is taken to lie from −1 s to 3 s
+//!   modulo 4 s: it is taken to lie from −1 s to 3 s. Where sender and listener have clocks of their own, [`put_right`]
+//!   takes their difference out
 //!
 //! A boundary near sound that was made up, or near a gap in the time stamps, is not used: what was concealed goes on
 //! with the old tone.
@@ -216,6 +217,14 @@ fn latency_ms(played: Duration, step: u64) -> f64 {
     ((played_s - due_s + earliest_s).rem_euclid(cycle_s) - earliest_s) * 1000.0
 }
 
+/// The latency when the sender's clock is `ahead_ms` ahead of the listener's: from −1000 to 3000 ms again.
+#[must_use]
+pub fn put_right(latency_ms: f64, ahead_ms: f64) -> f64 {
+    let cycle_ms = STEP.as_secs_f64() * STEPS as f64 * 1000.0;
+    let earliest_ms = EARLIEST.as_secs_f64() * 1000.0;
+    (latency_ms + ahead_ms + earliest_ms).rem_euclid(cycle_ms) - earliest_ms
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -260,6 +269,19 @@ mod tests {
             // 10 s are 20 steps.
             assert!((19..=20).contains(&latencies.len()), "{latencies:?}");
             assert_all_near(&latencies, delay_us as f64 / 1000.0, 1.0);
+        }
+    }
+
+    #[test]
+    fn clocks_that_differ_are_put_right_modulo_a_cycle() {
+        for ahead_ms in [0_i64, 2000, -2000, 950, -1050, 86_400_123, -7_200_000] {
+            let mut timing = SweepTiming::default();
+            let played = |due: Duration| Duration::from_millis((due.as_millis() as i64 + 50 - ahead_ms) as u64);
+            let latencies: Vec<f64> = frames(200)
+                .filter_map(|(samples, due, timestamp)| timing.add(&samples, played(due), Origin::Packet { timestamp }))
+                .map(|ms| put_right(ms, ahead_ms as f64))
+                .collect();
+            assert_all_near(&latencies, 50.0, 1.0);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::codec::opus::OpusEncoder;
 use crate::codec::{EncoderConfig, VideoEncoder, Want, video_encoder};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame};
 use crate::peer::packet::Packetizer;
-use crate::peer::{KeyframeRequester, MediaSender, SentToTest};
+use crate::peer::{KeyframeRequester, MediaSender, PeerClock, SentToTest};
 use crate::queue;
 use crate::rtp::RtpPacket;
 
@@ -136,8 +136,8 @@ impl Receiving {
         let sinks = Sinks { display: None, latest: latest_tx, speaker: None, recorder: None };
         let (events, _) = mpsc::channel(8);
         let types = BTreeMap::from([(96, CODEC)]);
-        let incoming =
-            Incoming::start((video_rx, audio_rx), types, KeyframeRequester::default(), sinks, &events).unwrap();
+        let (packets, clock) = ((video_rx, audio_rx), PeerClock::ours());
+        let incoming = Incoming::start(packets, types, KeyframeRequester::default(), &clock, sinks, &events).unwrap();
         let config = EncoderConfig { size: SIZE, fps: 30, bitrate_bps: 300_000 };
         Self {
             video,

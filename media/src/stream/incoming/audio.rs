@@ -14,13 +14,14 @@ use crate::codec::opus::OpusDecoder;
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
 use crate::jitter::audio::{AudioJitter, Counters, Tick};
 use crate::jitter::missing::{Missing, NetworkLoss};
+use crate::peer::PeerClock;
 use crate::playout::speaker::Speaker;
-use crate::quality::Recent;
 use crate::quality::concealment::{StepCounter, Steps};
-use crate::quality::sweep::{Origin, SweepTiming};
+use crate::quality::sweep::{self, Origin, SweepTiming};
+use crate::quality::{Latency, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::rtp::RtpPacket;
-use crate::stats::{Jitter, Latencies};
+use crate::stats::Jitter;
 use crate::stream::outgoing::tell;
 use crate::stream::recording::Entry;
 use crate::stream::{POLL, StreamEvent};
@@ -63,7 +64,8 @@ pub struct AudioFigures {
     pub tones_heard: Vec<u32>,
     /// Times the speaker ran dry.
     pub underruns: u64,
-    /// Latencies of the latest steps of the test sweep, milliseconds; below 0 where clocks differ.
+    /// Latencies of the latest steps of the test sweep, milliseconds; none until it is known how far the clocks of the two
+    /// sides are apart.
     #[serde(skip)]
     pub latencies: Recent,
     /// Their median over the call.
@@ -89,7 +91,8 @@ pub(super) struct AudioReceiving {
     network_jitter: Jitter,
     recent: Vec<i16>,
     timing: SweepTiming,
-    latencies: Latencies,
+    clock: PeerClock,
+    latency: Latency,
     steps: StepCounter,
     figures: AudioFigures,
     out: watch::Sender<AudioFigures>,
@@ -114,7 +117,8 @@ impl AudioReceiving {
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
             recent: Vec::with_capacity(TONE_SAMPLES),
             timing: SweepTiming::default(),
-            latencies: Latencies::default(),
+            clock: common.clock,
+            latency: Latency::default(),
             steps: StepCounter::default(),
             figures: AudioFigures::default(),
             out,
@@ -233,8 +237,7 @@ impl AudioReceiving {
     fn measure_latency(&mut self, samples: &[i16], origin: Origin) {
         let played = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.waits_in_speaker();
         if let Some(latency_ms) = self.timing.add(samples, played, origin) {
-            self.latencies.add(latency_ms);
-            self.figures.latencies.add(Instant::now(), latency_ms);
+            self.latency.add(Instant::now(), latency_ms);
         }
     }
 
@@ -251,7 +254,9 @@ impl AudioReceiving {
         self.figures.jitter_ms = self.network_jitter.ms();
         self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
         self.figures.underruns = self.speaker.as_ref().map_or(0, Speaker::underruns);
-        self.figures.latency_p50_ms = self.latencies.percentile(50.0);
+        self.latency.settle(self.clock.estimate().map(|clock| clock.ahead_ms), sweep::put_right);
+        self.figures.latencies.clone_from(&self.latency.recent);
+        self.figures.latency_p50_ms = self.latency.percentile(50.0);
         self.figures.speaker_ms = self.waits_in_speaker().as_secs_f64() * 1000.0;
         self.figures.steps = self.steps.steps();
         self.out.send_replace(self.figures.clone());

@@ -17,7 +17,7 @@ use self::video::{VideoReceiving, Views};
 use super::recording::{Entry, Recording};
 use super::{StreamEvent, Worker};
 use crate::frame::{VideoCodec, VideoFrame};
-use crate::peer::KeyframeRequester;
+use crate::peer::{KeyframeRequester, PeerClock};
 use crate::playout::speaker::Speaker;
 use crate::queue::{Receiver, Sender};
 use crate::record::{Recorder, Summary};
@@ -81,7 +81,8 @@ impl Controls {
 }
 
 impl Incoming {
-    /// Starts decoding what the queues bring; `video_types` says which payload type is which codec.
+    /// Starts decoding what the queues bring; `video_types` says which payload type is which codec. Latencies are as good
+    /// as `clock` is known.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -89,6 +90,7 @@ impl Incoming {
         packets: (Receiver<RtpPacket>, Receiver<RtpPacket>),
         video_types: BTreeMap<u8, VideoCodec>,
         keyframes: KeyframeRequester,
+        clock: &PeerClock,
         sinks: Sinks,
         events: &mpsc::Sender<StreamEvent>,
     ) -> std::io::Result<Self> {
@@ -99,20 +101,22 @@ impl Incoming {
         let entries = recording.as_ref().map(Recording::entries);
         let (video_out, video_figures) = watch::channel(VideoFigures::default());
         let (audio_out, audio_figures) = watch::channel(AudioFigures::default());
+        let common = |entries| Common {
+            controls: Arc::clone(&controls),
+            clock: clock.clone(),
+            entries,
+            events: events.clone(),
+            started,
+        };
         let receiving = VideoReceiving::new(
             video_packets,
-            Common { controls: Arc::clone(&controls), entries: entries.clone(), events: events.clone(), started },
+            common(entries.clone()),
             keyframes,
             Views { display: sinks.display, latest: sinks.latest },
             video_out,
         );
         let video = Worker::spawn("video-decode", move |stop| receiving.run(&stop))?;
-        let hearing = AudioReceiving::new(
-            audio_packets,
-            Common { controls: Arc::clone(&controls), entries, events: events.clone(), started },
-            sinks.speaker,
-            audio_out,
-        );
+        let hearing = AudioReceiving::new(audio_packets, common(entries), sinks.speaker, audio_out);
         let audio = Worker::spawn("audio-decode", move |stop| hearing.run(&stop))?;
         Ok(Self { video, audio, recording, controls, video_figures, audio_figures })
     }
@@ -140,6 +144,7 @@ impl Incoming {
 /// What both threads have a share in.
 struct Common {
     controls: Arc<Controls>,
+    clock: PeerClock,
     entries: Option<Sender<Entry>>,
     events: mpsc::Sender<StreamEvent>,
     started: Instant,

@@ -11,16 +11,17 @@ use tracing::debug;
 use super::compare::Comparison;
 use super::{Common, Controls, FIGURES_EVERY, TimeLine};
 use crate::capture::pattern;
+use crate::clock::Estimate;
 use crate::codec::{VideoDecoder, video_decoder};
 use crate::frame::{VideoCodec, VideoFrame};
 use crate::jitter::missing::{Missing, NetworkLoss};
 use crate::jitter::video::{Counters, Output, VideoJitter};
-use crate::peer::KeyframeRequester;
-use crate::quality::{PictureQuality, Recent};
+use crate::peer::{KeyframeRequester, PeerClock};
+use crate::quality::{Latency, PictureQuality, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::record::PictureKind;
 use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
-use crate::stats::{Freezes, Jitter, Latencies, PatternCount};
+use crate::stats::{Freezes, Jitter, PatternCount};
 use crate::stream::outgoing::tell;
 use crate::stream::recording::Entry;
 use crate::stream::{POLL, StreamEvent};
@@ -61,18 +62,22 @@ pub struct VideoFigures {
     pub keyframe_requests: u64,
     /// Packets dropped here because decoding is too slow.
     pub dropped: u64,
-    /// End-to-end latency of the test pattern, milliseconds: median; `None` without the pattern.
+    /// End-to-end latency of the test pattern, milliseconds: median; `None` without the pattern, and until it is known how
+    /// far the clocks of the two sides are apart.
     pub latency_p50_ms: Option<f64>,
     /// 95th percentile of the same.
     pub latency_p95_ms: Option<f64>,
     /// How the counted pictures of the test pattern came through.
     pub pattern: PatternCount,
-    /// Latencies of the latest pictures with a stamp, milliseconds; below 0 where clocks differ.
+    /// Latencies of the latest pictures with a stamp, milliseconds.
     #[serde(skip)]
     pub latencies: Recent,
     /// Sampled pictures compared with the test pattern.
     #[serde(skip)]
     pub quality: PictureQuality,
+    /// How the clock of the other side stands to ours.
+    #[serde(skip)]
+    pub clock: Option<Estimate>,
 }
 
 /// Who gets to see the pictures.
@@ -97,7 +102,8 @@ pub(super) struct VideoReceiving {
     missing: Missing,
     network_jitter: Jitter,
     freezes: Freezes,
-    latencies: Latencies,
+    clock: PeerClock,
+    latency: Latency,
     comparison: Comparison,
     figures: VideoFigures,
     out: watch::Sender<VideoFigures>,
@@ -127,7 +133,8 @@ impl VideoReceiving {
             missing: Missing::default(),
             network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
             freezes: Freezes::default(),
-            latencies: Latencies::default(),
+            clock: common.clock,
+            latency: Latency::default(),
             comparison: Comparison::default(),
             figures: VideoFigures::default(),
             out,
@@ -234,10 +241,9 @@ impl VideoReceiving {
         let (now, stamp) = (Instant::now(), pattern::read(&frame));
         if let Some(stamp) = stamp {
             self.figures.pattern.add(stamp);
-            // Both clocks wrap at 2^32 ms; the difference as a signed number is the shorter way round.
+            // Both clocks wrap at 2^32 ms. How far they are apart is taken out once it is known.
             let latency_ms = f64::from(pattern::now_ms().wrapping_sub(stamp.sent_ms) as i32);
-            self.latencies.add(latency_ms);
-            self.figures.latencies.add(now, latency_ms);
+            self.latency.add(now, latency_ms);
         }
         self.freezes.shown(now);
         self.figures.frames += 1;
@@ -271,8 +277,11 @@ impl VideoReceiving {
         self.figures.freezes = self.freezes.count;
         self.figures.frozen_ms = self.freezes.total.as_secs_f64() * 1000.0;
         self.figures.dropped = self.packets.dropped();
-        self.figures.latency_p50_ms = self.latencies.percentile(50.0);
-        self.figures.latency_p95_ms = self.latencies.percentile(95.0);
+        self.figures.clock = self.clock.estimate();
+        self.latency.settle(self.figures.clock.map(|clock| clock.ahead_ms), pattern::put_right);
+        self.figures.latencies.clone_from(&self.latency.recent);
+        self.figures.latency_p50_ms = self.latency.percentile(50.0);
+        self.figures.latency_p95_ms = self.latency.percentile(95.0);
         self.figures.quality = self.comparison.quality();
         self.out.send_replace(self.figures.clone());
     }
