@@ -47,6 +47,7 @@ impl Session {
             Some(LinkEvent::Down { reason }) => {
                 self.link_state = LinkState::Down;
                 self.printer.tell(&Event::Offline { reason });
+                self.await_broker_for_farewell();
             }
             Some(LinkEvent::Dropped { reason }) => self.drop_message(reason),
             Some(LinkEvent::Message { from, .. }) if !self.flood.admits(&from, now) => {

@@ -57,6 +57,8 @@ impl Session {
                 let seconds = farewell.as_secs();
                 self.warn(format!("the broker is away; trying for {seconds} s to tell the other side of the end"));
             }
+            // A connection that is dead and does not know it would swallow the goodbye.
+            self.link.check();
             self.phase = Phase::Leaving { status, until: ended + farewell };
             self.failure = failure;
         } else if matches!(self.phase, Phase::Leaving { .. }) {
@@ -149,6 +151,15 @@ impl Session {
         self.keep(&live.call, entry).await;
         let failure = live.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
         (status, failure)
+    }
+
+    /// The broker went away before the other side acknowledged our last messages: they may take longer.
+    pub(super) fn await_broker_for_farewell(&mut self) {
+        if let Phase::Leaving { status, until } = self.phase
+            && !self.delivery.is_idle()
+        {
+            self.phase = Phase::Leaving { status, until: until.max(Instant::now() + FAREWELL_TO_COME) };
+        }
     }
 
     /// How long the last messages may take: longer while the broker is away, so that the other side hears of the end.

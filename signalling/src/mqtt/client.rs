@@ -12,7 +12,7 @@ mod v3;
 mod v5;
 
 use bytes::Bytes;
-use rumqttc::{TlsConfiguration, Transport};
+use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -44,6 +44,8 @@ pub(super) struct Options<'a> {
     /// User and password.
     pub(super) login: Option<(&'a str, &'a str)>,
     pub(super) tls: &'a Tls,
+    /// The interface to go out by, where the system's choice is not to be followed.
+    pub(super) interface: Option<&'a str>,
     /// What the broker publishes in our name when the connection breaks; always retained.
     pub(super) will: Option<Message>,
 }
@@ -231,6 +233,18 @@ fn transport(broker: &BrokerUrl, tls: &Tls) -> Transport {
         Scheme::Ws => Transport::Ws,
         Scheme::Wss => Transport::Wss(tls()),
     }
+}
+
+/// How a connection is made.
+fn network(options: &Options<'_>) -> NetworkOptions {
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(CONNECT_TRY_SECONDS);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(interface) = options.interface {
+        network.set_bind_device(interface);
+    }
+    network
 }
 
 fn client_ended() -> Ending {

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::id::{MessageId, Nonce, PeerId};
 use crate::topic::Template;
 use crate::wire::{ENVELOPE_BYTES_MAX, PresenceState};
-use connection::{Connection, Part};
+use connection::{Connection, Hints, Part};
 
 pub use error::{LinkError, PublishError};
 pub use observer::{is_observer, is_observer_of};
@@ -178,6 +178,8 @@ pub struct LinkHandle {
     presence: watch::Sender<PresenceState>,
     /// How often the network of this machine changed.
     network: watch::Sender<u64>,
+    /// How often there was a reason to doubt the connection.
+    doubts: watch::Sender<u64>,
 }
 
 impl LinkHandle {
@@ -209,6 +211,12 @@ impl LinkHandle {
     /// knowing it.
     pub fn reconnect(&self) {
         self.network.send_modify(|changes| *changes += 1);
+    }
+
+    /// Finds out within seconds whether the broker still answers, and connects anew when it does not: something else
+    /// that goes over the network of this machine went silent.
+    pub fn check(&self) {
+        self.doubts.send_modify(|doubts| *doubts += 1);
     }
 
     fn command(&self, command: Command) -> Result<(), PublishError> {
@@ -267,8 +275,10 @@ impl Link {
         let tls = Tls::load(&config.tls)?;
         let (presence, presence_rx) = watch::channel(PresenceState::Available);
         let (network, network_rx) = watch::channel(0);
-        let connection = Connection::new(config, part, tls, commands_rx, presence_rx, network_rx, events_tx);
-        Ok((Self { connection }, LinkHandle { commands, presence, network }, events))
+        let (doubts, doubts_rx) = watch::channel(0);
+        let hints = Hints { network: network_rx, doubts: doubts_rx };
+        let connection = Connection::new(config, part, tls, commands_rx, presence_rx, hints, events_tx);
+        Ok((Self { connection }, LinkHandle { commands, presence, network, doubts }, events))
     }
 
     /// Runs until `stop` fires (says goodbye to the broker then) or the link fails for good.

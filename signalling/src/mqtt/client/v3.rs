@@ -2,13 +2,13 @@
 
 use rumqttc::mqttbytes::Error as MqttError;
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing,
-    Packet, QoS, StateError, SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
+    StateError, SubscribeFilter, SubscribeReasonCode,
 };
 
 use super::{
     CONNECT_TRY_SECONDS, Ending, INCOMING_PACKET_BYTES_MAX, Incoming, KEEP_ALIVE, Kind, Message, NotSent, Options,
-    Poll, Pump, REQUESTS_MAX, Refusal, address, client_ended, outgoing_packet_bytes_max, reason, transport,
+    Poll, Pump, REQUESTS_MAX, Refusal, address, client_ended, network, outgoing_packet_bytes_max, reason, transport,
 };
 
 /// A connection that speaks MQTT 3.1.1.
@@ -40,10 +40,7 @@ impl Client {
             mqtt.set_last_will(LastWill::new(&will.topic, will.payload.clone(), QoS::AtLeastOnce, true));
         }
         let (requests, mut event_loop) = AsyncClient::new(mqtt, REQUESTS_MAX);
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(CONNECT_TRY_SECONDS);
-        event_loop.set_network_options(network);
+        event_loop.set_network_options(network(options));
         Self { requests, packets: Pump::start(event_loop) }
     }
 

@@ -12,17 +12,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::v5::{
     ConnectReturnCode, DisconnectReasonCode, Filter, LastWill, Packet, PubAckReason, Publish, PublishProperties,
     SubscribeReasonCode,
 };
 use rumqttc::v5::mqttbytes::{Error as MqttError, QoS};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
-use rumqttc::{NetworkOptions, Outgoing};
 
 use super::{
     CONNECT_TRY_SECONDS, Ending, INCOMING_PACKET_BYTES_MAX, Incoming, KEEP_ALIVE, Kind, Message, NotSent, Options,
-    Poll, Pump, REQUESTS_MAX, Refusal, address, client_ended, reason, transport,
+    Poll, Pump, REQUESTS_MAX, Refusal, address, client_ended, network, reason, transport,
 };
 use crate::delivery;
 
@@ -69,10 +69,7 @@ impl Client {
         if let Some(will) = &options.will {
             mqtt.set_last_will(LastWill::new(&will.topic, will.payload.clone(), QoS::AtLeastOnce, true, None));
         }
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(CONNECT_TRY_SECONDS);
-        mqtt.set_network_options(network);
+        mqtt.set_network_options(network(options));
         let (requests, event_loop) = AsyncClient::new(mqtt, REQUESTS_MAX);
         Self {
             requests,

@@ -200,7 +200,7 @@ impl Connection {
 
     /// Our presence did not come back. Where it may be written and not read, others see it all the same.
     fn not_heard(&self, client: &mut Client, broker: &Broker, why: Refusal) -> Outcome {
-        self.publish_presence(client, PresenceState::Offline);
+        let _not_waited_for = self.publish_presence(client, PresenceState::Offline);
         Outcome::Fatal(self.publish_refused(broker, self.own_topic(), why))
     }
 

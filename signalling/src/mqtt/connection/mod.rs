@@ -4,17 +4,20 @@
 //! - `bring_up.rs`: from TCP to the echo of our own presence
 //! - `serving.rs`: a connection at work, and the goodbye
 //! - `take_over.rs`: whether somebody else uses our ID
+//! - `way_out.rs`, `answers.rs`: whether the connection still leads to the broker
 //! - `preferred.rs`: the way back to a broker that we would rather use
 //! - `outcome.rs`: how a connection ended, and what the errors of a broker mean
 //!
 //! A fresh client a try keeps no half-sent packets: what was under way is sent again by [`crate::delivery`], which
 //! alone knows what is still wanted.
 
+mod answers;
 mod bring_up;
 mod outcome;
 mod preferred;
 mod serving;
 mod take_over;
+mod way_out;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -31,6 +34,7 @@ use crate::topic;
 use crate::wire::{Presence, PresenceState, VERSION};
 use outcome::{Failed, Outcome, Round, unreachable};
 use preferred::Preferred;
+use way_out::WayOut;
 
 /// How long the first connection may take in all, so that a wrong address is an error within 10 s.
 const FIRST_CONNECT: Duration = Duration::from_secs(8);
@@ -42,6 +46,9 @@ const BRING_UP: Duration = Duration::from_secs(8);
 /// the time to learn from our presence that it must not come back, before we throw it off in turn.
 const AFTER_SHORT_LIVES: Duration = Duration::from_secs(1);
 
+/// What is told of a changed network so soon after we saw a change ourselves is the same one.
+const ONE_MOVE: Duration = Duration::from_secs(1);
+
 /// Everything that outlives a single connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -52,9 +59,36 @@ pub(super) struct Connection {
     events: mpsc::Sender<LinkEvent>,
     watched: BTreeSet<PeerId>,
     presence: watch::Receiver<PresenceState>,
-    network: watch::Receiver<u64>,
+    hints: Hints,
     history: History,
     preferred: Preferred,
+}
+
+/// What others tell of the network: counters of how often.
+#[derive(Clone, Debug)]
+pub(super) struct Hints {
+    /// It changed.
+    pub(super) network: watch::Receiver<u64>,
+    /// Something else went silent.
+    pub(super) doubts: watch::Receiver<u64>,
+}
+
+impl Hints {
+    /// What was told before says nothing of what begins now.
+    fn forget(&mut self) {
+        self.network.mark_unchanged();
+        self.doubts.mark_unchanged();
+    }
+}
+
+/// Waits for word of a change that comes when this moment is past.
+async fn changed_after(network: &mut watch::Receiver<u64>, moment: Instant) {
+    while network.changed().await.is_ok() {
+        if Instant::now() >= moment {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// What we are at the broker.
@@ -83,6 +117,16 @@ struct History {
     /// Brokers that have closed once on our greeting.
     ungreeted: BTreeSet<usize>,
     short_lives: u32,
+    /// When a connection was given up last because the network changed.
+    moved_at: Option<Instant>,
+}
+
+impl History {
+    /// From when on word of a changed network is of another change.
+    fn settled_at(&self) -> Instant {
+        let now = Instant::now();
+        self.moved_at.map_or(now, |at| at + ONE_MOVE)
+    }
 }
 
 /// One of the brokers.
@@ -106,7 +150,7 @@ impl Connection {
         tls: Tls,
         commands: mpsc::Receiver<Command>,
         presence: watch::Receiver<PresenceState>,
-        network: watch::Receiver<u64>,
+        hints: Hints,
         events: mpsc::Sender<LinkEvent>,
     ) -> Self {
         let watched = match &part {
@@ -114,7 +158,7 @@ impl Connection {
             Part::Observer(Watched::Everyone) | Part::Tracer | Part::Peer => BTreeSet::new(),
         };
         let (history, preferred) = (History::default(), Preferred::default());
-        Self { config, part, tls, commands, events, watched, presence, network, history, preferred }
+        Self { config, part, tls, commands, events, watched, presence, hints, history, preferred }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -198,7 +242,7 @@ impl Connection {
                 error.to_string()
             }
             Outcome::Fatal(error) => return Round::Fatal(error),
-            outcome @ (Outcome::Returning | Outcome::NetworkChanged) => {
+            outcome @ (Outcome::Returning | Outcome::NetworkChanged | Outcome::Silent) => {
                 self.tell(LinkEvent::Down { reason: outcome.reason() }).await;
                 return Round::Returning;
             }
@@ -219,7 +263,7 @@ impl Connection {
         loop {
             tokio::select! {
                 () = &mut end => return,
-                Ok(()) = self.network.changed() => return,
+                Ok(()) = self.hints.network.changed() => return,
                 Some(command) = self.commands.recv() => match command {
                     Command::Publish { .. } => debug!("not connected: message left to be sent again"),
                     Command::Watch(peer) => { self.watched.insert(peer); }
@@ -230,14 +274,17 @@ impl Connection {
 
     async fn connect_and_serve(&mut self, broker: &Broker, stop: &CancellationToken) -> (Outcome, Option<Duration>) {
         // A change from now on concerns this connection; one before is what made us open it.
-        let mut network = self.network.clone();
-        network.mark_unchanged();
-        self.network.mark_unchanged();
-        let mut client = self.open(broker);
+        self.hints.forget();
+        let mut hints = self.hints.clone();
+        let mut way = WayOut::to(&broker.url);
+        let settled_at = self.history.settled_at();
+        let interface = way.interface().await;
+        let mut client = self.open(broker, interface.as_deref());
         let up = tokio::select! {
             biased;
             () = stop.cancelled() => return (Outcome::Stopped, None),
-            Ok(()) = network.changed() => return (Outcome::NetworkChanged, None),
+            () = changed_after(&mut hints.network, settled_at) => return (self.network_changed(), None),
+            () = way.moved() => return (self.network_changed(), None),
             up = tokio::time::timeout(BRING_UP, self.bring_up(&mut client, broker)) => {
                 up.unwrap_or_else(|_| Err(Outcome::Broken("it let us in, but does not answer".into())))
             }
@@ -258,11 +305,16 @@ impl Connection {
         self.history.ungreeted.clear();
         self.preferred.arrived(broker.place);
         self.tell(LinkEvent::Up { broker: broker.to_string(), round_trip }).await;
-        let outcome = self.serve(&mut client, broker, &mut network, stop).await;
+        let outcome = self.serve(&mut client, broker, (&mut hints, &mut way), stop).await;
         (outcome, Some(since.elapsed()))
     }
 
-    fn open(&self, broker: &Broker) -> Client {
+    fn network_changed(&mut self) -> Outcome {
+        self.history.moved_at = Some(Instant::now());
+        Outcome::NetworkChanged
+    }
+
+    fn open(&self, broker: &Broker, interface: Option<&str>) -> Client {
         let (client_id, will) = match self.part {
             Part::Peer => (self.config.me.clone(), Some(self.presence_message(PresenceState::Offline))),
             Part::Observer(_) | Part::Tracer => (self.observer_id(), None),
@@ -277,6 +329,7 @@ impl Connection {
             broker: &broker.url,
             login,
             tls: &self.tls,
+            interface,
             will,
         })
     }

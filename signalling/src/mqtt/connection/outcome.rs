@@ -12,6 +12,8 @@ pub(super) enum Outcome {
     Returning,
     /// The addresses of this machine changed: the connection may be dead and not know it.
     NetworkChanged,
+    /// The broker does not answer any more.
+    Silent,
     /// It broke; try again.
     Broken(String),
     /// A stranger's message above the limit broke it; try again.
@@ -27,6 +29,7 @@ impl Outcome {
             Self::Stopped => "told to stop".to_owned(),
             Self::Returning => "a broker that stands before it in the list is back".to_owned(),
             Self::NetworkChanged => "the network of this machine changed".to_owned(),
+            Self::Silent => "the broker does not answer any more".to_owned(),
             Self::Broken(reason) => reason.clone(),
             Self::Oversized => {
                 format!("someone sent more than {} MiB at once", INCOMING_PACKET_BYTES_MAX / 1024 / 1024)

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{Broker, Connection, Outcome, Part};
+use super::answers::{Answers, Asked};
+use super::way_out::{WayChange, WayOut};
+use super::{Broker, Connection, Hints, Outcome, Part, changed_after};
 use crate::id::PeerId;
 use crate::mqtt::client::{Client, Ending, Incoming, Kind, Message, NotSent};
 use crate::mqtt::{Audience, Command, LinkError, LinkEvent, Watched};
@@ -22,12 +24,15 @@ impl Connection {
         &mut self,
         client: &mut Client,
         broker: &Broker,
-        network: &mut watch::Receiver<u64>,
+        (hints, way): (&mut Hints, &mut WayOut),
         stop: &CancellationToken,
     ) -> Outcome {
         let back = self.preferred.knock(broker, &self.config.brokers);
         tokio::pin!(back);
+        let mut answers = Answers::default();
+        let settled_at = self.history.settled_at();
         loop {
+            let unanswered = passed(answers.deadline());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -35,16 +40,28 @@ impl Connection {
                     self.say_goodbye(client).await;
                     return Outcome::Stopped;
                 }
-                next = client.next() => if let Err(ending) = self.heard(next, broker).await {
-                    return self.outcome(ending, broker);
+                next = client.next() => {
+                    note(&next, &mut answers);
+                    if let Err(ending) = self.heard(next, broker).await {
+                        return self.outcome(ending, broker);
+                    }
                 },
-                // No goodbye: it would not get through.
-                Ok(()) = network.changed() => return Outcome::NetworkChanged,
+                // No goodbye in any of these: it would not get through.
+                () = changed_after(&mut hints.network, settled_at) => return self.network_changed(),
+                change = way.changed() => match change {
+                    WayChange::Moved => return self.network_changed(),
+                    WayChange::Back => self.ask(client, &mut answers),
+                },
+                Ok(()) = hints.doubts.changed() => self.ask(client, &mut answers),
+                () = unanswered => return Outcome::Silent,
                 Some(command) = self.commands.recv() => match command {
-                    Command::Publish { to, payload } => self.publish(client, to, payload, broker).await,
-                    Command::Watch(peer) => self.watch(client, peer),
+                    Command::Publish { to, payload } => {
+                        let sent = self.publish(client, to, payload, broker).await;
+                        answers.asked_if(sent, Instant::now());
+                    }
+                    Command::Watch(peer) => answers.asked_if(self.watch(client, peer), Instant::now()),
                 },
-                Ok(()) = self.presence.changed() => self.announce(client),
+                Ok(()) = self.presence.changed() => answers.asked_if(self.announce(client), Instant::now()),
                 () = &mut back => {
                     self.preferred.leaves(broker.place);
                     self.say_goodbye(client).await;
@@ -73,23 +90,34 @@ impl Connection {
         Ok(())
     }
 
-    async fn publish(&self, client: &mut Client, to: PeerId, payload: Bytes, broker: &Broker) {
+    /// Asks the broker something that changes nothing.
+    fn ask(&self, client: &mut Client, answers: &mut Answers) {
+        if client.subscribe(&[self.own_topic()]).is_err() {
+            debug!("broker too slow: not asked whether it is there");
+        }
+        answers.asked_in_doubt(Instant::now());
+    }
+
+    async fn publish(&self, client: &mut Client, to: PeerId, payload: Bytes, broker: &Broker) -> Asked {
         let topic = self.config.template.call(&self.config.me, &to);
         match client.publish(Message { topic, payload, kind: Kind::Call { to: to.clone() } }) {
-            Ok(()) => {}
+            Ok(()) => return Asked::Yes,
             Err(NotSent::Full) => debug!(%to, "broker too slow: message left to be sent again"),
             Err(NotSent::TooLarge { bytes, bytes_max }) => {
                 let error = LinkError::PacketTooLarge { broker: broker.to_string(), bytes, bytes_max };
                 self.tell(LinkEvent::Refused { to, error }).await;
             }
         }
+        Asked::No
     }
 
-    fn watch(&mut self, client: &mut Client, peer: PeerId) {
-        if client.subscribe(&[topic::presence(&peer)]).is_err() {
+    fn watch(&mut self, client: &mut Client, peer: PeerId) -> Asked {
+        let asked = client.subscribe(&[topic::presence(&peer)]);
+        if asked.is_err() {
             debug!(%peer, "broker too slow: presence is asked for on the next connect");
         }
         self.watched.insert(peer);
+        asked.into()
     }
 
     /// Takes in a message from one of our topics.
@@ -150,34 +178,56 @@ impl Connection {
         }
     }
 
-    fn announce(&mut self, client: &mut Client) {
+    fn announce(&mut self, client: &mut Client) -> Asked {
         let state = *self.presence.borrow_and_update();
-        self.publish_presence(client, state);
+        self.publish_presence(client, state)
     }
 
     /// Publishes what is still in the queue when the program ends: not every dialect has it acknowledged before.
     async fn say_last_words(&mut self, client: &mut Client, broker: &Broker) {
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Publish { to, payload } = command {
-                self.publish(client, to, payload, broker).await;
+                let _not_waited_for = self.publish(client, to, payload, broker).await;
             }
         }
     }
 
     async fn say_goodbye(&self, client: &mut Client) {
-        self.publish_presence(client, PresenceState::Offline);
+        let _not_waited_for = self.publish_presence(client, PresenceState::Offline);
         leave(client).await;
     }
 
-    pub(super) fn publish_presence(&self, client: &mut Client, state: PresenceState) {
+    pub(super) fn publish_presence(&self, client: &mut Client, state: PresenceState) -> Asked {
         match self.part {
-            Part::Observer(_) | Part::Tracer => {}
+            Part::Observer(_) | Part::Tracer => Asked::No,
             Part::Peer => {
-                if client.publish(self.presence_message(state)).is_err() {
+                let asked = client.publish(self.presence_message(state));
+                if asked.is_err() {
                     debug!("broker too slow: presence not published");
                 }
+                asked.into()
             }
         }
+    }
+}
+
+/// Takes note of what tells that the broker is there.
+fn note(next: &Result<Incoming, Ending>, answers: &mut Answers) {
+    match next {
+        Ok(Incoming::Acknowledged | Incoming::PublishRefused { .. } | Incoming::Subscribed(_)) => {
+            answers.answered(Instant::now());
+        }
+        Ok(Incoming::Message { .. } | Incoming::Connected) => answers.heard(Instant::now()),
+        // Our own packets, and answers to pings.
+        Ok(Incoming::Left | Incoming::Nothing) | Err(_) => {}
+    }
+}
+
+/// Waits for a moment, if there is one.
+async fn passed(moment: Option<Instant>) {
+    match moment {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
