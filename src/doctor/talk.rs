@@ -210,7 +210,8 @@ impl Side {
                 | PeerEvent::Silent
                 | PeerEvent::Heard
                 | PeerEvent::Stalled
-                | PeerEvent::NetworkChanged,
+                | PeerEvent::NetworkChanged
+                | PeerEvent::PacketsShrunk { .. },
             ) => {}
             Happening::Stream(StreamEvent::FirstFrame(_)) => self.has_seen = true,
             Happening::Stream(StreamEvent::FirstAudio(_)) => self.has_heard = true,

@@ -44,12 +44,21 @@ impl Session {
                 }
                 return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart }).await;
             }
+            PeerEvent::PacketsShrunk { bytes } => {
+                let text = format!("large packets do not arrive on this path; sending at most {bytes} bytes in each");
+                self.warn_of(&call, text);
+                return Ok(());
+            }
             // The phone tries again by itself.
             PeerEvent::Stalled => return Ok(()),
             PeerEvent::Connected | PeerEvent::Heard => MediaChange::Connected,
             // Without a broker no new path can be agreed on, and the old one may heal: ICE decides.
             PeerEvent::Silent if self.link_state == LinkState::Down => return Ok(()),
-            PeerEvent::Disconnected | PeerEvent::Silent => MediaChange::Interrupted,
+            PeerEvent::Disconnected | PeerEvent::Silent => {
+                // A new path is agreed on by the broker, and what took media away may have taken it too.
+                self.link.check();
+                MediaChange::Interrupted
+            }
             PeerEvent::Failed => MediaChange::Failed,
         };
         self.phone_event(call::Event::Media { call, change }).await

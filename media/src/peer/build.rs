@@ -1,6 +1,6 @@
 //! How a peer connection is put together: sockets, servers, one transceiver a medium.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 
 use rtc::media_stream::MediaStreamTrack;
@@ -21,6 +21,7 @@ use super::config::{IcePolicy, IceServer, PeerConfig};
 use super::heard::Heard;
 use super::negotiate::Exchange;
 use super::network::{BindTo, Network};
+use super::payload_limit::PayloadLimit;
 use super::runtime::SettlingRuntime;
 use super::send::{Outlets, SendState};
 use super::shared::{Handler, Shared};
@@ -47,11 +48,13 @@ impl Peer {
         // One video and one audio track, and a spare for a stranger's mistake.
         let (tracks_tx, tracks) = mpsc::channel(4);
         let target_bps = Arc::new(AtomicU32::new(config.bitrate.start_bps));
-        let sending = Arc::new(SendState::new(Arc::clone(&target_bps)));
+        let payload = Arc::new(PayloadLimit::default());
+        let sending = Arc::new(SendState::new(Arc::clone(&target_bps), Arc::clone(&payload)));
         let shared = Shared::new(events_tx, tracks_tx, inbox, Arc::clone(&sending), network.addresses());
         let shared = Arc::new(shared);
         let heard = Arc::new(Heard::default());
-        let settling = Arc::new(SettlingRuntime::new(runtime, Arc::clone(&heard), config.impairments.clone()));
+        let seen = (Arc::clone(&heard), Arc::clone(&payload));
+        let settling = Arc::new(SettlingRuntime::new(runtime, Arc::clone(&network), seen, config.impairments.clone()));
         let takes_multicast = network.takes_multicast();
         let clock = PeerClock::default();
         let foundation = Foundation {
@@ -60,6 +63,7 @@ impl Peer {
             settling: Arc::clone(&settling),
             target_bps,
             clock: clock.clone(),
+            payload,
         };
         let connection = foundation.build(config, &shared).await.map_err(failed)?;
 
@@ -79,7 +83,8 @@ impl Peer {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(receive::route_tracks(tracks, shared.inbox.clone(), shared.keyframes.clone()));
-        tasks.spawn(watch::run(Arc::clone(&shared), heard, Arc::clone(&connection), Arc::clone(&network)));
+        let watched = (Arc::clone(&connection), Arc::clone(&network), Arc::clone(&settling));
+        tasks.spawn(watch::run(Arc::clone(&shared), heard, watched.0, watched.1, watched.2));
         let peer = Self {
             connection,
             shared,
@@ -90,7 +95,6 @@ impl Peer {
             exchange: Mutex::new(Exchange::new(config.video, config.audio)),
             renewed_servers: Mutex::new(None),
             outlets: Mutex::new(Outlets::new(sending)),
-            remote_candidates: AtomicUsize::new(0),
             tasks: Mutex::new(tasks),
             clock,
             settling,
@@ -106,6 +110,7 @@ struct Foundation {
     settling: Arc<SettlingRuntime>,
     target_bps: Arc<AtomicU32>,
     clock: PeerClock,
+    payload: Arc<PayloadLimit>,
 }
 
 impl Foundation {
@@ -115,7 +120,8 @@ impl Foundation {
         shared: &Arc<Shared>,
     ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
         let mut media = engine::media_engine(config)?;
-        let interceptors = engine::interceptors(&mut media, config.bitrate, self.target_bps, self.clock)?;
+        let published = (self.target_bps, self.payload);
+        let interceptors = engine::interceptors(&mut media, config.bitrate, published, self.clock)?;
         let policy = match config.ice_policy {
             IcePolicy::All => RTCIceTransportPolicy::All,
             IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,

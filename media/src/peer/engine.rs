@@ -20,6 +20,7 @@ use rtc::shared::error::{Error, Result};
 
 use super::clock::{PeerClock, ReadClock};
 use super::config::{BitrateLimits, PeerConfig};
+use super::payload_limit::PayloadLimit;
 use super::rate::SendRate;
 use super::repair::TimelyRepairs;
 use super::requests::RepairRequests;
@@ -100,18 +101,19 @@ pub(super) fn audio_codec() -> RTCRtpCodec {
     codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE).rtp_codec
 }
 
-/// What packets pass on their way; `target` is kept at the send-side estimate, in bits a second.
+/// What packets pass on their way; `target` is kept at the send-side estimate, in bits a second, and `payload` at what
+/// the path carries.
 pub(super) fn interceptors(
     engine: &mut MediaEngine,
     limits: BitrateLimits,
-    target: Arc<AtomicU32>,
+    (target, payload): (Arc<AtomicU32>, Arc<PayloadLimit>),
     clock: PeerClock,
 ) -> Result<Registry> {
     let registry = configure_nack(Registry::new(), engine);
     // `with` on a taken slot replaces what is there, which is what is wanted for the generator alone.
     configure_simulcast_extension_headers(engine)?;
     let registry = configure_rtcp_reports(registry);
-    let estimator = SendRate::new(limits, target);
+    let estimator = SendRate::new(limits, target, payload);
     let registry = configure_congestion_control(registry, estimator, CongestionFeedback::Twcc, engine)?;
     // The pacer would start at a rate of its own and hold the first keyframe back.
     let pacer = PacerBuilder::new().with_target_bitrate(limits.start_bps.into()).build();

@@ -1,4 +1,4 @@
-//! Whether anything comes from the other side, seen where datagrams come in.
+//! Whether anything comes from the other side, seen where datagrams come in; and what is too large to leave.
 //!
 //! Counted there and not at the tracks, so that checks and reports count too: a side whose camera stalls is slow, not
 //! gone. What a STUN or TURN server says for itself does not count.
@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+
+use super::payload_limit::PayloadLimit;
 
 /// The magic cookie of STUN messages (RFC 8489 §5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -30,10 +32,23 @@ impl Heard {
     }
 }
 
+/// What the system says of a datagram that the interface does not carry.
+#[cfg(unix)]
+const TOO_LARGE: i32 = nix::errno::Errno::EMSGSIZE as i32;
+#[cfg(not(unix))]
+const TOO_LARGE: i32 = 10040;
+
+/// What it says of several datagrams in one call when it does not take them so, for their size or for another reason.
+#[cfg(unix)]
+const NOT_JOINED: i32 = nix::errno::Errno::EINVAL as i32;
+#[cfg(not(unix))]
+const NOT_JOINED: i32 = 10022;
+
 /// A socket that counts.
 pub(super) struct HeardSocket {
     pub(super) inner: Arc<dyn AsyncUdpSocket>,
     pub(super) heard: Arc<Heard>,
+    pub(super) payload: Arc<PayloadLimit>,
 }
 
 impl fmt::Debug for HeardSocket {
@@ -48,7 +63,21 @@ impl AsyncUdpSocket for HeardSocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        self.inner.poll_send(cx, transmit)
+        match (self.inner.poll_send(cx, transmit), transmit.segment_size) {
+            (Poll::Ready(Err(error)), segment) if error.raw_os_error() == Some(TOO_LARGE) => {
+                self.payload.fit(segment.unwrap_or(transmit.contents.len()));
+                // It is lost, as it would be further on.
+                Poll::Ready(Ok(transmit.contents.len()))
+            }
+            // One by one each is sent, or refused for its size.
+            (Poll::Ready(Err(error)), Some(segment)) if error.raw_os_error() == Some(NOT_JOINED) => {
+                for contents in transmit.contents.chunks(segment.max(1)) {
+                    let _sent_or_lost = self.poll_send(cx, &Transmit { contents, segment_size: None, ..*transmit });
+                }
+                Poll::Ready(Ok(transmit.contents.len()))
+            }
+            (sent, _) => sent,
+        }
     }
 
     fn poll_recv(

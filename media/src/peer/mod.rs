@@ -14,6 +14,7 @@
 //! Never blocks in a callback of the engine: everything there is a `try_send`.
 
 mod build;
+mod candidates;
 mod clock;
 pub mod config;
 mod continuity;
@@ -23,6 +24,7 @@ pub mod impaired;
 mod negotiate;
 mod network;
 pub mod packet;
+mod payload_limit;
 mod rate;
 mod receive;
 mod repair;
@@ -37,7 +39,6 @@ mod tests;
 pub mod turn_check;
 mod watch;
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -123,9 +124,14 @@ pub enum PeerEvent {
     Heard,
     /// An ICE restart found no path in three seconds: another may.
     Stalled,
-    /// The address that the path starts at is gone and there is another, or there is a new way out: ICE should be
-    /// restarted.
+    /// The address that the path starts at is gone and there is another, or packets to the other side leave by another
+    /// one now: ICE should be restarted.
     NetworkChanged,
+    /// Large packets do not arrive on this path: payloads have at most so many bytes from now on.
+    PacketsShrunk {
+        /// The new limit.
+        bytes: usize,
+    },
 }
 
 /// What an update of a standing call is to renew.
@@ -182,7 +188,6 @@ pub struct Peer {
     /// What the next ICE restart asks, where that is not what was asked before.
     renewed_servers: Mutex<Option<Vec<IceServer>>>,
     outlets: Mutex<send::Outlets>,
-    remote_candidates: AtomicUsize,
     tasks: Mutex<JoinSet<()>>,
     clock: PeerClock,
     settling: Arc<SettlingRuntime>,

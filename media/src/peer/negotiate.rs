@@ -7,7 +7,6 @@
 //! Media and path are renewed apart: [`Renewal::Media`] leaves sockets and candidates alone.
 
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCOfferOptions};
@@ -16,13 +15,10 @@ use tracing::debug;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
 use super::build::{Medium, for_engine};
+use super::candidates::{Taken, Verdict};
 use super::config::Direction;
 use super::sdp::{self, Negotiated, Section};
 use super::{IceCandidate, LocalDescription, Peer, PeerError, Renewal, continuity};
-
-/// Candidates taken from the other side for one path; more are left out and counted. Each costs checks to an address of
-/// the other side's choice, so this also bounds what we can be made to send to a third party.
-pub(super) const REMOTE_CANDIDATES_MAX: usize = 64;
 
 /// How long a description waits for candidates.
 #[derive(Clone, Copy)]
@@ -52,6 +48,8 @@ pub(super) struct Exchange {
     theirs: Option<String>,
     /// An offer of ours that waits for its answer.
     offered: Option<Offered>,
+    /// Candidates of the other side that were taken for the path in use.
+    remote_candidates: Taken,
 }
 
 #[derive(Clone, Debug)]
@@ -61,8 +59,8 @@ struct Offered {
 }
 
 impl Exchange {
-    pub(super) const fn new(video: Direction, audio: Direction) -> Self {
-        Self { video, audio, theirs: None, offered: None }
+    pub(super) fn new(video: Direction, audio: Direction) -> Self {
+        Self { video, audio, theirs: None, offered: None, remote_candidates: Taken::default() }
     }
 }
 
@@ -155,7 +153,7 @@ impl Peer {
         self.conclude(answer).await
     }
 
-    /// Takes candidates of the other side; broken ones and those above the limit are left out and counted.
+    /// Takes candidates of the other side; how many were left out, because they are broken or too many.
     pub async fn add_candidates(&self, candidates: Vec<IceCandidate>) -> usize {
         let mut left_out = 0;
         for candidate in candidates {
@@ -163,9 +161,13 @@ impl Peer {
             if candidate.candidate.is_empty() {
                 continue;
             }
-            if self.remote_candidates.fetch_add(1, Ordering::Relaxed) >= REMOTE_CANDIDATES_MAX {
-                left_out += 1;
-                continue;
+            match self.exchange().remote_candidates.judge(&candidate.candidate) {
+                Verdict::Take => {}
+                Verdict::OfNoUse => continue,
+                Verdict::Broken | Verdict::TooMany => {
+                    left_out += 1;
+                    continue;
+                }
             }
             let init = RTCIceCandidateInit {
                 candidate: candidate.candidate,
@@ -337,7 +339,7 @@ impl Peer {
 
     /// ICE begins anew, with candidates of both sides counted from none.
     fn renew(&self) {
-        self.remote_candidates.store(0, Ordering::Relaxed);
+        self.exchange().remote_candidates = Taken::default();
         self.shared.renew(self.network.addresses());
     }
 

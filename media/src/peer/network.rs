@@ -2,24 +2,33 @@
 //!
 //! - [`BindTo`] is asked by the engine each time it binds: at first, and again for each ICE restart
 //! - [`Addresses::outdated_by`] decides, from one look to the next, whether a call should move
+//!
+//! An address counts only while its interface is up and has a carrier: a bridge without a container, a cable that is
+//! pulled out and a radio that is off lead nowhere, though they keep their addresses.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 
 use rtc::mdns::MulticastSocket;
-use rtc::shared::ifaces::ifaces;
 use tracing::debug;
 
 use super::config::Loopback;
 
+/// Addresses that sockets are bound to, and so are offered, at most. ICE checks each of ours against each of theirs:
+/// with 8 a side, and as many of the other kinds, a round of checks takes milliseconds. A machine with more has them
+/// for its containers.
+const ADDRESSES_MAX: usize = 8;
+
+/// 192.0.2.0/24 is for documentation (RFC 5737): never a real peer, but routed like any other address.
+const ANYWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
 /// Addresses of this machine at one time. IPv4: the engine's sockets are.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Addresses {
-    /// Those that another machine may reach.
-    pub(super) usable: BTreeSet<Ipv4Addr>,
+    /// Those that another machine may reach, in order of use: the way out first.
+    pub(super) usable: Vec<Ipv4Addr>,
     /// The one that packets to the rest of the world leave from.
     pub(super) way_out: Option<Ipv4Addr>,
 }
@@ -30,18 +39,52 @@ impl fmt::Debug for Addresses {
     }
 }
 
+/// The path in use, as the system's routes see it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Route {
+    /// The address of this machine that the path starts at.
+    pub(super) from: Ipv4Addr,
+    /// Where its packets go: to the other side, or to a TURN server.
+    pub(super) to: Ipv4Addr,
+    /// The address that the system chooses for packets to there.
+    pub(super) chosen: Option<Ipv4Addr>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route(…)")
+    }
+}
+
+impl Route {
+    /// True when both are of one path.
+    fn is_of(&self, other: &Self) -> bool {
+        (self.from, self.to) == (other.from, other.to)
+    }
+}
+
 impl Addresses {
-    /// True when a path that starts at `in_use` and was found with these addresses should be looked for anew now that
-    /// there are others: ours is gone, or the way out is by an address that was not there. False while there is
-    /// nothing to move to; an interface more, or less, that the call does not use changes nothing.
-    pub(super) fn outdated_by(&self, now: &Self, in_use: Option<Ipv4Addr>) -> bool {
-        let lost = match in_use {
-            Some(address) => self.usable.contains(&address) && !now.usable.contains(&address),
-            None => !self.usable.is_subset(&now.usable),
+    /// True when the path that is used, or looked for, should be looked for anew now that addresses or routes are
+    /// others. `before` and `route` are of the path in use: how packets to the other side were routed at the look
+    /// before, and how they are now. Without one the way to the rest of the world stands for it.
+    ///
+    /// False while there is nothing to move to; what the call does not use changes nothing.
+    pub(super) fn outdated_by(&self, now: &Self, before: Option<&Route>, route: Option<&Route>) -> bool {
+        let Some(route) = route else {
+            let lost = self.usable.iter().any(|address| !now.usable.contains(address));
+            let moved = now.way_out.is_some_and(|way_out| !self.usable.contains(&way_out));
+            // An address comes a moment before its route: whoever had a route waits for one.
+            let ready = !now.usable.is_empty() && (now.way_out.is_some() || self.way_out.is_none());
+            return ready && (lost || moved);
         };
-        let moved = now.way_out.is_some_and(|way_out| !self.usable.contains(&way_out));
-        // An address comes a moment before its route: whoever had a route waits for one.
-        let ready = !now.usable.is_empty() && (now.way_out.is_some() || self.way_out.is_none());
+        let before = before.filter(|before| before.is_of(route));
+        let lost = self.usable.contains(&route.from) && !now.usable.contains(&route.from);
+        // Packets keep the address that the path starts at, but leave by another interface: few routers take them.
+        let moved = before.is_some_and(|before| route.chosen != before.chosen) && route.chosen != Some(route.from);
+        let ready = match route.chosen {
+            Some(chosen) => now.usable.contains(&chosen),
+            None => before.is_some_and(|before| before.chosen.is_none()) && !now.usable.is_empty(),
+        };
         ready && (lost || moved)
     }
 }
@@ -51,9 +94,23 @@ pub(super) trait Network: Send + Sync {
     /// The addresses at the moment.
     fn addresses(&self) -> Addresses;
 
+    /// The address that packets to this destination leave from at the moment.
+    fn way_to(&self, destination: Ipv4Addr) -> Option<Ipv4Addr>;
+
     /// Whether a multicast group can be joined, which the engine does at each binding to look up candidates that hide
     /// behind multicast DNS names. Where it fails the engine gives up.
     fn takes_multicast(&self) -> bool;
+
+    /// The interface that a socket of this address has to be tied to, because routes lead by another one that is dead.
+    fn tie(&self, _address: Ipv4Addr) -> Option<String> {
+        None
+    }
+
+    /// How packets of the path between these two are routed at the moment.
+    fn route(&self, from: Ipv4Addr, to: Option<Ipv4Addr>) -> Route {
+        let to = to.unwrap_or(ANYWHERE);
+        Route { from, to, chosen: self.way_to(to) }
+    }
 }
 
 /// The network as it is.
@@ -62,18 +119,37 @@ pub(super) struct ThisMachine;
 
 impl Network for ThisMachine {
     fn addresses(&self) -> Addresses {
-        let usable = ifaces().unwrap_or_else(|error| {
-            debug!(%error, "addresses of this machine unknown");
-            Vec::new()
-        });
-        let usable = usable.into_iter().filter_map(|interface| match interface.addr?.ip() {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        });
-        Addresses {
-            usable: usable.filter(|ip| !ip.is_loopback() && !ip.is_unspecified() && !ip.is_link_local()).collect(),
-            way_out: way_out(),
+        let mut live = interfaces::live();
+        let way_out = self.way_to(ANYWHERE);
+        if live.len() > ADDRESSES_MAX {
+            live.sort_by_key(|live| interfaces::is_for_containers(&live.interface));
         }
+        let mut usable: Vec<Ipv4Addr> = Vec::new();
+        for ip in live.into_iter().map(|live| live.ip) {
+            let others_reach_it = !ip.is_loopback() && !ip.is_unspecified() && !ip.is_link_local();
+            if others_reach_it && !usable.contains(&ip) {
+                usable.push(ip);
+            }
+        }
+        usable.sort_by_key(|ip| Some(*ip) != way_out);
+        Addresses { usable, way_out }
+    }
+
+    fn way_to(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
+        let chosen = probe(destination, None)?;
+        let live = interfaces::live();
+        if live.iter().any(|live| live.ip == chosen) {
+            return Some(chosen);
+        }
+        // A system may keep a route whose interface has lost its carrier: then another one has to be named.
+        live.iter().find_map(|live| probe(destination, Some(&live.interface))).or(Some(chosen))
+    }
+
+    fn tie(&self, address: Ipv4Addr) -> Option<String> {
+        let chosen = probe(ANYWHERE, None)?;
+        let live = interfaces::live();
+        let is_dead = live.iter().all(|live| live.ip != chosen);
+        live.into_iter().find(|live| is_dead && live.ip == address).map(|live| live.interface)
     }
 
     fn takes_multicast(&self) -> bool {
@@ -81,21 +157,94 @@ impl Network for ThisMachine {
     }
 }
 
-/// The address that routes lead out from. Connecting a UDP socket sends nothing.
-fn way_out() -> Option<Ipv4Addr> {
-    let probe = || -> io::Result<IpAddr> {
+/// The address that packets leave from, by this interface or by whichever the system chooses. Connecting a UDP socket
+/// sends nothing.
+fn probe(destination: Ipv4Addr, interface: Option<&str>) -> Option<Ipv4Addr> {
+    let connect = || -> io::Result<IpAddr> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        // 192.0.2.0/24 is for documentation (RFC 5737): never a real peer, but routed like any other address.
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        if let Some(interface) = interface {
+            interfaces::tie(&socket, interface)?;
+        }
+        socket.connect((destination, 9))?;
         Ok(socket.local_addr()?.ip())
     };
-    match probe() {
+    match connect() {
         Ok(IpAddr::V4(ip)) if !ip.is_loopback() && !ip.is_unspecified() => Some(ip),
         Ok(_) | Err(_) => None,
     }
 }
 
-/// Where sockets are bound: one each of the addresses that there are at that moment.
+/// What the system tells of its interfaces.
+pub(super) mod interfaces {
+    use std::io;
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::debug;
+
+    /// An address of an interface that is up and has a carrier.
+    pub(super) struct Live {
+        pub(super) ip: Ipv4Addr,
+        pub(super) interface: String,
+    }
+
+    /// All of them, in the system's order.
+    #[cfg(unix)]
+    pub(super) fn live() -> Vec<Live> {
+        use nix::net::if_::InterfaceFlags;
+
+        // RUNNING is the carrier (RFC 2863 operational status).
+        let alive = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+        let all = match nix::ifaddrs::getifaddrs() {
+            Ok(all) => all,
+            Err(error) => {
+                debug!(%error, "addresses of this machine unknown");
+                return Vec::new();
+            }
+        };
+        all.filter(|interface| interface.flags.contains(alive))
+            .filter_map(|interface| {
+                let ip = interface.address?.as_sockaddr_in()?.ip();
+                Some(Live { ip, interface: interface.interface_name })
+            })
+            .collect()
+    }
+
+    /// All of them, in the system's order; whether they have a carrier is not known.
+    #[cfg(not(unix))]
+    pub(super) fn live() -> Vec<Live> {
+        let all = rtc::shared::ifaces::ifaces().unwrap_or_else(|error| {
+            debug!(%error, "addresses of this machine unknown");
+            Vec::new()
+        });
+        all.into_iter()
+            .filter_map(|interface| match interface.addr?.ip() {
+                std::net::IpAddr::V4(ip) => Some(Live { ip, interface: interface.name }),
+                std::net::IpAddr::V6(_) => None,
+            })
+            .collect()
+    }
+
+    /// Makes packets of a socket leave by this interface, whatever routes say.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(in crate::peer) fn tie(socket: &UdpSocket, interface: &str) -> io::Result<()> {
+        use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+
+        Ok(setsockopt(socket, BindToDevice, &interface.into())?)
+    }
+
+    /// Not known how.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(in crate::peer) fn tie(_: &UdpSocket, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// True for a bridge, as container programs make them by the dozen. One that is the way out is used all the same.
+    pub(super) fn is_for_containers(interface: &str) -> bool {
+        std::path::Path::new("/sys/class/net").join(interface).join("bridge").exists()
+    }
+}
+
+/// Where sockets are bound: one each of the first addresses that there are at that moment.
 #[derive(Clone)]
 pub(super) struct BindTo {
     pub(super) network: Arc<dyn Network>,
@@ -106,7 +255,8 @@ impl ToSocketAddrs for BindTo {
     type Iter = std::vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        let mut ips: Vec<Ipv4Addr> = self.network.addresses().usable.into_iter().collect();
+        let mut ips = self.network.addresses().usable;
+        ips.truncate(ADDRESSES_MAX);
         // Without a network both ends can only be here.
         if self.loopback == Loopback::Include || ips.is_empty() {
             ips.push(Ipv4Addr::LOCALHOST);
@@ -119,36 +269,76 @@ impl ToSocketAddrs for BindTo {
 mod tests {
     use super::*;
 
+    fn ip(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(192, 0, 2, last)
+    }
+
     fn addresses(usable: &[u8], way_out: Option<u8>) -> Addresses {
-        let ip = |last: &u8| Ipv4Addr::new(192, 0, 2, *last);
-        Addresses { usable: usable.iter().map(ip).collect(), way_out: way_out.as_ref().map(ip) }
+        Addresses { usable: usable.iter().copied().map(ip).collect(), way_out: way_out.map(ip) }
+    }
+
+    /// A path from address 1, whose packets the system would send from `chosen`.
+    fn route(chosen: Option<u8>) -> Route {
+        Route { from: ip(1), to: ip(200), chosen: chosen.map(ip) }
     }
 
     #[test]
     fn a_call_moves_when_its_address_is_gone_and_there_is_another() {
-        let ours = Some(Ipv4Addr::new(192, 0, 2, 1));
         let before = addresses(&[1, 9], Some(1));
-        for (now, moves, why) in [
-            (addresses(&[1, 9], Some(1)), false, "nothing changed"),
-            (addresses(&[], None), false, "nothing to move to"),
-            (addresses(&[9], None), false, "no route yet"),
-            (addresses(&[9], Some(9)), true, "over to the other interface"),
-            (addresses(&[2, 9], Some(2)), true, "another address"),
-            (addresses(&[1], Some(1)), false, "an interface that is not used went"),
-            (addresses(&[1, 3, 9], Some(1)), false, "one more that leads nowhere"),
-            (addresses(&[1, 3, 9], Some(3)), true, "one more, and the way out is by it"),
-            (addresses(&[1, 9], Some(9)), false, "what is in use is still there"),
+        for (now, chosen, moves, why) in [
+            (addresses(&[1, 9], Some(1)), Some(1), false, "nothing changed"),
+            (addresses(&[], None), None, false, "nothing to move to"),
+            (addresses(&[9], None), None, false, "no route yet"),
+            (addresses(&[9], Some(1)), Some(1), false, "the route leads by an interface that is dead"),
+            (addresses(&[9], Some(9)), Some(9), true, "over to the other interface"),
+            (addresses(&[9], None), Some(9), true, "a route to the other side need not be a default route"),
+            (addresses(&[2, 9], Some(2)), Some(2), true, "another address"),
+            (addresses(&[1], Some(1)), Some(1), false, "an interface that is not used went"),
+            (addresses(&[1, 3, 9], Some(1)), Some(1), false, "one more that leads nowhere"),
+            (addresses(&[1, 3, 9], Some(3)), Some(3), true, "one more, and the way out is by it"),
+            (addresses(&[1, 9], Some(9)), Some(9), true, "the address stays, but packets leave by the other"),
+            (addresses(&[1, 9], Some(9)), Some(1), false, "the way out is another, but not to the other side"),
         ] {
-            assert_eq!(before.outdated_by(&now, ours), moves, "{why}");
+            let moved = before.outdated_by(&now, Some(&route(Some(1))), Some(&route(chosen)));
+            assert_eq!(moved, moves, "{why}");
         }
-        assert!(before.outdated_by(&addresses(&[1], Some(1)), None), "unknown which is in use");
+        assert!(before.outdated_by(&addresses(&[1], Some(1)), None, None), "unknown which is in use");
+    }
+
+    #[test]
+    fn a_path_against_the_routes_is_left_alone_while_they_stay() {
+        let same = addresses(&[1, 9], Some(9));
+        let (here, there) = (route(Some(1)), route(Some(9)));
+        assert!(!same.outdated_by(&same, Some(&there), Some(&there)), "found so, and works");
+        assert!(!same.outdated_by(&same, None, Some(&there)), "seen for the first time");
+        assert!(!same.outdated_by(&same, Some(&there), Some(&here)), "now by the address in use");
+        let elsewhere = Route { to: ip(201), ..here };
+        assert!(!same.outdated_by(&same, Some(&elsewhere), Some(&there)), "that was another path");
     }
 
     #[test]
     fn a_network_without_a_way_out_is_one_too() {
-        let ours = Some(Ipv4Addr::new(192, 0, 2, 1));
-        assert!(addresses(&[1], None).outdated_by(&addresses(&[2], None), ours));
-        assert!(addresses(&[], None).outdated_by(&addresses(&[2], Some(2)), None), "back after there was none");
-        assert!(!addresses(&[], None).outdated_by(&addresses(&[], None), None));
+        assert!(addresses(&[1], None).outdated_by(&addresses(&[2], None), Some(&route(None)), Some(&route(None))));
+        assert!(addresses(&[], None).outdated_by(&addresses(&[2], Some(2)), None, None), "back after there was none");
+        assert!(!addresses(&[], None).outdated_by(&addresses(&[], None), None, None));
+    }
+
+    #[test]
+    fn no_more_sockets_are_bound_than_ice_can_check() {
+        struct Many;
+        impl Network for Many {
+            fn addresses(&self) -> Addresses {
+                Addresses { usable: (1..=100).map(ip).collect(), way_out: Some(ip(1)) }
+            }
+            fn way_to(&self, _: Ipv4Addr) -> Option<Ipv4Addr> {
+                Some(ip(1))
+            }
+            fn takes_multicast(&self) -> bool {
+                false
+            }
+        }
+        let bound = BindTo { network: Arc::new(Many), loopback: Loopback::Exclude };
+        let bound: Vec<IpAddr> = bound.to_socket_addrs().unwrap().map(|address| address.ip()).collect();
+        assert_eq!(bound, (1..=8).map(|last| IpAddr::V4(ip(last))).collect::<Vec<_>>());
     }
 }

@@ -7,10 +7,6 @@ use rtc::rtp::packetizer::{Depacketizer as _, Payloader};
 
 use crate::frame::VideoCodec;
 
-/// Payload bytes a packet: 1200 leave room for RTP, SRTP, TURN and IPv6 headers within the 1280 bytes that every
-/// path carries (RFC 8200 §5).
-const PAYLOAD_BYTES_MAX: usize = 1160;
-
 /// NAL unit types (ITU-T H.264 table 7-1, RFC 6184 §5.2).
 mod nal {
     pub(super) const IDR: u8 = 5;
@@ -18,6 +14,10 @@ mod nal {
     pub(super) const STAP_A: u8 = 24;
     pub(super) const FU_A: u8 = 28;
 }
+
+/// Payload bytes a packet: 1200 leave room for RTP, SRTP, TURN and IPv6 headers within the 1280 bytes that every
+/// path of IPv6 carries (RFC 8200 §5).
+pub(super) const PAYLOAD_BYTES_MAX: usize = 1160;
 
 /// Cuts coded pictures into payloads.
 #[derive(Debug)]
@@ -37,10 +37,15 @@ impl Packetizer {
         }
     }
 
-    /// The payloads of one coded picture, in order. Empty when the picture cannot be cut, which no encoder of ours
-    /// gives reason for.
+    /// The payloads of one coded picture, in order, for the usual path. Empty when the picture cannot be cut, which no
+    /// encoder of ours gives reason for.
     pub fn payloads(&mut self, picture: &Bytes) -> Vec<Bytes> {
-        self.0.payload(PAYLOAD_BYTES_MAX, picture).unwrap_or_default()
+        self.payloads_within(PAYLOAD_BYTES_MAX, picture)
+    }
+
+    /// The same, of at most `bytes_max` each.
+    pub fn payloads_within(&mut self, bytes_max: usize, picture: &Bytes) -> Vec<Bytes> {
+        self.0.payload(bytes_max, picture).unwrap_or_default()
     }
 }
 

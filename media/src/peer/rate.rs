@@ -6,6 +6,7 @@
 //!
 //! - reports of the other side → [`split_reported`]: without the packets that nothing is known of
 //! - → delay-based estimate; [`LossLimit`], window by window
+//! - → [`SizeWatch`], whether packets are too large for the path; losses of that kind say nothing of a rate
 //! - the lower of both → the pacer, and [`super::send`], where the encoder reads it
 
 mod loss;
@@ -20,6 +21,7 @@ use rtc::interceptor::{
 
 use self::loss::{LossLimit, Seen};
 use super::config::BitrateLimits;
+use super::payload_limit::{PayloadLimit, SizeWatch};
 
 /// Loss is looked at in windows of this length: some 80 packets of a usual call.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -119,14 +121,18 @@ pub(super) struct SendRate {
     delay_based: DelayBased,
     window: Window,
     loss_limit: LossLimit,
+    limits: BitrateLimits,
+    sizes: SizeWatch,
+    payload: Arc<PayloadLimit>,
     target: Arc<AtomicU32>,
 }
 
 impl SendRate {
-    /// Starts within `limits`; `target` is kept at the estimate, in bits a second.
-    pub(super) fn new(limits: BitrateLimits, target: Arc<AtomicU32>) -> Self {
+    /// Starts within `limits`; `target` is kept at the estimate, in bits a second, and `payload` at what arrives.
+    pub(super) fn new(limits: BitrateLimits, target: Arc<AtomicU32>, payload: Arc<PayloadLimit>) -> Self {
         let (delay_based, loss_limit) = (DelayBased::new(limits), LossLimit::new(limits));
-        Self { delay_based, window: Window::default(), loss_limit, target }
+        let (window, sizes) = (Window::default(), SizeWatch::default());
+        Self { delay_based, window, loss_limit, limits, sizes, payload, target }
     }
 }
 
@@ -136,6 +142,10 @@ impl BandwidthEstimator for SendRate {
             return;
         }
         let (unreported, reported) = split_reported(reports);
+        // The unreported too: large packets in a row, paced, look like a feedback that was lost.
+        if self.sizes.add(now, reports, &self.payload) {
+            (self.window, self.loss_limit) = (Window::default(), LossLimit::new(self.limits));
+        }
         self.delay_based.update(now, unreported, reported, self.loss_limit.own_loss());
         if let Some(seen) = self.window.add(now, reported) {
             self.loss_limit.update(now, seen, self.target_bitrate());
@@ -207,7 +217,7 @@ mod tests {
     fn a_tenth_lost_at_random_does_not_make_it_send_less_and_less() {
         let limits = BitrateLimits { start_bps: 1_000_000, min_bps: 100_000, max_bps: 2_000_000 };
         let target = Arc::new(AtomicU32::new(0));
-        let (mut rate, start) = (SendRate::new(limits, Arc::clone(&target)), Instant::now());
+        let (mut rate, start) = (SendRate::new(limits, Arc::clone(&target), Arc::default()), Instant::now());
         let mut random = 7_u32;
         let mut is_lost = || {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

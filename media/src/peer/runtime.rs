@@ -11,21 +11,24 @@
 //! more than a second longer to set up, a direct one a check interval. [`SettlingRuntime`] lets the driver go round twice more after every event
 //! before it sleeps, so that nothing is left lying.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rtc::mdns::MDNS_PORT;
+use tracing::debug;
 use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
 
 use super::heard::{Heard, HeardSocket};
 use super::impaired::ImpairHandle;
+use super::network::{Network, interfaces};
+use super::payload_limit::PayloadLimit;
 
 /// How long a name is looked up that was known before.
 const LOOKUP_AGAIN_MAX: Duration = Duration::from_millis(300);
@@ -39,25 +42,45 @@ pub(super) struct SettlingRuntime {
     rounds_left: AtomicU8,
     closing: AtomicBool,
     heard: Arc<Heard>,
+    payload: Arc<PayloadLimit>,
+    network: Arc<dyn Network>,
     impairments: ImpairHandle,
-    names: Mutex<HashMap<String, Vec<SocketAddr>>>,
+    names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
 }
 
 impl SettlingRuntime {
-    /// A runtime over `inner`, whose sockets are in the network of `impairments` and count in `heard`.
-    pub(super) fn new(inner: Arc<dyn Runtime>, heard: Arc<Heard>, impairments: ImpairHandle) -> Self {
+    /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, and lower the
+    /// payload limit when they refuse a datagram as too large.
+    pub(super) fn new(
+        inner: Arc<dyn Runtime>,
+        network: Arc<dyn Network>,
+        (heard, payload): (Arc<Heard>, Arc<PayloadLimit>),
+        impairments: ImpairHandle,
+    ) -> Self {
         Self {
             inner,
             rounds_left: AtomicU8::new(EXTRA_ROUNDS),
             closing: AtomicBool::new(false),
             heard,
+            payload,
+            network,
             impairments,
             names: Mutex::default(),
         }
     }
 
-    fn names(&self) -> MutexGuard<'_, HashMap<String, Vec<SocketAddr>>> {
+    fn names(&self) -> MutexGuard<'_, BTreeMap<String, Vec<SocketAddr>>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address of a STUN or TURN server that was looked up.
+    pub(super) fn server(&self) -> Option<Ipv4Addr> {
+        let names = self.names();
+        let mut addresses = names.values().flatten();
+        addresses.find_map(|address| match address.ip() {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        })
     }
 
     /// From now on every sleep is a real one: closing waits by one for the TURN server to be told.
@@ -88,6 +111,12 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        if let Ok(SocketAddr::V4(address)) = socket.local_addr()
+            && let Some(interface) = self.network.tie(*address.ip())
+            && let Err(error) = interfaces::tie(&socket, &interface)
+        {
+            debug!(%error, interface, "socket not tied to its interface");
+        }
         let inner = self.inner.wrap_udp_socket(socket)?;
         // Multicast DNS is anybody's talk.
         if inner.local_addr()?.port() == MDNS_PORT {
@@ -95,7 +124,7 @@ impl Runtime for SettlingRuntime {
         }
         // What is still on its way to us was not heard yet.
         let inner = self.impairments.wrap(inner, &*self.inner);
-        Ok(Arc::new(HeardSocket { inner, heard: Arc::clone(&self.heard) }))
+        Ok(Arc::new(HeardSocket { inner, heard: Arc::clone(&self.heard), payload: Arc::clone(&self.payload) }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

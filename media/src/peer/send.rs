@@ -17,6 +17,7 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 
 use super::packet::Packetizer;
+use super::payload_limit::PayloadLimit;
 use crate::frame::{AUDIO_RATE_HZ, EncodedAudio, EncodedVideo, VideoCodec};
 use crate::rtp::VIDEO_CLOCK_HZ;
 
@@ -62,6 +63,7 @@ pub struct MediaSender {
 #[derive(Debug)]
 pub(super) struct SendState {
     target_bps: Arc<AtomicU32>,
+    payload: Arc<PayloadLimit>,
     path_closed: AtomicBool,
     keyframe_wanted: AtomicBool,
     keyframe_requests: AtomicU64,
@@ -73,9 +75,10 @@ pub(super) struct SendState {
 }
 
 impl SendState {
-    pub(super) fn new(target_bps: Arc<AtomicU32>) -> Self {
+    pub(super) fn new(target_bps: Arc<AtomicU32>, payload: Arc<PayloadLimit>) -> Self {
         Self {
             target_bps,
+            payload,
             path_closed: AtomicBool::new(false),
             keyframe_wanted: AtomicBool::new(true),
             keyframe_requests: AtomicU64::new(0),
@@ -90,6 +93,15 @@ impl SendState {
     /// There is no path: what is sent would only count as lost.
     pub(super) fn close_path(&self) {
         self.path_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// The new limit when packets have become smaller: what was sent before did not arrive.
+    pub(super) fn shrunk(&self) -> Option<usize> {
+        let news = self.payload.news();
+        if news.is_some() {
+            self.keyframe_wanted.store(true, Ordering::Relaxed);
+        }
+        news
     }
 
     /// There is a path, and the other side has missed something.
@@ -178,7 +190,7 @@ impl MediaSender {
 impl MediaSender {
     /// A sender that leads to nobody but the test, and what it shares with its peer connection.
     pub(crate) fn to_test(codec: VideoCodec) -> (Self, SentToTest) {
-        let shared = Arc::new(SendState::new(Arc::new(AtomicU32::new(1_000_000))));
+        let shared = Arc::new(SendState::new(Arc::new(AtomicU32::new(1_000_000)), Arc::default()));
         let ((pictures_tx, pictures), (sounds_tx, sounds)) = (mpsc::channel(64), mpsc::channel(64));
         let sender = Self {
             video: Some((VideoStream { codec, payload_type: 96, ssrc: 1 }, pictures_tx)),
@@ -276,7 +288,7 @@ async fn send_video(
         let _of_another_codec = packetizer.take_if(|(codec, _)| *codec != stream.codec);
         let (_, packetizer) = packetizer.get_or_insert_with(|| (stream.codec, Packetizer::new(stream.codec)));
         let timestamp = clock.at(picture.captured_at);
-        let payloads = packetizer.payloads(&picture.data);
+        let payloads = packetizer.payloads_within(shared.payload.bytes(), &picture.data);
         let last = payloads.len().saturating_sub(1);
         for (index, payload) in payloads.into_iter().enumerate() {
             shared.video_bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);

@@ -17,7 +17,7 @@ use super::network::Addresses;
 use super::receive::KeyframeRequester;
 use super::send::SendState;
 use super::watch::Watch;
-use super::{IceCandidate, Inbox, PeerEvent};
+use super::{IceCandidate, Inbox, PeerEvent, candidates};
 
 /// See the module.
 pub(super) struct Shared {
@@ -87,10 +87,14 @@ impl Shared {
         matches!(&*self.gathering(), Gathering::Collecting(candidates) if !candidates.is_empty())
     }
 
-    /// Hands out the candidates so far; later ones are events.
+    /// Hands out the candidates so far, in order of use; later ones are events.
     pub(super) fn take_candidates(&self) -> Vec<IceCandidate> {
-        match std::mem::replace(&mut *self.gathering(), Gathering::Trickling) {
-            Gathering::Collecting(candidates) => candidates,
+        let collected = std::mem::replace(&mut *self.gathering(), Gathering::Trickling);
+        match collected {
+            Gathering::Collecting(mut candidates) => {
+                candidates::sort(&mut candidates, self.watch().bound());
+                candidates
+            }
             Gathering::Trickling => Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use webrtc::peer_connection::transport::DtlsTransport;
-use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, StatsSelector};
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, RTCIceCandidateType, StatsSelector};
 
 /// One end of the selected pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +43,26 @@ pub(super) async fn path(connection: &dyn PeerConnection) -> Option<PathStats> {
     })
 }
 
-/// The address of this machine that the selected pair starts at; `None` before there is a pair.
-pub(super) async fn local_address(connection: &dyn PeerConnection) -> Option<Ipv4Addr> {
+/// Where the selected pair starts and where its packets go.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    /// The address of this machine.
+    pub(super) from: Ipv4Addr,
+    /// The other end, when it is an IPv4 address.
+    pub(super) to: Option<Ipv4Addr>,
+    /// Our end is at a TURN server.
+    pub(super) is_relayed: bool,
+}
+
+/// The ends of the selected pair; `None` before there is one.
+pub(super) async fn ends(connection: &dyn PeerConnection) -> Option<Ends> {
     let dtls = transport(connection).await?;
     let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
     let local = pair.local();
     // What a server gave us is related to the address that it was asked from (RFC 8839 §5.1).
     let address = if local.related_address.is_empty() { &local.address } else { &local.related_address };
-    address.parse().ok()
+    let is_relayed = local.typ == RTCIceCandidateType::Relay;
+    Some(Ends { from: address.parse().ok()?, to: pair.remote().address.parse().ok(), is_relayed })
 }
 
 /// The one DTLS transport, reached by whichever sender or receiver is in use.

@@ -7,6 +7,7 @@
 //! The engine's own timer for `failed` is off: it counts from the first check after a restart, or not at all while the
 //! other side does not answer, and would kill a call that is being healed or leave a dead one standing.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ use webrtc::peer_connection::PeerConnection;
 
 use super::engine::DISCONNECTED_AFTER;
 use super::heard::Heard;
-use super::network::{Addresses, Network};
+use super::network::{Addresses, Network, Route};
+use super::runtime::SettlingRuntime;
 use super::shared::Shared;
 use super::{Expectation, PeerEvent, stats};
 
@@ -54,6 +56,8 @@ pub(super) struct Watch {
     began: bool,
     /// What sockets were bound to, or the change that was told last.
     bound: Addresses,
+    /// How packets of the path in use were routed, or the change that was told last.
+    route: Option<Route>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +80,11 @@ impl Watch {
     /// A watch over sockets bound to `bound`.
     pub(super) fn new(bound: Addresses) -> Self {
         Self { bound, ..Self::default() }
+    }
+
+    /// The addresses that sockets are bound to, in order of use.
+    pub(super) fn bound(&self) -> &[Ipv4Addr] {
+        &self.bound.usable
     }
 
     /// A path is looked for.
@@ -105,7 +114,7 @@ impl Watch {
 
     /// ICE is restarted, on sockets bound to `bound`.
     pub(super) fn renewed(&mut self, now: Instant, bound: Addresses) {
-        self.bound = bound;
+        (self.bound, self.route) = (bound, None);
         let since = match self.path {
             Path::Down { since, .. } => since,
             Path::None | Path::Up | Path::Lost => now,
@@ -136,11 +145,15 @@ impl Watch {
         self.silence.tick(heard, ran, expected).into_iter().chain(self.path.tick(now)).collect()
     }
 
-    /// True once for each change of the network that concerns a path starting at `in_use`.
-    fn moved(&mut self, now: Addresses, in_use: Option<std::net::Ipv4Addr>) -> bool {
-        let outdated = self.bound.outdated_by(&now, in_use);
+    /// True once for each change of the network that concerns the path in use, which is routed so now.
+    fn moved(&mut self, now: Addresses, route: Option<Route>) -> bool {
+        let outdated = self.bound.outdated_by(&now, self.route.as_ref(), route.as_ref());
         if outdated {
             self.bound = now;
+        }
+        // What has no route for a moment is compared with what it had before.
+        if outdated || route.is_none_or(|route| route.chosen.is_some()) || self.route.is_none() {
+            self.route = route;
         }
         outdated
     }
@@ -186,6 +199,7 @@ pub(super) async fn run(
     heard: Arc<Heard>,
     connection: Arc<dyn PeerConnection>,
     network: Arc<dyn Network>,
+    settling: Arc<SettlingRuntime>,
 ) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -199,20 +213,29 @@ pub(super) async fn run(
         for event in events {
             shared.tell(event);
         }
-        if tick % TICKS_A_LOOK == 0 && look(&shared, &*connection, &*network).await {
+        if let Some(bytes) = shared.sending.shrunk() {
+            shared.tell(PeerEvent::PacketsShrunk { bytes });
+        }
+        if tick % TICKS_A_LOOK == 0 && look(&shared, &*connection, &*network, &settling).await {
             shared.tell(PeerEvent::NetworkChanged);
         }
     }
 }
 
-async fn look(shared: &Shared, connection: &dyn PeerConnection, network: &dyn Network) -> bool {
+async fn look(
+    shared: &Shared,
+    connection: &dyn PeerConnection,
+    network: &dyn Network,
+    settling: &SettlingRuntime,
+) -> bool {
+    let ends = stats::ends(connection).await;
+    let route = ends.map(|ends| {
+        // What is relayed goes to a server first.
+        let to = if ends.is_relayed { settling.server() } else { ends.to };
+        network.route(ends.from, to)
+    });
     let addresses = network.addresses();
-    let unchanged = shared.watch().bound == addresses;
-    if unchanged {
-        return false;
-    }
-    let in_use = stats::local_address(connection).await;
-    shared.watch().moved(addresses, in_use)
+    shared.watch().moved(addresses, route)
 }
 
 #[cfg(test)]
@@ -361,8 +384,8 @@ mod tests {
     #[test]
     fn a_change_of_the_network_is_told_once() {
         let at = |last: u8| {
-            let ip = std::net::Ipv4Addr::new(192, 0, 2, last);
-            Addresses { usable: [ip].into(), way_out: Some(ip) }
+            let ip = Ipv4Addr::new(192, 0, 2, last);
+            Addresses { usable: vec![ip], way_out: Some(ip) }
         };
         let mut watch = Watch::new(at(1));
         assert!(!watch.moved(at(1), None));
@@ -371,5 +394,19 @@ mod tests {
         assert!(!watch.moved(at(2), None));
         watch.renewed(Instant::now(), at(3));
         assert!(!watch.moved(at(3), None), "a restart binds anew by itself");
+    }
+
+    #[test]
+    fn another_way_to_the_other_side_is_told_once() {
+        let ip = |last: u8| Ipv4Addr::new(192, 0, 2, last);
+        let both = || Addresses { usable: vec![ip(1), ip(2)], way_out: Some(ip(1)) };
+        let route = |chosen: Option<u8>| Some(Route { from: ip(1), to: ip(200), chosen: chosen.map(ip) });
+        let mut watch = Watch::new(both());
+        assert!(!watch.moved(both(), route(Some(1))));
+        assert!(!watch.moved(both(), route(None)), "gone for a moment");
+        assert!(watch.moved(both(), route(Some(2))));
+        assert!(!watch.moved(both(), route(Some(2))));
+        assert!(!watch.moved(both(), route(Some(1))), "back where the path starts");
+        assert!(watch.moved(both(), route(Some(2))), "and away again");
     }
 }

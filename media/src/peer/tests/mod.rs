@@ -75,7 +75,7 @@ impl Place {
 
     /// Nothing comes and goes at the address of now any more.
     fn cut(&self) {
-        let now: Vec<Ipv4Addr> = self.addresses.lock().unwrap().usable.iter().copied().collect();
+        let now: Vec<Ipv4Addr> = self.addresses.lock().unwrap().usable.to_vec();
         self.gate.cut.lock().unwrap().extend(now.into_iter().map(IpAddr::V4));
     }
 
@@ -92,12 +92,16 @@ impl Place {
 
 fn addresses(last: u8) -> Addresses {
     let ip = Ipv4Addr::new(127, 0, 0, last);
-    Addresses { usable: [ip].into(), way_out: Some(ip) }
+    Addresses { usable: vec![ip], way_out: Some(ip) }
 }
 
 impl Network for Place {
     fn addresses(&self) -> Addresses {
         self.addresses.lock().unwrap().clone()
+    }
+
+    fn way_to(&self, _: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.addresses.lock().unwrap().way_out
     }
 
     fn takes_multicast(&self) -> bool {

@@ -4,7 +4,7 @@ use rtc::stun::message::{BINDING_SUCCESS, Message};
 use rtc::stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
 
-use super::negotiate::REMOTE_CANDIDATES_MAX;
+use super::candidates::REMOTE_HOST_MAX;
 use super::*;
 use crate::peer::config::{IceServer, IceUrl};
 
@@ -65,7 +65,7 @@ async fn the_caller_moves_to_another_address() {
     call.update(Renewal::Restart).await;
     call.until_healed(Duration::from_secs(2)).await;
     assert!(cut_at.elapsed() < Duration::from_millis(1500), "{:?}", cut_at.elapsed());
-    let address = stats::local_address(&*call.alice.peer.connection).await;
+    let address = stats::ends(&*call.alice.peer.connection).await.map(|ends| ends.from);
     assert_eq!(address, Some(Ipv4Addr::new(127, 0, 0, 12)));
     call.run(Duration::from_millis(1200)).await;
     assert_eq!(call.alice.was_told("NetworkChanged"), 1, "{:?}", call.alice.told);
@@ -82,7 +82,7 @@ async fn the_callee_moves_and_the_caller_offers() {
     call.update(Renewal::Restart).await;
     call.until_healed(Duration::from_secs(2)).await;
     assert!(cut_at.elapsed() < Duration::from_millis(1500), "{:?}", cut_at.elapsed());
-    let address = stats::local_address(&*call.bob.peer.connection).await;
+    let address = stats::ends(&*call.bob.peer.connection).await.map(|ends| ends.from);
     assert_eq!(address, Some(Ipv4Addr::new(127, 0, 0, 22)));
     call.end().await;
 }
@@ -107,7 +107,7 @@ async fn candidates_are_counted_anew_for_each_restart() {
         // Port 9 of an address that nobody here listens on.
         let candidate = |n: usize| format!("candidate:{n} 1 udp 2130706431 127.0.0.{} 9 typ host", 100 + n);
         let candidate = |n| IceCandidate { candidate: candidate(n), mid: None, mline: Some(0) };
-        (0..=REMOTE_CANDIDATES_MAX).map(candidate).collect::<Vec<_>>()
+        (0..=REMOTE_HOST_MAX).map(candidate).collect::<Vec<_>>()
     };
     assert!(call.bob.peer.add_candidates(flood()).await > 1, "those of the first path count");
     call.update(Renewal::Restart).await;

@@ -1,0 +1,216 @@
+//! How large packets may be on this path.
+//!
+//! Datagrams are never fragmented on their way. A path that carries less than usual, as tunnels and mobile networks
+//! make them, then swallows large packets and lets small ones through: sound comes, pictures do not. Nobody says so
+//! reliably (routers often send no ICMP, and the system does not hand it to these sockets), so it is seen here:
+//!
+//! - reports of the other side → [`SizeWatch`]: large packets are lost, all of them, while small ones arrive
+//! - a socket that refuses a datagram as too large → [`PayloadLimit::fit`]
+//! - [`PayloadLimit`] goes down a step; [`super::send`] cuts pictures by it. It stays down for the call: smaller packets
+//!   cost a few per cent, another search costs pictures.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rtc::interceptor::PacketReport;
+
+use super::packet::PAYLOAD_BYTES_MAX;
+
+/// Payload bytes of a packet. Those after the first, with [`OVERHEAD_MAX`], fit paths of 1000, 768 and 576 bytes, the
+/// last of which every IPv4 host takes (RFC 791 §3.1).
+const STEPS: [usize; 4] = [PAYLOAD_BYTES_MAX, 880, 640, 440];
+
+/// What comes around a payload at most within a datagram: RTP header and extensions, SRTP tag, TURN indication.
+const OVERHEAD_MAX: usize = 80;
+
+/// The same of what reports count: RTP header and extensions.
+const RTP_HEADER_MAX: usize = 40;
+
+/// Payload bytes a packet for one peer connection.
+#[derive(Debug)]
+pub(super) struct PayloadLimit {
+    bytes: AtomicUsize,
+    told: AtomicUsize,
+}
+
+impl Default for PayloadLimit {
+    fn default() -> Self {
+        Self { bytes: AtomicUsize::new(STEPS[0]), told: AtomicUsize::new(STEPS[0]) }
+    }
+}
+
+impl PayloadLimit {
+    /// The limit of now.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Packets of this size do not arrive: the next step.
+    fn lower(&self) {
+        let now = self.bytes();
+        if let Some(next) = STEPS.into_iter().find(|step| *step < now) {
+            self.bytes.fetch_min(next, Ordering::Relaxed);
+        }
+    }
+
+    /// A datagram of so many bytes was too large: the step that is smaller, if there is one.
+    pub(super) fn fit(&self, datagram: usize) {
+        let fits = |step: &usize| step + OVERHEAD_MAX < datagram;
+        let next = STEPS.into_iter().find(fits).unwrap_or(STEPS[STEPS.len() - 1]);
+        self.bytes.fetch_min(next, Ordering::Relaxed);
+    }
+
+    /// The new limit, once each time that it went down.
+    pub(super) fn news(&self) -> Option<usize> {
+        let now = self.bytes();
+        (self.told.swap(now, Ordering::Relaxed) != now).then_some(now)
+    }
+}
+
+/// What has to be seen before packets are taken for too large.
+struct Proof {
+    /// Large packets lost, and no large one arrived between.
+    lost: u32,
+    /// Small packets that arrived meanwhile.
+    arrived: u32,
+    /// From the first to now.
+    time: Duration,
+}
+
+/// Where no large packet ever arrived: a keyframe or two. By chance a path would have to lose most of what it gets.
+const FROM_THE_START: Proof = Proof { lost: 8, arrived: 4, time: Duration::from_millis(200) };
+
+/// Where large packets did arrive: a queue that overflows may let small ones in for a while.
+const IN_BETWEEN: Proof = Proof { lost: 24, arrived: 12, time: Duration::from_millis(1500) };
+
+/// Sees that large packets do not arrive though small ones do. Reads no clock.
+#[derive(Debug, Default)]
+pub(super) struct SizeWatch {
+    lost: u32,
+    arrived: u32,
+    since: Option<Instant>,
+    /// A large packet arrived once, at the limit of now.
+    passed: bool,
+}
+
+impl SizeWatch {
+    /// Takes in what became of packets that were cut by `limit`; lowers it when they are too large. True when it did.
+    pub(super) fn add(&mut self, now: Instant, reports: &[PacketReport], limit: &PayloadLimit) -> bool {
+        let bytes = limit.bytes();
+        // Those above were cut before the limit went down.
+        for report in reports.iter().filter(|report| report.size <= bytes + RTP_HEADER_MAX) {
+            let is_large = report.size >= bytes / 4 * 3;
+            match (is_large, report.arrived) {
+                (true, true) => *self = Self { passed: true, ..Self::default() },
+                (true, false) => {
+                    self.lost += 1;
+                    self.since.get_or_insert(now);
+                }
+                (false, true) if report.size <= bytes / 2 && self.lost > 0 => self.arrived += 1,
+                (false, _) => {}
+            }
+        }
+        let proof = if self.passed { IN_BETWEEN } else { FROM_THE_START };
+        let length = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let is_proven = self.lost >= proof.lost && self.arrived >= proof.arrived && length >= proof.time;
+        if !is_proven {
+            return false;
+        }
+        *self = Self::default();
+        limit.lower();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::rtcp::transport_feedbacks::cc_feedback_report::Ecn;
+
+    use super::*;
+
+    /// A path, and a sender of four pictures' packets and four of sound every 100 ms.
+    struct Path {
+        watch: SizeWatch,
+        limit: PayloadLimit,
+        now: Instant,
+        sent: u64,
+    }
+
+    impl Path {
+        fn new() -> Self {
+            Self { watch: SizeWatch::default(), limit: PayloadLimit::default(), now: Instant::now(), sent: 0 }
+        }
+
+        /// The limits after each feedback of so much time on a path that tells what arrives.
+        fn run(&mut self, milliseconds: u64, arrives: impl Fn(usize, u64) -> bool) -> Vec<usize> {
+            let one = |_| {
+                self.now += Duration::from_millis(100);
+                let large = self.limit.bytes() + 20;
+                let reports: Vec<_> =
+                    [large, 90].repeat(4).into_iter().map(|size| self.report(size, &arrives)).collect();
+                self.watch.add(self.now, &reports, &self.limit);
+                self.limit.bytes()
+            };
+            (0..milliseconds / 100).map(one).collect()
+        }
+
+        fn report(&mut self, size: usize, arrives: impl Fn(usize, u64) -> bool) -> PacketReport {
+            self.sent += 1;
+            let arrived = arrives(size, self.sent);
+            PacketReport {
+                ssrc: 1,
+                id: self.sent,
+                rtp_sequence_number: 0,
+                is_twcc: true,
+                twcc_sequence_number: 0,
+                size,
+                arrived,
+                departure: self.now,
+                arrival: arrived.then_some(Duration::ZERO),
+                ecn: Ecn::NotEct,
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_that_swallows_large_packets_gets_smaller_ones() {
+        let mut path = Path::new();
+        let limits = path.run(2000, |size, _| size < 700);
+        assert_eq!(limits.last(), Some(&640), "{limits:?}");
+        assert!(limits[9] == 640, "within a second: {limits:?}");
+        assert_eq!(path.limit.news(), Some(640));
+        assert_eq!(path.limit.news(), None, "told once");
+    }
+
+    #[test]
+    fn a_path_that_becomes_narrow_in_mid_call_is_noticed_too() {
+        let mut path = Path::new();
+        assert_eq!(path.run(5000, |_, _| true).last(), Some(&1160));
+        let limits = path.run(3000, |size, _| size < 1000);
+        assert_eq!(limits[9], 1160, "not at once: {limits:?}");
+        assert_eq!(limits.last(), Some(&880));
+    }
+
+    #[test]
+    fn loss_alone_is_no_reason() {
+        let limits = Path::new().run(60_000, |_, number| number.wrapping_mul(2_654_435_761) >> 7 & 1 == 0);
+        assert_eq!(limits.last(), Some(&1160), "half of all packets lost");
+        let limits = Path::new().run(60_000, |_, _| false);
+        assert_eq!(limits.last(), Some(&1160), "nothing arrives");
+        let limits = Path::new().run(60_000, |size, number| size < 200 || number % 40 == 1);
+        assert_eq!(limits.last(), Some(&1160), "a large one gets through now and then");
+    }
+
+    #[test]
+    fn what_the_socket_refuses_is_made_to_fit() {
+        let limit = PayloadLimit::default();
+        limit.fit(1210);
+        assert_eq!(limit.bytes(), 880);
+        limit.fit(1210);
+        assert_eq!(limit.bytes(), 880, "one that was cut before");
+        limit.fit(930);
+        assert_eq!(limit.bytes(), 640);
+        limit.fit(300);
+        assert_eq!(limit.bytes(), 440, "smaller is of no use");
+    }
+}
