@@ -12,7 +12,11 @@ use support::call::{self, Args, Ended, alone};
 use support::lab::{Host, Lab, Nat, Router};
 use support::process::Tring;
 
+#[path = "lab/addresses.rs"]
+mod addresses;
 mod support;
+#[path = "lab/uplinks.rs"]
+mod uplinks;
 
 /// Long enough for every step of the test tone.
 const DURATION: &str = "4s";

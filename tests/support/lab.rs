@@ -193,6 +193,23 @@ impl Router {
         self.interfere(&format!("meta l4proto udp numgen random mod 100 < {percent} counter drop"));
     }
 
+    /// From now on carries no packet above so many bytes to and from the public network; whether it says so is up to
+    /// it. TCP is told in time, as most such routers do.
+    pub fn narrow(&self, bytes: u16, manner: Manner) {
+        let silence = match manner {
+            Manner::Says => "",
+            Manner::KeepsSilent => {
+                "chain silence {\n type filter hook output priority filter\n meta l4proto icmp drop\n }\n"
+            }
+        };
+        self.space.nft(&format!(
+            "table inet narrow {{\n chain through {{\n type filter hook forward priority mangle\n \
+             tcp flags syn tcp option maxseg size set {}\n }}\n{silence}}}\n",
+            bytes - 100
+        ));
+        self.space.ip(&format!("link set wan mtu {bytes}"));
+    }
+
     /// Lets everything through again.
     pub fn relent(&self) {
         self.space.nft("delete table inet interference\n");
@@ -220,6 +237,15 @@ impl Router {
         let address = self.next_address();
         format!("addr add {address}/24 dev {device}\nroute replace default via 10.77.{}.1 dev {device}\n", self.number)
     }
+}
+
+/// What a router does about a packet that is too large for the next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// It drops it and tells the sender (RFC 1191).
+    Says,
+    /// It drops it.
+    KeepsSilent,
 }
 
 /// Where one peer runs.
@@ -250,6 +276,35 @@ impl Host {
         router.space.ip(&format!("link set {far_end} master lan up"));
         let unplug = old.map(|old| format!("link del {old}\n")).unwrap_or_default();
         self.space.ip(&format!("link set {device} up\n{unplug}{}", router.addressing(&device)));
+    }
+
+    /// Plugs in at this router as well, as a second choice: its default route counts less than the one there was.
+    pub fn plug_in_too(&self, router: &Router) {
+        let first = self.device();
+        self.cables.set(self.cables.get() + 1);
+        let (device, far_end) = (self.device(), format!("{}{}", self.label, self.cables.get()));
+        self.space.ip(&format!("link add {device} type veth peer name {far_end} netns {}", router.space.name()));
+        router.space.ip(&format!("link set {far_end} master lan up"));
+        self.space.ip(&format!("link set {device} up"));
+        let gateway = self.space.gateway();
+        let address = router.next_address();
+        self.space.ip(&format!(
+            "addr add {address}/24 dev {device}\n\
+             route del default\n\
+             route add default via {gateway} dev {first} metric 100\n\
+             route add default via 10.77.{}.1 dev {device} metric 200",
+            router.number
+        ));
+    }
+
+    /// Carries out `ip` commands here.
+    pub fn ip(&self, commands: &str) {
+        self.space.ip(commands);
+    }
+
+    /// Sends packets one by one, as wires carry them: the kernel would hand a router in here many as one.
+    pub fn send_one_by_one(&self) {
+        self.space.ip(&format!("link set {} gso_max_segs 1", self.device()));
     }
 
     /// From now on counts DTLS handshake packets, in and out.

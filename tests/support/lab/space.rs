@@ -67,6 +67,12 @@ impl Space {
         run(self.command("sysctl", "procps").args(["-qw", "net.ipv4.ip_forward=1"]));
     }
 
+    /// Where its default route leads.
+    pub fn gateway(&self) -> String {
+        let routes = run(ip().args(["-n", &self.name, "route", "show", "default"]));
+        routes.split_whitespace().nth(2).expect("default via GATEWAY").to_owned()
+    }
+
     /// Packets that the `counter` statements of a table have seen.
     pub fn counted(&self, table: &str) -> u64 {
         let listing = run(self.command("nft", "nftables").args(["list", "table", "inet", table]));
