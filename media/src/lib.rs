@@ -16,6 +16,7 @@ pub mod display;
 pub mod frame;
 pub mod impair;
 pub mod jitter;
+pub mod patience;
 pub mod peer;
 pub mod playout;
 pub mod private_file;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_rgb};
 
 use crate::frame::VideoFrame;
+use crate::patience::is_special;
 use crate::private_file;
 
 /// A picture could not be saved. The text says what to try.
@@ -24,12 +25,19 @@ pub enum SnapshotError {
     Convert(String),
 }
 
-/// Writes `frame` as an 8-bit RGB PNG; a file of that name is replaced.
+/// Writes `frame` as an 8-bit RGB PNG; a file of that name is replaced, a pipe or a device is written to.
 ///
 /// # Errors
 /// [`SnapshotError`]; the old file, if there was one, stays.
 pub fn write_png(path: &Path, frame: &VideoFrame) -> Result<(), SnapshotError> {
     let rgb = to_rgb(frame)?;
+    let failed = |error| match error {
+        png::EncodingError::IoError(source) => SnapshotError::Write { path: path.to_owned(), source },
+        error => SnapshotError::Convert(error.to_string()),
+    };
+    if is_special(path) {
+        return write(path, frame, &rgb).map_err(failed);
+    }
     let partial = partial_path(path);
     let written = write(&partial, frame, &rgb).and_then(|()| {
         if let Ok(replaced) = std::fs::metadata(path) {
@@ -41,10 +49,7 @@ pub fn write_png(path: &Path, frame: &VideoFrame) -> Result<(), SnapshotError> {
     written.map_err(|error| {
         // Nothing more can be done when this fails too.
         let _ = std::fs::remove_file(&partial);
-        match error {
-            png::EncodingError::IoError(source) => SnapshotError::Write { path: path.to_owned(), source },
-            error => SnapshotError::Convert(error.to_string()),
-        }
+        failed(error)
     })
 }
 
@@ -119,6 +124,16 @@ mod tests {
             assert!(pixel[0] > 250 && pixel[1] < 5 && pixel[2] < 5, "{pixel:?}");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the partial file is gone");
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("full.png");
+        std::os::unix::fs::symlink("/dev/full", &link).unwrap();
+        let frame = VideoFrame::black(Size { width: 2, height: 2 }, Instant::now());
+        assert!(matches!(write_png(&link, &frame), Err(SnapshotError::Write { .. })));
+        assert!(link.is_symlink(), "it was not replaced");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::io::IsTerminal;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::frame::{Size, VideoFrame};
@@ -212,8 +212,20 @@ fn scaled(picture: Size, room: Surface) -> (u32, u32) {
     (width as u32, height as u32)
 }
 
+/// What Ctrl-C in a view does.
+static ON_INTERRUPT: OnceLock<fn()> = OnceLock::new();
+
+/// Has Ctrl-C in a view handled by `hook`, called on the view's thread, and not told as an event. To be called once:
+/// the first hook stays.
+pub fn on_interrupt(hook: fn()) {
+    ON_INTERRUPT.get_or_init(|| hook);
+}
+
 /// Passes an event on without waiting: the views' threads have to go on drawing.
 fn report(events: &tokio::sync::mpsc::Sender<DisplayEvent>, event: DisplayEvent) {
+    if let (DisplayEvent::Interrupted, Some(hook)) = (event, ON_INTERRUPT.get()) {
+        return hook();
+    }
     if events.try_send(event).is_err() {
         tracing::debug!(?event, "nobody takes the key");
     }

@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError};
 use std::thread::JoinHandle;
@@ -29,7 +30,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(40);
 const KEY_WAIT: Duration = Duration::from_millis(1);
 
 /// How long a terminal may take to swallow the last picture, over a slow line.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+const CLOSE_PATIENCE: Duration = Duration::from_millis(700);
+
+/// How long to wait for the view before, which may still be closing.
+const TAKE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Alternate screen, hidden cursor, no wrapping at the right edge, everything cleared (xterm's control sequences).
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[0m\x1b[2J";
@@ -38,7 +42,7 @@ const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[0m\x1b[2J";
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// How long a panic waits for a picture that is just being written.
-const PANIC_PATIENCE: Duration = Duration::from_millis(200);
+const PANIC_PATIENCE: Duration = Duration::from_millis(100);
 
 /// True while the terminal is ours. There is one terminal a process; whoever writes to it holds this.
 static TAKEN: Mutex<bool> = Mutex::new(false);
@@ -106,7 +110,8 @@ fn colours() -> Colours {
 /// Standard output when it is a terminal, else the terminal that controls this process.
 fn output() -> io::Result<Box<dyn Write + Send>> {
     if io::stdout().is_terminal() {
-        return Ok(Box::new(io::stdout()));
+        // Not through the lock of standard output: whoever hangs in a write would hold up everybody else.
+        return Ok(Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)));
     }
     match File::options().read(true).write(true).open("/dev/tty") {
         Ok(file) => Ok(Box::new(file)),
@@ -122,8 +127,12 @@ struct Taken {
 impl Taken {
     fn take() -> io::Result<Self> {
         let output = output()?;
-        if std::mem::replace(&mut *lock(), true) {
-            return Err(io::Error::other("it shows another call already"));
+        let deadline = Instant::now() + TAKE_PATIENCE;
+        while !try_take() {
+            if Instant::now() >= deadline {
+                return Err(io::Error::other("it shows another call already"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         give_back_on_panic();
         let mut taken = Self { output };
@@ -148,6 +157,21 @@ impl Drop for Taken {
     }
 }
 
+/// Takes it, unless it is somebody's or somebody is just writing to it.
+fn try_take() -> bool {
+    match TAKEN.try_lock() {
+        Ok(mut taken) => !std::mem::replace(&mut *taken, true),
+        Err(TryLockError::Poisoned(taken)) => !std::mem::replace(&mut *taken.into_inner(), true),
+        Err(TryLockError::WouldBlock) => false,
+    }
+}
+
+/// Restores the terminal, if it is ours, for a process that is about to end whatever hangs. May block where the terminal
+/// takes nothing; its mode is restored before.
+pub fn restore() {
+    give_back_within(PANIC_PATIENCE);
+}
+
 fn lock() -> MutexGuard<'static, bool> {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -157,9 +181,26 @@ fn give_back(mut taken: MutexGuard<'_, bool>) {
     if !std::mem::replace(&mut *taken, false) {
         return;
     }
+    // The mode first: the rest may hang, where nobody reads.
+    if let Err(error) = disable_raw_mode() {
+        tracing::debug!(%error, "terminal mode not restored");
+    }
     if let Ok(mut output) = output() {
         drop(output.write_all(LEAVE).and_then(|()| output.flush()));
     }
+}
+
+/// The same where a picture may just be being written. A terminal that takes no picture has its mode restored alone.
+fn give_back_within(patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        match TAKEN.try_lock() {
+            Ok(taken) => return give_back(taken),
+            Err(TryLockError::Poisoned(taken)) => return give_back(taken.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    // Whoever holds the lock has the terminal, and it was in raw mode.
     if let Err(error) = disable_raw_mode() {
         tracing::debug!(%error, "terminal mode not restored");
     }
@@ -171,19 +212,7 @@ fn give_back_on_panic() {
     INSTALLED.call_once(|| {
         let next = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let deadline = Instant::now() + PANIC_PATIENCE;
-            while Instant::now() < deadline {
-                match TAKEN.try_lock() {
-                    Ok(taken) => give_back(taken),
-                    Err(TryLockError::Poisoned(taken)) => give_back(taken.into_inner()),
-                    // A terminal that takes no picture takes no restoring either.
-                    Err(TryLockError::WouldBlock) => {
-                        std::thread::sleep(Duration::from_millis(5));
-                        continue;
-                    }
-                }
-                break;
-            }
+            give_back_within(PANIC_PATIENCE);
             next(panic);
         }));
     });
@@ -295,11 +324,12 @@ impl Screen {
     }
 }
 
-/// `text` without anything that moves the cursor, changes colours or turns the writing direction.
+/// `text` without anything that moves the cursor, changes colours, turns the writing direction or is invisible.
 fn printable(text: &str) -> String {
     let is_harmless = |character: &char| {
         !character.is_control()
-            && !matches!(character, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+            && !matches!(character, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}')
+            && !matches!(character, '\u{2066}'..='\u{2069}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
     };
     text.chars().filter(is_harmless).collect()
 }

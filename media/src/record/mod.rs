@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::frame::{Size, VideoCodec};
+use crate::patience::is_special;
 use crate::private_file;
 
 mod mp4;
@@ -167,6 +168,8 @@ pub struct Recorder {
 enum State {
     /// Nothing that a file can begin with has come.
     Waiting(File),
+    /// The same of a pipe or a device, which is opened with the first packet: that may wait for a reader.
+    Unopened,
     Running(Box<dyn Muxer>),
     /// Finished, or given up after an error.
     Closed,
@@ -199,21 +202,25 @@ impl TimeLine {
 }
 
 impl Recorder {
-    /// Opens the file at once, so that a path which cannot be written is known before the call. An old file is replaced when
+    /// Opens the file at once, so that a path which cannot be written is known before the call; a pipe only with the first
+    /// packet, since that may wait for a reader. An old file is replaced when
     /// the first packet is written, and not before.
     ///
     /// # Errors
     /// [`RecordError::UnknownContainer`], [`RecordError::Create`].
     pub fn create(path: &Path, tracks: Tracks) -> Result<Self, RecordError> {
         let container = Container::from_path(path)?;
-        let mut options = private_file::options();
-        let opened = options.write(true).create(true).truncate(false).open(path);
-        let file = opened.map_err(|source| RecordError::Create { path: path.to_owned(), source })?;
+        let state = if is_special(path) {
+            State::Unopened
+        } else {
+            let opened = private_file::options().write(true).create(true).truncate(false).open(path);
+            State::Waiting(opened.map_err(|source| RecordError::Create { path: path.to_owned(), source })?)
+        };
         Ok(Self {
             path: path.to_owned(),
             container,
             tracks,
-            state: State::Waiting(file),
+            state,
             summary: Summary::default(),
             line: TimeLine::default(),
             size: None,
@@ -222,7 +229,7 @@ impl Recorder {
 
     /// Chooses the tracks anew, once it is known what will arrive; nothing may have been written yet.
     pub fn set_tracks(&mut self, tracks: Tracks) {
-        if matches!(self.state, State::Waiting(_)) {
+        if self.is_waiting() {
             self.tracks = tracks;
         }
     }
@@ -244,7 +251,7 @@ impl Recorder {
         if self.tracks == Tracks::Audio || picture.data.is_empty() {
             return Ok(());
         }
-        if matches!(self.state, State::Waiting(_)) {
+        if self.is_waiting() {
             if picture.kind != PictureKind::Key {
                 return Ok(());
             }
@@ -265,7 +272,7 @@ impl Recorder {
         if opus_packet.is_empty() || self.line.start.is_some_and(|start| pts < start) {
             return Ok(());
         }
-        if self.tracks == Tracks::Audio && matches!(self.state, State::Waiting(_)) {
+        if self.tracks == Tracks::Audio && self.is_waiting() {
             self.start(None)?;
         }
         let State::Running(muxer) = &mut self.state else { return Ok(()) };
@@ -285,10 +292,16 @@ impl Recorder {
 
     /// Sets the muxer up; stays waiting when the first picture lacks what the container's header needs.
     fn start(&mut self, first: Option<Picture<'_>>) -> Result<(), RecordError> {
-        let State::Waiting(file) = &self.state else { return Ok(()) };
         let write_failed = |source| RecordError::Write { path: self.path.clone(), source };
-        let file = file.try_clone().map_err(write_failed)?;
-        file.set_len(0).map_err(write_failed)?;
+        let file = match &self.state {
+            State::Waiting(file) => {
+                let file = file.try_clone().map_err(write_failed)?;
+                file.set_len(0).map_err(write_failed)?;
+                file
+            }
+            State::Unopened => File::options().write(true).open(&self.path).map_err(write_failed)?,
+            State::Running(_) | State::Closed => return Ok(()),
+        };
         let muxer = match self.container {
             Container::WebM => webm::Muxer::start(file, first.map(|picture| picture.size)).map(boxed),
             Container::Mp4 => match first.map(|picture| mp4::VideoHeader::read(picture.data, picture.size)).transpose()
@@ -328,8 +341,19 @@ impl Recorder {
     fn close(&mut self) -> Result<(), RecordError> {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Running(mut muxer) => muxer.finish().map_err(|error| self.fail(error)),
-            State::Waiting(_) | State::Closed => Ok(()),
+            State::Waiting(_) | State::Unopened | State::Closed => Ok(()),
         }
+    }
+
+    /// True until the first packet is written.
+    const fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_) | State::Unopened)
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Gives the muxer up. What it wrote so far plays.

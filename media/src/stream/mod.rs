@@ -59,8 +59,22 @@ impl<T> Worker<T> {
         self.end()
     }
 
-    fn end(&mut self) -> Option<T> {
+    /// Tells the thread to end, and does not wait for it.
+    fn tell_to_end(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Leaves a thread that hangs to end by itself.
+    fn leave(mut self) {
+        self.thread.take();
+    }
+
+    fn end(&mut self) -> Option<T> {
+        self.tell_to_end();
         let result = self.thread.take()?.join();
         if result.is_err() {
             tracing::error!("a media thread panicked");
