@@ -1,4 +1,5 @@
-//! Logs: on stderr, or in a file while the terminal is taken by the full-screen view.
+//! Logs: on stderr, or in a file while the terminal is taken by the full-screen view. Written by [`crate::output`], so
+//! that no thread waits for whoever reads them; each is one line without anything that a terminal obeys.
 
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,15 +11,16 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli::Output;
+use crate::harmless::harmless;
 use crate::log_file::LogFile;
-use crate::printer::progress;
+use crate::output::{self, Item, Outlet};
 
 /// Where logs go at the moment.
 static TARGET: Mutex<Target> = Mutex::new(Target::Stderr);
 
 enum Target {
     Stderr,
-    File(LogFile),
+    File(Outlet),
 }
 
 /// Sets logging up, once.
@@ -34,7 +36,9 @@ pub(crate) fn init(output: Output) {
     let default = format!("off,tring={ours},signalling={ours},media={ours}");
     let filter = EnvFilter::try_from_env("TRING_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let colours = std::env::var_os("NO_COLOR").is_none() && io::IsTerminal::is_terminal(&io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_target(false).with_writer(Writer).init();
+    // Colours are added to a line once it is clean.
+    let writer = Writer { colours };
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false).with_writer(writer).init();
 }
 
 /// Sends logs to a file until the guard is dropped.
@@ -43,7 +47,7 @@ pub(crate) fn init(output: Output) {
 /// When the file cannot be made.
 pub(crate) fn to_file() -> io::Result<FileGuard> {
     let path = log_path()?;
-    *target() = Target::File(LogFile::open(&path)?);
+    *target() = Target::File(Outlet::to_file(LogFile::open(&path)?));
     Ok(FileGuard)
 }
 
@@ -91,30 +95,59 @@ fn target() -> MutexGuard<'static, Target> {
     TARGET.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Writer;
+#[derive(Clone, Copy, Debug)]
+struct Writer {
+    colours: bool,
+}
 
-impl<'a> MakeWriter<'a> for Writer {
-    type Writer = LockedTarget;
+impl MakeWriter<'_> for Writer {
+    type Writer = Self;
 
-    fn make_writer(&'a self) -> LockedTarget {
-        LockedTarget(target())
+    fn make_writer(&self) -> Self {
+        *self
     }
 }
 
-struct LockedTarget(MutexGuard<'static, Target>);
-
-impl Write for LockedTarget {
+impl Write for Writer {
+    /// Takes one line, whole.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut *self.0 {
-            Target::Stderr => progress::aside(|| io::stderr().write(bytes)),
-            Target::File(file) => file.write(bytes),
+        let line = harmless(String::from_utf8_lossy(bytes).trim_end());
+        match &*target() {
+            Target::Stderr if self.colours => output::log(format!("{}\n", coloured(&line)).as_bytes()),
+            Target::Stderr => output::log(format!("{line}\n").as_bytes()),
+            Target::File(file) => output::log_to(file, format!("{line}\n").as_bytes(), Item::Out),
         }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut *self.0 {
-            Target::Stderr => io::stderr().flush(),
-            Target::File(file) => file.flush(),
-        }
+        Ok(())
+    }
+}
+
+/// The line with its time dim and its level, the second word, in the level's colour.
+fn coloured(line: &str) -> String {
+    let Some((time, rest)) = line.split_once(' ') else { return line.to_owned() };
+    let rest = rest.trim_start();
+    let (level, message) = rest.split_once(' ').unwrap_or((rest, ""));
+    let colour = match level {
+        "ERROR" => 31,
+        "WARN" => 33,
+        "INFO" => 32,
+        "DEBUG" => 34,
+        _ => 35,
+    };
+    format!("\x1b[2m{time}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m {message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_has_its_colour() {
+        let line = coloured("2026-01-02T03:04:05Z  WARN a relay refuses");
+        assert_eq!(line, "\x1b[2m2026-01-02T03:04:05Z\x1b[0m \x1b[33m WARN\x1b[0m a relay refuses");
+        assert_eq!(coloured("word"), "word");
     }
 }

@@ -15,6 +15,7 @@ mod local_time;
 mod log_file;
 mod logging;
 mod notify;
+mod output;
 mod printer;
 mod random;
 mod ringing;
@@ -22,10 +23,10 @@ mod scenario;
 mod serve;
 mod session;
 mod settings;
+mod signals;
 mod trace;
 mod usage;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -38,10 +39,20 @@ use exit::{ExitStatus, Failure};
 use printer::Printer;
 
 fn main() -> ExitCode {
-    let Parsed { cli, in_force } = match config::parse() {
-        Ok(parsed) => parsed,
-        // As for a wrong command line: nothing can be printed yet as it was asked for.
-        Err(failure) => return say(&failure),
+    let status = program().unwrap_or_else(|failure| {
+        output::complain(&failure.text);
+        failure.status
+    });
+    let status = output::finish(status);
+    signals::restore_terminal();
+    ExitCode::from(status.code())
+}
+
+fn program() -> Result<ExitStatus, Failure> {
+    signals::install().map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
+    let Parsed { cli, in_force } = match config::parse()? {
+        config::Outcome::Command(parsed) => *parsed,
+        config::Outcome::Over(status) => return Ok(status),
     };
     logging::init(cli.output);
     let withheld = in_force.withheld();
@@ -62,19 +73,9 @@ fn main() -> ExitCode {
         Ok(Err(_panic)) => Err(Failure::internal("internal error; please report what is written above")),
         Err(error) => Err(Failure::internal(format!("cannot start: {error}"))),
     };
-    let status = result.unwrap_or_else(|failure| {
-        let failure = config::explained(failure, &withheld);
+    result.map_err(|failure| config::explained(failure, &withheld)).inspect_err(|failure| {
         reporting.tell(&Event::Error { status: failure.status.code(), text: failure.text.clone() });
-        say(&failure);
-        failure.status
-    });
-    ExitCode::from(status.code())
-}
-
-fn say(failure: &Failure) -> ExitCode {
-    // Without a stderr the status still tells.
-    let _gone = writeln!(std::io::stderr(), "tring: {}", failure.text);
-    ExitCode::from(failure.status.code())
+    })
 }
 
 fn run(

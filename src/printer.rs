@@ -1,12 +1,9 @@
-//! All output on stdout: events as text for people or as JSON lines for programs; or, of a session inside this program,
-//! over a channel to whoever runs it.
+//! What the program tells: events as text for people or as JSON lines for programs; or, of a session inside this program,
+//! over a channel to whoever runs it. Written by [`crate::output`]: whoever tells something never waits.
 //!
-//! While we dial, people at a terminal read one line that is rewritten in place ([`progress`]).
+//! While we dial, people at a terminal read one line that is rewritten in place.
 
-pub(crate) mod progress;
-
-use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{self, IsTerminal as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,8 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::cli::Output;
 use crate::events::{Event, Summary, VERSION};
-use crate::harmless::harmless;
+use crate::harmless::{harmless, harmless_coloured, harmless_json, harmless_lines};
 use crate::local_time;
+use crate::output::{self, Item, Worth};
 
 /// Prints events. One a program, and one a session inside it.
 #[derive(Debug)]
@@ -27,8 +25,6 @@ pub(crate) struct Printer {
     /// True where a line can be rewritten in place.
     is_live: bool,
     screen: Mutex<Screen>,
-    /// Lines on the terminal that the next [`Printer::redraw`] replaces.
-    drawn: AtomicUsize,
 }
 
 /// Who has the terminal.
@@ -38,6 +34,8 @@ enum Screen {
     /// A full-screen view, which text would spoil; what is worth reading afterwards is kept.
     Taken {
         kept: Vec<String>,
+        /// The view that is open, and one before it that is still closing.
+        views: usize,
     },
 }
 
@@ -72,13 +70,13 @@ impl Printer {
         };
         let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
         let is_live = matches!(form, Form::Text) && io::stdout().is_terminal() && !dumb;
-        Self { form, is_live, screen: Mutex::new(Screen::Ours), drawn: AtomicUsize::new(0) }
+        Self { form, is_live, screen: Mutex::new(Screen::Ours) }
     }
 
     /// One that prints nothing, and tells whoever runs a session inside this program.
     pub(crate) fn to_channel(events: mpsc::Sender<Value>) -> Self {
         let screen = Mutex::new(Screen::Ours);
-        Self { form: Form::Channel(events), is_live: false, screen, drawn: AtomicUsize::new(0) }
+        Self { form: Form::Channel(events), is_live: false, screen }
     }
 
     /// True when people read along.
@@ -98,15 +96,22 @@ impl Printer {
 
     /// A full-screen view is about to take the terminal.
     pub(crate) fn screen_taken(&self) {
-        progress::end();
-        *self.screen() = Screen::Taken { kept: Vec::new() };
+        output::end_progress();
+        match &mut *self.screen() {
+            Screen::Taken { views, .. } => *views += 1,
+            screen @ Screen::Ours => *screen = Screen::Taken { kept: Vec::new(), views: 1 },
+        }
     }
 
     /// The terminal is ours again: what is worth reading of the time between is printed now.
     pub(crate) fn screen_is_back(&self) {
-        let before = std::mem::replace(&mut *self.screen(), Screen::Ours);
-        if let Screen::Taken { kept } = before {
-            kept.iter().for_each(|line| write_line(line));
+        let mut screen = self.screen();
+        if let Screen::Taken { kept, views } = &mut *screen {
+            *views -= 1;
+            if *views == 0 {
+                kept.iter().for_each(|line| write_line(line, Worth::Kept));
+                *screen = Screen::Ours;
+            }
         }
     }
 
@@ -117,7 +122,7 @@ impl Printer {
     /// Keeps the line for later, if a view has the terminal; true when it did, and when nobody would miss it.
     fn is_kept(&self, event: &Event, peer: &str) -> bool {
         let mut screen = self.screen();
-        let Screen::Taken { kept } = &mut *screen else { return false };
+        let Screen::Taken { kept, .. } = &mut *screen else { return false };
         if is_lasting(event)
             && kept.len() < KEPT_MAX
             && let Some(line) = text(event, peer)
@@ -145,36 +150,45 @@ impl Printer {
     /// Prints a result for people, or raw data: always, in every form but a channel, where nobody reads text.
     pub(crate) fn result(&self, text: &str) {
         match self.form {
-            Form::Text | Form::Quiet | Form::Json => write_line(text),
+            Form::Text | Form::Quiet => write_line(&harmless_lines(text), Worth::Kept),
+            Form::Json => write_line(&harmless_json(text), Worth::Kept),
             Form::Channel(_) => {}
+        }
+    }
+
+    /// Hands an event of another program of ours on, as the line it printed.
+    pub(crate) fn pass_on(&self, line: &str, event: &Value) {
+        let worth = if event["event"] == "stats" { Worth::Figures } else { Worth::Kept };
+        if matches!(self.form, Form::Json) {
+            write_line(&harmless_json(line), worth);
+        }
+    }
+
+    /// Prints a result with colours of our own; what others wrote in it was cleaned before.
+    pub(crate) fn coloured_result(&self, text: &str) {
+        match self.form {
+            Form::Text | Form::Quiet => write_line(&harmless_coloured(text), Worth::Kept),
+            Form::Json | Form::Channel(_) => self.result(text),
         }
     }
 
     /// Shows these lines on a terminal in place of those that were shown last; each must fit into its width.
     pub(crate) fn redraw(&self, lines: &[String]) {
-        use crossterm::cursor::MoveUp;
-        use crossterm::queue;
-        use crossterm::terminal::{Clear, ClearType};
-        let drawn = self.drawn.swap(lines.len(), Ordering::Relaxed);
-        let mut out = io::stdout().lock();
-        let mut draw = || {
-            if drawn > 0 {
-                queue!(out, MoveUp(u16::try_from(drawn).unwrap_or(u16::MAX)))?;
-            }
-            queue!(out, Clear(ClearType::FromCursorDown))?;
-            lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
-            out.flush()
-        };
-        // As with all output, whoever looked on may be gone.
-        let _gone = draw();
+        output::stdout().push(Item::Redraw(lines.iter().map(|line| harmless(line)).collect()), Worth::Spare);
     }
 
     /// Rings the terminal's bell, where a person sits at one.
     pub(crate) fn bell(&self) {
-        let mut out = io::stdout().lock();
-        if matches!(self.form, Form::Text | Form::Quiet) && out.is_terminal() {
-            // A terminal that has gone rings for nobody.
-            let _gone = out.write_all(b"\x07").and_then(|()| out.flush());
+        if matches!(self.form, Form::Text | Form::Quiet) && io::stdout().is_terminal() {
+            output::stdout().push(Item::Out(b"\x07".to_vec()), Worth::Spare);
+        }
+    }
+
+    /// Waits until what was told has been written, about: for those who can hold up whoever they hear from.
+    pub(crate) async fn room(&self) {
+        match self.form {
+            Form::Text | Form::Quiet | Form::Json => output::stdout().room().await,
+            Form::Channel(_) => {}
         }
     }
 
@@ -188,21 +202,30 @@ impl Printer {
                 }
             }
             Form::Json => {
-                let line = Line { v: VERSION, ts: unix_ms(), event, call_id, peer };
-                match serde_json::to_string(&line) {
-                    Ok(text) => write_line(&text),
-                    Err(error) => tracing::error!(%error, "event cannot be written"),
+                if let Some(dropped) = output::stdout().dropped_figures() {
+                    let text = format!("{dropped} events with figures were left out: they were read too slowly");
+                    write_json(&Event::Warning { text }, call_id, peer, Worth::Kept);
                 }
+                let worth = if matches!(event, Event::Stats(_)) { Worth::Figures } else { Worth::Kept };
+                write_json(event, call_id, peer, worth);
             }
             Form::Quiet => {}
             Form::Text if self.is_kept(event, peer.unwrap_or("?")) => {}
             Form::Text if self.is_live && is_progress(event, peer.unwrap_or("?")) => {}
             Form::Text => {
                 if let Some(text) = text(event, peer.unwrap_or("?")) {
-                    write_line(&text);
+                    write_line(&text, Worth::Kept);
                 }
             }
         }
+    }
+}
+
+fn write_json(event: &Event, call_id: Option<&str>, peer: Option<&str>, worth: Worth) {
+    let line = Line { v: VERSION, ts: unix_ms(), event, call_id, peer };
+    match serde_json::to_string(&line) {
+        Ok(text) => write_line(&harmless_json(&text), worth),
+        Err(error) => tracing::error!(%error, "event cannot be written"),
     }
 }
 
@@ -211,12 +234,8 @@ pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn write_line(text: &str) {
-    progress::aside(|| {
-        let mut out = io::stdout().lock();
-        // Whoever read along has gone away: the exit status still tells the outcome.
-        let _gone = writeln!(out, "{text}").and_then(|()| out.flush());
-    });
+fn write_line(text: &str, worth: Worth) {
+    output::stdout().push(Item::Out(format!("{text}\n").into_bytes()), worth);
 }
 
 /// True for what is of interest when it is over.
@@ -236,21 +255,25 @@ const fn is_lasting(event: &Event) -> bool {
 fn is_progress(event: &Event, peer: &str) -> bool {
     match event {
         Event::Dialing => {
-            progress::begin(format!("calling {peer}"));
+            output::begin_progress(format!("calling {peer}"));
             true
         }
-        Event::Ringing => progress::go_on(format!("{peer} is ringing")),
-        Event::Accepted => progress::go_on("connecting".to_owned()),
+        Event::Ringing => output::go_on_with_progress(format!("{peer} is ringing")),
+        Event::Accepted => output::go_on_with_progress("connecting".to_owned()),
         Event::Connected { .. } | Event::Ended { .. } | Event::Error { .. } => {
-            progress::end();
+            output::end_progress();
             false
         }
         _ => false,
     }
 }
 
-/// The event for people; `None` for what only programs want.
+/// The event for people, as one line without anything that a terminal obeys; `None` for what only programs want.
 fn text(event: &Event, peer: &str) -> Option<String> {
+    words(event, peer).map(|words| harmless(&words))
+}
+
+fn words(event: &Event, peer: &str) -> Option<String> {
     Some(match event {
         Event::Online { id, broker } => format!("online as {id} at {broker}"),
         Event::Offline { reason } => format!("broker lost ({reason}); reconnecting"),
@@ -293,7 +316,7 @@ fn text(event: &Event, peer: &str) -> Option<String> {
         Event::Warning { text } => format!("warning: {text}"),
         Event::Ended { reason, detail, text } => {
             let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            let said = text.as_ref().map(|text| format!(": {}", harmless(text))).unwrap_or_default();
+            let said = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
             format!("call ended: {}{said}{detail}", ending(reason))
         }
         Event::Summary(summary) => {

@@ -35,6 +35,9 @@ const BELL_EVERY: Duration = Duration::from_secs(3);
 /// How long whoever hears busy hears it.
 const BUSY: Duration = Duration::from_secs(1);
 
+/// How long a speaker may take to fall silent; one that hangs is left behind.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Length of one frame of sound.
 const FRAME: Duration = Duration::from_millis(20);
 
@@ -129,7 +132,8 @@ impl Lent {
     /// Silence within some milliseconds; the speaker, unless it was lost with its thread.
     pub(crate) async fn stop(mut self) -> Option<Speaker> {
         self.ends.cancel();
-        let mut speaker = (&mut self.playing).await.ok()?;
+        let playing = tokio::time::timeout(STOP_PATIENCE, &mut self.playing).await;
+        let mut speaker = playing.ok()?.ok()?;
         speaker.forget_underruns();
         Some(speaker)
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use signalling::mqtt::{Audience, Link, LinkEvent};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +14,7 @@ use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::resolve_link;
+use crate::signals;
 
 /// As [`signalling::mqtt`] has it: a slow reader slows the broker down.
 const EVENTS_MAX: usize = 256;
@@ -34,16 +34,9 @@ pub(crate) async fn run(options: Agent, printer: Arc<Printer>) -> Result<ExitSta
     let link_task = tokio::spawn(link.run(stop.clone()));
     let (printed_tx, printed) = mpsc::channel(EVENTS_MAX);
     let printing = tokio::spawn(print(events, printed_tx, printer, me.to_string()));
-    let broken = |error: std::io::Error| Failure::internal(format!("cannot listen for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+    let mut ends = signals::heed();
     let mut status = ExitStatus::Done;
-    let told_to_stop = async {
-        tokio::select! {
-            _ = interrupt.recv() => status = ExitStatus::Interrupted,
-            _ = terminate.recv() => status = ExitStatus::Done,
-        }
-    };
+    let told_to_stop = async { status = ends.next().await.status() };
     let parts_max = usize::try_from(options.parts).unwrap_or(usize::MAX);
     let served = Serving::new(own, handle, parts_max).run(printed, told_to_stop).await;
     stop.cancel();

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use signalling::id::PeerId;
 use signalling::mqtt::{Audience, Link, LinkError, LinkEvent, Watched};
 use signalling::wire::PresenceState;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +22,7 @@ use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::resolve_link;
+use crate::signals;
 
 /// So long after the last retained presence the broker has told all. Longer than a program takes to come back that a
 /// broker has thrown off for us: that must show before we say that all is well.
@@ -105,9 +105,8 @@ struct Looking {
 
 impl Looking {
     async fn run(mut self, mut events: mpsc::Receiver<LinkEvent>) -> Result<ExitStatus, Failure> {
-        let broken = |error: std::io::Error| Failure::internal(format!("cannot listen for signals: {error}"));
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+        let mut ends = signals::heed();
+        let printer = Arc::clone(&self.printer);
         loop {
             let deadline = self.deadline();
             let time = async {
@@ -118,9 +117,9 @@ impl Looking {
             };
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => return Ok(ExitStatus::Interrupted),
-                _ = terminate.recv() => return Ok(ExitStatus::Done),
-                event = events.recv() => self.link_event(event)?,
+                end = ends.next() => return Ok(end.status()),
+                // Presence waits while nobody reads: the broker is slowed down.
+                event = next(&mut events, &printer) => self.link_event(event)?,
                 () = time => if let Some(status) = self.time()? {
                     return Ok(status);
                 },
@@ -263,6 +262,12 @@ impl Looking {
     fn nobody(&self) -> String {
         format!("nobody: the broker holds no presence, or its rules do not let {} read tring/presence/+", self.me)
     }
+}
+
+/// The next event, once there is room for what it will tell.
+async fn next(events: &mut mpsc::Receiver<LinkEvent>, printer: &Printer) -> Option<LinkEvent> {
+    printer.room().await;
+    events.recv().await
 }
 
 fn news(peer: &PeerId, state: Option<PresenceState>) -> Event {

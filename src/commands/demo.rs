@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use media::display::Show;
 use media::frame::VideoCodec;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -21,6 +22,7 @@ use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::TurnConfig;
 use crate::serve::{Serve, ServeConfig};
+use crate::signals::{self, End, Ends};
 use crate::{child, random};
 
 /// Set-up and farewell around the talk itself; both are bounded by time-outs of their own, this is the last resort.
@@ -63,6 +65,7 @@ impl Outcome {
 }
 
 pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
+    let ends = signals::heed();
     let password = random::password();
     let serve = start_servers(&password).await?;
     let broker = format!("mqtt://{}", serve.broker.mqtt_addr());
@@ -91,7 +94,7 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
             options.duration.as_secs_f32()
         ));
     }
-    let callee = start_peer(&bob, &password)?;
+    let callee = start_peer(&bob, &password, Group::Own)?;
     let (bob_online, online) = oneshot::channel();
     let last_resort = tokio::time::Instant::now() + options.duration + PATIENCE;
     let (alice_done, done) = oneshot::channel::<()>();
@@ -100,14 +103,18 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
         let _done = done.await;
         tokio::time::sleep(FAREWELL).await;
     };
-    let (callee, caller) = tokio::join!(watch("bob", callee, &printer, no_longer_needed, Some(bob_online)), async {
-        // Where bob fails before he is online, the sender is dropped and alice's call says the rest.
-        let _failed = online.await;
-        let alice = start_peer(&alice, &password)?;
-        let outcome = watch("alice", alice, &printer, tokio::time::sleep_until(last_resort), None).await;
-        drop(alice_done);
-        outcome
-    });
+    let (callee, caller) =
+        tokio::join!(watch("bob", callee, &printer, no_longer_needed, Some(bob_online), ends.clone()), async {
+            // Where bob fails before he is online, the sender is dropped and alice's call says the rest.
+            let _failed = online.await;
+            // Where she shows the call she needs the terminal, of which a group of her own would be in the background.
+            let group = if show == Show::Terminal { Group::Ours } else { Group::Own };
+            let alice = start_peer(&alice, &password, group)?;
+            let outcome =
+                watch("alice", alice, &printer, tokio::time::sleep_until(last_resort), None, ends.clone()).await;
+            drop(alice_done);
+            outcome
+        });
     serve.stop().await;
     conclude(&caller?, &callee?, &printer)
 }
@@ -144,12 +151,24 @@ async fn start_servers(password: &str) -> Result<Serve, Failure> {
     Serve::start(config).await.map_err(failure)
 }
 
-fn start_peer(arguments: &[String], password: &str) -> Result<Child, Failure> {
+/// Who else hears of a Ctrl-C at the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    /// The peer too.
+    Ours,
+    /// The peer only from us.
+    Own,
+}
+
+fn start_peer(arguments: &[String], password: &str, group: Group) -> Result<Child, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::internal(format!("own path unknown: {error}")))?;
     let mut command = Command::new(program);
     // The user's own settings are for real calls.
     child::hide_settings(&mut command);
     command.args(arguments).env("TRING_ICE_PASSWORD", password).env("TRING_CONFIG", "/dev/null").kill_on_drop(true);
+    if group == Group::Own {
+        command.process_group(0);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(|error| Failure::internal(format!("cannot start a peer: {error}")))
 }
@@ -161,6 +180,7 @@ async fn watch(
     printer: &Printer,
     end: impl Future<Output = ()>,
     mut online: Option<oneshot::Sender<()>>,
+    mut ends: Ends,
 ) -> Result<Outcome, Failure> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Failure::internal("a peer has no output"));
@@ -169,10 +189,9 @@ async fn watch(
     let reading = async {
         let mut lines = BufReader::new(stdout).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            if printer.is_json() {
-                printer.result(&line);
-            }
-            match serde_json::from_str::<Value>(&line) {
+            let event = serde_json::from_str::<Value>(&line);
+            printer.pass_on(&line, event.as_ref().unwrap_or(&Value::Null));
+            match event {
                 // A minute of figures a call is of no use here, and would grow with the call.
                 Ok(event) if event["event"] == "stats" => {}
                 Ok(event) => {
@@ -194,13 +213,23 @@ async fn watch(
         // Whatever could be read is shown; more is not needed.
         let _partly = stderr.take(STDERR_MAX).read_to_end(&mut text).await;
     };
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let all = async { tokio::join!(reading, complaining, child.wait()).2 };
+    let given_up = async {
+        while ends.next().await != End::AtOnce {
+            if let Some(pid) = pid {
+                // An error means that it has ended already.
+                let _ended = kill_process(pid, Signal::INT);
+            }
+        }
+    };
     let status = tokio::select! {
         ended = all => {
             ended.map_err(|error| Failure::internal(format!("{name} cannot be waited for: {error}")))?.code()
         }
         // Dropped with its handle, the child is killed.
         () = end => None,
+        () = given_up => None,
     };
     Ok(Outcome { name, status, events, stderr: String::from_utf8_lossy(&text).into_owned() })
 }

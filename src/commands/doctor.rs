@@ -53,7 +53,7 @@ fn print(printer: &Printer, finding: &Finding, colours: Colours) {
         })));
     } else if printer.is_text() || finding.fix().is_some() {
         // Quiet leaves what needs no doing.
-        printer.result(&report::line(finding, colours));
+        printer.coloured_result(&report::line(finding, colours));
     }
 }
 

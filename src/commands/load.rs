@@ -12,7 +12,6 @@ use media::display::window::WindowClient;
 use media::playout::AudioSink;
 use media::private_file;
 use signalling::mqtt::Audience;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -29,11 +28,13 @@ use crate::load::plan::{FailAbove, PeerRange};
 use crate::load::tally::{StepSummary, Tally};
 use crate::load::worker::{REPORTS_MAX, Report, Work};
 use crate::load::{curve, table};
+use crate::output::bars;
 use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::TurnConfig;
 use crate::serve::{Serve, ServeConfig};
 use crate::settings::{Settings, resolve_link};
+use crate::signals::{self, Ends};
 use crate::{random, usage};
 
 /// Name at the TURN server of our own.
@@ -65,7 +66,9 @@ pub(crate) async fn run(
         printer.tell(&Event::Metrics { address: endpoint.address.to_string() });
     }
     let stop = CancellationToken::new();
-    let signals = tokio::spawn(heed_signals(stop.clone()));
+    // Kept to the end: a second signal ends the program, whatever it does.
+    let ends = signals::heed();
+    let heeding = tokio::spawn(heed_signals(ends.clone(), stop.clone()));
     let place =
         if options.agent.is_empty() { Place::Here(Box::new(site)) } else { Place::Elsewhere(crew(&options).await?) };
     let loading = Loading { place, printer: Arc::clone(&printer), metrics, stop: stop.clone() };
@@ -73,7 +76,7 @@ pub(crate) async fn run(
     if let Place::Elsewhere(crew) = loading.place {
         crew.close().await;
     }
-    signals.abort();
+    heeding.abort();
     drop(endpoint);
     if let Some(serve) = serve {
         serve.stop().await;
@@ -139,22 +142,10 @@ fn common(options: &Load, link: Link) -> Common {
     Common { media, link, habits: Habits::NONE, control: None }
 }
 
-/// Ctrl-C and SIGTERM end the load in order, a second one at once.
-async fn heed_signals(stop: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return tracing::warn!("signals end the load at once");
-    };
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if stop.is_cancelled() {
-            std::process::exit(ExitStatus::Interrupted.code().into());
-        }
-        stop.cancel();
-    }
+/// The first signal ends the load in order.
+async fn heed_signals(mut ends: Ends, stop: CancellationToken) {
+    ends.next().await;
+    stop.cancel();
 }
 
 /// The agents that share the work, with what their shares have in common. Addresses and logins are each agent's own.
@@ -269,7 +260,7 @@ impl Progress {
         if !printer.is_live() || !std::io::stderr().is_terminal() {
             return Self(None);
         }
-        let bar = ProgressBar::new_spinner().with_style(
+        let bar = ProgressBar::with_draw_target(None, bars()).with_style(
             ProgressStyle::with_template("{spinner} {elapsed} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );

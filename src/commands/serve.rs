@@ -12,6 +12,7 @@ use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
 use crate::serve::{REALM, Serve, ServeConfig, ServeError};
+use crate::signals;
 
 /// Login on loopback, where the broker needs none but TURN always does (RFC 8656 §5).
 const LOCAL_LOGIN: &str = "tring";
@@ -36,11 +37,9 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
     };
     let mut serve = Serve::start(config).await.map_err(failure)?;
     print(&serve, &printer, &logins);
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
+    let mut ends = signals::heed();
     let outcome = tokio::select! {
-        _ = tokio::signal::ctrl_c() => Ok(ExitStatus::Interrupted),
-        _ = terminate.recv() => Ok(ExitStatus::Done),
+        end = ends.next() => Ok(end.status()),
         error = serve.ended() => Err(failure(error)),
     };
     serve.stop().await;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use media::display::window::WindowClient;
 use media::private_file;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,10 @@ use crate::scenario::script::{Action, Scenario};
 use crate::scenario::secrets::Secrets;
 use crate::scenario::stage::Stage;
 use crate::scenario::{schema, select};
+use crate::signals::{self, Ends};
+
+/// How long writing the reports may take.
+const REPORT_PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(
     options: Test,
@@ -108,7 +111,9 @@ struct Runs {
 
 /// Runs everything and says what came of it.
 async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) -> Result<ExitStatus, Failure> {
-    let interrupting = tokio::spawn(interrupt(runs.stop.clone(), runs.at_once.clone()));
+    // Kept to the end: a second signal ends the program, whatever it does.
+    let ends = signals::heed();
+    let interrupting = tokio::spawn(interrupt(ends.clone(), runs.stop.clone(), runs.at_once.clone()));
     let outcomes = run_all(&runs, scenarios).await;
     interrupting.abort();
     // Empty when everything passed; not before the end, since runs at once make folders in it.
@@ -125,7 +130,7 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
     } else {
         ExitStatus::Done
     };
-    write_reports(&runs.options, &outcomes)?;
+    let outcomes = write_reports(&runs.options, outcomes).await?;
     let words = format!(
         "{} run{}: {passed} passed, {failed} failed, {skipped} skipped",
         outcomes.len(),
@@ -146,17 +151,9 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
 }
 
 /// Ctrl-C and its like: peers are ended in order, at the second one at once, and what was found so far is reported.
-async fn interrupt(stop: CancellationToken, at_once: CancellationToken) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)] = kinds else {
-        return tracing::warn!("signals end the test at once");
-    };
+async fn interrupt(mut ends: Ends, stop: CancellationToken, at_once: CancellationToken) {
     for token in [stop, at_once] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
+        ends.next().await;
         token.cancel();
     }
 }
@@ -301,16 +298,23 @@ fn check_reports(options: &Test) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_reports(options: &Test, outcomes: &[Outcome]) -> Result<(), Failure> {
-    let write = |path: &Path, text: String| {
-        let written = private_file::write(path, text);
-        written.map_err(|error| Failure::internal(format!("cannot write {}: {error}", path.display())))
-    };
-    if let Some(path) = &options.junit {
-        write(path, junit::text(outcomes).map_err(Failure::internal)?)?;
-    }
-    if let Some(path) = &options.report {
-        write(path, html::text(outcomes))?;
-    }
-    Ok(())
+/// Writes the reports, on a thread that may hang: a report may be a pipe that nobody reads.
+async fn write_reports(options: &Test, outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, Failure> {
+    let (to_junit, to_html) = (options.junit.clone(), options.report.clone());
+    let writing = tokio::task::spawn_blocking(move || {
+        let write = |path: &Path, text: String| {
+            let written = private_file::write(path, text);
+            written.map_err(|error| Failure::internal(format!("cannot write {}: {error}", path.display())))
+        };
+        if let Some(path) = &to_junit {
+            write(path, junit::text(&outcomes).map_err(Failure::internal)?)?;
+        }
+        if let Some(path) = &to_html {
+            write(path, html::text(&outcomes))?;
+        }
+        Ok(outcomes)
+    });
+    let written = tokio::time::timeout(REPORT_PATIENCE, writing).await;
+    let written = written.map_err(|_| Failure::internal("cannot write the reports: nobody takes them"))?;
+    written.map_err(Failure::internal)?
 }

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 use signalling::dialect::Dialect;
 use signalling::id::PeerId;
 use signalling::mqtt::{Audience, Link, LinkError, LinkEvent};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Trace;
 use crate::events::{Event, Overheard};
 use crate::exit::{ExitStatus, Failure};
+use crate::harmless::harmless;
 use crate::printer::Printer;
 use crate::settings::{dialect, resolve_link};
+use crate::signals;
 use crate::trace::{Book, Content, Kind, Ladder, Message, Reader};
 
 pub(crate) async fn run(options: Trace, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
@@ -75,23 +76,22 @@ struct Tracing {
 
 impl Tracing {
     async fn run(mut self, mut events: mpsc::Receiver<LinkEvent>) -> Result<ExitStatus, Failure> {
-        let broken = |error: std::io::Error| Failure::internal(format!("cannot listen for signals: {error}"));
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+        let mut ends = signals::heed();
+        let printer = Arc::clone(&self.printer);
         loop {
             let (due, end) = (self.due(), self.end);
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                _ = ends.next() => break,
                 () = at(end) => break,
-                event = events.recv() => self.link_event(event)?,
+                // Messages wait while nobody reads: the broker is slowed down.
+                event = next(&mut events, &printer) => self.link_event(event)?,
                 () = at(due) => {}
             }
             self.print_ready();
         }
         if let Form::Ladder(ladder) = &mut self.form {
-            ladder.finish().iter().for_each(|line| self.printer.result(line));
+            ladder.finish().iter().for_each(|line| self.printer.result(&harmless(line)));
         }
         Ok(ExitStatus::Done)
     }
@@ -106,7 +106,7 @@ impl Tracing {
 
     fn print_ready(&mut self) {
         if let Form::Ladder(ladder) = &mut self.form {
-            ladder.ready(self.began.elapsed()).iter().for_each(|line| self.printer.result(line));
+            ladder.ready(self.began.elapsed()).iter().for_each(|line| self.printer.result(&harmless(line)));
         }
     }
 
@@ -168,6 +168,12 @@ impl Tracing {
             }
         }
     }
+}
+
+/// The next event, once there is room for what it will tell.
+async fn next(events: &mut mpsc::Receiver<LinkEvent>, printer: &Printer) -> Option<LinkEvent> {
+    printer.room().await;
+    events.recv().await
 }
 
 async fn at(time: Option<Instant>) {

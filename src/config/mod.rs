@@ -25,14 +25,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches as _};
 
 use crate::cli::Cli;
-use crate::exit::Failure;
+use crate::exit::{ExitStatus, Failure};
+use crate::output;
 use definition::{CONFIG, PROFILE, Typed};
 use file::{Document, Place, Table};
 use layers::Layers;
@@ -67,16 +68,36 @@ impl From<clap::Error> for Stop {
 /// What surrounds the program.
 type Variables = BTreeMap<OsString, OsString>;
 
-/// Reads the command line and all layers below it. Ends the program as clap does, for `--help` or a wrong command line.
+/// What reading the command line came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// A command to run.
+    Command(Box<Parsed>),
+    /// Help was shown, or what is wrong with the command line.
+    Over(ExitStatus),
+}
+
+/// Reads the command line and all layers below it; shows help, and what is wrong with what was typed.
 ///
 /// # Errors
 /// When the environment or the settings file is wrong, with what to do about it.
-pub(crate) fn parse() -> Result<Parsed, Failure> {
+pub(crate) fn parse() -> Result<Outcome, Failure> {
     match parse_from(&std::env::args_os().collect::<Vec<_>>(), &std::env::vars_os().collect()) {
-        Ok(parsed) => Ok(parsed),
-        Err(Stop::Typing(error)) => error.exit(),
+        Ok(parsed) => Ok(Outcome::Command(Box::new(parsed))),
+        Err(Stop::Typing(error)) => Ok(Outcome::Over(show(&error))),
         Err(Stop::Settings(text)) => Err(Failure::usage(text)),
     }
+}
+
+/// Shows help on standard output, a wrong command line on standard error.
+fn show(error: &clap::Error) -> ExitStatus {
+    let text = error.render();
+    let is_terminal =
+        if error.use_stderr() { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
+    let has_colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
+    let text = if has_colours { text.ansi().to_string() } else { text.to_string() };
+    output::show(&text, error.use_stderr());
+    if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done }
 }
 
 fn parse_from(arguments: &[OsString], variables: &Variables) -> Result<Parsed, Stop> {

@@ -2,6 +2,7 @@
 
 use super::{Finding, Group, Verdict};
 use crate::exit::ExitStatus;
+use crate::harmless::harmless;
 
 /// Whether marks are coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +54,11 @@ impl Finding {
 /// A finding as one line, with the advice below it.
 pub(crate) fn line(finding: &Finding, colours: Colours) -> String {
     let mark = mark(finding, colours);
-    let target = finding.target.as_ref().map(|target| format!("{target}: ")).unwrap_or_default();
-    let mut text = format!("{mark} {name:<10} {target}{detail}", name = finding.name, detail = finding.detail);
+    // Colours pass the printer, so that what servers said is cleaned here.
+    let target = finding.target.as_ref().map(|target| format!("{}: ", harmless(target))).unwrap_or_default();
+    let mut text = format!("{mark} {:<10} {target}{}", finding.name, harmless(&finding.detail));
     if let Some(fix) = finding.fix() {
-        text.push_str(&format!("\n{:19}try: {fix}", ""));
+        text.push_str(&format!("\n{:19}try: {}", "", harmless(fix)));
     }
     text
 }

@@ -107,9 +107,9 @@ impl Session {
                 let muted = Event::Muted { side: Side::Remote.name(), audio: !audio, video: !video };
                 self.tell_of(&call, &muted);
             }
-            Notice::Superseded { call, by, .. } => self.superseded(&call, by).await,
-            Notice::TurnedAway { peer } => self.printer.tell(&Event::TurnedAway { caller: peer.to_string() }),
-            Notice::Ended { call, reason, text, .. } => self.ended(&call, reason, text).await?,
+            Notice::Superseded { call, by, .. } => self.superseded(&call, by),
+            Notice::TurnedAway { peer } => self.turned_away(peer),
+            Notice::Ended { call, reason, text, .. } => self.ended(&call, reason, text),
         }
         Ok(())
     }
@@ -119,11 +119,11 @@ impl Session {
     }
 
     /// The other's call goes on in place of ours.
-    async fn superseded(&mut self, call: &CallId, by: CallId) {
+    fn superseded(&mut self, call: &CallId, by: CallId) {
         let Some(live) = self.calls.get_mut(call) else { return };
         live.call = by;
         if let Some(media) = live.media.take() {
-            media.close().await;
+            self.close_aside(media);
         }
     }
 

@@ -8,10 +8,10 @@ use media::peer::PeerEvent;
 use media::stream::StreamEvent;
 use signalling::id::{CallId, PeerId};
 use signalling::wire::MediaState;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
-use super::media::{CallMedia, Marks};
+use super::media::{CallMedia, Marks, Saved};
 use crate::exit::Failure;
 
 /// One call under way.
@@ -46,6 +46,8 @@ pub(super) struct LiveCall {
     pub(super) opening: u64,
     /// Work for this call that goes on aside; ended with it.
     pub(super) jobs: Vec<AbortHandle>,
+    /// Pictures that are being saved; waited for when it ends.
+    pub(super) saves: JoinSet<Saved>,
 }
 
 /// Who put the call on hold.
@@ -78,6 +80,7 @@ impl LiveCall {
             sources: None,
             opening: 0,
             jobs: Vec::new(),
+            saves: JoinSet::new(),
         }
     }
 
@@ -107,6 +110,7 @@ pub(super) struct LiveCalls(Vec<LiveCall>);
 pub(super) enum MediaInput {
     Peer(PeerEvent),
     Stream(StreamEvent),
+    Saved(Saved),
 }
 
 impl LiveCalls {
@@ -155,6 +159,9 @@ impl LiveCalls {
     pub(super) async fn next(&mut self) -> (CallId, MediaInput) {
         std::future::poll_fn(|cx| {
             for live in &mut self.0 {
+                if let Poll::Ready(Some(Ok(saved))) = live.saves.poll_join_next(cx) {
+                    return Poll::Ready((live.call.clone(), MediaInput::Saved(saved)));
+                }
                 let Some(media) = &mut live.media else { continue };
                 // A channel that is closed has nothing more to say; the others may.
                 if let Poll::Ready(Some(event)) = media.peer_events.poll_recv(cx) {

@@ -1,10 +1,9 @@
 //! Who has a say in a session: the program's user, or whoever runs it inside the program.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Input, control};
-use crate::exit::Failure;
+use crate::signals::{self, End, Ends};
 
 /// Who drives a session.
 pub(crate) enum Driver {
@@ -24,36 +23,25 @@ pub(crate) struct Orders {
 
 /// From where a session is told to end.
 pub(super) enum Signals {
-    OfProgram { interrupt: Signal, terminate: Signal, terminal_gone: Signal },
+    OfProgram(Ends),
     OfOwner(mpsc::Receiver<()>),
 }
 
 impl Signals {
     /// The signals of this driver, and the commands where it gives them itself.
-    pub(super) fn of(driver: Driver) -> Result<(Self, Option<mpsc::Receiver<control::Line>>), Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")));
+    pub(super) fn of(driver: Driver) -> (Self, Option<mpsc::Receiver<control::Line>>) {
         match driver {
-            Driver::User => {
-                let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-                let terminal_gone = listen(SignalKind::hangup())?;
-                Ok((Self::OfProgram { interrupt, terminate, terminal_gone }, None))
-            }
-            Driver::Owner(orders) => Ok((Self::OfOwner(orders.interrupts), Some(orders.commands))),
+            Driver::User => (Self::OfProgram(signals::heed()), None),
+            Driver::Owner(orders) => (Self::OfOwner(orders.interrupts), Some(orders.commands)),
         }
     }
 
     /// The next one. Loses nothing when it is dropped.
     pub(super) async fn next(&mut self) -> Input {
         match self {
-            Self::OfProgram { interrupt, terminate, terminal_gone } => tokio::select! {
-                biased;
-                _ = interrupt.recv() => Input::Interrupted,
-                _ = terminate.recv() => Input::Terminated,
-                _ = terminal_gone.recv() => Input::Terminated,
-            },
+            Self::OfProgram(ends) => Input::End(ends.next().await),
             Self::OfOwner(interrupts) => match interrupts.recv().await {
-                Some(()) => Input::Interrupted,
+                Some(()) => Input::End(End::Interrupt),
                 // An owner that is gone gives the session up; nothing more comes from here.
                 None => std::future::pending().await,
             },

@@ -1,16 +1,25 @@
-//! The end of a call: media closed, figures summed up, an exit status found.
+//! The end of a call: media closed aside, figures summed up, an exit status found.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::media::peer::has_network;
+use ::media::peer::sdp::Negotiated;
+use ::media::peer::{PathStats, has_network};
 use signalling::call::EndReason;
 use signalling::id::CallId;
 
-use super::media::Closed;
+use super::jobs::Done;
+use super::media::{CallMedia, Closed, Saved};
 use super::{Absent, Calls, LinkState, LiveCall, Phase, Role, Session, figures, hints};
-use crate::events::{Event, Process, Recording, Signalling, Summary};
+use crate::events::{Event, Process, Recording, Sent, Signalling, Summary};
 use crate::exit::{ExitStatus, Failure};
 use crate::usage;
+
+/// How long the media of a call may take to close; each of its devices and files has a shorter time of its own.
+const CLOSING: Duration = Duration::from_secs(15);
+
+/// How long the engine may take to name the path of a call that is over.
+const PATH_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a message to somebody who seems to be away may take to leave this machine.
 const LAST_WORD: Duration = Duration::from_millis(200);
@@ -24,23 +33,69 @@ const FAREWELL_TO_COME: Duration = Duration::from_secs(10);
 /// A call this long whose media never came was one without media.
 const MEDIA_DUE: Duration = Duration::from_secs(5);
 
+/// A call that is over, its media closed: what is still to be told of it.
+pub(super) struct Ending {
+    live: LiveCall,
+    reason: EndReason,
+    text: Option<String>,
+    ended: Instant,
+    part: Part,
+    media: Option<Last>,
+    saved: Vec<Saved>,
+}
+
+/// What the end of a call means for the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The program ends with it, and has its status.
+    Decides,
+    /// It does not.
+    Passes,
+}
+
+/// What is left of the media of a call, and what was known of them before they were closed.
+struct Last {
+    path: Option<PathStats>,
+    negotiated: Negotiated,
+    sent: Sent,
+    bytes_sent: Option<(u64, u64)>,
+    closed: Closed,
+}
+
+impl Last {
+    /// Closes the media of a call.
+    async fn of(media: CallMedia) -> Self {
+        let peer = Arc::clone(media.peer());
+        let path = tokio::time::timeout(PATH_PATIENCE, async move { peer.path().await }).await.ok().flatten();
+        let negotiated = media.negotiated.clone().unwrap_or_default();
+        let sent = figures::counts(&media);
+        let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
+        let (video, audio) = media.figures();
+        let closing = tokio::spawn(media.close());
+        let closed = match tokio::time::timeout(CLOSING, closing).await {
+            Ok(Ok(closed)) => closed,
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("the media of a call do not close; left behind");
+                Closed { video, audio, recorded: None, late: Vec::new() }
+            }
+        };
+        Self { path, negotiated, sent, bytes_sent, closed }
+    }
+}
+
 impl Session {
-    pub(super) async fn ended(
-        &mut self,
-        call: &CallId,
-        reason: EndReason,
-        text: Option<String>,
-    ) -> Result<(), Failure> {
+    /// A call is over: the other side knows, or will. Media, view and pictures are closed aside, so that a device or a
+    /// pipe that hangs holds nobody up; [`Session::conclude`] follows.
+    pub(super) fn ended(&mut self, call: &CallId, reason: EndReason, text: Option<String>) {
         let ended = Instant::now();
         if let (Some(file), Some(live)) = (self.settings.media.snapshot.clone(), self.calls.get_mut(call)) {
-            if live.snapshot_due.is_some() {
-                self.snapshot(call, file).await;
+            if live.snapshot_due.take().is_some() {
+                self.snapshot(call, file);
             } else if live.marks.connected.is_some() && live.marks.first_frame.is_none() {
                 self.fail_call(call, Failure::new(ExitStatus::NoMedia, "no picture came that --snapshot could save"));
             }
         }
-        let Some(live) = self.calls.end(call) else { return Ok(()) };
-        let (status, failure) = self.finish_call(live, reason, text, ended).await;
+        let Some(live) = self.calls.end(call) else { return };
         if !self.in_a_call() {
             self.link.set_presence(self.at_rest);
         }
@@ -50,6 +105,7 @@ impl Session {
             Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => self.calls.is_empty(),
             Role::Listen { calls: Calls::Many, .. } => false,
         };
+        let mut part = Part::Passes;
         if leaves && self.phase == Phase::Running {
             // Somebody who is not there will not acknowledge that we gave up.
             let farewell = if reason == EndReason::Offline { LAST_WORD } else { self.farewell() };
@@ -59,42 +115,69 @@ impl Session {
             }
             // A connection that is dead and does not know it would swallow the goodbye.
             self.link.check();
-            self.phase = Phase::Leaving { status, until: ended + farewell };
-            self.failure = failure;
-        } else if matches!(self.phase, Phase::Leaving { .. }) {
-            self.failure = self.failure.take().or(failure);
-        } else if let Some(failure) = failure {
-            self.warn(failure.text);
+            part = Part::Decides;
+            self.phase = Phase::Leaving { status: reason.into(), until: ended + farewell };
         }
-        Ok(())
+        self.close_call(live, reason, text, part);
     }
 
-    /// Closes the media and prints the end; the exit status the call asks for, and what went wrong on our side.
-    async fn finish_call(
-        &mut self,
-        mut live: LiveCall,
-        reason: EndReason,
-        text: Option<String>,
-        ended: Instant,
-    ) -> (ExitStatus, Option<Failure>) {
+    /// Closes what a call has open, aside.
+    fn close_call(&mut self, mut live: LiveCall, reason: EndReason, text: Option<String>, part: Part) {
         live.abort_jobs();
+        let ended = Instant::now();
+        let view = if self.calls.is_empty() { self.view.take() } else { None };
+        let (media, saves) = (live.media.take(), std::mem::take(&mut live.saves));
+        self.jobs.spawn(async move {
+            // The terminal is given back before anything is printed there.
+            let view_closed = async {
+                if let Some(view) = view {
+                    view.close().await;
+                }
+            };
+            let media_closed = async {
+                match media {
+                    Some(media) => Some(Last::of(media).await),
+                    None => None,
+                }
+            };
+            let ((), media, saved) = tokio::join!(view_closed, media_closed, saves.join_all());
+            Done::Ended(Box::new(Ending { live, reason, text, ended, part, media, saved }))
+        });
+    }
+
+    /// Everything of a call is closed: prints its end, and finds the exit status.
+    pub(super) fn conclude(&mut self, ending: Ending) {
+        let part = ending.part;
+        let (status, failure) = self.finish_call(ending);
+        match (&mut self.phase, part) {
+            (Phase::Leaving { status: ours, .. }, Part::Decides) => {
+                *ours = status;
+                self.failure = failure;
+            }
+            (Phase::Leaving { .. }, Part::Passes) => self.failure = self.failure.take().or(failure),
+            (Phase::Starting | Phase::Running, _) => {
+                if let Some(failure) = failure {
+                    self.warn(failure.text);
+                }
+            }
+        }
+    }
+
+    /// Prints the end; the exit status the call asks for, and what went wrong on our side.
+    fn finish_call(&mut self, ending: Ending) -> (ExitStatus, Option<Failure>) {
+        let Ending { mut live, reason, text, ended, part: _, media, saved } = ending;
+        for saved in saved {
+            if let Some(failure) = saved.tell(&self.printer, &live.call, &live.peer) {
+                live.failure.get_or_insert(failure);
+            }
+        }
         let mut summary = Summary { reason: reason.name(), setup: figures::setup(&live.marks), ..Summary::default() };
         let connected_for = live.marks.connected.map(|at| ended.saturating_duration_since(at));
         let mut missed = false;
-        // The terminal is given back before anything is printed there.
-        if self.calls.is_empty()
-            && let Some(view) = self.view.take()
-        {
-            view.close().await;
-        }
-        if let Some(media) = live.media.take() {
-            let path = media.peer().path().await;
+        if let Some(Last { path, negotiated, sent, bytes_sent, closed }) = media {
             let round_trip = path.as_ref().and_then(|path| path.round_trip);
             summary.pair = path.map(figures::pair);
-            let negotiated = media.negotiated.clone().unwrap_or_default();
-            let sent = figures::counts(&media);
-            let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
-            let Closed { video, audio, recorded, late } = media.close().await;
+            let Closed { video, audio, recorded, late } = closed;
             let promised = negotiated.promised.video || negotiated.promised.audio;
             missed = promised && video.frames == 0 && audio.frames == 0;
             if let Some(failure) = late.into_iter().find_map(Failure::of_recording) {
@@ -148,7 +231,7 @@ impl Session {
         let end = Event::Ended { reason: reason.name(), detail, text };
         self.printer.tell_of(&end, &live.call, &live.peer);
         self.printer.tell_of(&Event::Summary(Box::new(summary)), &live.call, &live.peer);
-        self.keep(&live.call, entry).await;
+        self.keep(&live.call, entry);
         let failure = live.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
         (status, failure)
     }
@@ -176,8 +259,18 @@ impl Session {
         for call in self.calls.ids() {
             let Some(mut live) = self.calls.end(&call) else { continue };
             live.failure = Some(Failure::new(failure.status, &failure.text));
-            self.finish_call(live, EndReason::Lost, None, Instant::now()).await;
+            self.close_call(live, EndReason::Lost, None, Part::Passes);
         }
+        let until = tokio::time::Instant::now() + CLOSING;
+        while let Ok(Some(done)) = tokio::time::timeout_at(until, self.jobs.join_next()).await {
+            match done {
+                Ok(Done::Ended(ending)) => self.conclude(*ending),
+                Ok(Done::NotedDown(written)) => self.noted_down(written),
+                // Nobody wants any of it now.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.tell_left_out();
         self.habits.finish().await;
     }
 }

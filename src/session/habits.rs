@@ -7,16 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
 use signalling::call::{EndReason, Notice};
 use signalling::id::{CallId, PeerId};
-use tokio::task::{JoinError, JoinSet};
 
+use super::jobs::Done;
 use super::media::CallMedia;
 use super::open::turn_at_devices;
+use super::turned_away::TurnedAway;
 use super::{LiveCall, Role, Session};
 use crate::call_log::{CallLog, Direction, Entry, Outcome, Quality, VERSION, Word};
 use crate::cli::{Answer, Ring};
@@ -42,9 +43,9 @@ pub(super) struct Habits {
     /// `None`: calls are not to be noted down.
     log: Option<CallLog>,
     /// Lines under way.
-    writing: JoinSet<Result<(), String>>,
-    /// Why the last one could not be written.
-    failure: Option<String>,
+    writing: usize,
+    /// Callers who heard busy.
+    turned_away: TurnedAway,
     /// What is wrong with the log is said once.
     complaint: Complaint,
     notifier: Notifier,
@@ -85,8 +86,8 @@ impl Habits {
             ring: habits.ring,
             sink: settings.media.play.clone(),
             log: if habits.no_log { None } else { CallLog::of_this_user() },
-            writing: JoinSet::new(),
-            failure: None,
+            writing: 0,
+            turned_away: TurnedAway::new(Instant::now()),
             complaint: Complaint::Unsaid,
             notifier,
             ringing: None,
@@ -126,40 +127,6 @@ impl Habits {
             path: summary.pair.as_ref().map(|pair| Word::known(path(pair))),
             received: summary.duration_ms.map(|_| quality(&summary.received)),
         })
-    }
-
-    /// Begins to write a line of the log: no call waits for a disk.
-    fn note_down(&mut self, entry: Entry) {
-        let Some(log) = self.log.clone() else { return };
-        while let Some(written) = self.writing.try_join_next() {
-            self.take_written(written);
-        }
-        if self.writing.len() < WRITING_MAX {
-            self.writing.spawn_blocking(move || {
-                log.append(&entry).map_err(|error| format!("cannot write {}: {error}", log.path().display()))
-            });
-        }
-    }
-
-    /// Waits until the log is written; why that failed, if that is to be said.
-    async fn noted(&mut self) -> Option<String> {
-        let all = async {
-            while let Some(written) = self.writing.join_next().await {
-                self.take_written(written);
-            }
-        };
-        if tokio::time::timeout(LOG_PATIENCE, all).await.is_err() {
-            self.failure = Some("the disk takes too long".to_owned());
-        }
-        let text = format!("calls are not noted down: {}; --no-log does without", self.failure.take()?);
-        let said = std::mem::replace(&mut self.complaint, Complaint::Said);
-        (said == Complaint::Unsaid).then_some(text)
-    }
-
-    fn take_written(&mut self, written: Result<Result<(), String>, JoinError>) {
-        if let Err(failure) = written.map_err(|error| error.to_string()).flatten() {
-            self.failure = Some(failure);
-        }
     }
 
     /// Waits for what is still to be heard or taken off the screen, at most some seconds.
@@ -203,10 +170,8 @@ impl Session {
                     self.lend(call, Lent::busy);
                 }
             }
-            Notice::TurnedAway { peer } => {
-                self.habits.note_down(Entry::turned_away(peer.clone(), unix_ms(), ExitStatus::Busy.code()));
-            }
             Notice::Ringing { .. }
+            | Notice::TurnedAway { .. }
             | Notice::Connected { .. }
             | Notice::Held { .. }
             | Notice::Switched { .. }
@@ -241,16 +206,58 @@ impl Session {
     }
 
     /// Notes a call down that has ended, and tells of it when it was missed.
-    pub(super) async fn keep(&mut self, call: &CallId, entry: Option<Entry>) {
+    pub(super) fn keep(&mut self, call: &CallId, entry: Option<Entry>) {
         let Some(entry) = entry else { return };
         if entry.outcome() == Outcome::Missed && matches!(self.role, Role::Listen { .. }) {
             let event = Event::Missed { caller: entry.peer.to_string(), started: entry.started };
             self.printer.tell_of(&event, call, &entry.peer);
             self.habits.notifier.missed(&entry.peer, &local_time::time(entry.started));
         }
-        self.habits.note_down(entry);
-        if let Some(text) = self.habits.noted().await {
-            self.warn(text);
+        self.note_down(entry);
+    }
+
+    /// Tells of somebody who heard busy, and notes it down: of a flood of them a few.
+    pub(super) fn turned_away(&mut self, peer: PeerId) {
+        if !self.habits.turned_away.take(Instant::now()) {
+            return;
+        }
+        self.tell_left_out();
+        self.printer.tell(&Event::TurnedAway { caller: peer.to_string() });
+        self.note_down(Entry::turned_away(peer, unix_ms(), ExitStatus::Busy.code()));
+    }
+
+    /// Says how many of those were not told of.
+    pub(super) fn tell_left_out(&mut self) {
+        if let Some(count) = self.habits.turned_away.left_out() {
+            self.warn(format!("{count} more calls were turned away than are told of and noted down"));
+        }
+    }
+
+    /// Begins to write a line of the log: no call waits for a disk.
+    fn note_down(&mut self, entry: Entry) {
+        let Some(log) = self.habits.log.clone() else { return };
+        if self.habits.writing >= WRITING_MAX {
+            return;
+        }
+        self.habits.writing += 1;
+        self.jobs.spawn(async move {
+            let writing = tokio::task::spawn_blocking(move || {
+                log.append(&entry).map_err(|error| format!("cannot write {}: {error}", log.path().display()))
+            });
+            Done::NotedDown(match tokio::time::timeout(LOG_PATIENCE, writing).await {
+                Ok(written) => written.map_err(|error| error.to_string()).flatten(),
+                Err(_) => Err("the disk takes too long".to_owned()),
+            })
+        });
+    }
+
+    /// A line was written, or could not be, which is said once.
+    pub(super) fn noted_down(&mut self, written: Result<(), String>) {
+        self.habits.writing -= 1;
+        if let Err(why) = written
+            && std::mem::replace(&mut self.habits.complaint, Complaint::Said) == Complaint::Unsaid
+        {
+            self.warn(format!("calls are not noted down: {why}; --no-log does without"));
         }
     }
 }

@@ -10,7 +10,8 @@ use signalling::call::{self, MediaChange};
 use signalling::id::CallId;
 use signalling::wire::Description;
 
-use super::media::{self, Prepared, Revision};
+use super::ending::Ending;
+use super::media::{self, CallMedia, Prepared, Revision};
 use super::open::{OpenMedia, Sources, Speaking};
 use super::{LiveCall, Session, View};
 use crate::events::Event;
@@ -28,6 +29,10 @@ pub(super) enum Done {
     Sources(CallId, u64, Result<Box<Sources>, Failure>),
     /// Camera and microphone were given back.
     Released,
+    /// A call that is over has closed its media.
+    Ended(Box<Ending>),
+    /// A line of the call log was written, or could not be.
+    NotedDown(Result<(), String>),
 }
 
 impl Session {
@@ -50,6 +55,14 @@ impl Session {
                 Ok(())
             }
             Done::Released => Ok(()),
+            Done::Ended(ending) => {
+                self.conclude(*ending);
+                Ok(())
+            }
+            Done::NotedDown(written) => {
+                self.noted_down(written);
+                Ok(())
+            }
         }
     }
 
@@ -87,9 +100,7 @@ impl Session {
     async fn prepared(&mut self, call: CallId, prepared: Result<Box<Prepared>, Failure>) -> Result<(), Failure> {
         let is_current = self.phone.state_of(&call).is_call(&call);
         match prepared {
-            Ok(prepared) if !is_current => {
-                prepared.media.close().await;
-            }
+            Ok(prepared) if !is_current => self.close_aside(prepared.media),
             Ok(prepared) => {
                 let Prepared { media, description } = *prepared;
                 let answering = media.negotiated.is_some();
@@ -147,10 +158,15 @@ impl Session {
     /// Nobody wants these any more: closed aside, since devices may take their time.
     fn give_back(&mut self, opened: Result<Box<Sources>, Failure>) {
         self.jobs.spawn(async move {
-            let closed = tokio::task::spawn_blocking(move || drop(opened)).await;
-            if let Err(error) = closed {
-                tracing::warn!(%error, "a device did not close cleanly");
-            }
+            media::close_devices(opened).await;
+            Done::Released
+        });
+    }
+
+    /// Closes media of which nothing is to be told.
+    pub(super) fn close_aside(&mut self, media: CallMedia) {
+        self.jobs.spawn(async move {
+            media.close().await;
             Done::Released
         });
     }

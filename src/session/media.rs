@@ -1,6 +1,6 @@
 //! The media of one call: peer connection and streams; set up, changed, measured, closed. Devices are [`super::open`]'s.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,9 @@ use crate::exit::{ExitStatus, Failure};
 
 /// Received packets waiting for their thread: two seconds of video at 8 Mbit/s; the oldest are dropped, and counted.
 const PACKETS_MAX: usize = 2048;
+
+/// How long a device or a connection may take to close.
+const CLOSING: Duration = Duration::from_secs(3);
 
 /// Events of streams; a handful a call.
 const EVENTS_MAX: usize = 64;
@@ -167,13 +170,7 @@ impl CallMedia {
     /// Gives devices back; a camera's light goes out. What is to be awaited until they are free.
     pub(super) fn release(&mut self) -> impl Future<Output = ()> + use<> {
         let (outgoing, captures, feed) = (self.outgoing.take(), self.captures.take(), self.feed.take());
-        async move {
-            // Threads are joined, and devices may take their time.
-            let released = tokio::task::spawn_blocking(move || drop((outgoing, feed, captures))).await;
-            if let Err(error) = released {
-                tracing::warn!(%error, "a device did not close cleanly");
-            }
-        }
+        close_devices((outgoing, feed, captures))
     }
 
     /// Takes sources that were opened in the middle of the call.
@@ -257,22 +254,35 @@ impl CallMedia {
         }
     }
 
-    /// Ends everything, in the order in which data flows.
+    /// Ends everything, in the order in which data flows. What hangs is left behind after a few seconds.
     pub(super) async fn close(mut self) -> Closed {
         let released = self.release();
         let (incoming, open) = (self.incoming.take(), self.open.take());
-        self.peer.close().await;
+        let peer = Arc::clone(&self.peer);
+        let peer_closed = tokio::spawn(async move { peer.close().await });
+        if tokio::time::timeout(CLOSING, peer_closed).await.is_err() {
+            tracing::warn!("the peer connection does not close; left behind");
+        }
         released.await;
-        let closing = tokio::task::spawn_blocking(move || drop(open));
+        let closing = close_devices(open);
         let (video, audio, recorded) = match incoming {
             Some(incoming) => incoming.finish().await,
             None => Default::default(),
         };
-        if closing.await.is_err() {
-            tracing::warn!("a device did not close cleanly");
-        }
+        closing.await;
         let late = std::iter::from_fn(|| self.stream_events.try_recv().ok()).collect();
         Closed { video, audio, recorded, late }
+    }
+}
+
+/// Closes devices on a thread that may block: threads are joined, and devices may take their time. One that hangs is
+/// left behind.
+pub(super) async fn close_devices<T: Send + 'static>(devices: T) {
+    let closing = tokio::task::spawn_blocking(move || drop(devices));
+    match tokio::time::timeout(CLOSING, closing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a device did not close cleanly"),
+        Err(_) => tracing::warn!("a device does not close; left behind"),
     }
 }
 
@@ -305,9 +315,22 @@ pub(super) struct Closed {
     pub(super) late: Vec<StreamEvent>,
 }
 
-/// Saves a picture as PNG; blocks.
-pub(super) fn save_picture(path: &Path, frame: &VideoFrame) -> Result<(), String> {
-    media::snapshot::write_png(path, frame).map_err(|error| error.to_string())
+/// A picture that was to be saved.
+pub(super) struct Saved {
+    pub(super) file: PathBuf,
+    pub(super) outcome: Result<(), String>,
+}
+
+/// Saves a picture as PNG, on a thread that may block. A file that cannot be written within seconds is given up.
+pub(super) async fn save_picture(file: PathBuf, frame: Arc<VideoFrame>) -> Saved {
+    let path = file.clone();
+    let saving = tokio::task::spawn_blocking(move || media::snapshot::write_png(&path, &frame));
+    let outcome = match tokio::time::timeout(media::patience::of_file(&file), saving).await {
+        Ok(Ok(saved)) => saved.map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("cannot write the picture {}: nobody takes it", file.display())),
+    };
+    Saved { file, outcome }
 }
 
 fn description(local: LocalDescription) -> Description {

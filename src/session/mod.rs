@@ -25,6 +25,7 @@ mod media_actions;
 mod open;
 mod quality;
 mod streams;
+mod turned_away;
 mod user;
 mod view;
 
@@ -49,6 +50,7 @@ use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::{Control, Settings};
+use crate::signals::End;
 use calls::{LiveCall, LiveCalls, MediaInput};
 use driver::Signals;
 pub(crate) use driver::{Driver, Orders};
@@ -220,14 +222,13 @@ enum Input {
     Display(DisplayEvent),
     Done(Done),
     Control(Option<control::Line>),
-    Interrupted,
-    Terminated,
+    End(End),
     Time,
 }
 
 impl Session {
     async fn run(mut self, mut link_events: mpsc::Receiver<LinkEvent>, driver: Driver) -> Result<ExitStatus, Failure> {
-        let (mut signals, ordered) = Signals::of(driver)?;
+        let (mut signals, ordered) = Signals::of(driver);
         let is_ordered = ordered.is_some();
         let mut commands = match self.settings.control {
             _ if is_ordered => ordered,
@@ -253,6 +254,7 @@ impl Session {
                 && (self.delivery.is_idle() || Instant::now() >= until)
                 && self.jobs.is_empty()
             {
+                self.tell_left_out();
                 self.habits.finish().await;
                 return self.failure.take().map_or(Ok(status), Err);
             }
@@ -310,6 +312,7 @@ impl Session {
             Input::Link(event) => self.link_event(event).await?,
             Input::Media(call, MediaInput::Peer(event)) => self.peer_event(call, event).await?,
             Input::Media(call, MediaInput::Stream(event)) => self.stream_event(&call, event),
+            Input::Media(call, MediaInput::Saved(saved)) => self.saved(&call, saved),
             Input::Display(event) => self.display_event(event).await?,
             Input::Done(done) => self.done(done).await?,
             Input::Control(Some(Ok(command))) => self.command(command).await?,
@@ -324,8 +327,9 @@ impl Session {
             }
             // A script that closes its end has nothing more to say; the call goes on.
             Input::Control(None) => *commands = None,
-            Input::Interrupted => self.interrupted().await?,
-            Input::Terminated => self.leave(ExitStatus::Done).await?,
+            Input::End(End::Interrupt) => self.interrupted().await?,
+            Input::End(End::Terminate) => self.leave(ExitStatus::Done).await?,
+            Input::End(End::AtOnce) => return Err(Failure::new(ExitStatus::Interrupted, "interrupted")),
             Input::Time => self.time().await?,
         }
         Ok(())
@@ -357,7 +361,7 @@ impl Session {
         if due(&mut live.snapshot_due)
             && let Some(file) = self.settings.media.snapshot.clone()
         {
-            self.snapshot(call, file).await;
+            self.snapshot(call, file);
         }
         if self.calls.get(call).is_some_and(|live| live.stats_due.is_some_and(|due| due <= now)) {
             self.stats(call).await;

@@ -6,16 +6,17 @@ use std::time::Instant;
 
 use ::media::impair::{Impairment, Impairments};
 use signalling::call::{self, Renewal, Side};
-use signalling::id::CallId;
+use signalling::id::{CallId, PeerId};
 use signalling::wire::PresenceState;
 use tokio::io::AsyncBufReadExt as _;
 use tokio::sync::mpsc;
 
 use super::control::{self, Command};
-use super::media::{self, CallMedia};
+use super::media::{self, Saved};
 use super::{LiveCall, Phase, Session};
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
+use crate::printer::Printer;
 
 impl Session {
     pub(super) async fn command(&mut self, command: Command) -> Result<(), Failure> {
@@ -32,7 +33,7 @@ impl Session {
             Command::Send { video, audio } => self.change_sources(video, audio).await,
             Command::Snapshot { file } => {
                 match self.front() {
-                    Some(call) => self.snapshot(&call, file).await,
+                    Some(call) => self.snapshot(&call, file),
                     None => self.warn("no picture of the other side to save".to_owned()),
                 }
                 Ok(())
@@ -99,20 +100,20 @@ impl Session {
         self.phone_event(call::Event::Switch { call, audio: !muted, video: !off }).await
     }
 
-    pub(super) async fn snapshot(&mut self, call: &CallId, file: std::path::PathBuf) {
-        let media = self.calls.get(call).and_then(|live| live.media.as_ref());
-        let Some(frame) = media.and_then(CallMedia::latest_picture) else {
+    /// Saves the latest picture of the other side, aside: a file may be slow, or nobody takes what is written to it.
+    pub(super) fn snapshot(&mut self, call: &CallId, file: std::path::PathBuf) {
+        let live = self.calls.get_mut(call);
+        let shown = live.and_then(|live| Some((live.media.as_ref()?.latest_picture()?, &mut live.saves)));
+        let Some((frame, saves)) = shown else {
             return self.warn_of(call, "no picture of the other side to save".to_owned());
         };
-        let path = file.clone();
-        let saved = tokio::task::spawn_blocking(move || media::save_picture(&path, &frame)).await;
-        match saved {
-            Ok(Ok(())) => self.tell_of(call, &Event::Snapshot { file: file.display().to_string() }),
-            Ok(Err(text)) => {
-                self.warn_of(call, text.clone());
-                self.fail_call(call, Failure::internal(text));
-            }
-            Err(error) => self.warn_of(call, error.to_string()),
+        saves.spawn(media::save_picture(file, frame));
+    }
+
+    pub(super) fn saved(&mut self, call: &CallId, saved: Saved) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        if let Some(failure) = saved.tell(&self.printer, &live.call, &live.peer) {
+            live.failure.get_or_insert(failure);
         }
     }
 
@@ -136,6 +137,22 @@ impl Session {
             self.phone_event(call::Event::End { call }).await?;
         }
         Ok(())
+    }
+}
+
+impl Saved {
+    /// Tells what became of it; what that means for the exit status.
+    pub(super) fn tell(self, printer: &Printer, call: &CallId, peer: &PeerId) -> Option<Failure> {
+        match self.outcome {
+            Ok(()) => {
+                printer.tell_of(&Event::Snapshot { file: self.file.display().to_string() }, call, peer);
+                None
+            }
+            Err(text) => {
+                printer.tell_of(&Event::Warning { text: text.clone() }, call, peer);
+                Some(Failure::internal(text))
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! - out: keys and clicks ([`DisplayEvent`])
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use media::display::terminal::Terminal;
 use media::display::window::{Window, WindowClient};
@@ -20,6 +21,9 @@ use crate::printer::Printer;
 
 /// Pictures waiting to be shown: the newest counts.
 const FRAMES_MAX: usize = 2;
+
+/// How long it may take to close.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Events of a view; a handful a call.
 const EVENTS_MAX: usize = 64;
@@ -152,15 +156,20 @@ impl View {
         }
     }
 
-    /// Closes it; the terminal is as it was when this returns.
+    /// Closes it; the terminal is as it was when this returns, unless nobody reads what is written there.
     pub(super) async fn close(self) {
-        let opened = match self.slot {
-            Slot::Closed => None,
-            Slot::Opening(opening) => opening.await.ok().flatten(),
-            Slot::Open(opened) => Some(opened),
-        };
-        if tokio::task::spawn_blocking(move || drop(opened)).await.is_err() {
-            warn!("the view did not close cleanly");
+        let closing = tokio::spawn(async move {
+            let opened = match self.slot {
+                Slot::Closed => None,
+                Slot::Opening(opening) => opening.await.ok().flatten(),
+                Slot::Open(opened) => Some(opened),
+            };
+            tokio::task::spawn_blocking(move || drop(opened)).await
+        });
+        match tokio::time::timeout(CLOSING, closing).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(_) => warn!("the view did not close cleanly"),
+            Err(_) => warn!("the view does not close; left behind"),
         }
     }
 }

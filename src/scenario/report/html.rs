@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::super::expect::Check;
 use super::super::outcome::{Outcome, PeerOutcome, Verdict};
 use super::plot::{self, Line};
+use crate::harmless::is_harmful;
 use crate::local_time::date_and_time;
 
 const STYLE: &str = include_str!("report.css");
@@ -234,7 +235,7 @@ fn escape(text: &str) -> String {
             '<' => out += "&lt;",
             '>' => out += "&gt;",
             '"' => out += "&quot;",
-            c if c.is_control() && c != '\n' => out.push(' '),
+            c if is_harmful(c) && c != '\n' => out.push(' '),
             c => out.push(c),
         }
     }

@@ -8,6 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::super::outcome::{Outcome, Verdict};
 use crate::events::{Event, TestRun};
+use crate::harmless::harmless;
+use crate::output::bars;
 use crate::printer::Printer;
 
 /// How often a line on a terminal moves.
@@ -46,7 +48,7 @@ pub(crate) struct Running {
 impl Running {
     /// Says what it is doing.
     pub(crate) fn note(&self, what: &str) {
-        self.bar.set_message(format!("{}: {what}", self.title));
+        self.bar.set_message(harmless(&format!("{}: {what}", self.title)));
     }
 }
 
@@ -55,7 +57,7 @@ impl Progress {
         let is_terminal = std::io::stdout().is_terminal();
         let colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let live = printer.is_text() && std::io::stderr().is_terminal();
-        let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if live { bars() } else { ProgressDrawTarget::hidden() };
         Self { printer, bars: MultiProgress::with_draw_target(target), style: Style { colours } }
     }
 
@@ -81,7 +83,7 @@ impl Progress {
         if self.printer.is_json() {
             self.printer.tell(&Event::TestRun(Box::new(TestRun::of(outcome))));
         } else if self.printer.is_text() || outcome.has_failed() {
-            self.bars.suspend(|| self.printer.result(&lines(outcome, self.style)));
+            self.bars.suspend(|| self.printer.coloured_result(&lines(outcome, self.style)));
         }
     }
 }
@@ -89,17 +91,17 @@ impl Progress {
 /// A run that is over: one line, and below it what went wrong.
 fn lines(outcome: &Outcome, style: Style) -> String {
     let seconds = outcome.took.as_secs_f64();
-    let mut text = format!("{} {:<48} {seconds:>6.1} s", style.mark(&outcome.verdict), outcome.title());
+    let mut text = format!("{} {:<48} {seconds:>6.1} s", style.mark(&outcome.verdict), harmless(&outcome.title()));
     if let Verdict::Skipped(reason) = &outcome.verdict {
-        text += &format!("\n       {reason}");
+        text += &format!("\n       {}", harmless(reason));
     }
     for fault in outcome.faults() {
-        text += &format!("\n       {fault}");
+        text += &format!("\n       {}", harmless(&fault));
     }
     if outcome.has_failed()
         && let Some(folder) = &outcome.folder
     {
-        text += &format!("\n       kept in {}", folder.display());
+        text += &format!("\n       kept in {}", harmless(&folder.display().to_string()));
     }
     text
 }
