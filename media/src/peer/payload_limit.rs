@@ -69,56 +69,69 @@ impl PayloadLimit {
 
 /// What has to be seen before packets are taken for too large.
 struct Proof {
-    /// Large packets lost, and no large one arrived between.
-    lost: u32,
+    /// Packets lost that are larger than any that arrived.
+    lost: usize,
     /// Small packets that arrived meanwhile.
     arrived: u32,
-    /// From the first to now.
-    time: Duration,
+    /// How long it must be so at least.
+    after: Duration,
+    /// For how long packets are compared; then it begins anew, as paths change.
+    window: Duration,
 }
 
-/// Where no large packet ever arrived: a keyframe or two. By chance a path would have to lose most of what it gets.
-const FROM_THE_START: Proof = Proof { lost: 8, arrived: 4, time: Duration::from_millis(200) };
+/// Where no packet of full size ever arrived: a keyframe or two are enough. By chance a path would have to lose the
+/// largest of all, and only those.
+const FROM_THE_START: Proof =
+    Proof { lost: 6, arrived: 4, after: Duration::from_millis(200), window: Duration::from_secs(5) };
 
-/// Where large packets did arrive: a queue that overflows may let small ones in for a while.
-const IN_BETWEEN: Proof = Proof { lost: 24, arrived: 12, time: Duration::from_millis(1500) };
+/// Where they did arrive: a queue that overflows may let only small ones in for a while.
+const IN_BETWEEN: Proof =
+    Proof { lost: 16, arrived: 12, after: Duration::from_secs(1), window: Duration::from_secs(2) };
+
+/// Lost packets whose sizes are remembered.
+const LOST_MAX: usize = 64;
 
 /// Sees that large packets do not arrive though small ones do. Reads no clock.
 #[derive(Debug, Default)]
 pub(super) struct SizeWatch {
-    lost: u32,
-    arrived: u32,
-    since: Option<Instant>,
-    /// A large packet arrived once, at the limit of now.
+    /// A packet of full size arrived once, at the limit of now.
     passed: bool,
+    since: Option<Instant>,
+    /// Sizes of packets that were lost.
+    lost: Vec<usize>,
+    /// The largest that arrived.
+    largest: usize,
+    /// How many small ones arrived.
+    small: u32,
 }
 
 impl SizeWatch {
     /// Takes in what became of packets that were cut by `limit`; lowers it when they are too large. True when it did.
     pub(super) fn add(&mut self, now: Instant, reports: &[PacketReport], limit: &PayloadLimit) -> bool {
         let bytes = limit.bytes();
+        let since = *self.since.get_or_insert(now);
         // Those above were cut before the limit went down.
         for report in reports.iter().filter(|report| report.size <= bytes + RTP_HEADER_MAX) {
-            let is_large = report.size >= bytes / 4 * 3;
-            match (is_large, report.arrived) {
-                (true, true) => *self = Self { passed: true, ..Self::default() },
-                (true, false) => {
-                    self.lost += 1;
-                    self.since.get_or_insert(now);
-                }
-                (false, true) if report.size <= bytes / 2 && self.lost > 0 => self.arrived += 1,
-                (false, _) => {}
+            if report.arrived {
+                self.largest = self.largest.max(report.size);
+                self.small += u32::from(report.size <= bytes / 2);
+                self.passed |= report.size >= bytes;
+            } else if self.lost.len() < LOST_MAX && report.size > bytes / 2 {
+                self.lost.push(report.size);
             }
         }
         let proof = if self.passed { IN_BETWEEN } else { FROM_THE_START };
-        let length = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let is_proven = self.lost >= proof.lost && self.arrived >= proof.arrived && length >= proof.time;
-        if !is_proven {
-            return false;
+        let too_large = self.lost.iter().filter(|size| **size > self.largest).count();
+        let length = now.saturating_duration_since(since);
+        if too_large >= proof.lost && self.small >= proof.arrived && length >= proof.after {
+            *self = Self::default();
+            limit.lower();
+            return true;
         }
-        *self = Self::default();
-        limit.lower();
-        true
+        if length >= proof.window {
+            *self = Self { passed: self.passed, ..Self::default() };
+        }
+        false
     }
 }
 
@@ -186,9 +199,21 @@ mod tests {
     fn a_path_that_becomes_narrow_in_mid_call_is_noticed_too() {
         let mut path = Path::new();
         assert_eq!(path.run(5000, |_, _| true).last(), Some(&1160));
-        let limits = path.run(3000, |size, _| size < 1000);
-        assert_eq!(limits[9], 1160, "not at once: {limits:?}");
-        assert_eq!(limits.last(), Some(&880));
+        let limits = path.run(5000, |size, _| size < 1000);
+        assert_eq!(limits[7], 1160, "not at once: {limits:?}");
+        assert_eq!(limits[32], 880, "within seconds: {limits:?}");
+    }
+
+    #[test]
+    fn packets_that_just_fit_do_not_hide_those_that_do_not() {
+        let (mut watch, limit, start) = (SizeWatch::default(), PayloadLimit::default(), Instant::now());
+        let mut path = Path::new();
+        for n in 0..10_u32 {
+            let sizes = [1180, 950, 90, 1180, 90];
+            let reports: Vec<_> = sizes.into_iter().map(|size| path.report(size, |size, _| size <= 960)).collect();
+            watch.add(start + Duration::from_millis(100) * n, &reports, &limit);
+        }
+        assert_eq!(limit.bytes(), 880);
     }
 
     #[test]
