@@ -53,7 +53,11 @@ pub(super) async fn relay(index: usize, server: IceServer, config: PeerConfig) -
         Err(error) => {
             let fix = "does the server let its relayed peers meet, and are its relay ports open? See its log";
             let (end, fix) = consequence(&error, fix);
-            look.failed(end, format!("through the relay alone: {error}"), fix)
+            let text = error.to_string();
+            // What the server said has its advice behind the semicolon.
+            let (detail, fix) =
+                text.split_once("; ").map_or((text.as_str(), fix), |(detail, own)| (detail, own.into()));
+            look.failed(end, format!("through the relay alone: {detail}"), fix)
         }
     }
 }
@@ -90,6 +94,9 @@ fn describe(talk: &Talk) -> String {
 fn consequence(error: &NoTalk, no_path: &str) -> (ExitStatus, String) {
     match error {
         NoTalk::NoPath => (ExitStatus::NoPath, no_path.to_owned()),
+        NoTalk::NoRelay(_) => {
+            (ExitStatus::NoPath, "a call takes a relay port on each side, for each address of this machine".to_owned())
+        }
         NoTalk::Engine(_) => (ExitStatus::NoPath, "does this machine have a network?".to_owned()),
         NoTalk::Nothing(_) => {
             (ExitStatus::NoMedia, "is this machine too busy? Try again, or with a smaller --size".to_owned())

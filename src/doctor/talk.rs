@@ -10,7 +10,7 @@ use media::capture::{self, AudioSource, Capture, VideoFormat, VideoSource};
 use media::frame::{Size, VideoCodec};
 use media::peer::config::PeerConfig;
 use media::peer::sdp::Negotiated;
-use media::peer::{Inbox, PathStats, Peer, PeerError, PeerEvent};
+use media::peer::{Inbox, PathStats, Peer, PeerError, PeerEvent, RelaySeen};
 use media::queue;
 use media::rtp::RtpPacket;
 use media::stream::StreamEvent;
@@ -54,6 +54,9 @@ pub(super) enum NoTalk {
     /// No path until the deadline, or it failed.
     #[error("the two did not connect")]
     NoPath,
+    /// The same, and this is what was seen of the TURN server.
+    #[error("the two did not connect: {0}")]
+    NoRelay(String),
     /// A path, but nothing, or not everything, came over it.
     #[error("the two connected, but {0} did not come")]
     Nothing(&'static str),
@@ -119,7 +122,11 @@ enum Who {
 fn missing(alice: &Side, bob: &Side) -> NoTalk {
     let sides = [alice, bob];
     if sides.iter().any(|side| side.outgoing.is_none()) {
-        NoTalk::NoPath
+        let relays = sides.iter().flat_map(|side| side.peer.seen().relays);
+        match relays.into_iter().find_map(trouble) {
+            Some(trouble) => NoTalk::NoRelay(trouble),
+            None => NoTalk::NoPath,
+        }
     } else if sides.iter().all(|side| side.has_seen) {
         NoTalk::Nothing("sound")
     } else if sides.iter().all(|side| side.has_heard) {
@@ -127,6 +134,16 @@ fn missing(alice: &Side, bob: &Side) -> NoTalk {
     } else {
         NoTalk::Nothing("media")
     }
+}
+
+/// What is wrong with a TURN server; it is named elsewhere in the line.
+fn trouble(relay: RelaySeen) -> Option<String> {
+    let told = match (relay.trouble, relay.forbids) {
+        (Some(trouble), _) => trouble.to_string(),
+        (None, Some(ip)) => format!("{}: it forbids packets to its own relay address {ip} (403)", relay.url),
+        (None, None) => return None,
+    };
+    Some(told.strip_prefix(&relay.url).map_or(told.as_str(), |rest| rest.trim_start_matches(": ")).to_owned())
 }
 
 /// The selected pair, waited for until its round trip is known.
@@ -211,7 +228,8 @@ impl Side {
                 | PeerEvent::Heard
                 | PeerEvent::Stalled
                 | PeerEvent::NetworkChanged
-                | PeerEvent::PacketsShrunk { .. },
+                | PeerEvent::PacketsShrunk { .. }
+                | PeerEvent::Relay(_),
             ) => {}
             Happening::Stream(StreamEvent::FirstFrame(_)) => self.has_seen = true,
             Happening::Stream(StreamEvent::FirstAudio(_)) => self.has_heard = true,

@@ -1,5 +1,6 @@
 //! The calls under way: what is known of each beside the state of its line.
 
+use std::collections::BTreeMap;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -31,6 +32,8 @@ pub(super) struct LiveCall {
     pub(super) interrupted_at: Option<Instant>,
     /// Why a path could not be found, as far as known.
     pub(super) problems: Vec<String>,
+    /// What is wrong with TURN servers, by their addresses: the first that was told of each.
+    pub(super) relay_troubles: BTreeMap<String, String>,
     /// What went wrong on our side, with the exit status it asks for.
     pub(super) failure: Option<Failure>,
     pub(super) candidates_left_out: u64,
@@ -71,6 +74,7 @@ impl LiveCall {
             offline_at: None,
             interrupted_at: None,
             problems: Vec::new(),
+            relay_troubles: BTreeMap::new(),
             failure: None,
             candidates_left_out: 0,
             muted: false,
@@ -98,7 +102,8 @@ impl LiveCall {
 
     /// The next moment at which time alone matters to it.
     fn deadline(&self) -> Option<Instant> {
-        [self.stats_due, self.snapshot_due, self.hang_up_at, self.offline_at].into_iter().flatten().min()
+        let moments = [self.stats_due, self.snapshot_due, self.hang_up_at, self.offline_at];
+        moments.into_iter().flatten().min()
     }
 }
 

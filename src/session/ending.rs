@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::media::peer::config::Loopback;
 use ::media::peer::sdp::Negotiated;
-use ::media::peer::{PathStats, has_network};
+use ::media::peer::{PathSeen, PathStats, has_network};
 use signalling::call::EndReason;
 use signalling::id::CallId;
 
+use super::hints::Evidence;
 use super::jobs::Done;
 use super::media::{CallMedia, Closed, Saved};
 use super::{Absent, Calls, LinkState, LiveCall, Phase, Role, Session, figures, hints};
@@ -56,6 +58,7 @@ enum Part {
 /// What is left of the media of a call, and what was known of them before they were closed.
 struct Last {
     path: Option<PathStats>,
+    seen: PathSeen,
     negotiated: Negotiated,
     sent: Sent,
     bytes_sent: Option<(u64, u64)>,
@@ -66,6 +69,7 @@ impl Last {
     /// Closes the media of a call.
     async fn of(media: CallMedia) -> Self {
         let peer = Arc::clone(media.peer());
+        let seen = peer.seen();
         let path = tokio::time::timeout(PATH_PATIENCE, async move { peer.path().await }).await.ok().flatten();
         let negotiated = media.negotiated.clone().unwrap_or_default();
         let sent = figures::counts(&media);
@@ -79,7 +83,7 @@ impl Last {
                 Closed { video, audio, recorded: None, late: Vec::new() }
             }
         };
-        Self { path, negotiated, sent, bytes_sent, closed }
+        Self { path, seen, negotiated, sent, bytes_sent, closed }
     }
 }
 
@@ -174,7 +178,9 @@ impl Session {
         let mut summary = Summary { reason: reason.name(), setup: figures::setup(&live.marks), ..Summary::default() };
         let connected_for = live.marks.connected.map(|at| ended.saturating_duration_since(at));
         let mut missed = false;
-        if let Some(Last { path, negotiated, sent, bytes_sent, closed }) = media {
+        let mut path_seen = PathSeen::default();
+        if let Some(Last { path, seen, negotiated, sent, bytes_sent, closed }) = media {
+            path_seen = seen;
             let round_trip = path.as_ref().and_then(|path| path.round_trip);
             summary.pair = path.map(figures::pair);
             let Closed { video, audio, recorded, late } = closed;
@@ -220,11 +226,7 @@ impl Session {
             (None, status) => status,
         };
         summary.status = status.code();
-        let searched = live.marks.described.is_some_and(|at| ended.saturating_duration_since(at) >= hints::SEARCHED);
-        if reason == EndReason::NoPath && searched {
-            let servers = &self.settings.peer.ice_servers;
-            live.problems.extend(hints::no_path(servers, &live.problems, has_network()).map(str::to_owned));
-        }
+        self.explain(&mut live, &path_seen, reason, ended);
         let entry = self.habits.entry(&live, &summary);
         let problems = (!live.problems.is_empty()).then(|| live.problems.join("; "));
         let detail = live.failure.as_ref().map(|failure| failure.text.clone()).or(problems);
@@ -234,6 +236,31 @@ impl Session {
         self.keep(&live.call, entry);
         let failure = live.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
         (status, failure)
+    }
+
+    /// Notes why there was no path, by what was seen.
+    fn explain(&self, live: &mut LiveCall, seen: &PathSeen, reason: EndReason, ended: Instant) {
+        // What is still wrong now counts, and what was wrong before there was anything to look at.
+        let mut troubles: Vec<String> = match live.marks.described {
+            Some(_) => seen.relays.iter().filter_map(|relay| relay.trouble.as_ref()).map(ToString::to_string).collect(),
+            None => Vec::new(),
+        };
+        if live.marks.connected.is_none() && troubles.is_empty() {
+            troubles.extend(live.relay_troubles.values().cloned());
+        }
+        live.problems.extend(troubles);
+        let searched = live.marks.described.is_some_and(|at| ended.saturating_duration_since(at) >= hints::SEARCHED);
+        if reason == EndReason::NoPath && searched {
+            let loopback = self.settings.peer.loopback;
+            let evidence = Evidence {
+                has_network: has_network(loopback),
+                same_machine: loopback == Loopback::Include,
+                found: live.marks.ice.is_some(),
+                seen,
+                has_problems: !live.problems.is_empty(),
+            };
+            live.problems.extend(hints::no_path(&evidence));
+        }
     }
 
     /// The broker went away before the other side acknowledged our last messages: they may take longer.

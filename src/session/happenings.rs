@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ::media::display::DisplayEvent;
 use ::media::peer::PeerEvent;
 use ::media::peer::config::{IcePolicy, IceServerKind};
+use ::media::peer::turn_check::TurnError;
 use ::media::stream::StreamEvent;
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
@@ -51,6 +52,7 @@ impl Session {
             }
             // The phone tries again by itself.
             PeerEvent::Stalled => return Ok(()),
+            PeerEvent::Relay(trouble) => return self.relay_failed(&call, &trouble).await,
             PeerEvent::Connected | PeerEvent::Heard => MediaChange::Connected,
             // Without a broker no new path can be agreed on, and the old one may heal: ICE decides.
             PeerEvent::Silent if self.link_state == LinkState::Down => return Ok(()),
@@ -118,20 +120,28 @@ impl Session {
         }
     }
 
-    pub(super) async fn turn_checked(&mut self, call: CallId, problems: Vec<String>) -> Result<(), Failure> {
-        if problems.is_empty() || self.calls.get(&call).is_none() {
+    /// What is wrong with TURN servers, by a question before the call.
+    pub(super) async fn turn_checked(&mut self, call: CallId, troubles: Vec<TurnError>) -> Result<(), Failure> {
+        for trouble in &troubles {
+            self.relay_failed(&call, trouble).await?;
+        }
+        Ok(())
+    }
+
+    /// A TURN server is of no use. Where nothing else may be used, and there is no other, the call has no path.
+    async fn relay_failed(&mut self, call: &CallId, trouble: &TurnError) -> Result<(), Failure> {
+        let Some(live) = self.calls.get_mut(call) else { return Ok(()) };
+        let is_news = live.relay_troubles.insert(trouble.url().to_owned(), trouble.to_string()).is_none();
+        if !is_news {
             return Ok(());
         }
-        for problem in &problems {
-            self.warn_of(&call, problem.clone());
-        }
-        let turn_servers =
-            self.settings.peer.ice_servers.iter().filter(|server| server.url.kind == IceServerKind::Turn).count();
-        let hopeless = self.settings.peer.ice_policy == IcePolicy::RelayOnly && problems.len() == turn_servers;
-        let Some(live) = self.calls.get_mut(&call) else { return Ok(()) };
-        live.problems.extend(problems);
-        if hopeless && live.marks.connected.is_none() {
-            self.phone_event(call::Event::Media { call, change: MediaChange::Failed }).await?;
+        let (failed, connected) = (live.relay_troubles.len(), live.marks.connected.is_some());
+        self.warn_of(call, trouble.to_string());
+        let servers = &self.settings.peer.ice_servers;
+        let all = servers.iter().filter(|server| server.url.kind == IceServerKind::Turn).count();
+        let hopeless = self.settings.peer.ice_policy == IcePolicy::RelayOnly && failed == all;
+        if hopeless && !connected {
+            self.phone_event(call::Event::Media { call: call.clone(), change: MediaChange::Failed }).await?;
         }
         Ok(())
     }

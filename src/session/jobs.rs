@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::media::peer::PeerError;
 use ::media::peer::config::IceServerKind;
 use ::media::peer::sdp::Negotiated;
-use ::media::peer::turn_check;
+use ::media::peer::turn_check::{self, TurnError};
 use signalling::call::{self, MediaChange};
 use signalling::id::CallId;
 use signalling::wire::Description;
@@ -22,7 +22,7 @@ pub(super) enum Done {
     /// A peer connection with its first description.
     Prepared(CallId, Result<Box<Prepared>, Failure>),
     /// What is wrong with TURN servers.
-    TurnChecked(CallId, Vec<String>),
+    TurnChecked(CallId, Vec<TurnError>),
     /// A new offer in a standing call, or the answer to one.
     Revised(CallId, u32, Result<Revision, PeerError>),
     /// Camera and microphone, again or others.
@@ -76,7 +76,7 @@ impl Session {
             let mut problems = Vec::new();
             for server in servers.iter().filter(|server| server.url.kind == IceServerKind::Turn) {
                 if let Err(error) = turn_check::check(server).await {
-                    problems.push(error.to_string());
+                    problems.push(error);
                 }
             }
             Done::TurnChecked(checked, problems)

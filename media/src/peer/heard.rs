@@ -7,12 +7,14 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use super::payload_limit::PayloadLimit;
+use super::servers::Servers;
 
 /// The magic cookie of STUN messages (RFC 8489 §5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -23,12 +25,21 @@ const FROM_PEER: [u16; 3] = [0x0001, 0x0101, 0x0017];
 
 /// Counts datagrams of the other side, on all sockets of a peer connection.
 #[derive(Debug, Default)]
-pub(super) struct Heard(AtomicU64);
+pub(super) struct Heard {
+    count: AtomicU64,
+    /// Something of its DTLS handshake came.
+    handshake: AtomicBool,
+}
 
 impl Heard {
     /// How many there were so far.
     pub(super) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// True when something of the other side's DTLS handshake came.
+    pub(super) fn handshake(&self) -> bool {
+        self.handshake.load(Ordering::Relaxed)
     }
 }
 
@@ -49,6 +60,7 @@ pub(super) struct HeardSocket {
     pub(super) inner: Arc<dyn AsyncUdpSocket>,
     pub(super) heard: Arc<Heard>,
     pub(super) payload: Arc<PayloadLimit>,
+    pub(super) servers: Arc<Servers>,
 }
 
 impl fmt::Debug for HeardSocket {
@@ -63,7 +75,7 @@ impl AsyncUdpSocket for HeardSocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        match (self.inner.poll_send(cx, transmit), transmit.segment_size) {
+        let sent = match (self.inner.poll_send(cx, transmit), transmit.segment_size) {
             (Poll::Ready(Err(error)), segment) if error.raw_os_error() == Some(TOO_LARGE) => {
                 self.payload.fit(segment.unwrap_or(transmit.contents.len()));
                 // It is lost, as it would be further on.
@@ -77,7 +89,11 @@ impl AsyncUdpSocket for HeardSocket {
                 Poll::Ready(Ok(transmit.contents.len()))
             }
             (sent, _) => sent,
+        };
+        if let Poll::Ready(Ok(_)) = sent {
+            self.servers.sent(transmit.destination, transmit.contents, Instant::now());
         }
+        sent
     }
 
     fn poll_recv(
@@ -89,9 +105,17 @@ impl AsyncUdpSocket for HeardSocket {
         let received = self.inner.poll_recv(cx, bufs, meta);
         if let Poll::Ready(Ok(messages)) = &received {
             // Datagrams that were joined into one message have one sender: the first stands for all.
-            let heard = bufs.iter().zip(meta.iter()).take(*messages);
-            if heard.into_iter().any(|(buffer, meta)| is_from_peer(&buffer[..meta.len.min(buffer.len())])) {
-                self.heard.0.fetch_add(1, Ordering::Relaxed);
+            let mut is_heard = false;
+            for (buffer, meta) in bufs.iter().zip(meta.iter()).take(*messages) {
+                let datagram = &buffer[..meta.len.min(buffer.len())];
+                self.servers.came(meta.addr, datagram);
+                is_heard |= is_from_peer(datagram);
+                if is_handshake(datagram) {
+                    self.heard.handshake.store(true, Ordering::Relaxed);
+                }
+            }
+            if is_heard {
+                self.heard.count.fetch_add(1, Ordering::Relaxed);
             }
         }
         received
@@ -116,6 +140,11 @@ fn is_from_peer(datagram: &[u8]) -> bool {
         [20..=63 | 64..=79 | 128..=191, ..] => true,
         _ => false,
     }
+}
+
+/// DTLS (RFC 7983 §7), also inside a TURN channel (RFC 8656 §12.4).
+fn is_handshake(datagram: &[u8]) -> bool {
+    matches!(datagram, [20..=63, ..] | [64..=79, _, _, _, 20..=63, ..])
 }
 
 #[cfg(test)]
@@ -145,6 +174,7 @@ mod tests {
             (Vec::new(), false, "empty"),
         ] {
             assert_eq!(is_from_peer(&datagram), expected, "{what}");
+            assert_eq!(is_handshake(&datagram), what == "DTLS", "{what}");
         }
     }
 }

@@ -15,6 +15,7 @@
 
 mod build;
 mod candidates;
+mod cause;
 mod clock;
 pub mod config;
 mod continuity;
@@ -27,19 +28,23 @@ pub mod packet;
 mod payload_limit;
 mod rate;
 mod receive;
+mod remote;
 mod repair;
 mod requests;
 mod runtime;
 pub mod sdp;
 mod send;
+mod servers;
 mod shared;
 mod stats;
+mod stun;
 #[cfg(test)]
 mod tests;
 pub mod turn_check;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -50,18 +55,22 @@ use webrtc::runtime::default_runtime;
 use crate::queue;
 use crate::rtp::RtpPacket;
 use build::Medium;
-use config::{Direction, IceServer, PeerConfig};
+use config::{Direction, IceServer, Loopback, PeerConfig};
+use heard::Heard;
 use negotiate::Exchange;
 use network::{Network, ThisMachine};
 use runtime::SettlingRuntime;
 use sdp::Negotiated;
 use shared::Shared;
+use turn_check::TurnError;
 
 pub use clock::PeerClock;
 pub use receive::KeyframeRequester;
+pub use remote::RemoteAddresses;
 #[cfg(test)]
 pub(crate) use send::SentToTest;
 pub use send::{MediaSender, RemoteReport};
+pub use servers::RelaySeen;
 pub use stats::{CandidateInfo, PathStats};
 
 /// Events waiting for the session. Candidates and states: a few dozen a call.
@@ -132,6 +141,22 @@ pub enum PeerEvent {
         /// The new limit.
         bytes: usize,
     },
+    /// A TURN server is of no use, by what it answers to this call, or because it does not. Told once, and again when it
+    /// was of use in between.
+    Relay(TurnError),
+}
+
+/// What was seen of the path, for the case that there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathSeen {
+    /// What was seen of each TURN server.
+    pub relays: Vec<RelaySeen>,
+    /// Something of the other side came.
+    pub heard: bool,
+    /// Something of the other side's DTLS handshake came.
+    pub handshake: bool,
+    /// What addresses the other side gave.
+    pub theirs: RemoteAddresses,
 }
 
 /// What an update of a standing call is to renew.
@@ -180,6 +205,7 @@ impl PeerError {
 pub struct Peer {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
+    heard: Arc<Heard>,
     network: Arc<dyn Network>,
     takes_multicast: bool,
     video: Option<Medium>,
@@ -188,6 +214,7 @@ pub struct Peer {
     /// What the next ICE restart asks, where that is not what was asked before.
     renewed_servers: Mutex<Option<Vec<IceServer>>>,
     outlets: Mutex<send::Outlets>,
+    remote_addresses: Mutex<RemoteAddresses>,
     tasks: Mutex<JoinSet<()>>,
     clock: PeerClock,
     settling: Arc<SettlingRuntime>,
@@ -264,6 +291,17 @@ impl Peer {
         self.clock.clone()
     }
 
+    /// What was seen of the path so far.
+    #[must_use]
+    pub fn seen(&self) -> PathSeen {
+        PathSeen {
+            relays: self.shared.servers.relays(Instant::now()),
+            heard: self.heard.count() > 0,
+            handshake: self.heard.handshake(),
+            theirs: *self.remote_addresses(),
+        }
+    }
+
     /// Ends the connection: releases TURN allocations, stops all tasks.
     pub async fn close(&self) {
         self.settling.close();
@@ -278,15 +316,20 @@ impl Peer {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn remote_addresses(&self) -> MutexGuard<'_, RemoteAddresses> {
+        self.remote_addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// True when this machine has an IPv4 address that others reach: also in a network without a way out.
+/// True when this machine has an IPv4 address at which the other side may reach it: also in a network without a way out,
+/// and its own where both are meant to be on it.
 #[must_use]
-pub fn has_network() -> bool {
-    !ThisMachine.addresses().usable.is_empty()
+pub fn has_network(loopback: Loopback) -> bool {
+    loopback == Loopback::Include || !ThisMachine.addresses().usable.is_empty()
 }
 
 /// SSRCs, first sequence numbers and first time stamps, which are to be random (RFC 3550 §5.1, §8).

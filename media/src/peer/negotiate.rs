@@ -12,13 +12,13 @@ use std::time::Duration;
 use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCOfferOptions};
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use tracing::debug;
-use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
+use webrtc::peer_connection::{RTCIceCandidateInit, RTCIceTransportPolicy, RTCSessionDescription};
 
 use super::build::{Medium, for_engine};
 use super::candidates::{Taken, Verdict};
-use super::config::Direction;
+use super::config::{Direction, IcePolicy};
 use super::sdp::{self, Negotiated, Section};
-use super::{IceCandidate, LocalDescription, Peer, PeerError, Renewal, continuity};
+use super::{IceCandidate, LocalDescription, Peer, PeerError, RemoteAddresses, Renewal, continuity};
 
 /// How long a description waits for candidates.
 #[derive(Clone, Copy)]
@@ -37,6 +37,12 @@ const ANSWER: Patience = Patience { first: Duration::from_millis(500), rest: Dur
 
 /// An update that restarts ICE: nobody hears anything meanwhile, and the other side has to restart too.
 const UPDATE: Patience = Patience { first: Duration::from_millis(150), rest: Duration::from_millis(20) };
+
+/// How long candidates are waited for when each server has answered on some address.
+const STRAGGLERS: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Where offer and answer stand.
 #[derive(Debug)]
@@ -161,6 +167,7 @@ impl Peer {
             if candidate.candidate.is_empty() {
                 continue;
             }
+            self.remote_addresses().note(&candidate.candidate);
             match self.exchange().remote_candidates.judge(&candidate.candidate) {
                 Verdict::Take => {}
                 Verdict::OfNoUse => continue,
@@ -330,8 +337,12 @@ impl Peer {
         let renewed = self.renewed_servers.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(servers) = renewed else { return Ok(()) };
         let policy = self.connection.get_configuration().await.ice_transport_policy();
+        let wanted = match policy {
+            RTCIceTransportPolicy::Relay => IcePolicy::RelayOnly,
+            _ => IcePolicy::All,
+        };
         let configuration = RTCConfigurationBuilder::default()
-            .with_ice_servers(for_engine(&servers))
+            .with_ice_servers(for_engine(&servers, wanted))
             .with_ice_transport_policy(policy)
             .build();
         self.connection.set_configuration(configuration).await
@@ -340,6 +351,7 @@ impl Peer {
     /// ICE begins anew, with candidates of both sides counted from none.
     fn renew(&self) {
         self.exchange().remote_candidates = Taken::default();
+        *self.remote_addresses() = RemoteAddresses::default();
         self.shared.renew(self.network.addresses());
     }
 
@@ -364,7 +376,11 @@ impl Peer {
         }
         let rest = async {
             while !shared.is_complete() {
-                shared.gathered.notified().await;
+                // An address from which a server cannot be reached, as a bridge has, never gets an answer.
+                if shared.servers.have_answered() {
+                    return tokio::time::sleep(STRAGGLERS).await;
+                }
+                let _look_again = tokio::time::timeout(LOOK, shared.gathered.notified()).await;
             }
         };
         // Running into the limit is the normal case with a slow STUN or TURN server: the rest is trickled.

@@ -29,6 +29,7 @@ use super::heard::{Heard, HeardSocket};
 use super::impaired::ImpairHandle;
 use super::network::{Network, interfaces};
 use super::payload_limit::PayloadLimit;
+use super::servers::Servers;
 
 /// How long a name is looked up that was known before.
 const LOOKUP_AGAIN_MAX: Duration = Duration::from_millis(300);
@@ -44,17 +45,18 @@ pub(super) struct SettlingRuntime {
     heard: Arc<Heard>,
     payload: Arc<PayloadLimit>,
     network: Arc<dyn Network>,
+    servers: Arc<Servers>,
     impairments: ImpairHandle,
     names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
 }
 
 impl SettlingRuntime {
-    /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, and lower the
-    /// payload limit when they refuse a datagram as too large.
+    /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, lower the payload
+    /// limit when they refuse a datagram as too large, and show what STUN and TURN servers answer.
     pub(super) fn new(
         inner: Arc<dyn Runtime>,
         network: Arc<dyn Network>,
-        (heard, payload): (Arc<Heard>, Arc<PayloadLimit>),
+        (heard, payload, servers): (Arc<Heard>, Arc<PayloadLimit>, Arc<Servers>),
         impairments: ImpairHandle,
     ) -> Self {
         Self {
@@ -64,6 +66,7 @@ impl SettlingRuntime {
             heard,
             payload,
             network,
+            servers,
             impairments,
             names: Mutex::default(),
         }
@@ -124,7 +127,9 @@ impl Runtime for SettlingRuntime {
         }
         // What is still on its way to us was not heard yet.
         let inner = self.impairments.wrap(inner, &*self.inner);
-        Ok(Arc::new(HeardSocket { inner, heard: Arc::clone(&self.heard), payload: Arc::clone(&self.payload) }))
+        let (heard, payload, servers) = (&self.heard, &self.payload, &self.servers);
+        let (heard, payload, servers) = (Arc::clone(heard), Arc::clone(payload), Arc::clone(servers));
+        Ok(Arc::new(HeardSocket { inner, heard, payload, servers }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -152,6 +157,7 @@ impl Runtime for SettlingRuntime {
                 },
             };
             self.names().insert(host.to_owned(), addresses.clone());
+            self.servers.resolved(host, &addresses);
             Ok(addresses)
         })
     }

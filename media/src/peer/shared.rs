@@ -16,6 +16,7 @@ use webrtc::peer_connection::{
 use super::network::Addresses;
 use super::receive::KeyframeRequester;
 use super::send::SendState;
+use super::servers::Servers;
 use super::watch::Watch;
 use super::{IceCandidate, Inbox, PeerEvent, candidates};
 
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     gathering: Mutex<Gathering>,
     complete: AtomicBool,
     watch: Mutex<Watch>,
+    /// What STUN and TURN servers answer.
+    pub(super) servers: Arc<Servers>,
 }
 
 /// Candidates go into the description until it is out, and are events from then on.
@@ -44,6 +47,7 @@ impl Shared {
         tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
         inbox: Inbox,
         sending: Arc<SendState>,
+        servers: Arc<Servers>,
         bound: Addresses,
     ) -> Self {
         Self {
@@ -56,6 +60,7 @@ impl Shared {
             gathering: Mutex::new(Gathering::Collecting(Vec::new())),
             complete: AtomicBool::new(false),
             watch: Mutex::new(Watch::new(bound)),
+            servers,
         }
     }
 
@@ -74,6 +79,7 @@ impl Shared {
         self.complete.store(false, Ordering::Release);
         *self.gathering() = Gathering::Collecting(Vec::new());
         self.sending.close_path();
+        self.servers.renew();
         self.watch().renewed(Instant::now(), bound);
     }
 

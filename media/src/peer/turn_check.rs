@@ -1,21 +1,34 @@
-//! Asks a TURN server for an allocation and gives it back: the engine hides why a relay candidate is missing.
+//! Whether a TURN server is there at all, asked by a question without a login, which costs it no relay address; and
+//! what can be wrong with one, in words. What it says to the login and the addresses of a call is seen on the call's own
+//! questions ([`super::servers`]).
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rtc::crypto;
-use rtc::sansio::Protocol as _;
-use rtc::shared::{TransportContext, TransportMessage, TransportProtocol};
-use rtc::turn::client::{Client, ClientConfig, Event};
 use tokio::net::{UdpSocket, lookup_host};
 
 use super::config::{IceServer, IceServerKind};
+use super::{random_u32, stun};
 
-/// How long a server may take: four tries of the client fit in.
-const TIMEOUT: Duration = Duration::from_secs(4);
+/// A server that does not answer for so long is of no use to a call that begins.
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(4);
+
+/// When the question is asked again: it may be lost.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Most of a server's own words that are passed on, in characters.
+const REASON_CHARS_MAX: usize = 80;
+
+/// An Allocate request (RFC 8656 §7.1), and one that gives back what it got (§8).
+const ALLOCATE: u16 = 0x0003;
+const REFRESH: u16 = 0x0004;
+const REQUESTED_TRANSPORT: u16 = 0x0019;
+const LIFETIME: u16 = 0x000d;
+const UDP: [u8; 4] = [17, 0, 0, 0];
 
 /// Why a TURN server is of no use.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TurnError {
     /// Its name has no address.
     #[error("{url}: cannot resolve the host: {reason}")]
@@ -26,20 +39,38 @@ pub enum TurnError {
         reason: String,
     },
     /// It does not answer.
-    #[error("{url}: no answer within {} s; is it running, and does a firewall let UDP through?", TIMEOUT.as_secs())]
+    #[error("{url}: no answer for {} s; is it running, and does a firewall let UDP through?", SILENT_AFTER.as_secs())]
     Silent {
         /// The server.
         url: String,
     },
-    /// It refuses.
-    #[error("{url}: allocation refused: {reason}; check --ice-user, --ice-password-file or --ice-secret-file")]
+    /// Its machine says that nothing listens there.
+    #[error("{url}: nothing listens on this UDP port; is it running there?")]
+    Closed {
+        /// The server.
+        url: String,
+    },
+    /// It does not take the login.
+    #[error("{url}: login refused ({code}); check --ice-user, --ice-password-file or --ice-secret-file")]
+    Login {
+        /// The server.
+        url: String,
+        /// 401 or 441.
+        code: u16,
+    },
+    /// It gives no relay address for another reason.
+    #[error("{url}: no relay address: {reason} ({code}); {fix}")]
     Refused {
         /// The server.
         url: String,
-        /// What it says.
+        /// Why.
         reason: String,
+        /// By which code.
+        code: u16,
+        /// What to do.
+        fix: &'static str,
     },
-    /// The socket or the client failed on this side.
+    /// The socket failed on this side.
     #[error("{url}: {reason}")]
     Local {
         /// The server.
@@ -49,7 +80,47 @@ pub enum TurnError {
     },
 }
 
-/// Makes an allocation on `server` and releases it (RFC 8656 §7). A STUN server passes unasked.
+impl TurnError {
+    /// What the refusal of a relay address by this code means; `reason` are the server's own words.
+    pub(super) fn of_code(url: String, code: u16, reason: &str) -> Self {
+        let refused = |reason: &str, fix| Self::Refused { url: url.clone(), reason: reason.to_owned(), code, fix };
+        match code {
+            401 | 441 => Self::Login { url, code },
+            403 => refused("the server forbids it", "look at its rules and its log"),
+            437 => refused("the server holds an older one for this port", "try again"),
+            440 | 443 => refused("the server relays no IPv4", "let it relay IPv4"),
+            442 => refused("the server relays no UDP", "let it relay UDP (coTURN: without no-udp-relay)"),
+            486 => refused(
+                "the quota of this login, or of the server, is used up",
+                "wait until other calls end, or raise it (coTURN: user-quota, total-quota)",
+            ),
+            508 => refused(
+                "the server has no relay port left",
+                "wait until other calls end, or give it more ports (coTURN: min-port, max-port)",
+            ),
+            _ => {
+                let own: String = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+                let own = if own.trim().is_empty() { "the server refuses it" } else { own.trim() };
+                refused(own, "look at the server's log")
+            }
+        }
+    }
+
+    /// Which server it is about.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Resolve { url, .. }
+            | Self::Silent { url }
+            | Self::Closed { url }
+            | Self::Login { url, .. }
+            | Self::Refused { url, .. }
+            | Self::Local { url, .. } => url,
+        }
+    }
+}
+
+/// Asks `server` whether it is there. A STUN server passes unasked.
 ///
 /// # Errors
 /// [`TurnError`] naming the server and the reason.
@@ -59,7 +130,7 @@ pub async fn check(server: &IceServer) -> Result<(), TurnError> {
     }
     let url = server.url.to_string();
     let address = resolve(server, &url).await?;
-    match tokio::time::timeout(TIMEOUT, allocate(server, address, &url)).await {
+    match tokio::time::timeout(SILENT_AFTER, ask(address, &url)).await {
         Ok(result) => result,
         Err(_) => Err(TurnError::Silent { url }),
     }
@@ -68,77 +139,41 @@ pub async fn check(server: &IceServer) -> Result<(), TurnError> {
 async fn resolve(server: &IceServer, url: &str) -> Result<SocketAddr, TurnError> {
     let failed = |reason: String| TurnError::Resolve { url: url.to_owned(), reason };
     let addresses = lookup_host(format!("{}:{}", server.url.host, server.url.port)).await;
-    let mut addresses = addresses.map_err(|error| failed(error.to_string()))?;
+    let mut addresses = addresses.map_err(|error| failed(super::cause::of_io(&error)))?;
     addresses.find(SocketAddr::is_ipv4).ok_or_else(|| failed("no IPv4 address".into()))
 }
 
-async fn allocate(server: &IceServer, address: SocketAddr, url: &str) -> Result<(), TurnError> {
-    let local_error = |reason: String| TurnError::Local { url: url.to_owned(), reason };
-    let socket = UdpSocket::bind("0.0.0.0:0").await.map_err(|e| local_error(e.to_string()))?;
-    socket.connect(address).await.map_err(|e| local_error(e.to_string()))?;
-    let local_addr = socket.local_addr().map_err(|e| local_error(e.to_string()))?;
-    let config = ClientConfig {
-        stun_serv_addr: address.to_string(),
-        turn_serv_addr: address.to_string(),
-        local_addr,
-        transport_protocol: TransportProtocol::UDP,
-        username: server.username.clone(),
-        password: server.password.clone(),
-        realm: String::new(),
-        software: String::new(),
-        rto_in_ms: 0,
-        allocation_refresh_interval_cap: None,
+async fn ask(address: SocketAddr, url: &str) -> Result<(), TurnError> {
+    let failed = |error: std::io::Error| match error.kind() {
+        // The system tells of a closed port (ICMP) on the next send or receive.
+        ErrorKind::ConnectionRefused => TurnError::Closed { url: url.to_owned() },
+        _ => TurnError::Local { url: url.to_owned(), reason: super::cause::of_io(&error) },
     };
-    let provider = crypto::default_provider().map_err(|e| local_error(e.to_string()))?;
-    let mut client = Client::new(config, provider).map_err(|e| local_error(e.to_string()))?;
-    client.allocate(Instant::now()).map_err(|e| local_error(e.to_string()))?;
+    let socket = UdpSocket::bind("0.0.0.0:0").await.map_err(failed)?;
+    socket.connect(address).await.map_err(failed)?;
+    let transaction = transaction();
+    let request = stun::write(ALLOCATE, transaction, &[(REQUESTED_TRANSPORT, &UDP)]);
     let mut buffer = vec![0; 2048];
     loop {
-        while let Some(packet) = client.poll_write() {
-            // A refused port shows here on the next send; the answer, or its absence, decides.
-            let _lost = socket.send(&packet.message).await;
-        }
-        while let Some(event) = client.poll_event() {
-            match event {
-                Event::AllocateResponse(..) => return release(&mut client, &socket).await,
-                Event::AllocateError(_, error) => {
-                    return Err(TurnError::Refused { url: url.to_owned(), reason: error.to_string() });
-                }
-                Event::TransactionTimeout(_) => return Err(TurnError::Silent { url: url.to_owned() }),
-                _ => {}
+        socket.send(&request).await.map_err(failed)?;
+        let again = Instant::now() + ASK_AGAIN;
+        while let Ok(received) = tokio::time::timeout_at(again.into(), socket.recv(&mut buffer)).await {
+            let length = received.map_err(failed)?;
+            let answer = stun::Message::read(&buffer[..length]);
+            let Some(answer) = answer.filter(|answer| answer.transaction == transaction) else { continue };
+            if answer.class == stun::Class::Success {
+                // It asks nobody for a login. If this is lost, the address is free again after its lifetime.
+                let _lost = socket.send(&stun::write(REFRESH, self::transaction(), &[(LIFETIME, &[0; 4])])).await;
             }
-        }
-        let deadline = client.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_millis(200));
-        tokio::select! {
-            received = socket.recv(&mut buffer) => {
-                // The system tells of a closed port (ICMP) on the next receive.
-                let length = received.map_err(|error| local_error(format!("{error}; is it running there?")))?;
-                let message = TransportMessage {
-                    now: Instant::now(),
-                    transport: TransportContext {
-                        local_addr,
-                        peer_addr: address,
-                        transport_protocol: TransportProtocol::UDP,
-                        ecn: None,
-                    },
-                    message: bytes::BytesMut::from(&buffer[..length]),
-                };
-                // What is no STUN message of ours is not for us.
-                let _unrelated = client.handle_read(message);
-            }
-            () = tokio::time::sleep_until(deadline.into()) => {
-                client.handle_timeout(Instant::now()).map_err(|e| local_error(e.to_string()))?;
-            }
+            return Ok(());
         }
     }
 }
 
-/// Gives the allocation back; if the packet is lost, it ends by itself after its lifetime.
-async fn release(client: &mut Client, socket: &UdpSocket) -> Result<(), TurnError> {
-    if client.close().is_ok() {
-        while let Some(packet) = client.poll_write() {
-            let _lost = socket.send(&packet.message).await;
-        }
+fn transaction() -> [u8; 12] {
+    let mut transaction = [0; 12];
+    for part in transaction.chunks_mut(4) {
+        part.copy_from_slice(&random_u32().to_be_bytes());
     }
-    Ok(())
+    transaction
 }

@@ -19,6 +19,7 @@ use super::heard::Heard;
 use super::network::{Addresses, Network, Route};
 use super::runtime::SettlingRuntime;
 use super::shared::Shared;
+use super::turn_check::TurnError;
 use super::{Expectation, PeerEvent, stats};
 
 /// A silence of this length, while media is expected, is a dead path. Sound comes every 20 ms, and checks come even
@@ -204,6 +205,7 @@ pub(super) async fn run(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
+    let mut troubled = Vec::new();
     for tick in 0u32.. {
         ticks.tick().await;
         let now = Instant::now();
@@ -216,10 +218,20 @@ pub(super) async fn run(
         if let Some(bytes) = shared.sending.shrunk() {
             shared.tell(PeerEvent::PacketsShrunk { bytes });
         }
+        for trouble in news(&mut troubled, shared.servers.troubles(now)) {
+            shared.tell(PeerEvent::Relay(trouble));
+        }
         if tick % TICKS_A_LOOK == 0 && look(&shared, &*connection, &*network, &settling).await {
             shared.tell(PeerEvent::NetworkChanged);
         }
     }
+}
+
+/// What is told now and was not before.
+fn news(before: &mut Vec<TurnError>, now: Vec<TurnError>) -> Vec<TurnError> {
+    let news = now.iter().filter(|trouble| !before.contains(trouble)).cloned().collect();
+    *before = now;
+    news
 }
 
 async fn look(
