@@ -97,13 +97,17 @@ impl From<EndReason> for ExitStatus {
 impl From<&LinkError> for ExitStatus {
     fn from(error: &LinkError) -> Self {
         match error {
-            LinkError::Unreachable { .. } | LinkError::Tls { .. } => Self::BrokerUnreachable,
+            LinkError::Unreachable { .. } | LinkError::Tls { .. } | LinkError::OtherProtocol { .. } => {
+                Self::BrokerUnreachable
+            }
             LinkError::LoginRefused { .. }
+            | LinkError::IdRefused { .. }
             | LinkError::VersionRefused { .. }
             | LinkError::SubscriptionRefused { .. }
             | LinkError::NotReadable { .. }
             | LinkError::PublishRefused { .. }
             | LinkError::PacketTooLarge { .. }
+            | LinkError::ClosesOnPacket { .. }
             | LinkError::Refused { .. }
             | LinkError::TakenOver { .. }
             | LinkError::OneConnectionALogin { .. } => Self::BrokerRefused,
@@ -131,6 +135,12 @@ impl Failure {
             media::stream::StreamEvent::RecordingFailed(text) => Some(Self::internal(text)),
             _ => None,
         }
+    }
+
+    /// The same, with another clause of advice.
+    #[must_use]
+    pub(crate) fn and(self, advice: &str) -> Self {
+        Self { status: self.status, text: format!("{}; {advice}", self.text) }
     }
 
     pub(crate) fn usage(text: impl std::fmt::Display) -> Self {

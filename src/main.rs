@@ -38,6 +38,10 @@ use events::Event;
 use exit::{ExitStatus, Failure};
 use printer::Printer;
 
+/// What to do when the broker that nobody named is not there.
+const DEFAULT_BROKER: &str =
+    "no broker was named, so this is the default: name yours by --broker, or start one here by `tring serve`";
+
 fn main() -> ExitCode {
     let status = program().unwrap_or_else(|failure| {
         output::complain(&failure.text);
@@ -91,6 +95,7 @@ fn run(
     };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(threads).enable_all().build().map_err(Failure::internal)?;
+    let is_broker_given = in_force.is_set("broker");
     let result = runtime.block_on(async {
         match command {
             Command::Call(call) => commands::call::run(call, printer, windows).await,
@@ -113,5 +118,9 @@ fn run(
     });
     // A read from standard input cannot be cancelled; nobody waits for it.
     runtime.shutdown_background();
-    result
+    // Nobody may know of the default, let alone have a broker there.
+    result.map_err(|failure| match failure.status {
+        ExitStatus::BrokerUnreachable if !is_broker_given => failure.and(DEFAULT_BROKER),
+        _ => failure,
+    })
 }

@@ -129,7 +129,7 @@ impl Serving {
             },
             Some(LinkEvent::Refused { to, error }) => warn!(%to, %error, "not sent"),
             Some(LinkEvent::Dropped { reason }) => warn!(reason, "dropped"),
-            Some(LinkEvent::Presence { .. } | LinkEvent::Overheard { .. }) => {}
+            Some(LinkEvent::Presence { .. } | LinkEvent::Overheard { .. } | LinkEvent::Echo) => {}
         }
         Ok(())
     }

@@ -55,6 +55,7 @@ async fn print(mut events: mpsc::Receiver<LinkEvent>, to: mpsc::Sender<LinkEvent
             | LinkEvent::Dropped { .. }
             | LinkEvent::Presence { .. }
             | LinkEvent::Overheard { .. }
+            | LinkEvent::Echo
             | LinkEvent::Failed(_) => {}
         }
         if to.send(event).await.is_err() {

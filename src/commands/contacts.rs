@@ -188,7 +188,8 @@ impl Looking {
                 LinkEvent::Message { .. }
                 | LinkEvent::Refused { .. }
                 | LinkEvent::Dropped { .. }
-                | LinkEvent::Overheard { .. },
+                | LinkEvent::Overheard { .. }
+                | LinkEvent::Echo,
             ) => {}
         }
         self.draw();

@@ -9,7 +9,7 @@ use signalling::mqtt::Audience;
 use crate::cli::{Common, Doctor, Habits};
 use crate::config::InForce;
 use crate::doctor::report::{self, Colours};
-use crate::doctor::{self, Finding, Plan};
+use crate::doctor::{self, Finding, NamedBroker, Plan};
 use crate::events::{Check, Event};
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
@@ -21,10 +21,12 @@ pub(crate) async fn run(
     printer: Arc<Printer>,
     windows: WindowClient,
 ) -> Result<ExitStatus, Failure> {
+    let broker = if in_force.is_set("broker") { NamedBroker::Given } else { NamedBroker::Default };
     let (asked_show, link) = (options.media.show, options.link.clone());
     let common = Common { media: options.media, link: options.link, habits: Habits::NONE, control: None };
     let settings = Settings::resolve(&common, Audience::Only(Vec::new()))?;
-    let mut running = doctor::start(Plan { settings, link, withheld: in_force.withheld(), asked_show, windows });
+    let withheld = in_force.withheld();
+    let mut running = doctor::start(Plan { settings, link, withheld, broker, asked_show, windows });
     let colours = colours();
     let mut findings = Vec::new();
     while let Some(found) = running.next().await {

@@ -139,7 +139,8 @@ impl Tracing {
                 LinkEvent::Message { .. }
                 | LinkEvent::Refused { .. }
                 | LinkEvent::Dropped { .. }
-                | LinkEvent::Presence { .. },
+                | LinkEvent::Presence { .. }
+                | LinkEvent::Echo,
             ) => {}
         }
         Ok(())

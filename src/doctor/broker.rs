@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use signalling::id::PeerId;
-use signalling::mqtt::{Audience, BrokerUrl, Link, LinkConfig, LinkError, LinkEvent, LinkHandle, Scheme, Tls, Watched};
+use signalling::mqtt::{
+    Audience, BrokerUrl, Cause, Link, LinkConfig, LinkError, LinkEvent, LinkHandle, Scheme, Tls, Watched,
+    other_protocol,
+};
 use signalling::wire::PresenceState;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -19,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::ServerTime;
 use super::reach::{Reached, reach};
 use super::tls::{self, SOON};
-use super::{Finding, Group, Look, aside, calendar, in_ms};
+use super::{Finding, Group, Look, NamedBroker, aside, calendar, in_ms};
 use crate::exit::ExitStatus;
 use crate::printer::unix_ms;
 
@@ -29,12 +32,19 @@ const LOOK_ON: Duration = Duration::from_secs(3);
 const TAKE_PART: Duration = Duration::from_secs(4);
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How long it may take to find out what else is spoken at its port.
+const ASK: Duration = Duration::from_secs(2);
+
 /// How long whoever looks on stays: a program that was thrown off by it comes back within this time.
 const STAY: Duration = Duration::from_millis(800);
 
 /// What we say to ourselves, and how long each try may take.
 const MESSAGE: &[u8] = b"tring doctor";
 const MESSAGE_TRIES: u32 = 3;
+
+/// More than an offer with all its candidates has; calls stay below it.
+const LARGE_BYTES: usize = 16 * 1024;
+
 const MESSAGE_WAIT: Duration = Duration::from_millis(700);
 
 /// One of the brokers of the list.
@@ -48,6 +58,7 @@ struct Broker {
 pub(super) async fn check(
     index: usize,
     url: BrokerUrl,
+    named: NamedBroker,
     link: LinkConfig,
     times: mpsc::Sender<ServerTime>,
 ) -> Vec<Finding> {
@@ -58,7 +69,7 @@ pub(super) async fn check(
     let address = match reach(&broker.url).await {
         Ok(reached) => reached,
         Err(error) => {
-            let (detail, fix) = (error.to_string(), error.advice(&broker.url));
+            let (detail, fix) = (error.to_string(), error.advice(&broker.url, named));
             let mut findings = vec![look.failed(ExitStatus::BrokerUnreachable, detail, fix)];
             findings.extend(broker.skipped(&["tls", "login", "presence", "topics"], "the broker is not reached"));
             return findings;
@@ -116,7 +127,10 @@ impl Broker {
             let _unread = times.try_send(ServerTime { server: self.url.to_string(), ahead: theirs - ours });
         }
         Some(match shaken? {
-            Err(untrusted) => look.failed(ExitStatus::BrokerUnreachable, untrusted.cause, untrusted.fix),
+            Err(fault) => {
+                let Cause { cause, fix } = self.found_out(fault).await;
+                look.failed(ExitStatus::BrokerUnreachable, cause, fix)
+            }
             Ok(secured) => expiry(look, &secured),
         })
     }
@@ -126,13 +140,28 @@ impl Broker {
         &self,
         tls: Option<Arc<ClientConfig>>,
         address: &Reached,
-    ) -> Option<Result<tls::Secured, tls::Untrusted>> {
-        let (url, config, socket) = (self.url.clone(), tls?, address.socket);
-        let shaken = aside(SECURE, move || tls::shake_hands(&url, socket, config)).await;
+    ) -> Option<Result<tls::Secured, tls::Fault>> {
+        let (url, config, socket, files) = (self.url.clone(), tls?, address.socket, self.link.tls.clone());
+        let shaken = aside(SECURE, move || tls::shake_hands(&url, socket, config, &files)).await;
         Some(shaken.unwrap_or_else(|| {
             let cause = format!("no answer within {} s", SECURE.as_secs());
-            Err(tls::Untrusted { cause, fix: "is this the broker's port for TLS?".to_owned() })
+            Err(tls::Fault::NoTls(Cause { cause, fix: "is this the broker's port for TLS?".to_owned() }))
         }))
+    }
+
+    /// The cause of a fault of TLS; where something else than TLS may be there, it is asked what.
+    async fn found_out(&self, fault: tls::Fault) -> Cause {
+        match fault {
+            tls::Fault::Tls(cause) => cause,
+            tls::Fault::NoTls(cause) => self.other_protocol().await.unwrap_or(cause),
+        }
+    }
+
+    /// What else than the address says is spoken at its port.
+    async fn other_protocol(&self) -> Option<Cause> {
+        let tls = Tls::load(&self.link.tls).ok()?;
+        let other = timeout(ASK, other_protocol(&self.url, &tls)).await.ok()??;
+        Some(Cause { cause: format!("its port {}", other.cause), fix: other.fix })
     }
 
     /// The time by the broker, where it speaks HTTP.
@@ -163,12 +192,12 @@ impl Broker {
         };
         let findings = match timeout(TAKE_PART, up(&mut events)).await {
             Err(_) => {
-                let detail = format!("the broker does not speak MQTT with us within {} s", TAKE_PART.as_secs());
-                let mut findings = vec![login.failed(
-                    ExitStatus::BrokerUnreachable,
-                    detail,
-                    "is this the broker's port for MQTT, and is it at work? Look at its log",
-                )];
+                let silent = || Cause {
+                    cause: format!("the broker does not speak MQTT with us within {} s", TAKE_PART.as_secs()),
+                    fix: "is this the broker's port for MQTT, and is it at work? Look at its log".to_owned(),
+                };
+                let Cause { cause, fix } = self.other_protocol().await.unwrap_or_else(silent);
+                let mut findings = vec![login.failed(ExitStatus::BrokerUnreachable, cause, fix)];
                 findings.extend(self.skipped(&["presence", "topics"], "the login does not work"));
                 findings
             }
@@ -203,18 +232,14 @@ impl Broker {
         let look = self.look("topics");
         let me = &self.link.me;
         let topic = self.link.template.call(me, me);
-        for _ in 0..MESSAGE_TRIES {
-            if let Err(error) = handle.publish(me.clone(), MESSAGE.to_vec()) {
-                return look.failed(ExitStatus::BrokerRefused, error.to_string(), "look at the broker's log");
+        match self.say(handle, events, MESSAGE.to_vec()).await {
+            Said::Heard(small) => return self.say_much(look, small, handle, events).await,
+            Said::Refused(error) => return told(look, &error),
+            Said::Broken(reason) => {
+                let detail = format!("the broker was gone when it was sent a message: {reason}");
+                return look.failed(ExitStatus::BrokerRefused, detail, "look at the broker's log");
             }
-            let said = Instant::now();
-            match timeout_at(said + MESSAGE_WAIT, heard(me, events)).await {
-                Ok(Ok(())) => {
-                    return look.ok(format!("a message on {topic:?} came back in {}", in_ms(said.elapsed())));
-                }
-                Ok(Err(error)) => return told(look, &error),
-                Err(_) => {}
-            }
+            Said::NotHeard => {}
         }
         if !self.link.template.names_listener() {
             // Rules for bare topics seldom let a peer read its own.
@@ -228,6 +253,59 @@ impl Broker {
             format!("a message on {topic:?} did not come back: the broker's rules are against it"),
             format!("they must let {me} write {topic:?}, and read what is addressed to it"),
         )
+    }
+
+    /// The same with a message as large as an offer: a broker may pass on small ones alone.
+    async fn say_much(
+        &self,
+        look: Look,
+        small: Duration,
+        handle: &LinkHandle,
+        events: &mut mpsc::Receiver<LinkEvent>,
+    ) -> Finding {
+        let topic = self.link.template.call(&self.link.me, &self.link.me);
+        let (large, kib) = (vec![b' '; LARGE_BYTES], LARGE_BYTES / 1024);
+        let fix = "let the broker take packets of 256 KiB (Mosquitto: max_packet_size, message_size_limit; ActiveMQ: \
+                   wireFormat.maxFrameSize)";
+        let failed = |what: String| {
+            format!("small messages pass, but one of {kib} KiB, as large as an offer may be, does not: {what}")
+        };
+        match self.say(handle, events, large).await {
+            Said::Heard(large) => look.ok(format!(
+                "a message on {topic:?} came back in {}, one of {kib} KiB in {}",
+                in_ms(small),
+                in_ms(large)
+            )),
+            Said::Broken(_) => {
+                let detail = failed("the broker closes the connection on it".to_owned());
+                look.failed(ExitStatus::BrokerRefused, detail, fix)
+            }
+            Said::NotHeard => {
+                look.failed(ExitStatus::BrokerRefused, failed("the broker loses it without a word".to_owned()), fix)
+            }
+            Said::Refused(error) => {
+                let text = error.to_string();
+                let detail = text.rsplit_once("; ").map_or(text.as_str(), |(detail, _)| detail);
+                look.failed(ExitStatus::BrokerRefused, failed(detail.to_owned()), fix)
+            }
+        }
+    }
+
+    /// Says this to ourselves, several times where it does not come back.
+    async fn say(&self, handle: &LinkHandle, events: &mut mpsc::Receiver<LinkEvent>, words: Vec<u8>) -> Said {
+        let me = &self.link.me;
+        for _ in 0..MESSAGE_TRIES {
+            if let Err(error) = handle.publish(me.clone(), words.clone()) {
+                return Said::Broken(error.to_string());
+            }
+            let said = Instant::now();
+            match timeout_at(said + MESSAGE_WAIT, heard(me, &words, events)).await {
+                Ok(Said::Heard(_)) => return Said::Heard(said.elapsed()),
+                Ok(other) => return other,
+                Err(_) => {}
+            }
+        }
+        Said::NotHeard
     }
 
     /// The line that an error of the link belongs to, those before it, and those that cannot follow.
@@ -247,10 +325,13 @@ impl Broker {
             }
             LinkError::Unreachable { .. }
             | LinkError::Tls { .. }
+            | LinkError::OtherProtocol { .. }
             | LinkError::LoginRefused { .. }
+            | LinkError::IdRefused { .. }
             | LinkError::VersionRefused { .. }
             | LinkError::NotReadable { .. }
             | LinkError::PacketTooLarge { .. }
+            | LinkError::ClosesOnPacket { .. }
             | LinkError::Refused { .. }
             | LinkError::TakenOver { .. }
             | LinkError::OneConnectionALogin { .. }
@@ -321,12 +402,27 @@ async fn up(events: &mut mpsc::Receiver<LinkEvent>) -> Result<Duration, LinkErro
     }
 }
 
+/// What became of something that we said to ourselves.
+enum Said {
+    /// It came back, after this time.
+    Heard(Duration),
+    /// It did not.
+    NotHeard,
+    /// The broker says no.
+    Refused(LinkError),
+    /// The connection was gone.
+    Broken(String),
+}
+
 /// Waits for what we have said to ourselves.
-async fn heard(me: &PeerId, events: &mut mpsc::Receiver<LinkEvent>) -> Result<(), LinkError> {
+async fn heard(me: &PeerId, words: &[u8], events: &mut mpsc::Receiver<LinkEvent>) -> Said {
     loop {
         match events.recv().await {
-            Some(LinkEvent::Message { from, payload }) if from == *me && payload == MESSAGE => return Ok(()),
-            Some(LinkEvent::Refused { error, .. } | LinkEvent::Failed(error)) => return Err(error),
+            Some(LinkEvent::Message { from, payload }) if from == *me && payload == words => {
+                return Said::Heard(Duration::ZERO);
+            }
+            Some(LinkEvent::Refused { error, .. } | LinkEvent::Failed(error)) => return Said::Refused(error),
+            Some(LinkEvent::Down { reason }) => return Said::Broken(reason),
             Some(_) => {}
             None => std::future::pending().await,
         }
@@ -346,7 +442,7 @@ async fn used(me: &PeerId, events: &mut mpsc::Receiver<LinkEvent>) -> Option<Str
             // What has gone may be what we have thrown off: it would come back.
             LinkEvent::Presence { state: Some(PresenceState::Offline) | None, .. } => {}
             LinkEvent::Presence { state: Some(state), .. } => {
-                let state = format!("{state:?}").to_lowercase();
+                let state = state.name();
                 return Some(format!("a program runs with the ID {me:?} ({state})", me = me.as_str()));
             }
             LinkEvent::Failed(LinkError::OneConnectionALogin { .. }) => {
@@ -358,6 +454,7 @@ async fn used(me: &PeerId, events: &mut mpsc::Receiver<LinkEvent>) -> Option<Str
             | LinkEvent::Message { .. }
             | LinkEvent::Refused { .. }
             | LinkEvent::Dropped { .. }
+            | LinkEvent::Echo
             | LinkEvent::Overheard { .. } => {}
         }
     }

@@ -137,10 +137,21 @@ pub(crate) struct Plan {
     pub(crate) link: cli::Link,
     /// Logins that are not sent, since they were given for other servers.
     pub(crate) withheld: Vec<WithheldLogin>,
+    /// Whether the broker was named.
+    pub(crate) broker: NamedBroker,
     /// The view that was asked for, if any was.
     pub(crate) asked_show: Option<Show>,
     /// The way to a window.
     pub(crate) windows: WindowClient,
+}
+
+/// Where the address of the broker comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamedBroker {
+    /// From an option, the environment or the settings file.
+    Given,
+    /// Nobody named one.
+    Default,
 }
 
 /// Checks under way, in the order in which they are told.
@@ -168,13 +179,13 @@ impl Running {
 /// Starts every check at once.
 pub(crate) fn start(plan: Plan) -> Running {
     let mut running = Running(VecDeque::new());
-    let Plan { settings, link, withheld, asked_show, windows } = plan;
+    let Plan { settings, link, withheld, broker, asked_show, windows } = plan;
     let config = settings.peer_now();
     running.add(std::future::ready(settings::check(&settings, &config, &link, &withheld)));
     // One time a broker.
     let (times, told) = mpsc::channel(settings.link.brokers.len().max(1));
     for (index, url) in settings.link.brokers.iter().enumerate() {
-        running.add(broker::check(index, url.clone(), settings.link.clone(), times.clone()));
+        running.add(broker::check(index, url.clone(), broker, settings.link.clone(), times.clone()));
     }
     drop(times);
     let of_kind = |kind: IceServerKind| {

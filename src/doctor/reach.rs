@@ -8,8 +8,13 @@ use signalling::mqtt::BrokerUrl;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
+use super::NamedBroker;
+
 /// How long both may take.
 const PATIENCE: Duration = Duration::from_secs(4);
+
+/// EMFILE.
+const TOO_MANY_FILES: i32 = 24;
 
 /// Where the broker is.
 pub(super) struct Reached {
@@ -31,6 +36,9 @@ pub(super) enum Unreached {
     /// Nobody says anything.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silent,
+    /// This program may open no more files.
+    #[error("too many open files here")]
+    TooManyFiles,
     /// The rest.
     #[error("cannot connect: {0}")]
     Other(String),
@@ -38,8 +46,13 @@ pub(super) enum Unreached {
 
 impl Unreached {
     /// What to try.
-    pub(super) fn advice(&self, url: &BrokerUrl) -> String {
+    pub(super) fn advice(&self, url: &BrokerUrl, named: NamedBroker) -> String {
         match self {
+            Self::Closed(_) if named == NamedBroker::Default => {
+                "no broker was named, so this is the default: name yours by --broker, or start one here by `tring serve`"
+                    .to_owned()
+            }
+            Self::TooManyFiles => "raise the limit with ulimit -n".to_owned(),
             Self::Unresolved(_) => {
                 format!("is {:?} spelled right, and does this machine have a name server?", url.host)
             }
@@ -60,6 +73,7 @@ async fn connect(url: &BrokerUrl) -> Result<Reached, Unreached> {
     let addresses: Vec<SocketAddr> = found.map_err(|error| Unreached::Unresolved(error.to_string()))?.collect();
     let began = Instant::now();
     let socket = TcpStream::connect(&addresses[..]).await.map_err(|error| match error.kind() {
+        _ if error.raw_os_error() == Some(TOO_MANY_FILES) => Unreached::TooManyFiles,
         io::ErrorKind::ConnectionRefused => Unreached::Closed(url.port),
         io::ErrorKind::TimedOut => Unreached::Silent,
         _ => Unreached::Other(error.to_string()),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, ClientConnection, Stream};
-use signalling::mqtt::BrokerUrl;
+use rustls::{ClientConfig, ClientConnection, Stream};
+use signalling::mqtt::{BrokerUrl, Cause, TlsFiles};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::calendar;
@@ -32,13 +32,13 @@ pub(super) struct Secured {
     pub(super) expires: Option<i64>,
 }
 
-/// TLS is not up: cause and advice.
+/// TLS is not up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Untrusted {
-    /// What TLS says.
-    pub(super) cause: String,
-    /// What to try.
-    pub(super) fix: String,
+pub(super) enum Fault {
+    /// For this cause.
+    Tls(Cause),
+    /// It may not be TLS that is spoken there.
+    NoTls(Cause),
 }
 
 /// Shakes hands with the broker of `url` at `address`.
@@ -46,10 +46,11 @@ pub(super) fn shake_hands(
     url: &BrokerUrl,
     address: SocketAddr,
     config: Arc<ClientConfig>,
-) -> Result<Secured, Untrusted> {
-    let (mut socket, mut tls) = open(url, address, config).map_err(|error| explain(&error, url))?;
+    files: &TlsFiles,
+) -> Result<Secured, Fault> {
+    let (mut socket, mut tls) = open(url, address, config).map_err(|error| explain(&error, url, files))?;
     while tls.is_handshaking() {
-        tls.complete_io(&mut socket).map_err(|error| explain(&error, url))?;
+        tls.complete_io(&mut socket).map_err(|error| explain(&error, url, files))?;
     }
     let version = match tls.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
@@ -106,52 +107,20 @@ fn dated(answer: &str) -> Option<i64> {
 }
 
 /// What went wrong, by what rustls says inside an IO error.
-fn explain(error: &io::Error, url: &BrokerUrl) -> Untrusted {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let (cause, fix) = match inner {
-        Some(rustls::Error::InvalidCertificate(reason)) => certificate(reason, url),
-        Some(rustls::Error::InvalidMessage(_)) => (
-            "what answers there does not speak TLS".to_owned(),
-            "another port, or mqtt:// (ws://) without TLS".to_owned(),
-        ),
-        Some(other) => (other.to_string(), "look at the broker's log".to_owned()),
+fn explain(error: &io::Error, url: &BrokerUrl, files: &TlsFiles) -> Fault {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(error @ rustls::Error::InvalidMessage(_)) => Fault::NoTls(Cause::of_tls(error, &url.host, files)),
+        Some(error) => Fault::Tls(Cause::of_tls(error, &url.host, files)),
         None => match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => (
-                format!("no answer within {} s", STEP.as_secs()),
-                "is this the broker's port for TLS? Without TLS it is mqtt:// (ws://)".to_owned(),
-            ),
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => (
-                "the broker closed the connection".to_owned(),
-                "is this its port for TLS, and does it want a client certificate (--cert, --key)?".to_owned(),
-            ),
-            _ => (error.to_string(), "look at the broker's log".to_owned()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Fault::NoTls(Cause {
+                cause: format!("no answer within {} s", STEP.as_secs()),
+                fix: "is this the broker's port for TLS? Without TLS it is mqtt:// (ws://)".to_owned(),
+            }),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Fault::NoTls(Cause::closed_in_handshake())
+            }
+            _ => Fault::Tls(Cause { cause: error.to_string(), fix: "look at the broker's log".to_owned() }),
         },
-    };
-    Untrusted { cause, fix }
-}
-
-fn certificate(reason: &CertificateError, url: &BrokerUrl) -> (String, String) {
-    let host = &url.host;
-    match reason {
-        CertificateError::UnknownIssuer => (
-            "its certificate is of an authority that is not trusted here".to_owned(),
-            "pass the authority's certificate: --ca-file ca.crt".to_owned(),
-        ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-            "its certificate has expired, by this machine's clock".to_owned(),
-            "renew it at the broker, or set this machine's clock".to_owned(),
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-            "its certificate is not valid yet, by this machine's clock".to_owned(),
-            "set this machine's clock".to_owned(),
-        ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-            format!("its certificate is not for {host:?}"),
-            "call the broker by a name in its certificate, or give it one that names this host".to_owned(),
-        ),
-        other => {
-            (format!("its certificate is not accepted: {other}"), "give the broker another certificate".to_owned())
-        }
     }
 }
 
@@ -164,17 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn what_tls_says_becomes_cause_and_advice() {
-        let of = |reason| {
-            let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::InvalidCertificate(reason));
-            explain(&error, &url())
-        };
-        assert!(of(CertificateError::UnknownIssuer).fix.contains("--ca-file"));
-        assert!(of(CertificateError::Expired).cause.contains("expired"));
-        assert!(of(CertificateError::NotValidForName).cause.contains("broker.example"));
-        assert!(of(CertificateError::NotValidYet).fix.contains("clock"));
-        let closed = explain(&io::ErrorKind::UnexpectedEof.into(), &url());
-        assert!(closed.fix.contains("--cert"), "{closed:?}");
+    fn what_may_be_no_tls_is_told_from_what_is() {
+        let explain = |error: io::Error| explain(&error, &url(), &TlsFiles::default());
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let told = explain(io::Error::new(io::ErrorKind::InvalidData, expired));
+        assert!(matches!(&told, Fault::Tls(cause) if cause.cause.contains("expired")), "{told:?}");
+        let told = explain(io::ErrorKind::UnexpectedEof.into());
+        assert!(matches!(&told, Fault::NoTls(cause) if cause.fix.contains("--cert")), "{told:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use signalling::id::{CallId, PeerId};
 use signalling::wire::{Message, PresenceState};
 
 use super::media::Marks;
+use super::rules::UNANSWERED;
 use super::{LiveCall, Role, Session};
 use crate::cli::Answer;
 use crate::events::Event;
@@ -72,9 +73,17 @@ impl Session {
         match notice {
             Notice::Dialing { call, peer } => {
                 self.begin(&call, peer, Marks { dialed: Some(now), ..Marks::default() });
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.unanswered_at = Some(now + UNANSWERED);
+                }
                 self.tell_of(&call, &Event::Dialing);
             }
-            Notice::Ringing { call, .. } => self.tell_of(&call, &Event::Ringing),
+            Notice::Ringing { call, .. } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.unanswered_at = None;
+                }
+                self.tell_of(&call, &Event::Ringing);
+            }
             Notice::Incoming { call, peer } => {
                 let waiting = !self.calls.is_empty();
                 self.begin(&call, peer, Marks::default());
@@ -84,6 +93,7 @@ impl Session {
             Notice::Accepted { call, .. } => {
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.marks.accepted = Some(now);
+                    live.unanswered_at = None;
                 }
                 self.link.set_presence(PresenceState::Busy);
                 self.tell_of(&call, &Event::Accepted);

@@ -9,6 +9,7 @@ use signalling::mqtt::{LinkError, LinkEvent};
 use signalling::wire::{ByeReason, Message, PresenceState};
 use tracing::{debug, warn};
 
+use super::rules::Echo;
 use super::{Absent, LinkState, Phase, Role, Session};
 use crate::events::Event;
 use crate::exit::Failure;
@@ -63,6 +64,7 @@ impl Session {
                 }
             }
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state).await?,
+            Some(LinkEvent::Echo) => self.echo = Echo::Heard,
             // Tracers alone are told of it.
             Some(LinkEvent::Overheard { .. }) => {}
         }
@@ -113,8 +115,12 @@ impl Session {
                     Absent::Wait => {}
                 }
             }
-            Role::Listen { .. } if self.printer.is_text() => self.printer.result("waiting for calls; Ctrl-C ends"),
-            Role::Listen { .. } => {}
+            Role::Listen { .. } => {
+                if self.printer.is_text() {
+                    self.printer.result("waiting for calls; Ctrl-C ends");
+                }
+                self.ask_for_echo();
+            }
         }
         Ok(())
     }
@@ -127,6 +133,7 @@ impl Session {
     async fn presence(&mut self, peer: PeerId, state: Option<PresenceState>) -> Result<(), Failure> {
         for live in self.calls.iter_mut().filter(|live| live.peer == peer) {
             let is_offline = state == Some(PresenceState::Offline);
+            live.presence = state;
             live.offline_at = is_offline.then(|| Instant::now() + OFFLINE_GRACE);
         }
         match state {
@@ -134,7 +141,8 @@ impl Session {
                 let awaited = matches!(&self.role, Role::Call { absent: Absent::Wait, .. });
                 // Once: whoever was called and is available again has had their call.
                 if awaited && self.calls.is_empty() && self.phase == Phase::Running {
-                    return self.dial(peer).await;
+                    self.dial(peer).await?;
+                    self.calls.iter_mut().for_each(|live| live.presence = state);
                 }
                 Ok(())
             }

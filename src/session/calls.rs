@@ -8,7 +8,7 @@ use media::capture::{AudioSource, VideoSource};
 use media::peer::PeerEvent;
 use media::stream::StreamEvent;
 use signalling::id::{CallId, PeerId};
-use signalling::wire::MediaState;
+use signalling::wire::{MediaState, PresenceState};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
@@ -28,6 +28,10 @@ pub(super) struct LiveCall {
     pub(super) hang_up_at: Option<Instant>,
     /// When the other counts as offline, unless presence says otherwise until then.
     pub(super) offline_at: Option<Instant>,
+    /// What the broker says of the other, where it says anything.
+    pub(super) presence: Option<PresenceState>,
+    /// When an offer counts as one that may be lost, until it is acknowledged.
+    pub(super) unanswered_at: Option<Instant>,
     /// Since when the path is interrupted.
     pub(super) interrupted_at: Option<Instant>,
     /// Why a path could not be found, as far as known.
@@ -72,6 +76,8 @@ impl LiveCall {
             snapshot_due: None,
             hang_up_at: None,
             offline_at: None,
+            presence: None,
+            unanswered_at: None,
             interrupted_at: None,
             problems: Vec::new(),
             relay_troubles: BTreeMap::new(),
@@ -102,7 +108,7 @@ impl LiveCall {
 
     /// The next moment at which time alone matters to it.
     fn deadline(&self) -> Option<Instant> {
-        let moments = [self.stats_due, self.snapshot_due, self.hang_up_at, self.offline_at];
+        let moments = [self.stats_due, self.snapshot_due, self.hang_up_at, self.offline_at, self.unanswered_at];
         moments.into_iter().flatten().min()
     }
 }

@@ -227,6 +227,9 @@ impl Session {
         };
         summary.status = status.code();
         self.explain(&mut live, &path_seen, reason, ended);
+        if reason == EndReason::Offline {
+            live.problems.extend(self.unanswered(&live.peer, live.presence));
+        }
         let entry = self.habits.entry(&live, &summary);
         let problems = (!live.problems.is_empty()).then(|| live.problems.join("; "));
         let detail = live.failure.as_ref().map(|failure| failure.text.clone()).or(problems);

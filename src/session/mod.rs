@@ -5,7 +5,7 @@
 //! - from the user ([`user`]): [`control::Command`], signals
 //! - from work that goes on aside ([`jobs`]): descriptions, devices, TURN checks
 //! - out ([`acting`], [`media_actions`]): actions of the phone, printed [`Event`]s; the last ones come from [`ending`]
-//! - beside all that ([`habits`]): ringing, the call log
+//! - beside all that ([`habits`]): ringing, the call log; [`rules`]: whether the broker lets our messages through
 //!
 //! Nothing here decides what a call does next: that is the phone's; nothing here touches a codec or a socket.
 
@@ -24,6 +24,7 @@ mod media;
 mod media_actions;
 mod open;
 mod quality;
+mod rules;
 mod streams;
 mod turned_away;
 mod user;
@@ -57,6 +58,7 @@ pub(crate) use driver::{Driver, Orders};
 use habits::Habits;
 use jobs::Done;
 use open::{OpenMedia, Speaking};
+use rules::Echo;
 use view::View;
 
 /// How often figures are looked at.
@@ -147,6 +149,7 @@ pub(crate) async fn run(
         phase: Phase::Starting,
         link_state: LinkState::Down,
         moved_at: None,
+        echo: Echo::default(),
         interrupts: 0,
         settings,
     };
@@ -184,6 +187,8 @@ struct Session {
     link_state: LinkState,
     /// When the network of this machine changed last.
     moved_at: Option<Instant>,
+    /// Whether the broker's rules let our messages through.
+    echo: Echo,
     interrupts: u32,
 }
 
@@ -299,7 +304,8 @@ impl Session {
             Phase::Leaving { until, .. } => (until > Instant::now() || self.jobs.is_empty()).then_some(until),
             Phase::Starting | Phase::Running => None,
         };
-        let moments = [self.phone.poll_timeout(), self.delivery.poll_timeout(), leaving, self.calls.deadline()];
+        let (phone, delivery) = (self.phone.poll_timeout(), self.delivery.poll_timeout());
+        let moments = [phone, delivery, leaving, self.calls.deadline(), self.echo_deadline()];
         moments.into_iter().flatten().min()
     }
 
@@ -341,6 +347,7 @@ impl Session {
         self.act(actions).await?;
         let outputs = self.delivery.handle_timeout(now);
         self.deliver(outputs).await?;
+        self.echo_time(now);
         for call in self.calls.ids() {
             self.call_time(&call, now).await?;
         }
@@ -353,6 +360,10 @@ impl Session {
         let Some(live) = self.calls.get_mut(call) else { return Ok(()) };
         if due(&mut live.hang_up_at) {
             return self.phone_event(call::Event::End { call: call.clone() }).await;
+        }
+        if due(&mut live.unanswered_at) {
+            self.ask_for_echo();
+            return Ok(());
         }
         if due(&mut live.offline_at) {
             let peer = live.peer.clone();

@@ -109,7 +109,8 @@ async fn read(
             | LinkEvent::Message { .. }
             | LinkEvent::Refused { .. }
             | LinkEvent::Dropped { .. }
-            | LinkEvent::Presence { .. } => {}
+            | LinkEvent::Presence { .. }
+            | LinkEvent::Echo => {}
         }
     }
     messages

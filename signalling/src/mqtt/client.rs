@@ -8,6 +8,7 @@
 //! above this face asks which version it is.
 
 mod reason;
+mod sizes;
 mod v3;
 mod v5;
 
@@ -21,7 +22,7 @@ use crate::id::PeerId;
 use crate::wire::ENVELOPE_BYTES_MAX;
 
 /// How long one try may take, TCP, TLS and MQTT together.
-const CONNECT_TRY_SECONDS: u64 = 5;
+pub(super) const CONNECT_TRY_SECONDS: u64 = 5;
 
 /// A silent broker is noticed after about one and a half of these.
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -32,6 +33,9 @@ pub(super) const INCOMING_PACKET_BYTES_MAX: u32 = 4 * 1024 * 1024;
 
 /// Fixed header, topic, properties and packet id around an envelope.
 const PACKET_OVERHEAD_BYTES: usize = 1024;
+
+/// How the reason begins when an HTTP server refuses a WebSocket.
+pub(super) const HTTP_ANSWERS: &str = "an HTTP server answers";
 
 /// Packets waiting inside the client; a full one means a dead network, and the packet is dropped for a resend.
 const REQUESTS_MAX: usize = 256;
@@ -96,20 +100,28 @@ pub(super) enum Refusal {
 }
 
 /// Why the connection is over.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Ending {
     /// It broke, or the broker is not ready; trying again helps.
     Broken(String),
-    /// It closed on our greeting, as a broker does that does not know this version.
+    /// It closed on our greeting, or answered something else: it does not know this version, or speaks no MQTT.
     Ungreeted(String),
+    /// There was a connection, and no answer to our greeting in time.
+    Unanswered,
+    /// It was closed before TLS was up.
+    ClosedInTls,
+    /// An HTTP server answers, and gives no WebSocket for MQTT.
+    NoWebSocket(String),
     /// The broker says that it does not know this version.
     Version(String),
     /// A message above [`INCOMING_PACKET_BYTES_MAX`] broke it.
     Oversized,
     /// The broker does not let us in.
     Login(String),
-    /// Certificates do not fit.
-    Tls(String),
+    /// The broker does not take our ClientId.
+    ClientId,
+    /// TLS does not work: certificates do not fit, say.
+    Tls(rustls::Error),
     /// Another connection has our ClientId now.
     TakenOver,
     /// The broker ends it for a reason that does not pass by itself.
@@ -158,6 +170,15 @@ impl Client {
         match self {
             Self::V3(client) => client.disconnect(),
             Self::V5(client) => client.disconnect(),
+        }
+    }
+
+    /// The size of a message on which the broker may have closed the connection, where it says nothing of its limit.
+    pub(super) fn suspect_bytes(&self) -> Option<usize> {
+        match self {
+            Self::V3(client) => client.sizes().suspect(),
+            // It says what it takes, and why it closes.
+            Self::V5(_) => None,
         }
     }
 
@@ -245,6 +266,19 @@ fn network(options: &Options<'_>) -> NetworkOptions {
         network.set_bind_device(interface);
     }
     network
+}
+
+/// Why WebSocket is not to be had.
+fn no_websocket(error: &(dyn std::error::Error + 'static)) -> Ending {
+    if reason::ended_in_tls(error) {
+        return Ending::ClosedInTls;
+    }
+    match reason::http_status(error) {
+        Some(status) if reason::may_pass(&status) => Ending::Broken(format!("{HTTP_ANSWERS} {status}")),
+        Some(status) => Ending::NoWebSocket(format!("{HTTP_ANSWERS} {status}")),
+        None if reason::is_io(error) => Ending::Broken(reason::plain(error)),
+        None => Ending::Ungreeted(reason::UNREADABLE.to_owned()),
+    }
 }
 
 fn client_ended() -> Ending {

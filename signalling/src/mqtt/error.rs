@@ -1,5 +1,6 @@
 //! What can go wrong between us and a broker, in words for people.
 
+use super::cause::{self, Cause};
 use crate::id::PeerId;
 use crate::wire::ENVELOPE_BYTES_MAX;
 
@@ -7,7 +8,7 @@ use crate::wire::ENVELOPE_BYTES_MAX;
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// No broker answered in time.
-    #[error("broker {broker} cannot be reached: {reason}; is it running, and is --broker right?")]
+    #[error("broker {broker} cannot be reached: {reason}; {}", cause::advice(reason))]
     Unreachable {
         /// Address as given; several, when several were tried.
         broker: String,
@@ -15,22 +16,45 @@ pub enum LinkError {
         reason: String,
     },
     /// The broker's certificate is not trusted, or ours is not taken.
-    #[error("TLS with broker {broker} failed: {reason}; is --ca-file the PEM file of its certificate authority?")]
+    #[error("TLS with broker {broker} failed: {}; {}", cause.cause, cause.fix)]
     Tls {
         /// Address as given.
         broker: String,
-        /// What TLS says.
-        reason: String,
+        /// What was seen, and what to do.
+        cause: Cause,
     },
-    /// The broker refuses the login.
-    #[error("broker {broker} refused the login{user}: {reason}; check --user, --password-file and the broker's rules")]
+    /// Something else than a broker answers there, or in another way than the address says.
+    #[error("broker {broker} cannot be used: its port {cause}; {fix}")]
+    OtherProtocol {
+        /// Address as given.
+        broker: String,
+        /// What the port does: `speaks TLS`.
+        cause: String,
+        /// What to try.
+        fix: String,
+    },
+    /// The broker refuses the login, or wants one.
+    #[error("broker {broker} {}: {reason}; {}", refused_login(user.as_deref()), login_advice(user.as_deref(), me))]
     LoginRefused {
         /// Address as given.
         broker: String,
-        /// ` of user NAME`, or nothing.
-        user: String,
+        /// The user whose login it was, if there was one.
+        user: Option<String>,
         /// What the broker says.
         reason: String,
+        /// Our ID.
+        me: PeerId,
+    },
+    /// The broker does not take our ID as a ClientId.
+    #[error(
+        "broker {broker} does not take {me:?} as a ClientId; pass another --id, one that its rules or this login allow",
+        me = me.as_str()
+    )]
+    IdRefused {
+        /// Address as given.
+        broker: String,
+        /// Our ID.
+        me: PeerId,
     },
     /// The broker does not speak the version of MQTT that was asked for.
     #[error("broker {broker} does not take MQTT 5 ({reason}); drop --mqtt 5 to speak 3.1.1, which every broker does")]
@@ -88,6 +112,16 @@ pub enum LinkError {
         /// What the broker says it takes.
         bytes_max: usize,
     },
+    /// A broker that says nothing of its limit closes the connection whenever a message of this size is sent.
+    #[error(
+        "broker {broker} closes the connection on each message of {bytes} bytes; raise its packet limit to 256 KiB          (Mosquitto: max_packet_size, ActiveMQ: wireFormat.maxFrameSize)"
+    )]
+    ClosesOnPacket {
+        /// Address as given.
+        broker: String,
+        /// Size of the message.
+        bytes: usize,
+    },
     /// The broker refuses us for a reason of its own, such as a quota.
     #[error("broker {broker} refuses to go on: {reason}; check its limits and its log")]
     Refused {
@@ -124,17 +158,37 @@ impl LinkError {
         match self {
             Self::Unreachable { .. }
             | Self::Tls { .. }
+            | Self::OtherProtocol { .. }
             | Self::LoginRefused { .. }
+            | Self::IdRefused { .. }
             | Self::VersionRefused { .. }
             | Self::PublishRefused { .. }
             | Self::Refused { .. } => true,
             Self::SubscriptionRefused { .. }
             | Self::NotReadable { .. }
             | Self::PacketTooLarge { .. }
+            | Self::ClosesOnPacket { .. }
             | Self::TakenOver { .. }
             | Self::OneConnectionALogin { .. }
             | Self::TlsFile(_) => false,
         }
+    }
+}
+
+fn refused_login(user: Option<&str>) -> String {
+    user.map_or_else(
+        || "does not let us in without a login".to_owned(),
+        |user| format!("refused the login of user {user:?}"),
+    )
+}
+
+fn login_advice(user: Option<&str>, me: &PeerId) -> String {
+    let id = me.as_str();
+    match user {
+        None => format!("pass --user and --password-file, or another --id if it is {id:?} that it does not take"),
+        Some(_) => format!(
+            "check --user and --password-file, and whether the broker's rules let this login use the ID {id:?} (--id)"
+        ),
     }
 }
 

@@ -10,13 +10,16 @@
 //! - [`Link::observer`]: the same without presence and calls, to see who is there
 //! - [`Link::tracer`]: the same, and it reads along what peers say: [`LinkEvent::Overheard`]
 //!
-//! Inside: `connection/` decides, `client.rs` speaks MQTT 3.1.1 or 5, `error.rs` says what went wrong.
+//! Inside: `connection/` decides, `client.rs` speaks MQTT 3.1.1 or 5, `error.rs` says what went
+//! wrong and `cause.rs` why, `probe.rs` finds out what speaks at a port that is no broker's.
 
 mod backoff;
+mod cause;
 mod client;
 mod connection;
 mod error;
 mod observer;
+mod probe;
 mod tls;
 mod url;
 mod version;
@@ -33,8 +36,10 @@ use crate::topic::Template;
 use crate::wire::{ENVELOPE_BYTES_MAX, PresenceState};
 use connection::{Connection, Hints, Part};
 
+pub use cause::Cause;
 pub use error::{LinkError, PublishError};
 pub use observer::{is_observer, is_observer_of};
+pub use probe::{OtherProtocol, other_protocol};
 pub use tls::Tls;
 pub use url::{BrokerUrl, InvalidBrokerUrl, Scheme};
 pub use version::{InvalidMqttVersion, MqttVersion};
@@ -131,6 +136,8 @@ pub enum LinkEvent {
         /// The bytes.
         payload: Bytes,
     },
+    /// What [`LinkHandle::probe`] said came back.
+    Echo,
     /// The broker did not take a message of ours.
     Refused {
         /// Whom it was for.
@@ -169,6 +176,7 @@ pub enum LinkEvent {
 enum Command {
     Publish { to: PeerId, payload: Bytes },
     Watch(PeerId),
+    Probe,
 }
 
 /// The way to talk to a running [`Link`]. Nothing here waits.
@@ -205,6 +213,15 @@ impl LinkHandle {
     /// [`PublishError`] when too much is waiting or the link has ended.
     pub fn watch(&self, peer: PeerId) -> Result<(), PublishError> {
         self.command(Command::Watch(peer))
+    }
+
+    /// Says something to ourselves on our own call topic, which tells [`LinkEvent::Echo`] where the broker's rules let us
+    /// write and read call topics. Does nothing where topics name no listener: peers would hear it.
+    ///
+    /// # Errors
+    /// [`PublishError`] when too much is waiting or the link has ended.
+    pub fn probe(&self) -> Result<(), PublishError> {
+        self.command(Command::Probe)
     }
 
     /// Connects anew: the addresses of this machine changed, and the connection, or the try at one, may be dead without

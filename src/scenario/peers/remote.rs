@@ -260,7 +260,7 @@ impl Actor {
             LinkEvent::Failed(error) => self.lose_all(&error.to_string()),
             LinkEvent::Refused { to, error } => tracing::warn!(%to, %error, "not sent"),
             LinkEvent::Dropped { reason } => tracing::warn!(reason, "dropped"),
-            LinkEvent::Overheard { .. } => {}
+            LinkEvent::Overheard { .. } | LinkEvent::Echo => {}
         }
     }
 

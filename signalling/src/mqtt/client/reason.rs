@@ -2,22 +2,19 @@
 
 use std::error::Error;
 
-use rustls::AlertDescription;
+use crate::mqtt::cause;
 
 /// Longest text of a broker that is passed on, in characters.
 const BROKER_TEXT_CHARS_MAX: usize = 200;
 
 /// What certificate checking says, on either side, if that is what failed: trying again would not help then.
-pub(super) fn tls(error: &(dyn Error + 'static)) -> Option<String> {
+pub(super) fn tls(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref());
         match tls {
-            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
-                return Some("the broker asks for a client certificate; pass --cert and --key".to_owned());
-            }
-            Some(tls) => return Some(tls.to_string()),
+            Some(tls) => return Some(tls.clone()),
             None => cause = error.source(),
         }
     }
@@ -31,10 +28,49 @@ pub(super) fn plain(error: &(dyn Error + 'static)) -> String {
         innermost = source;
     }
     match innermost.downcast_ref::<std::io::Error>() {
-        Some(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        Some(error) if error.kind() == std::io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        _ => innermost.to_string(),
+        Some(error) => cause::of_io(error),
+        None => innermost.to_string(),
     }
+}
+
+/// What the state of a connection says without an innermost cause: the library's words would mean nothing to people.
+pub(super) const CLOSED: &str = "the broker closed the connection";
+pub(super) const UNREADABLE: &str = "what came is no MQTT, or broken";
+pub(super) const OTHER_WEBSOCKET: &str = "an HTTP server gives a WebSocket, but none for MQTT";
+pub(super) const SILENT: &str = "the broker does not answer any more";
+
+/// An HTTP server that gives no WebSocket: what it says (`404 Not Found`) out of `HTTP error: 404 Not Found`.
+pub(super) fn http_status(error: &(dyn Error + 'static)) -> Option<String> {
+    error.to_string().split_once("HTTP error: ").map(|(_, status)| status.to_owned())
+}
+
+/// True when an HTTP server that says this may give a WebSocket soon.
+pub(super) fn may_pass(status: &str) -> bool {
+    ["429", "502", "503", "504"].iter().any(|code| status.starts_with(code))
+}
+
+/// True when the connection broke below what it carries.
+pub(super) fn is_io(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// True when a connection ended before TLS was up.
+pub(super) fn ended_in_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("tls handshake eof") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A reason code in words, with what the broker adds to it, which may be anything: no control characters get out.

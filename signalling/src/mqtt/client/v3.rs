@@ -6,15 +6,20 @@ use rumqttc::{
     StateError, SubscribeFilter, SubscribeReasonCode,
 };
 
+use super::sizes::Sizes;
 use super::{
-    CONNECT_TRY_SECONDS, Ending, INCOMING_PACKET_BYTES_MAX, Incoming, KEEP_ALIVE, Kind, Message, NotSent, Options,
-    Poll, Pump, REQUESTS_MAX, Refusal, address, client_ended, network, outgoing_packet_bytes_max, reason, transport,
+    Ending, INCOMING_PACKET_BYTES_MAX, Incoming, KEEP_ALIVE, Kind, Message, NotSent, Options, Poll, Pump, REQUESTS_MAX,
+    Refusal, address, client_ended, network, no_websocket, outgoing_packet_bytes_max, reason, transport,
 };
+use crate::mqtt::cause;
 
 /// A connection that speaks MQTT 3.1.1.
 pub(in crate::mqtt) struct Client {
     requests: AsyncClient,
     packets: Pump<EventLoop>,
+    greeted: bool,
+    /// What the broker has acknowledged, and what not.
+    sizes: Sizes,
 }
 
 impl Poll for EventLoop {
@@ -41,13 +46,20 @@ impl Client {
         }
         let (requests, mut event_loop) = AsyncClient::new(mqtt, REQUESTS_MAX);
         event_loop.set_network_options(network(options));
-        Self { requests, packets: Pump::start(event_loop) }
+        Self { requests, packets: Pump::start(event_loop), greeted: false, sizes: Sizes::default() }
     }
 
-    pub(super) fn publish(&self, message: Message) -> Result<(), NotSent> {
+    pub(super) fn publish(&mut self, message: Message) -> Result<(), NotSent> {
         let retain = message.kind == Kind::Presence;
+        let bytes = message.topic.len() + message.payload.len();
         let sent = self.requests.try_publish(message.topic, QoS::AtLeastOnce, retain, message.payload);
-        sent.map_err(|_| NotSent::Full)
+        sent.map_err(|_| NotSent::Full)?;
+        self.sizes.published(bytes);
+        Ok(())
+    }
+
+    pub(super) const fn sizes(&self) -> &Sizes {
+        &self.sizes
     }
 
     pub(super) fn subscribe(&self, filters: &[String]) -> Result<(), NotSent> {
@@ -61,10 +73,22 @@ impl Client {
 
     pub(super) async fn next(&mut self) -> Result<Incoming, Ending> {
         match self.packets.next().await {
-            Some(Ok(event)) => Ok(incoming(event)),
-            Some(Err(error)) => Err(ending(error)),
+            Some(Ok(event)) => Ok(self.incoming(event)),
+            Some(Err(error)) => Err(ending(&error, self.greeted)),
             None => Err(client_ended()),
         }
+    }
+}
+
+impl Client {
+    fn incoming(&mut self, event: Event) -> Incoming {
+        match &event {
+            Event::Incoming(Packet::ConnAck(_)) => self.greeted = true,
+            Event::Incoming(Packet::PubAck(ack)) => self.sizes.acknowledged(ack.pkid),
+            Event::Outgoing(Outgoing::Publish(id)) => self.sizes.sent(*id),
+            Event::Incoming(_) | Event::Outgoing(_) => {}
+        }
+        incoming(event)
     }
 }
 
@@ -85,12 +109,15 @@ fn incoming(event: Event) -> Incoming {
     }
 }
 
-fn ending(error: ConnectionError) -> Ending {
+fn ending(error: &ConnectionError, greeted: bool) -> Ending {
+    if let Some(error) = reason::tls(error) {
+        return Ending::Tls(error);
+    }
     match error {
         ConnectionError::ConnectionRefused(code) => match code {
             ConnectReturnCode::ServiceUnavailable => Ending::Broken("the broker says it is unavailable".into()),
             ConnectReturnCode::RefusedProtocolVersion => Ending::Login("it does not speak MQTT 3.1.1".into()),
-            ConnectReturnCode::BadClientId => Ending::Login("it does not take this ClientId".into()),
+            ConnectReturnCode::BadClientId => Ending::ClientId,
             ConnectReturnCode::BadUserNamePassword => Ending::Login("bad user name or password".into()),
             ConnectReturnCode::NotAuthorized => Ending::Login("not authorised".into()),
             ConnectReturnCode::Success => Ending::Login("no reason given".into()),
@@ -98,10 +125,50 @@ fn ending(error: ConnectionError) -> Ending {
         ConnectionError::MqttState(StateError::Deserialization(MqttError::PayloadSizeLimitExceeded(_))) => {
             Ending::Oversized
         }
-        ConnectionError::NetworkTimeout => Ending::Broken(format!("no answer within {CONNECT_TRY_SECONDS} s")),
-        other => match reason::tls(&other) {
-            Some(reason) => Ending::Tls(reason),
-            None => Ending::Broken(reason::plain(&other)),
-        },
+        ConnectionError::NetworkTimeout if !greeted => Ending::Unanswered,
+        ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => Ending::Broken(reason::SILENT.into()),
+        ConnectionError::MqttState(state) if !greeted => Ending::Ungreeted(plain(state)),
+        ConnectionError::MqttState(state) => Ending::Broken(plain(state)),
+        ConnectionError::NotConnAck(_) => Ending::Ungreeted(reason::UNREADABLE.into()),
+        ConnectionError::ResponseValidation(_) => Ending::NoWebSocket(reason::OTHER_WEBSOCKET.into()),
+        ConnectionError::Websocket(_) => no_websocket(error),
+        other if reason::ended_in_tls(other) => Ending::ClosedInTls,
+        other => Ending::Broken(reason::plain(other)),
+    }
+}
+
+/// What the state of the protocol says, in our words.
+fn plain(state: &StateError) -> String {
+    match state {
+        StateError::Io(error) => cause::of_io(error),
+        StateError::AwaitPingResp | StateError::CollisionTimeout => reason::SILENT.to_owned(),
+        StateError::ConnectionAborted => reason::CLOSED.to_owned(),
+        StateError::Deserialization(MqttError::Io(error)) => cause::of_io(error),
+        StateError::Deserialization(_)
+        | StateError::WrongPacket
+        | StateError::Unsolicited(_)
+        | StateError::InvalidState
+        | StateError::EmptySubscription => reason::UNREADABLE.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_mqtt_is_told_in_our_words() {
+        let garbage = || ConnectionError::MqttState(StateError::Deserialization(MqttError::BoundaryCrossed(17_487)));
+        assert_eq!(ending(&garbage(), false), Ending::Ungreeted(reason::UNREADABLE.into()));
+        assert_eq!(ending(&garbage(), true), Ending::Broken(reason::UNREADABLE.into()));
+        let closed = ConnectionError::MqttState(StateError::ConnectionAborted);
+        assert_eq!(ending(&closed, true), Ending::Broken("the broker closed the connection".into()));
+    }
+
+    #[test]
+    fn a_refused_client_id_is_no_refused_login() {
+        let refused = |code| ending(&ConnectionError::ConnectionRefused(code), false);
+        assert_eq!(refused(ConnectReturnCode::BadClientId), Ending::ClientId);
+        assert!(matches!(refused(ConnectReturnCode::NotAuthorized), Ending::Login(_)));
     }
 }

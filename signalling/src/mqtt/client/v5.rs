@@ -22,9 +22,10 @@ use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, S
 
 use super::{
     CONNECT_TRY_SECONDS, Ending, INCOMING_PACKET_BYTES_MAX, Incoming, KEEP_ALIVE, Kind, Message, NotSent, Options,
-    Poll, Pump, REQUESTS_MAX, Refusal, address, client_ended, network, reason, transport,
+    Poll, Pump, REQUESTS_MAX, Refusal, address, client_ended, network, no_websocket, reason, transport,
 };
 use crate::delivery;
+use crate::mqtt::cause;
 
 /// Publishes under way at once, as version 3 has it; `rumqttc` would reserve memory for 65,535.
 const INFLIGHT_MAX: u16 = 100;
@@ -205,29 +206,33 @@ fn ending(error: ConnectionError, greeted: bool) -> Ending {
         ConnectionError::MqttState(StateError::Deserialization(MqttError::PayloadSizeLimitExceeded { .. })) => {
             Ending::Oversized
         }
-        ConnectionError::Timeout(_) => {
-            Ending::Broken(format!("no answer within {CONNECT_TRY_SECONDS} s, speaking MQTT 5"))
-        }
+        ConnectionError::Timeout(_) if !greeted => Ending::Unanswered,
+        ConnectionError::Timeout(_) => Ending::Broken(reason::SILENT.into()),
         ConnectionError::MqttState(state) if !greeted => Ending::Ungreeted(plain(&state)),
-        ConnectionError::NotConnAck(_) if !greeted => Ending::Ungreeted("it answers in another language".into()),
+        ConnectionError::NotConnAck(_) => Ending::Ungreeted(reason::UNREADABLE.into()),
         ConnectionError::MqttState(state) => Ending::Broken(plain(&state)),
+        ConnectionError::ResponseValidation(_) => Ending::NoWebSocket(reason::OTHER_WEBSOCKET.into()),
+        ConnectionError::Websocket(error) => no_websocket(&error),
+        other if reason::ended_in_tls(&other) => Ending::ClosedInTls,
         other => Ending::Broken(reason::plain(&other)),
     }
 }
 
 /// As [`reason::tls`]; this version of `rumqttc` hides the cause of what failed in reading.
-fn tls(error: &ConnectionError) -> Option<String> {
+fn tls(error: &ConnectionError) -> Option<rustls::Error> {
     match error {
         ConnectionError::MqttState(StateError::Deserialization(error)) => reason::tls(error),
         error => reason::tls(error),
     }
 }
 
-/// As [`reason::plain`], for the same reason.
-fn plain(error: &StateError) -> String {
-    match error {
-        StateError::Deserialization(error) => reason::plain(error),
-        error => reason::plain(error),
+/// What the state of the protocol says, in our words.
+fn plain(state: &StateError) -> String {
+    match state {
+        StateError::Io(error) | StateError::Deserialization(MqttError::Io(error)) => cause::of_io(error),
+        StateError::AwaitPingResp | StateError::CollisionTimeout => reason::SILENT.to_owned(),
+        StateError::ConnectionAborted => reason::CLOSED.to_owned(),
+        _ => reason::UNREADABLE.to_owned(),
     }
 }
 
@@ -241,7 +246,7 @@ fn connect_refusal(code: ConnectReturnCode) -> Ending {
         Code::ConnectionRateExceeded => Ending::Broken("the broker says we connect too often".into()),
         Code::UseAnotherServer | Code::ServerMoved => Ending::Broken("the broker says to use another one".into()),
         Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => Ending::Version("it says so".into()),
-        Code::BadClientId | Code::ClientIdentifierNotValid => Ending::Login("it does not take this ClientId".into()),
+        Code::BadClientId | Code::ClientIdentifierNotValid => Ending::ClientId,
         Code::BadUserNamePassword => Ending::Login("bad user name or password".into()),
         Code::NotAuthorized => Ending::Login("not authorised".into()),
         Code::Banned => Ending::Login("banned".into()),
@@ -325,7 +330,7 @@ mod tests {
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
         let error = MqttError::Io(std::io::Error::other(alert));
         let ended = ending(ConnectionError::MqttState(StateError::Deserialization(error)), false);
-        assert!(matches!(&ended, Ending::Tls(reason) if reason.contains("--cert")), "{ended:?}");
+        assert!(matches!(&ended, Ending::Tls(rustls::Error::AlertReceived(_))), "{ended:?}");
     }
 
     #[test]

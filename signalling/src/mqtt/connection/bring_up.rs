@@ -20,7 +20,7 @@ use crate::wire::{Presence, PresenceState};
 const ECHO_WAIT: Duration = Duration::from_secs(2);
 
 /// What a tracer says to itself: no peer reads it, and another tracer knows it by its topic.
-const PROBE: &[u8] = b"{}";
+pub(super) const PROBE: &[u8] = b"{}";
 
 /// Topics that we ask for.
 struct Filters {
@@ -35,7 +35,7 @@ impl Connection {
         match client.next().await {
             Ok(Incoming::Connected) => {}
             Ok(_) => return Err(Outcome::Broken("the server does not speak MQTT".into())),
-            Err(ending) => return Err(self.outcome(ending, broker)),
+            Err(ending) => return Err(self.not_greeted(ending, broker).await),
         }
         let subscribed = self.subscribe(client, broker).await?;
         match self.part {

@@ -6,6 +6,7 @@
 //! - `take_over.rs`: whether somebody else uses our ID
 //! - `way_out.rs`, `answers.rs`: whether the connection still leads to the broker
 //! - `preferred.rs`: the way back to a broker that we would rather use
+//! - `limit.rs`: how large a message may be for a broker that does not say so
 //! - `outcome.rs`: how a connection ended, and what the errors of a broker mean
 //!
 //! A fresh client a try keeps no half-sent packets: what was under way is sent again by [`crate::delivery`], which
@@ -13,13 +14,14 @@
 
 mod answers;
 mod bring_up;
+mod limit;
 mod outcome;
 mod preferred;
 mod serving;
 mod take_over;
 mod way_out;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -32,6 +34,7 @@ use super::{BrokerUrl, Command, LinkConfig, LinkEvent, Tls, Watched, observer, r
 use crate::id::PeerId;
 use crate::topic;
 use crate::wire::{Presence, PresenceState, VERSION};
+use limit::PacketLimit;
 use outcome::{Failed, Outcome, Round, unreachable};
 use preferred::Preferred;
 use way_out::WayOut;
@@ -116,9 +119,13 @@ struct History {
     tried: bool,
     /// Brokers that have closed once on our greeting.
     ungreeted: BTreeSet<usize>,
+    /// Brokers that were asked what else they may speak.
+    asked: BTreeSet<usize>,
     short_lives: u32,
     /// When a connection was given up last because the network changed.
     moved_at: Option<Instant>,
+    /// What each broker seems to close the connection on.
+    limits: BTreeMap<usize, PacketLimit>,
 }
 
 impl History {
@@ -234,7 +241,7 @@ impl Connection {
     /// What follows when a connection that worked is over.
     async fn served(&mut self, broker: &Broker, outcome: Outcome, lived: Duration) -> Round {
         self.history.served_just_now = Some(broker.place);
-        let oversized = matches!(outcome, Outcome::Oversized);
+        let oversized = matches!(outcome, Outcome::Oversized | Outcome::ClosedOnPacket { .. });
         let reason = match outcome {
             Outcome::Stopped => return Round::Stopped,
             Outcome::Fatal(error) if error.may_pass() => {
@@ -266,6 +273,7 @@ impl Connection {
                 Ok(()) = self.hints.network.changed() => return,
                 Some(command) = self.commands.recv() => match command {
                     Command::Publish { .. } => debug!("not connected: message left to be sent again"),
+                    Command::Probe => {}
                     Command::Watch(peer) => { self.watched.insert(peer); }
                 },
             }

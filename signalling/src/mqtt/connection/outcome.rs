@@ -1,8 +1,10 @@
 //! How a connection ended, what the errors of a broker mean, and what is told when no broker takes us.
 
 use super::{Broker, Connection};
-use crate::mqtt::LinkError;
-use crate::mqtt::client::{Ending, INCOMING_PACKET_BYTES_MAX, Refusal};
+use crate::mqtt::cause::{CONNECTION_REFUSED, Cause};
+use crate::mqtt::client::{CONNECT_TRY_SECONDS, Ending, HTTP_ANSWERS, INCOMING_PACKET_BYTES_MAX, Refusal};
+use crate::mqtt::probe::other_protocol;
+use crate::mqtt::{LinkError, MqttVersion};
 
 /// How a connection, or the try at one, ended.
 pub(super) enum Outcome {
@@ -18,6 +20,8 @@ pub(super) enum Outcome {
     Broken(String),
     /// A stranger's message above the limit broke it; try again.
     Oversized,
+    /// It was closed while a message of ours was under way that is larger than any that this broker took.
+    ClosedOnPacket { reason: String },
     /// It cannot work, at this broker at least.
     Fatal(LinkError),
 }
@@ -30,7 +34,7 @@ impl Outcome {
             Self::Returning => "a broker that stands before it in the list is back".to_owned(),
             Self::NetworkChanged => "the network of this machine changed".to_owned(),
             Self::Silent => "the broker does not answer any more".to_owned(),
-            Self::Broken(reason) => reason.clone(),
+            Self::Broken(reason) | Self::ClosedOnPacket { reason } => reason.clone(),
             Self::Oversized => {
                 format!("someone sent more than {} MiB at once", INCOMING_PACKET_BYTES_MAX / 1024 / 1024)
             }
@@ -75,6 +79,32 @@ pub(super) fn unreachable(mut failed: Vec<Failed>) -> LinkError {
 }
 
 impl Connection {
+    /// What an ending before the broker's greeting means. Where something else may speak there, it is asked what.
+    pub(super) async fn not_greeted(&mut self, ending: Ending, broker: &Broker) -> Outcome {
+        let may_be_another = match &ending {
+            Ending::Ungreeted(_) | Ending::Unanswered | Ending::ClosedInTls => true,
+            // Nobody is there to be asked, or it is known who.
+            Ending::Broken(reason) => reason != CONNECTION_REFUSED && !reason.starts_with(HTTP_ANSWERS),
+            Ending::Tls(error) => matches!(error, rustls::Error::InvalidMessage(_)),
+            Ending::Version(_)
+            | Ending::Oversized
+            | Ending::NoWebSocket(_)
+            | Ending::Login(_)
+            | Ending::ClientId
+            | Ending::TakenOver
+            | Ending::Refused(_) => false,
+        };
+        if may_be_another
+            && !self.history.been_up
+            && self.history.asked.insert(broker.place)
+            && let Some(other) = other_protocol(&broker.url, &self.tls).await
+        {
+            let (broker, cause, fix) = (broker.to_string(), other.cause, other.fix);
+            return Outcome::Fatal(LinkError::OtherProtocol { broker, cause, fix });
+        }
+        self.outcome(ending, broker)
+    }
+
     /// What an ending means for us.
     pub(super) fn outcome(&mut self, ending: Ending, broker: &Broker) -> Outcome {
         let name = broker.to_string();
@@ -82,17 +112,32 @@ impl Connection {
             Ending::Broken(reason) => Outcome::Broken(reason),
             Ending::Oversized => Outcome::Oversized,
             // Once may be a broker that is just starting.
-            Ending::Ungreeted(reason) if self.history.been_up || self.history.ungreeted.insert(broker.place) => {
+            Ending::Ungreeted(reason)
+                if self.config.version == MqttVersion::V3
+                    || self.history.been_up
+                    || self.history.ungreeted.insert(broker.place) =>
+            {
                 Outcome::Broken(reason)
             }
             Ending::Ungreeted(reason) | Ending::Version(reason) => {
                 Outcome::Fatal(LinkError::VersionRefused { broker: name, reason })
             }
             Ending::Login(reason) => {
-                let user = self.config.login.as_ref().map(|login| format!(" of user {:?}", login.user));
-                Outcome::Fatal(LinkError::LoginRefused { broker: name, user: user.unwrap_or_default(), reason })
+                let user = self.config.login.as_ref().map(|login| login.user.clone()).or(broker.url.user.clone());
+                Outcome::Fatal(LinkError::LoginRefused { broker: name, user, reason, me: self.config.me.clone() })
             }
-            Ending::Tls(reason) => Outcome::Fatal(LinkError::Tls { broker: name, reason }),
+            Ending::ClientId => Outcome::Fatal(LinkError::IdRefused { broker: name, me: self.config.me.clone() }),
+            Ending::Tls(error) => {
+                let cause = Cause::of_tls(&error, &broker.url.host, &self.config.tls);
+                Outcome::Fatal(LinkError::Tls { broker: name, cause })
+            }
+            Ending::Unanswered => Outcome::Broken(format!("no answer within {CONNECT_TRY_SECONDS} s")),
+            Ending::ClosedInTls => Outcome::Broken(Cause::closed_in_handshake().cause),
+            Ending::NoWebSocket(answer) => Outcome::Fatal(LinkError::OtherProtocol {
+                broker: name,
+                cause: format!("gives no WebSocket for MQTT: {answer}"),
+                fix: "correct port and path in --broker".to_owned(),
+            }),
             Ending::TakenOver => Outcome::Fatal(self.kicked(broker)),
             Ending::Refused(reason) => Outcome::Fatal(LinkError::Refused { broker: name, reason }),
         }
@@ -135,7 +180,8 @@ mod tests {
         assert!(one.starts_with("broker a cannot be reached: a is silent;"), "{one}");
         let two = unreachable(vec![failed("a", None), failed("b", None)]).to_string();
         assert!(two.starts_with("broker a or b cannot be reached: a: a is silent, b: b is silent;"), "{two}");
-        let refusal = LinkError::LoginRefused { broker: "a".into(), user: String::new(), reason: "no".into() };
+        let me = "alice".parse().unwrap();
+        let refusal = LinkError::LoginRefused { broker: "a".into(), user: None, reason: "no".into(), me };
         let told = unreachable(vec![failed("a", Some(refusal)), failed("b", None)]);
         assert!(matches!(told, LinkError::LoginRefused { .. }), "{told}");
     }

@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::answers::{Answers, Asked};
+use super::bring_up::PROBE;
 use super::way_out::{WayChange, WayOut};
 use super::{Broker, Connection, Hints, Outcome, Part, changed_after};
 use crate::id::PeerId;
 use crate::mqtt::client::{Client, Ending, Incoming, Kind, Message, NotSent};
 use crate::mqtt::{Audience, Command, LinkError, LinkEvent, Watched};
-use crate::topic;
+use crate::topic::{self, Hearers};
 use crate::wire::{ENVELOPE_BYTES_MAX, Presence, PresenceState};
 
 /// How long the goodbye to the broker may take.
@@ -43,7 +44,7 @@ impl Connection {
                 next = client.next() => {
                     note(&next, &mut answers);
                     if let Err(ending) = self.heard(next, broker).await {
-                        return self.outcome(ending, broker);
+                        return self.lost(ending, client.suspect_bytes(), broker);
                     }
                 },
                 // No goodbye in any of these: it would not get through.
@@ -60,6 +61,7 @@ impl Connection {
                         answers.asked_if(sent, Instant::now());
                     }
                     Command::Watch(peer) => answers.asked_if(self.watch(client, peer), Instant::now()),
+                    Command::Probe => self.probe(client),
                 },
                 Ok(()) = self.presence.changed() => answers.asked_if(self.announce(client), Instant::now()),
                 () = &mut back => {
@@ -98,8 +100,27 @@ impl Connection {
         answers.asked_in_doubt(Instant::now());
     }
 
-    async fn publish(&self, client: &mut Client, to: PeerId, payload: Bytes, broker: &Broker) -> Asked {
+    /// The connection is over, with a message of this size under way that may have been too large.
+    fn lost(&mut self, ending: Ending, suspect: Option<usize>, broker: &Broker) -> Outcome {
+        let outcome = self.outcome(ending, broker);
+        let limit = self.history.limits.entry(broker.place).or_default();
+        match outcome {
+            Outcome::Broken(reason) if limit.closed_on(suspect, std::time::Instant::now()) => {
+                Outcome::ClosedOnPacket { reason }
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn publish(&mut self, client: &mut Client, to: PeerId, payload: Bytes, broker: &Broker) -> Asked {
         let topic = self.config.template.call(&self.config.me, &to);
+        let bytes = topic.len() + payload.len();
+        let limit = self.history.limits.get_mut(&broker.place);
+        if limit.is_some_and(|limit| limit.refuses(bytes, std::time::Instant::now())) {
+            let error = LinkError::ClosesOnPacket { broker: broker.to_string(), bytes };
+            self.tell(LinkEvent::Refused { to, error }).await;
+            return Asked::No;
+        }
         match client.publish(Message { topic, payload, kind: Kind::Call { to: to.clone() } }) {
             Ok(()) => return Asked::Yes,
             Err(NotSent::Full) => debug!(%to, "broker too slow: message left to be sent again"),
@@ -109,6 +130,25 @@ impl Connection {
             }
         }
         Asked::No
+    }
+
+    /// Says something to ourselves, where nobody else hears it.
+    fn probe(&self, client: &mut Client) {
+        let me = &self.config.me;
+        let topic = self.config.template.call(me, me);
+        match (self.config.template.hearers(), &self.config.audience) {
+            (Hearers::All, _) => return,
+            (Hearers::One, Audience::Anyone) => {}
+            (Hearers::One, Audience::Only(_)) => {
+                if client.subscribe(std::slice::from_ref(&topic)).is_err() {
+                    return debug!("broker too slow: its rules are not looked at");
+                }
+            }
+        }
+        let probe = Message { topic, payload: PROBE.into(), kind: Kind::Call { to: me.clone() } };
+        if client.publish(probe).is_err() {
+            debug!("broker too slow: its rules are not looked at");
+        }
     }
 
     fn watch(&mut self, client: &mut Client, peer: PeerId) -> Asked {
@@ -130,7 +170,8 @@ impl Connection {
 
     /// What peers say among themselves. Our own question whether we hear them is none of it.
     async fn overheard(&self, topic: &str, payload: Bytes, retained: bool) {
-        if self.probes().iter().any(|probe| probe == topic) {
+        // Nor is that of a peer whether its messages pass.
+        if self.probes().iter().any(|probe| probe == topic) || payload == PROBE {
             return;
         }
         let size = payload.len();
@@ -152,6 +193,9 @@ impl Connection {
             return self.tell(LinkEvent::Dropped { reason: "topic names no valid peer" }).await;
         };
         if from == self.config.me && !self.hears_itself() {
+            if payload == PROBE && !retained {
+                self.tell(LinkEvent::Echo).await;
+            }
             return;
         }
         if retained {
