@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use support::call::{self, Args, alone};
+use support::certificates::Flaw;
 use support::coturn::{self, Coturn};
 use support::mosquitto::Mosquitto;
 use support::process::Tring;
@@ -226,10 +227,10 @@ fn a_server_that_says_nothing_is_20_in_time() {
     let port = silent.local_addr().unwrap().port();
     let found = Found::by(peer("alice", &format!("mqtt://127.0.0.1:{port}")));
     assert_eq!(found.status, 20, "{}", found.printed);
-    found.assert_found("login", "failed", "does not speak MQTT", "port");
+    found.assert_found("login", "failed", "answers neither MQTT nor TLS nor HTTP", "port");
     let found = Found::by(peer("alice", &format!("wss://127.0.0.1:{port}")));
     assert_eq!(found.status, 20, "{}", found.printed);
-    found.assert_found("tls", "failed", "no answer", "TLS");
+    found.assert_found("tls", "failed", "answers neither MQTT nor TLS nor HTTP", "port");
 }
 
 #[test]
@@ -249,6 +250,44 @@ fn a_wrong_password_is_21() {
     found.assert_ok(&["broker"]);
     found.assert_found("login", "failed", "refused the login of user \"alice\"", "--password-file");
     assert!(!found.printed.contains("wrong-one"), "{}", found.printed);
+}
+
+#[test]
+fn packets_that_are_too_small_for_an_offer_are_21() {
+    let mosquitto = Mosquitto::with("max_packet_size 1500");
+    let found = Found::by(peer("alice", &mosquitto.url()));
+    assert_eq!(found.status, 21, "{}", found.printed);
+    found.assert_found("topics", "failed", "small messages pass", "max_packet_size");
+    assert!(!found.printed.contains("taken over"), "{}", found.printed);
+    let lossy = Mosquitto::with("message_size_limit 1500");
+    let found = Found::by(peer("alice", &lossy.url()));
+    assert_eq!(found.status, 21, "{}", found.printed);
+    found.assert_found("topics", "failed", "loses it without a word", "message_size_limit");
+}
+
+#[test]
+fn what_speaks_something_else_is_named() {
+    let (plain, tls) = (Mosquitto::anonymous(), Mosquitto::tls());
+    let found = Found::by(peer("alice", &plain.url().replace("mqtt://", "mqtts://")));
+    assert_eq!(found.status, 20, "{}", found.printed);
+    found.assert_found("tls", "failed", "speaks MQTT without TLS", "mqtt://");
+    let found = Found::by(peer("alice", &tls.url().replace("mqtts://", "mqtt://")));
+    assert_eq!(found.status, 20, "{}", found.printed);
+    found.assert_found("login", "failed", "speaks TLS", "mqtts://");
+}
+
+#[test]
+fn flaws_of_a_certificate_are_told_apart() {
+    for (flaw, detail, fix) in [
+        (Flaw::Expired, "has expired", "renew"),
+        (Flaw::OtherName, "but for elsewhere.example", "one of these"),
+        (Flaw::SelfSigned, "CA:TRUE", "CA:FALSE"),
+    ] {
+        let mosquitto = Mosquitto::flawed(flaw);
+        let found = Found::by(peer("alice", &mosquitto.url()).option("--ca-file", mosquitto.ca_file()));
+        assert_eq!(found.status, 20, "{}", found.printed);
+        found.assert_found("tls", "failed", detail, fix);
+    }
 }
 
 #[test]
@@ -412,6 +451,17 @@ fn a_quota_that_is_used_up_is_22() {
     drop(holder);
     assert_eq!(found.status, 22, "{}", found.printed);
     found.assert_found("turn", "failed", "(486)", "user-quota");
+}
+
+#[test]
+fn a_relay_with_too_few_ports_for_two_is_22() {
+    let _alone = alone();
+    let (coturn, mosquitto, dir) = (Coturn::with_ports(1), Mosquitto::anonymous(), TempDir::new("secrets"));
+    let found = Found::by(peer("alice", &mosquitto.url()).and(turn(&coturn, &dir, coturn::PASSWORD)));
+    assert_eq!(found.status, 22, "{}", found.printed);
+    let relay = [found.check("turn"), found.check("relay")].into_iter().find(|check| check["status"] == "failed");
+    let told = relay.unwrap_or_else(|| panic!("{}", found.printed)).to_string();
+    assert!(told.contains("(508)") && told.contains("min-port"), "{told}");
 }
 
 #[test]

@@ -233,6 +233,15 @@ fn two_cones_meet_by_stun() {
 }
 
 #[test]
+fn two_cones_that_know_a_turn_server_alone_need_no_relay() {
+    let _alone = alone();
+    let Some(lab) = Lab::start() else { return };
+    let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
+    let peers = Peers::behind(&lab, routers.each_ref(), &lab.turn_alone());
+    peers.call("cone and cone, TURN alone", [Kinds::THROUGH_NATS; 2]);
+}
+
+#[test]
 fn a_full_cone_and_a_symmetric_nat_meet_by_stun() {
     let _alone = alone();
     let Some(lab) = Lab::start() else { return };
@@ -326,8 +335,9 @@ fn a_peer_without_ipv4_is_told_so() {
     let router = lab.router(Nat::Cone);
     let alice = (lab.host_of_ipv6("alice"), lab.peer_of_ipv6("alice"));
     let peers = Peers { alice, bob: (router.host("bob"), lab.peer("bob").and(lab.stun())) };
-    let [alice, _bob] = peers.call_in_vain("no IPv4 at alice's");
-    assert!(alice.contains("IPv4"), "{alice}");
+    let [alice, bob] = peers.call_in_vain("no IPv4 at alice's");
+    assert!(alice.contains("no IPv4") && !alice.contains("udp_sockets"), "{alice}");
+    assert!(bob.contains("the other side gave") && bob.contains("IPv4"), "{bob}");
 }
 
 // ---- what happens in mid-call ----

@@ -210,7 +210,8 @@ fn another_authority(make: Make) {
     }
 }
 
-/// ActiveMQ refuses the subscription. Mosquitto grants it and stays silent, and loses what is said: nobody is there.
+/// ActiveMQ refuses the subscription. Mosquitto grants it and stays silent, and loses what is said: nobody is there, and
+/// both say what it looks like.
 fn a_topic_that_its_rules_refuse(make: Make) {
     let (broker, dir) = (make.guarded(), TempDir::new("secrets"));
     let refused_topic = |id: &str| {
@@ -225,9 +226,13 @@ fn a_topic_that_its_rules_refuse(make: Make) {
             let alice = refused(call_with(refused_topic("alice")));
             assert_eq!((alice.status, alice.reason()), (13, "offline"));
             assert_eq!(alice.course(), ["online", "dialing", "ended", "summary"]);
+            let detail = alice.event("ended")["detail"].as_str().unwrap_or_default();
+            assert!(detail.contains("must let alice write \"private/alice/bob\""), "{detail}");
+            bob.wait_event("warning", PATIENCE);
             bob.signal("TERM");
             let bob = Ended::wait(&mut bob);
-            assert_eq!((bob.status, bob.course()), (0, vec!["online"]));
+            assert_eq!((bob.status, bob.course()), (0, vec!["online", "warning"]));
+            assert!(bob.warnings()[0].contains("private/+/bob"), "{:?}", bob.warnings());
         }
         Make::ActiveMq => {
             let (alice, bob) = (call_with(refused_topic("alice")), listen.and(refused_topic("bob")));

@@ -12,6 +12,7 @@ use support::process::Tring;
 
 mod before;
 mod broker;
+mod causes;
 mod in_call;
 mod relay;
 mod sources;

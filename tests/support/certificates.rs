@@ -44,6 +44,55 @@ pub fn make(dir: &TempDir) {
     }
 }
 
+/// What is wrong with a server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYet,
+    /// It is for `elsewhere.example`.
+    OtherName,
+    /// It is its own authority, as `openssl req -x509` makes it, and `ca.crt` is this very certificate.
+    SelfSigned,
+}
+
+/// Puts a certificate with a flaw in place of the one that [`make`] has made.
+///
+/// # Panics
+/// When openssl is missing or fails.
+pub fn spoil(dir: &TempDir, flaw: Flaw) {
+    let openssl = || {
+        let mut command = Command::new(require("openssl", "openssl"));
+        command.current_dir(dir.path());
+        command
+    };
+    let own = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+    let (names, dates) = match flaw {
+        Flaw::Expired => (own, ["20200101000000Z", "20210101000000Z"]),
+        Flaw::NotYet => (own, ["20480101000000Z", "20490101000000Z"]),
+        Flaw::OtherName => ("subjectAltName=DNS:elsewhere.example", ["20200101000000Z", "20490101000000Z"]),
+        Flaw::SelfSigned => {
+            let subject = ["-subj", "/CN=localhost", "-addext", own];
+            run(openssl()
+                .args(["req", "-x509", "-key", "server.key", "-out", "server.crt", "-days", "30"])
+                .args(subject));
+            std::fs::copy(dir.file("server.crt"), dir.file("ca.crt")).unwrap();
+            return;
+        }
+    };
+    dir.write("flaw.ext", &format!("{names}\n"));
+    dir.write("index.txt", "");
+    dir.write("serial", "01\n");
+    let config = "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\nnew_certs_dir=.\nserial=serial\ndefault_md=sha256\n\
+                  policy=names\n[names]\ncommonName=supplied\n";
+    dir.write("ca.conf", config);
+    run(openssl()
+        .args(["ca", "-batch", "-notext", "-config", "ca.conf", "-in", "server.csr", "-out", "server.crt"])
+        .args(["-cert", "ca.crt", "-keyfile", "ca.key", "-extfile", "flaw.ext"])
+        .args(["-startdate", dates[0], "-enddate", dates[1]]));
+}
+
 /// Makes [`BUNDLE`] of what [`make`] has made.
 ///
 /// # Panics

@@ -33,6 +33,7 @@ struct Ports {
     plain: u16,
     tls: u16,
     first_relay: u16,
+    relay_ports: u16,
 }
 
 impl Coturn {
@@ -51,11 +52,21 @@ impl Coturn {
         Self::start(lines)
     }
 
+    /// One login, and so many relay ports.
+    pub fn with_ports(count: u16) -> Self {
+        Self::start_with("lt-cred-mech\nuser=alice:alice-secret", count)
+    }
+
     fn start(login: &'static str) -> Self {
+        Self::start_with(login, RELAY_PORTS)
+    }
+
+    fn start_with(login: &'static str, relay_ports: u16) -> Self {
         let dir = TempDir::new("coturn");
         certificates::make(&dir);
         let (daemon, ports) = daemon::start(|| {
-            let ports = Ports { plain: free_port(), tls: free_port(), first_relay: free_ports(RELAY_PORTS) };
+            let ports =
+                Ports { plain: free_port(), tls: free_port(), first_relay: free_ports(RELAY_PORTS), relay_ports };
             launch(login, ports, &dir).map(|daemon| (daemon, ports))
         });
         Self { daemon, login, ports, dir }
@@ -115,8 +126,8 @@ impl Coturn {
 }
 
 fn launch(login: &str, ports: Ports, dir: &TempDir) -> Result<Daemon, NotReady> {
-    let [plain, tls, min, max] =
-        [ports.plain, ports.tls, ports.first_relay, ports.first_relay + RELAY_PORTS - 1].map(|port| port.to_string());
+    let [plain, tls, min, max] = [ports.plain, ports.tls, ports.first_relay, ports.first_relay + ports.relay_ports - 1]
+        .map(|port| port.to_string());
     let mut config = template(
         "coturn.conf",
         &[

@@ -153,7 +153,12 @@ impl Lab {
 
     /// Arguments that name the TURN server, and the STUN server too.
     pub fn turn(&self) -> Args {
-        let relay = self.stun().option("--ice", format!("turn:{SERVER}")).option("--ice-user", coturn::USER);
+        self.stun().and(self.turn_alone())
+    }
+
+    /// Arguments that name the TURN server and nothing else.
+    pub fn turn_alone(&self) -> Args {
+        let relay = Args::new(["--ice".to_owned(), format!("turn:{SERVER}")]).option("--ice-user", coturn::USER);
         relay.option("--ice-password-file", self.dir.file("turn.password"))
     }
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::certificates::Flaw;
 use super::daemon::{self, Daemon, NotReady};
 use super::{TempDir, USERS, certificates, free_port, loopback, require, run, template};
 
@@ -16,13 +17,17 @@ enum Variant {
     TlsWithClientCertificate,
     /// Joined with the one at this port.
     Bridged(u16),
+    /// Everyone may do everything, with a line more of configuration.
+    With(&'static str),
+    /// TLS with a certificate that has a flaw.
+    Flawed(Flaw),
 }
 
 impl Variant {
     fn is_tls(self) -> bool {
         match self {
-            Self::Anonymous | Self::Password | Self::Bridged(_) => false,
-            Self::Tls | Self::TlsWithClientCertificate => true,
+            Self::Anonymous | Self::Password | Self::Bridged(_) | Self::With(_) => false,
+            Self::Tls | Self::TlsWithClientCertificate | Self::Flawed(_) => true,
         }
     }
 }
@@ -65,11 +70,25 @@ impl Mosquitto {
         bridged
     }
 
+    /// Everyone may do everything, within this line of configuration.
+    pub fn with(line: &'static str) -> Self {
+        Self::start(Variant::With(line))
+    }
+
+    /// As [`Self::tls`], with a certificate that has a flaw.
+    pub fn flawed(flaw: Flaw) -> Self {
+        Self::start(Variant::Flawed(flaw))
+    }
+
     fn start(variant: Variant) -> Self {
         require("mosquitto", "mosquitto");
         let dir = TempDir::new("mosquitto");
         match variant {
-            Variant::Anonymous | Variant::Bridged(_) => {}
+            Variant::Anonymous | Variant::Bridged(_) | Variant::With(_) => {}
+            Variant::Flawed(flaw) => {
+                certificates::make(&dir);
+                certificates::spoil(&dir, flaw);
+            }
             Variant::Password => logins(&dir),
             Variant::Tls | Variant::TlsWithClientCertificate => certificates::make(&dir),
         }
@@ -158,7 +177,8 @@ fn configure(variant: Variant, port: u16, websocket_port: u16, dir: &TempDir) {
             template("mosquitto-bridge.conf", &[ports[0], ports[1], ("@OTHER_PORT@", &other.to_string())])
         }
         Variant::Password => template("mosquitto-password.conf", &[ports[0], ports[1], ("@DIR@", files)]),
-        Variant::Tls => template("mosquitto-tls.conf", &tls("false")),
+        Variant::With(line) => format!("{}{line}\n", template("mosquitto-anonymous.conf", &ports)),
+        Variant::Tls | Variant::Flawed(_) => template("mosquitto-tls.conf", &tls("false")),
         Variant::TlsWithClientCertificate => template("mosquitto-tls.conf", &tls("true")),
     };
     dir.write("mosquitto.conf", &text);
