@@ -20,6 +20,7 @@ use webrtc::runtime::Runtime;
 use super::cause::{self, Usable};
 use super::clock::PeerClock;
 use super::config::{IcePolicy, IceServer, IceServerKind, IceUrl, PeerConfig};
+use super::early::Early;
 use super::heard::Heard;
 use super::negotiate::Exchange;
 use super::network::{BindTo, Network};
@@ -61,8 +62,11 @@ impl Peer {
             Shared::new(events_tx, tracks_tx, inbox, Arc::clone(&sending), Arc::clone(&servers), addresses.clone());
         let shared = Arc::new(shared);
         let heard = Arc::new(Heard::default());
+        let early = Arc::new(Early::default());
         let seen = (Arc::clone(&heard), Arc::clone(&payload), servers);
-        let settling = Arc::new(SettlingRuntime::new(runtime, Arc::clone(&network), seen, config.impairments.clone()));
+        let settling =
+            SettlingRuntime::new(runtime, Arc::clone(&network), seen, Arc::clone(&early), config.impairments.clone());
+        let settling = Arc::new(settling);
         let takes_multicast = network.takes_multicast();
         let clock = PeerClock::default();
         let foundation = Foundation {
@@ -102,6 +106,7 @@ impl Peer {
             connection,
             shared,
             heard,
+            early,
             network,
             takes_multicast,
             video,

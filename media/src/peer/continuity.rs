@@ -3,7 +3,10 @@
 //! The engine changes its state while it reads a description, and stops half-way when it comes upon a mistake. So what
 //! it would stumble over is refused before, and the call goes on as it was.
 
+use std::collections::BTreeMap;
+
 use super::Renewal;
+use super::foreign::HASH;
 use super::sdp::{Section, sections};
 
 /// Sections of one description at most: sound, pictures, and what a browser may add.
@@ -29,7 +32,7 @@ pub(super) fn of_offer(before: &str, offer: &str) -> Result<Renewal, Unfit> {
     let known = shape(before).ok_or(Unfit::Sections)?;
     let offered = shape(offer).ok_or(Unfit::Sections)?;
     // Sections stay in their places for the whole call; new ones come after them (RFC 3264 §8).
-    if offered.len() > SECTIONS_MAX || !offered.starts_with(&known) {
+    if offered.len() > SECTIONS_MAX || !offered.get(..known.len()).is_some_and(|kept| in_place(kept, &known)) {
         return Err(Unfit::Sections);
     }
     follows(before, offer)
@@ -38,7 +41,7 @@ pub(super) fn of_offer(before: &str, offer: &str) -> Result<Renewal, Unfit> {
 /// Whether `answer` fits `offer`, which was ours and renews `renewal`, and can follow `before`.
 pub(super) fn of_answer(offer: &str, renewal: Renewal, before: &str, answer: &str) -> Result<(), Unfit> {
     let answered = shape(answer).ok_or(Unfit::Sections)?;
-    if shape(offer).as_ref() != Some(&answered) {
+    if !shape(offer).is_some_and(|offered| in_place(&answered, &offered)) {
         return Err(Unfit::Sections);
     }
     match (follows(before, answer)?, renewal) {
@@ -53,7 +56,7 @@ fn follows(before: &str, description: &str) -> Result<Renewal, Unfit> {
     let of = |name, what| single(description, name).ok_or(Unfit::Missing(what));
     let user = of("a=ice-ufrag:", "ICE user name")?;
     let password = of("a=ice-pwd:", "ICE password")?;
-    let certificate = of("a=fingerprint:", "fingerprint")?;
+    let certificate = certificate(description)?;
     // RFC 8839 §5.4.
     let lawful = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte));
     let long_enough = (4..=256).contains(&user.len()) && (22..=256).contains(&password.len());
@@ -64,21 +67,27 @@ fn follows(before: &str, description: &str) -> Result<Renewal, Unfit> {
     if sections(description).any(|section| is_used(&section) && section.sends && !section.names_stream) {
         return Err(Unfit::Stream);
     }
-    if !single(before, "a=fingerprint:").is_some_and(|known| known.eq_ignore_ascii_case(certificate)) {
+    // Hashes may be added or left out; what is told by the same one must be the same.
+    let known = self::certificate(before)?;
+    if known.iter().any(|(hash, digits)| certificate.get(hash).is_some_and(|told| told != digits)) {
         return Err(Unfit::Certificate);
     }
     let known = (single(before, "a=ice-ufrag:"), single(before, "a=ice-pwd:"));
     Ok(if known == (Some(user), Some(password)) { Renewal::Media } else { Renewal::Restart })
 }
 
-/// Kind and name of each section; `None` when there is none, one has no name, two have the same, or one of media does
-/// not say its direction or its payload types.
-fn shape(description: &str) -> Option<Vec<(&str, &str)>> {
-    let mut shape: Vec<(&str, &str)> = Vec::new();
+/// Kind and name of a section; one that is refused may have no name.
+type Place<'a> = (&'a str, Option<&'a str>);
+
+/// The sections in order; `None` when there is none, one has no name, two have the same, or one of media does not say its
+/// direction or its payload types.
+fn shape(description: &str) -> Option<Vec<Place<'_>>> {
+    let mut shape: Vec<Place<'_>> = Vec::new();
     for section in sections(description) {
-        let mid = section.mid.filter(|mid| !mid.is_empty())?;
+        let mid = section.mid.filter(|mid| !mid.is_empty());
         let understood = section.says_direction && section.has_payload_types;
-        if shape.iter().any(|(_, known)| *known == mid) || (is_used(&section) && !understood) {
+        let repeated = mid.is_some() && shape.iter().any(|(_, known)| *known == mid);
+        if repeated || (mid.is_none() && !section.refused) || (is_used(&section) && !understood) {
             return None;
         }
         shape.push((section.kind, mid));
@@ -86,8 +95,34 @@ fn shape(description: &str) -> Option<Vec<(&str, &str)>> {
     (!shape.is_empty()).then_some(shape)
 }
 
+/// Whether sections are in the places of `known`.
+fn in_place(sections: &[Place<'_>], known: &[Place<'_>]) -> bool {
+    let same = |((kind, mid), (known_kind, known_mid)): (&Place<'_>, &Place<'_>)| {
+        kind == known_kind && (mid == known_mid || mid.is_none() || known_mid.is_none())
+    };
+    sections.len() == known.len() && sections.iter().zip(known).all(same)
+}
+
 fn is_used(section: &Section<'_>) -> bool {
     matches!(section.kind, "audio" | "video") && !section.refused
+}
+
+/// The certificate, by each hash that tells of it (RFC 8122 §5): there may be several, of the one certificate, and one
+/// must be the hash that we compute.
+pub(super) fn certificate(description: &str) -> Result<BTreeMap<String, String>, Unfit> {
+    let mut told = BTreeMap::new();
+    for line in description.lines() {
+        let Some((hash, digits)) = line.strip_prefix("a=fingerprint:").and_then(|rest| rest.trim().split_once(' '))
+        else {
+            continue;
+        };
+        let digits = digits.trim().to_ascii_uppercase();
+        let known = told.entry(hash.to_ascii_lowercase()).or_insert_with(|| digits.clone());
+        if *known != digits {
+            return Err(Unfit::Missing("fingerprint"));
+        }
+    }
+    if told.contains_key(HASH) { Ok(told) } else { Err(Unfit::Missing("SHA-256 fingerprint")) }
 }
 
 /// The value of an attribute that may stand in several places, but must be the same in all.
@@ -143,6 +178,29 @@ mod tests {
         let unnamed = BEFORE.replace("a=recvonly", "a=sendrecv");
         assert_eq!(of_offer(BEFORE, &unnamed), Err(Unfit::Stream));
         assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &unnamed), Err(Unfit::Stream));
+    }
+
+    #[test]
+    fn several_hashes_tell_of_one_certificate() {
+        let three = "a=fingerprint:sha-256 AB:CD\r\na=fingerprint:sha-384 01\r\na=fingerprint:sha-512 02\r\n";
+        let of_three = BEFORE.replace("a=fingerprint:sha-256 AB:CD\r\n", three);
+        for (before, after) in [(BEFORE, of_three.as_str()), (&of_three, BEFORE), (&of_three, &of_three)] {
+            assert_eq!(of_offer(before, after), Ok(Renewal::Media));
+        }
+        let other = of_three.replace("sha-512 02", "sha-512 03");
+        assert_eq!(of_offer(&of_three, &other), Err(Unfit::Certificate));
+        let unknown = BEFORE.replace("sha-256", "sha-512");
+        assert_eq!(of_offer(BEFORE, &unknown), Err(Unfit::Missing("SHA-256 fingerprint")));
+        let two = BEFORE.replace("a=mid:1", "a=mid:1\r\na=fingerprint:sha-256 AB:CE");
+        assert_eq!(of_offer(BEFORE, &two), Err(Unfit::Missing("fingerprint")), "two certificates");
+    }
+
+    #[test]
+    fn a_refused_section_may_say_nothing_more() {
+        let refused = BEFORE.replace("m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1", "m=video 0 UDP/TLS/RTP/SAVPF 102");
+        assert_eq!(of_offer(BEFORE, &refused), Ok(Renewal::Media));
+        assert_eq!(of_offer(&refused, BEFORE), Ok(Renewal::Media));
+        assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &refused), Ok(()));
     }
 
     #[test]

@@ -130,6 +130,11 @@ impl AsyncUdpSocket for HeardSocket {
     }
 }
 
+/// True of an ICE check, a STUN binding request (RFC 8445 §7.2).
+pub(super) fn is_check(datagram: &[u8]) -> bool {
+    matches!(datagram, [0, 1, _, _, cookie @ ..] if cookie.starts_with(&MAGIC_COOKIE))
+}
+
 /// Tells by the first bytes (RFC 7983 §7).
 fn is_from_peer(datagram: &[u8]) -> bool {
     match datagram {
@@ -175,6 +180,7 @@ mod tests {
         ] {
             assert_eq!(is_from_peer(&datagram), expected, "{what}");
             assert_eq!(is_handshake(&datagram), what == "DTLS", "{what}");
+            assert_eq!(is_check(&datagram), what == "check", "{what}");
         }
     }
 }

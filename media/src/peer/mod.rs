@@ -19,7 +19,9 @@ mod cause;
 mod clock;
 pub mod config;
 mod continuity;
+mod early;
 mod engine;
+mod foreign;
 mod heard;
 pub mod impaired;
 mod negotiate;
@@ -56,6 +58,7 @@ use crate::queue;
 use crate::rtp::RtpPacket;
 use build::Medium;
 use config::{Direction, IceServer, Loopback, PeerConfig};
+use early::Early;
 use heard::Heard;
 use negotiate::Exchange;
 use network::{Network, ThisMachine};
@@ -106,6 +109,8 @@ pub struct LocalDescription {
     pub sdp: String,
     /// Candidates so far; later ones come as [`PeerEvent::Candidates`].
     pub candidates: Vec<IceCandidate>,
+    /// What it renews of a call that stands.
+    pub renewed: Renewal,
 }
 
 impl std::fmt::Debug for LocalDescription {
@@ -206,6 +211,7 @@ pub struct Peer {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
     heard: Arc<Heard>,
+    early: Arc<Early>,
     network: Arc<dyn Network>,
     takes_multicast: bool,
     video: Option<Medium>,

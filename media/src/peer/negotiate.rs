@@ -17,8 +17,10 @@ use webrtc::peer_connection::{RTCIceCandidateInit, RTCIceTransportPolicy, RTCSes
 use super::build::{Medium, for_engine};
 use super::candidates::{Taken, Verdict};
 use super::config::{Direction, IcePolicy};
+use super::early::Awaited;
+use super::foreign::{Refused, Setup};
 use super::sdp::{self, Negotiated, Section};
-use super::{IceCandidate, LocalDescription, Peer, PeerError, RemoteAddresses, Renewal, continuity};
+use super::{IceCandidate, LocalDescription, Peer, PeerError, RemoteAddresses, Renewal, continuity, foreign};
 
 /// How long a description waits for candidates.
 #[derive(Clone, Copy)]
@@ -56,6 +58,10 @@ pub(super) struct Exchange {
     offered: Option<Offered>,
     /// Candidates of the other side that were taken for the path in use.
     remote_candidates: Taken,
+    /// Who begins DTLS, as our answers say it.
+    setup: Setup,
+    /// The version of our last description.
+    version: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -66,7 +72,21 @@ struct Offered {
 
 impl Exchange {
     pub(super) fn new(video: Direction, audio: Direction) -> Self {
-        Self { video, audio, theirs: None, offered: None, remote_candidates: Taken::default() }
+        Self {
+            video,
+            audio,
+            theirs: None,
+            offered: None,
+            remote_candidates: Taken::default(),
+            setup: Setup::Active,
+            version: 0,
+        }
+    }
+
+    /// A description of ours as it is sent: of each the version is one above that of the last (RFC 8829 §5.2.2).
+    fn numbered(&mut self, sdp: &str) -> String {
+        self.version += 1;
+        foreign::with_version(sdp, self.version)
     }
 }
 
@@ -77,7 +97,7 @@ impl Peer {
     /// [`PeerError`] when the engine refuses.
     pub async fn offer(&self) -> Result<LocalDescription, PeerError> {
         let sdp = self.describe("making an offer", Renewal::Media).await?;
-        Ok(LocalDescription { sdp, candidates: self.gather(OFFER).await })
+        Ok(LocalDescription { sdp, candidates: self.gather(OFFER).await, renewed: Renewal::Media })
     }
 
     /// Takes an offer, makes the answer and starts gathering.
@@ -85,8 +105,8 @@ impl Peer {
     /// # Errors
     /// [`PeerError`] when the offer is broken or has nothing in common with us.
     pub async fn answer(&self, offer: &str) -> Result<(LocalDescription, Negotiated), PeerError> {
-        let (sdp, negotiated) = self.accept(offer, Renewal::Media).await?;
-        Ok((LocalDescription { sdp, candidates: self.gather(ANSWER).await }, negotiated))
+        let (sdp, negotiated) = self.accept(&foreign::bundled(offer), Renewal::Media).await?;
+        Ok((LocalDescription { sdp, candidates: self.gather(ANSWER).await, renewed: Renewal::Media }, negotiated))
     }
 
     /// Takes the answer to our offer.
@@ -94,7 +114,7 @@ impl Peer {
     /// # Errors
     /// [`PeerError`] when the answer is broken or does not fit the offer.
     pub async fn apply_answer(&self, answer: &str) -> Result<Negotiated, PeerError> {
-        self.conclude(answer).await
+        self.conclude(&foreign::bundled(answer)).await
     }
 
     /// Makes an offer in mid-call, for media as [`Peer::set_sending`] says and, with [`Renewal::Restart`], over a path
@@ -117,7 +137,7 @@ impl Peer {
         };
         self.check_network(OPERATION, renewal)?;
         let sdp = self.describe(OPERATION, renewal).await?;
-        Ok(LocalDescription { sdp, candidates: self.gather_for(renewal).await })
+        Ok(LocalDescription { sdp, candidates: self.gather_for(renewal).await, renewed: renewal })
     }
 
     /// Takes an offer in mid-call and makes the answer, with media as [`Peer::set_sending`] says; where the offer
@@ -128,6 +148,8 @@ impl Peer {
     pub async fn answer_update(&self, offer: &str) -> Result<(LocalDescription, Negotiated), PeerError> {
         const OPERATION: &str = "answering an update";
         let unfit = |reason: &str| PeerError::new(OPERATION, reason);
+        let offer = foreign::bundled(offer);
+        let offer = offer.as_str();
         let renewal = {
             let exchange = self.exchange();
             let before = exchange.theirs.as_deref().ok_or_else(|| unfit("there is no call yet"))?;
@@ -138,7 +160,7 @@ impl Peer {
         };
         self.check_network(OPERATION, renewal)?;
         let (sdp, negotiated) = self.accept(offer, renewal).await?;
-        Ok((LocalDescription { sdp, candidates: self.gather_for(renewal).await }, negotiated))
+        Ok((LocalDescription { sdp, candidates: self.gather_for(renewal).await, renewed: renewal }, negotiated))
     }
 
     /// Takes the answer to an update of ours.
@@ -148,6 +170,8 @@ impl Peer {
     /// at any rate another update, may follow.
     pub async fn apply_update(&self, answer: &str) -> Result<Negotiated, PeerError> {
         const OPERATION: &str = "reading the answer to an update";
+        let answer = foreign::bundled(answer);
+        let answer = answer.as_str();
         {
             let exchange = self.exchange();
             let (Some(before), Some(offered)) = (&exchange.theirs, &exchange.offered) else {
@@ -159,7 +183,8 @@ impl Peer {
         self.conclude(answer).await
     }
 
-    /// Takes candidates of the other side; how many were left out, because they are broken or too many.
+    /// Takes candidates of the other side, also none: what came before its answer waits for this. How many were left
+    /// out, because they are broken or too many.
     pub async fn add_candidates(&self, candidates: Vec<IceCandidate>) -> usize {
         let mut left_out = 0;
         for candidate in candidates {
@@ -187,6 +212,10 @@ impl Peer {
                 left_out += 1;
             }
         }
+        // Only now, so that who checks is known by what it said of itself.
+        if self.exchange().offered.is_none() {
+            self.early.release();
+        }
         left_out
     }
 
@@ -198,11 +227,17 @@ impl Peer {
         }
         let options = RTCOfferOptions { ice_restart: renewal == Renewal::Restart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(failed)?;
-        let sdp = sdp::as_sent(&offer.sdp);
+        let sdp = self.exchange().numbered(&sdp::as_sent(&offer.sdp));
         if renewal == Renewal::Restart {
             self.use_renewed_servers().await.map_err(failed)?;
             self.renew();
         }
+        let awaited = {
+            let exchange = self.exchange();
+            let streams_beside = exchange.theirs.as_deref().and_then(sdp::streams);
+            Awaited { path: renewal == Renewal::Restart || exchange.theirs.is_none(), streams_beside }
+        };
+        self.early.hold(awaited);
         self.connection.set_local_description(offer).await.map_err(failed)?;
         self.exchange().offered = Some(Offered { sdp: sdp.clone(), renewal });
         Ok(sdp)
@@ -212,8 +247,10 @@ impl Peer {
     async fn accept(&self, offer: &str, renewal: Renewal) -> Result<(String, Negotiated), PeerError> {
         let broken = |error| PeerError::new("reading the offer", error);
         let failed = |error| PeerError::new("making an answer", error);
+        let before = self.begin_answer(offer)?;
         let (text, candidates) = sdp::split_candidates(offer);
-        let description = RTCSessionDescription::offer(sdp::without_pauses(&text)).map_err(broken)?;
+        let text = foreign::readable(&sdp::without_pauses(&text), &before, Refused::Kept);
+        let description = RTCSessionDescription::offer(text).map_err(broken)?;
         self.open_to(offer).await.map_err(broken)?;
         if let Err(error) = self.connection.set_remote_description(description).await {
             self.roll_back().await;
@@ -241,6 +278,16 @@ impl Peer {
         Ok((sdp, negotiated))
     }
 
+    /// What the other side said before. The first offer decides who begins DTLS.
+    fn begin_answer(&self, offer: &str) -> Result<String, PeerError> {
+        continuity::certificate(offer).map_err(|error| PeerError::new("reading the offer", error))?;
+        let mut exchange = self.exchange();
+        if exchange.theirs.is_none() {
+            exchange.setup = Setup::for_offer(offer);
+        }
+        Ok(exchange.theirs.clone().unwrap_or_default())
+    }
+
     /// The answer to `offer`, which the engine has read: each medium flows as far as both sides want it to.
     async fn settle(&self, offer: &str) -> rtc::shared::error::Result<(RTCSessionDescription, String, Negotiated)> {
         for (medium, wanted) in self.media() {
@@ -252,7 +299,11 @@ impl Peer {
             }
         }
         let answer = self.connection.create_answer(None).await?;
-        let sdp = sdp::as_sent(&answer.sdp);
+        let sdp = {
+            let mut exchange = self.exchange();
+            let setup = exchange.setup;
+            exchange.numbered(&foreign::answer(&sdp::as_sent(&answer.sdp), offer, setup))
+        };
         let mut negotiated = Negotiated::from_answer(&sdp);
         negotiated.promised = sdp::promised(offer);
         negotiated.granted = sdp::promised(&sdp);
@@ -268,14 +319,19 @@ impl Peer {
             return Err(PeerError::new("reading the answer", "it has no codec that we offered"));
         }
         let taken = sdp::taken(answer);
-        let offered = self.exchange().offered.as_ref().map(|offered| sdp::promised(&offered.sdp)).unwrap_or_default();
+        continuity::certificate(answer).map_err(|error| PeerError::new("reading the answer", error))?;
+        let ours = self.exchange().offered.as_ref().map(|offered| offered.sdp.clone()).unwrap_or_default();
+        let offered = sdp::promised(&ours);
         negotiated.promised = sdp::promised(answer);
         negotiated.granted.video = offered.video && taken.video;
         negotiated.granted.audio = offered.audio && taken.audio;
-        let description = RTCSessionDescription::answer(text).map_err(broken)?;
+        let description =
+            RTCSessionDescription::answer(foreign::readable(&text, &ours, Refused::Off)).map_err(broken)?;
         self.connection.set_remote_description(description).await.map_err(broken)?;
         self.agreed(answer, &negotiated);
-        self.add_candidates(candidates.into_iter().map(IceCandidate::from).collect()).await;
+        if !candidates.is_empty() {
+            self.add_candidates(candidates.into_iter().map(IceCandidate::from).collect()).await;
+        }
         Ok(negotiated)
     }
 
@@ -305,7 +361,8 @@ impl Peer {
             if taken {
                 continue;
             }
-            if let Some(section) = sdp::sections(offer).find(|section| section.kind == medium.kind) {
+            if let Some(section) = sdp::sections(offer).find(|section| section.kind == medium.kind && !section.refused)
+            {
                 let sends_only = section.sends && !section.receives;
                 let wanted = if sends_only { Direction::ReceiveOnly } else { Direction::SendReceive };
                 medium.transceiver.set_direction(direction(wanted, Wish::Receive)).await?;

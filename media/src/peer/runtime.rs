@@ -1,6 +1,6 @@
-//! The runtime the engine's driver runs on: tokio, with four changes. Its sockets count what comes from the other side
-//! ([`super::heard`]), behind a network that may be bad on purpose ([`super::impaired`]); its names are looked up within
-//! bounds, and its sleeps let the driver settle first.
+//! The runtime the engine's driver runs on: tokio, with five changes. Its sockets count what comes from the other side
+//! ([`super::heard`]) and hold what comes before the answer that it belongs to ([`super::early`]), behind a network that may
+//! be bad on purpose ([`super::impaired`]); its names are looked up within bounds, and its sleeps let the driver settle first.
 //!
 //! The driver waits for each name before it does anything else, also when ICE is restarted because the network is not
 //! what it was. A name server that does not answer would then end the call; what a name meant before stands in for it.
@@ -25,6 +25,7 @@ use rtc::mdns::MDNS_PORT;
 use tracing::debug;
 use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
 
+use super::early::{Early, EarlySocket};
 use super::heard::{Heard, HeardSocket};
 use super::impaired::ImpairHandle;
 use super::network::{Network, interfaces};
@@ -46,17 +47,20 @@ pub(super) struct SettlingRuntime {
     payload: Arc<PayloadLimit>,
     network: Arc<dyn Network>,
     servers: Arc<Servers>,
+    early: Arc<Early>,
     impairments: ImpairHandle,
     names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
 }
 
 impl SettlingRuntime {
     /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, lower the payload
-    /// limit when they refuse a datagram as too large, and show what STUN and TURN servers answer.
+    /// limit when they refuse a datagram as too large, show what STUN and TURN servers answer, and hold what comes too
+    /// early as `early` says.
     pub(super) fn new(
         inner: Arc<dyn Runtime>,
         network: Arc<dyn Network>,
         (heard, payload, servers): (Arc<Heard>, Arc<PayloadLimit>, Arc<Servers>),
+        early: Arc<Early>,
         impairments: ImpairHandle,
     ) -> Self {
         Self {
@@ -67,6 +71,7 @@ impl SettlingRuntime {
             payload,
             network,
             servers,
+            early,
             impairments,
             names: Mutex::default(),
         }
@@ -127,6 +132,7 @@ impl Runtime for SettlingRuntime {
         }
         // What is still on its way to us was not heard yet.
         let inner = self.impairments.wrap(inner, &*self.inner);
+        let inner = Arc::new(EarlySocket::new(inner, Arc::clone(&self.early)));
         let (heard, payload, servers) = (&self.heard, &self.payload, &self.servers);
         let (heard, payload, servers) = (Arc::clone(heard), Arc::clone(payload), Arc::clone(servers));
         Ok(Arc::new(HeardSocket { inner, heard, payload, servers }))

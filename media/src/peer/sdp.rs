@@ -1,6 +1,6 @@
 //! The little of SDP (RFC 8866) that is read here: which payload type means which codec, and who sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::frame::VideoCodec;
 
@@ -132,6 +132,15 @@ pub fn taken(sdp: &str) -> Promised {
     media_where(sdp, |section| section.receives)
 }
 
+/// The numbers of all streams that a description names (RFC 5576); `None` when some have names of another kind (RFC 8851).
+pub(super) fn streams(sdp: &str) -> Option<BTreeSet<u32>> {
+    if sdp.lines().any(|line| line.starts_with("a=rid:")) {
+        return None;
+    }
+    let numbers = sdp.lines().filter_map(|line| line.strip_prefix("a=ssrc:")?.split([' ', '\r']).next()?.parse().ok());
+    Some(numbers.collect())
+}
+
 fn media_where(sdp: &str, holds: impl Fn(&Section<'_>) -> bool) -> Promised {
     let mut result = Promised::default();
     for section in sections(sdp).filter(|section| holds(section)) {
@@ -171,7 +180,7 @@ pub fn without_pauses(sdp: &str) -> String {
 }
 
 /// What comes before the first section, and each section.
-fn split_sections(sdp: &str) -> Vec<&str> {
+pub(super) fn split_sections(sdp: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = sdp;
     while let Some(at) = rest.find("\nm=") {
@@ -272,6 +281,14 @@ mod tests {
         );
         assert_eq!(sent, expected);
         assert_eq!(as_sent(""), "");
+    }
+
+    #[test]
+    fn streams_are_known_by_their_numbers() {
+        let named =
+            "v=0\r\na=ssrc:1 cname:x\r\na=ssrc:1 msid:x\r\na=ssrc:4000000000 cname:x\r\na=ssrc:x\r\na=ssrc:7\r\n";
+        assert_eq!(streams(named), Some([1, 4_000_000_000, 7].into()));
+        assert_eq!((streams(""), streams("a=rid:a send\r\n")), (Some(BTreeSet::new()), None));
     }
 
     #[test]

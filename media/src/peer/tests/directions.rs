@@ -78,3 +78,25 @@ async fn a_section_that_paused_comes_back() {
     call.until_healed(Duration::from_secs(2)).await;
     call.end().await;
 }
+
+/// The answer goes by the broker, and what its author sends does not.
+#[tokio::test]
+async fn the_first_packets_of_a_new_stream_come_though_they_overtake_the_answer() {
+    let silent = config(&[VideoCodec::Vp8], Direction::ReceiveOnly);
+    let mut call = Call::standing(&talking(), &silent).await;
+    call.bob.peer.set_sending(Direction::SendReceive, Direction::SendReceive);
+    let offer = call.alice.peer.update_offer(Renewal::Media).await.unwrap();
+    let (answer, at_bob) = call.bob.peer.answer_update(&offer.sdp).await.unwrap();
+    call.bob.sender = Some(call.bob.peer.start_sending(&at_bob));
+    call.run(Duration::from_millis(100)).await;
+    call.bob.sender = None;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    call.alice.receive();
+    assert_eq!(call.alice.video_heard.1, 0, "nobody knows yet what they are");
+    let at_alice = call.alice.peer.apply_update(&answer.sdp).await.unwrap();
+    call.alice.peer.add_candidates(answer.candidates).await;
+    assert!(at_alice.promised.video);
+    // At least two pictures of three packets; none is sent any more.
+    call.until("the first packets", Duration::from_secs(2), |call| call.alice.video_heard.1 >= 6).await;
+    call.end().await;
+}

@@ -45,3 +45,58 @@ async fn the_codec_both_speak_is_found_whatever_the_order_and_direction() {
         }
     }
 }
+
+/// A call whose descriptions another make would write so: `offer` and `answer` are changed on their way.
+async fn agree(offer: impl Fn(&str) -> String, answer: impl Fn(&str) -> String) -> (Negotiated, Negotiated, String) {
+    let (alice, bob) = (peer(talking()).await, peer(talking()).await);
+    let sent = alice.offer().await.unwrap();
+    let (answered, at_bob) = bob.answer(&offer(&sent.sdp)).await.unwrap();
+    let at_alice = alice.apply_answer(&answer(&answered.sdp)).await.unwrap();
+    alice.close().await;
+    bob.close().await;
+    (at_alice, at_bob, answered.sdp)
+}
+
+fn same(sdp: &str) -> String {
+    sdp.to_owned()
+}
+
+/// The description with its section of pictures refused, and nothing more said of it.
+fn refused(sdp: &str, payload_type: &str) -> String {
+    format!("{}m=video 0 UDP/TLS/RTP/SAVPF {payload_type}\r\n", &sdp[..sdp.find("m=video").unwrap()])
+}
+
+#[tokio::test]
+async fn a_section_that_is_refused_without_a_word_more_leaves_the_other() {
+    for payload_type in ["0", "102"] {
+        let (at_alice, _, _) = agree(same, |answer| refused(answer, payload_type)).await;
+        assert_eq!((at_alice.video, at_alice.audio), (None, Some(111)), "answer, {payload_type}");
+        let (_, at_bob, answer) = agree(|offer| refused(offer, payload_type), |answer| refused(answer, "0")).await;
+        assert_eq!((at_bob.video, at_bob.audio), (None, Some(111)), "offer, {payload_type}");
+        assert_eq!(answer.matches("\nm=").count(), 2, "{answer}");
+        assert!(answer.contains(&format!("m=video 0 UDP/TLS/RTP/SAVPF {payload_type}\r\n")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn who_offers_to_begin_dtls_is_let() {
+    let active = |offer: &str| offer.replace("a=setup:actpass", "a=setup:active");
+    let (_, _, answer) = agree(active, same).await;
+    assert!(answer.contains("a=setup:passive") && !answer.contains("a=setup:active"), "{answer}");
+    let (_, _, answer) = agree(same, same).await;
+    assert!(answer.contains("a=setup:active") && !answer.contains("a=setup:passive"), "{answer}");
+}
+
+#[tokio::test]
+async fn of_several_fingerprints_one_must_be_known() {
+    let with = |sdp: &str, hash: &str| {
+        sdp.replacen("a=fingerprint:", &format!("a=fingerprint:{hash} AB:CD\r\na=fingerprint:"), 1)
+    };
+    agree(|offer| with(offer, "sha-512"), |answer| with(answer, "sha-384")).await;
+    let (alice, bob) = (peer(talking()).await, peer(talking()).await);
+    let offer = alice.offer().await.unwrap().sdp.replace("a=fingerprint:sha-256", "a=fingerprint:sha-512");
+    let error = bob.answer(&offer).await.unwrap_err();
+    assert!(error.to_string().contains("SHA-256"), "{error}");
+    alice.close().await;
+    bob.close().await;
+}
