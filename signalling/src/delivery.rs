@@ -7,11 +7,14 @@
 //! - [`Delivery::send`] → [`Output::Transmit`] now, and again until the ack comes or the message expires
 //! - [`Delivery::receive`] → an ack, and the message once
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod seen;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::id::{CallId, MessageId, Nonce, PeerId};
-use crate::wire::{Ack, Content, Envelope, Message, VERSION};
+use crate::id::{CallId, MessageId, MessageType, Nonce, PeerId};
+use crate::wire::{Ack, ByeReason, Content, Envelope, Message, Unknown, VERSION};
+use seen::Seen;
 
 /// First wait for an ack. A broker on the other side of the world takes about 600 ms for both ways.
 const RESEND_FIRST: Duration = Duration::from_secs(1);
@@ -22,11 +25,8 @@ const RESEND_MAX: Duration = Duration::from_secs(4);
 /// After this long an unacknowledged message is given up. Longer than any answer time-out would help nobody.
 pub(crate) const EXPIRY: Duration = Duration::from_secs(60);
 
-/// Unacknowledged messages we keep; a call has about ten. Beyond it the oldest is given up.
+/// Unacknowledged messages we keep; a call has about ten. Beyond it one is given up: see [`Weight`].
 const OUTBOX_MAX: usize = 256;
-
-/// Ids remembered for duplicate removal: 4096 messages are hundreds of calls, far more than [`EXPIRY`] can repeat.
-const SEEN_MAX: usize = 4096;
 
 /// What the delivery wants done. What is published is an envelope here, and one of several forms in
 /// [`crate::dialect`].
@@ -52,6 +52,13 @@ pub enum Output<Published = Envelope> {
         /// [`Message::name`] of the message.
         message: &'static str,
     },
+    /// A message of a type that is not known here; it was acknowledged. Told of once.
+    Unknown {
+        /// Who sent it.
+        from: PeerId,
+        /// Its type.
+        kind: MessageType,
+    },
     /// A message for us, seen for the first time.
     Received {
         /// Who sent it.
@@ -70,6 +77,7 @@ impl<Published> Output<Published> {
             Self::Transmit(published) => Output::Transmit(form(published)),
             Self::Delivered { to, call, message } => Output::Delivered { to, call, message },
             Self::Expired { to, call, message } => Output::Expired { to, call, message },
+            Self::Unknown { from, kind } => Output::Unknown { from, kind },
             Self::Received { from, call, message } => Output::Received { from, call, message },
         }
     }
@@ -82,13 +90,43 @@ pub struct Delivery {
     nonce: Nonce,
     count: u64,
     outbox: BTreeMap<u64, Pending>,
-    seen: BTreeSet<(PeerId, MessageId)>,
-    seen_order: VecDeque<(PeerId, MessageId)>,
+    seen: Seen,
     duplicates: u64,
+}
+
+/// What is given up first when too much is unacknowledged. Whoever calls a peer that talks hears busy: strangers can make
+/// us say as much of it as they like, and it must not displace what our own call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// A bye `busy`.
+    Busy,
+    /// Another bye.
+    Bye,
+    /// Anything else.
+    Call,
+}
+
+impl Weight {
+    const fn of(message: &Message) -> Self {
+        match message {
+            Message::Bye { reason: ByeReason::Busy, .. } => Self::Busy,
+            Message::Bye { .. } => Self::Bye,
+            Message::Offer(_)
+            | Message::Ringing
+            | Message::Answer(_)
+            | Message::Candidates { .. }
+            | Message::Media(_)
+            | Message::Update(_)
+            | Message::Updated(_)
+            | Message::Refused { .. }
+            | Message::Renew { .. } => Self::Call,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Pending {
+    weight: Weight,
     envelope: Envelope,
     call: CallId,
     message: &'static str,
@@ -100,33 +138,27 @@ struct Pending {
 impl Delivery {
     /// A delivery for `me`; `nonce` tells the messages of this run from those of any other.
     #[must_use]
-    pub const fn new(me: PeerId, nonce: Nonce) -> Self {
-        Self {
-            me,
-            nonce,
-            count: 0,
-            outbox: BTreeMap::new(),
-            seen: BTreeSet::new(),
-            seen_order: VecDeque::new(),
-            duplicates: 0,
-        }
+    pub fn new(me: PeerId, nonce: Nonce) -> Self {
+        Self { me, nonce, count: 0, outbox: BTreeMap::new(), seen: Seen::default(), duplicates: 0 }
     }
 
     /// Sends `message`; `unix_ms` is the wall clock, milliseconds since the epoch.
     pub fn send(&mut self, to: PeerId, call: CallId, message: Message, now: Instant, unix_ms: u64) -> Vec<Output> {
         self.count += 1;
-        let name = message.name();
+        let (name, weight) = (message.name(), Weight::of(&message));
+        if weight == Weight::Call {
+            self.seen.speaks_with(&to);
+        }
         let envelope = self.envelope(to, unix_ms, Content::Call { call: call.clone(), message });
         let mut outputs = Vec::new();
-        if self.outbox.len() == OUTBOX_MAX
-            && let Some((_, oldest)) = self.outbox.pop_first()
-        {
-            outputs.push(oldest.expired());
+        if self.outbox.len() == OUTBOX_MAX {
+            outputs.extend(self.make_room());
         }
         outputs.push(Output::Transmit(envelope.clone()));
         self.outbox.insert(
             self.count,
             Pending {
+                weight,
                 envelope,
                 call,
                 message: name,
@@ -147,15 +179,29 @@ impl Delivery {
         match content {
             Content::Ack(Ack { of }) => self.acknowledged(&from, &of),
             Content::Call { call, message } => {
-                self.count += 1;
-                let ack = self.envelope(from.clone(), unix_ms, Content::Ack(Ack { of: id.clone() }));
-                let mut outputs = vec![Output::Transmit(ack)];
-                if self.is_new(from.clone(), id) {
-                    outputs.push(Output::Received { from, call, message });
-                }
-                outputs
+                self.take(from.clone(), id, unix_ms, Output::Received { from, call, message })
             }
+            Content::Unknown(Unknown { kind }) => self.take(from.clone(), id, unix_ms, Output::Unknown { from, kind }),
         }
+    }
+
+    /// Acknowledges a message, and hands it up when it is new.
+    fn take(&mut self, from: PeerId, id: MessageId, unix_ms: u64, handed_up: Output) -> Vec<Output> {
+        self.count += 1;
+        let ack = self.envelope(from.clone(), unix_ms, Content::Ack(Ack { of: id.clone() }));
+        let mut outputs = vec![Output::Transmit(ack)];
+        if self.seen.is_new(from, id) {
+            outputs.push(handed_up);
+        } else {
+            self.duplicates += 1;
+        }
+        outputs
+    }
+
+    /// Gives up the oldest of what matters least.
+    fn make_room(&mut self) -> Option<Output> {
+        let key = self.outbox.iter().min_by_key(|(age, pending)| (pending.weight, **age)).map(|(age, _)| *age)?;
+        self.outbox.remove(&key).map(|pending| pending.expired())
     }
 
     /// When [`Delivery::handle_timeout`] wants to be called next.
@@ -221,20 +267,6 @@ impl Delivery {
         let Some(pending) = key.and_then(|key| self.outbox.remove(&key)) else { return Vec::new() };
         vec![Output::Delivered { to: pending.envelope.to, call: pending.call, message: pending.message }]
     }
-
-    fn is_new(&mut self, from: PeerId, id: MessageId) -> bool {
-        if !self.seen.insert((from.clone(), id.clone())) {
-            self.duplicates += 1;
-            return false;
-        }
-        self.seen_order.push_back((from, id));
-        if self.seen_order.len() > SEEN_MAX
-            && let Some(oldest) = self.seen_order.pop_front()
-        {
-            self.seen.remove(&oldest);
-        }
-        true
-    }
 }
 
 impl Pending {
@@ -245,6 +277,7 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
+    use super::seen::{OF_A_PARTNER_MAX, OF_STRANGERS_MAX};
     use super::*;
 
     fn id(text: &str) -> PeerId {
@@ -323,19 +356,67 @@ mod tests {
     #[test]
     fn tables_stay_bounded() {
         let (mut alice, mut bob, call, now) = pair();
-        for _ in 0..SEEN_MAX + 10 {
+        for _ in 0..OF_STRANGERS_MAX + 10 {
             for envelope in transmitted(&alice.send(id("bob"), call.clone(), Message::Ringing, now, 0)) {
                 bob.receive(envelope, 0);
             }
         }
-        assert_eq!((alice.outbox.len(), bob.seen.len(), bob.seen_order.len()), (OUTBOX_MAX, SEEN_MAX, SEEN_MAX));
+        assert_eq!((alice.outbox.len(), bob.seen.len()), (OUTBOX_MAX, OF_STRANGERS_MAX));
+        bob.send(id("alice"), call.clone(), Message::Ringing, now, 0);
+        assert_eq!(bob.seen.len(), OF_A_PARTNER_MAX, "alice has a memory of her own now");
+        for n in 0..100 {
+            bob.send(id(&format!("peer-{n}")), call.clone(), Message::Ringing, now, 0);
+        }
+        assert_eq!(bob.seen.len(), 0, "and is forgotten for others that bob speaks with");
+    }
+
+    #[test]
+    fn strangers_that_hear_busy_displace_nothing_of_a_call() {
+        let (_, mut bob, call, now) = pair();
+        bob.send(id("alice"), call.clone(), Message::Ringing, now, 0);
+        bob.send(id("alice"), call.clone(), Message::bye(ByeReason::Hangup), now, 0);
+        for n in 0..1000u128 {
+            bob.send(id(&format!("mallory-{n}")), CallId::from_random(n), Message::bye(ByeReason::Busy), now, 0);
+        }
+        let kept: Vec<_> = bob.outbox.values().map(|pending| pending.message).collect();
+        assert_eq!((kept.len(), &kept[..3]), (OUTBOX_MAX, &["ringing", "bye", "bye"][..]));
+        assert_eq!(bob.outbox.values().filter(|pending| pending.call == call).count(), 2);
+    }
+
+    #[test]
+    fn what_a_partner_said_is_known_after_any_number_of_words_of_strangers() {
+        let (mut alice, mut bob, call, now) = pair();
+        let sent = transmitted(&alice.send(id("bob"), call.clone(), Message::Ringing, now, 0)).remove(0);
+        assert_eq!(bob.receive(sent.clone(), 0).len(), 2);
+        bob.send(id("alice"), call.clone(), Message::Ringing, now, 0);
+        for n in 0..42 {
+            let mut mallory = Delivery::new(id(&format!("mallory-{n}")), Nonce(9));
+            for _ in 0..200 {
+                let word = Message::bye(ByeReason::Busy);
+                bob.receive(transmitted(&mallory.send(id("bob"), call.clone(), word, now, 0)).remove(0), 0);
+            }
+        }
+        assert_eq!(bob.receive(sent, 0).len(), 1, "acknowledged, and not handed up again");
+    }
+
+    #[test]
+    fn a_later_type_is_acknowledged_each_time_and_told_of_once() {
+        let (mut alice, mut bob, call, now) = pair();
+        let mut sent = transmitted(&alice.send(id("bob"), call, Message::Ringing, now, 0)).remove(0);
+        let kind: MessageType = "transfer".to_owned().try_into().unwrap();
+        sent.content = Content::Unknown(Unknown { kind: kind.clone() });
+        let first = bob.receive(sent.clone(), 0);
+        assert_eq!(first[1..], [Output::Unknown { from: id("alice"), kind }]);
+        let again = bob.receive(sent, 0);
+        assert!(matches!(&again[..], [Output::Transmit(_)]));
+        assert_eq!(alice.receive(transmitted(&again).remove(0), 0).len(), 1, "alice sends it no more");
     }
 
     #[test]
     fn forgetting_a_call_keeps_its_bye() {
         let (mut alice, _, call, now) = pair();
         alice.send(id("bob"), call.clone(), Message::Ringing, now, 0);
-        alice.send(id("bob"), call.clone(), Message::bye(crate::wire::ByeReason::Hangup), now, 0);
+        alice.send(id("bob"), call.clone(), Message::bye(ByeReason::Hangup), now, 0);
         alice.forget(&call);
         assert_eq!(transmitted(&alice.link_restored(now)).len(), 1);
     }

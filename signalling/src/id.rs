@@ -110,6 +110,11 @@ opaque_id! {
     MessageId
 }
 
+opaque_id! {
+    /// The type of a message that this program does not know.
+    MessageType
+}
+
 /// A call or message id that is empty, too long or holds other characters than `[A-Za-z0-9_-]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id must be 1 to 64 letters, digits, '-' or '_'")]

@@ -1,14 +1,18 @@
 //! The messages two peers exchange, and their JSON form (version 1; docs/PROTOCOL.md describes it for other clients).
 //!
 //! An [`Envelope`] is what the transport carries as opaque bytes. Reading one is parsing: whatever comes out has sane
-//! sizes and counts, and everything else is a [`WireError`], never a panic.
+//! sizes and counts, and everything else is a [`WireError`], never a panic. A mistake in a field that may be absent costs
+//! that field alone ([`lenient`]).
 
+mod lenient;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CallId, MessageId, PeerId};
+
+pub use lenient::Unknown;
 
 /// Version of the message format that this program writes.
 pub const VERSION: u32 = 1;
@@ -25,6 +29,10 @@ pub(crate) const SDP_BYTES_MAX: usize = 128 * 1024;
 /// Longest candidate line, and longest name of its section, in bytes (RFC 8839 §5.1 lines are about 120).
 pub(crate) const CANDIDATE_BYTES_MAX: usize = 1024;
 
+/// Types of the messages of a call.
+const NAMES: [&str; 10] =
+    ["offer", "ringing", "answer", "candidates", "bye", "media", "update", "updated", "refused", "renew"];
+
 /// Longest text for people, in bytes: a sentence or two.
 pub const TEXT_BYTES_MAX: usize = 256;
 
@@ -39,7 +47,8 @@ pub struct Envelope {
     pub from: PeerId,
     /// Whom it is for.
     pub to: PeerId,
-    /// When it was first sent, milliseconds since the Unix epoch, by the sender's clock.
+    /// When it was first sent, milliseconds since the Unix epoch, by the sender's clock; 0 when it does not say.
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub ts: u64,
     /// What is said.
     #[serde(flatten)]
@@ -60,6 +69,8 @@ pub enum Content {
     },
     /// The acknowledgement of a message; itself never acknowledged.
     Ack(Ack),
+    /// What a later version says; to be acknowledged, so that it is not sent again, and otherwise nothing to us.
+    Unknown(Unknown),
 }
 
 /// Says that a message arrived.
@@ -86,14 +97,16 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "is_first")]
         generation: u32,
         /// The new ones; empty says that no more will come.
+        #[serde(deserialize_with = "lenient::only_candidates")]
         candidates: Vec<Candidate>,
     },
     /// The call is over, for whichever reason; as Jingle's session-terminate (XEP-0166 §6.7).
     Bye {
         /// Why.
+        #[serde(default = "other", deserialize_with = "lenient::reason")]
         reason: ByeReason,
         /// What a person adds, at most [`TEXT_BYTES_MAX`]; not safe for a terminal as it is.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
         text: Option<String>,
     },
     /// What the sender does with its media from now on.
@@ -102,12 +115,24 @@ pub enum Message {
     Update(Revised),
     /// The callee's answer to an update.
     Updated(Revised),
+    /// The callee cannot take an update; the call goes on as it was.
+    Refused {
+        /// Which update.
+        revision: u32,
+        /// Why, for people, at most [`TEXT_BYTES_MAX`]; not safe for a terminal as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
+        text: Option<String>,
+    },
     /// The callee asks the caller for an update.
     Renew {
         /// The ICE generation whose path is broken; without one, media are to change.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::optional")]
         generation: Option<u32>,
     },
+}
+
+const fn other() -> ByeReason {
+    ByeReason::Other
 }
 
 /// serde hands a reference.
@@ -154,20 +179,22 @@ pub struct Description {
     /// SDP (RFC 8866).
     pub sdp: String,
     /// Candidates gathered so far that the SDP does not hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::candidates")]
     pub candidates: Vec<Candidate>,
 }
 
-/// One ICE candidate, as `RTCIceCandidateInit` has it (W3C WebRTC §4.8.1.1).
+/// One ICE candidate, as `RTCIceCandidateInit` has it (W3C WebRTC §4.8.1.1). Its names `sdpMid` and `sdpMLineIndex` are
+/// read too.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "lenient::CandidateForm")]
 pub struct Candidate {
     /// `candidate:…` as RFC 8839 §5.1 writes it.
     pub candidate: String,
     /// Media section by name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mid: Option<String>,
     /// Media section by position.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mline: Option<u16>,
 }
 
@@ -217,6 +244,9 @@ pub enum WireError {
     /// Not JSON, or JSON of another shape.
     #[error("not a message of this protocol: {0}")]
     Malformed(#[from] serde_json::Error),
+    /// A message of ours that lacks something, or has something of another kind in its place.
+    #[error("not a message of this protocol: its parts do not make a {0}")]
+    Unreadable(String),
     /// A later format.
     #[error("message format {0} is not supported (this program speaks {VERSION})")]
     Version(u32),
@@ -238,8 +268,12 @@ impl Envelope {
         if envelope.v != VERSION {
             return Err(WireError::Version(envelope.v));
         }
-        if let Content::Call { message, .. } = &envelope.content {
-            message.check_sizes()?;
+        match &envelope.content {
+            Content::Call { message, .. } => message.check_sizes()?,
+            Content::Unknown(Unknown { kind }) if kind.as_str() == "ack" || NAMES.contains(&kind.as_str()) => {
+                return Err(WireError::Unreadable(kind.to_string()));
+            }
+            Content::Ack(_) | Content::Unknown(_) => {}
         }
         Ok(envelope)
     }
@@ -261,31 +295,34 @@ impl Message {
         Self::Bye { reason, text: None }
     }
 
-    fn check_sizes(&self) -> Result<(), WireError> {
-        let candidates = match self {
+    /// A refusal of an update; what is too long of `why` is cut off.
+    #[must_use]
+    pub fn refused(revision: u32, why: String) -> Self {
+        Self::Refused { revision, text: Some(lenient::cut(why)) }
+    }
+
+    /// A description cannot be cut; everything else was when it was read.
+    const fn check_sizes(&self) -> Result<(), WireError> {
+        match self {
             Self::Offer(description)
             | Self::Answer(description)
             | Self::Update(Revised { description, .. })
-            | Self::Updated(Revised { description, .. }) => {
-                if description.sdp.len() > SDP_BYTES_MAX {
-                    return Err(WireError::Excessive("session description"));
-                }
-                &description.candidates
+            | Self::Updated(Revised { description, .. })
+                if description.sdp.len() > SDP_BYTES_MAX =>
+            {
+                Err(WireError::Excessive("session description"))
             }
-            Self::Candidates { candidates, .. } => candidates,
-            Self::Bye { text: Some(text), .. } if text.len() > TEXT_BYTES_MAX => {
-                return Err(WireError::Excessive("text"));
-            }
-            Self::Ringing | Self::Bye { .. } | Self::Media(_) | Self::Renew { .. } => return Ok(()),
-        };
-        if candidates.len() > CANDIDATES_MAX {
-            return Err(WireError::Excessive("number of candidates"));
+            Self::Offer(_)
+            | Self::Answer(_)
+            | Self::Update(_)
+            | Self::Updated(_)
+            | Self::Candidates { .. }
+            | Self::Refused { .. }
+            | Self::Ringing
+            | Self::Bye { .. }
+            | Self::Media(_)
+            | Self::Renew { .. } => Ok(()),
         }
-        let is_long = |text: &str| text.len() > CANDIDATE_BYTES_MAX;
-        if candidates.iter().any(|c| is_long(&c.candidate) || c.mid.as_deref().is_some_and(is_long)) {
-            return Err(WireError::Excessive("candidate"));
-        }
-        Ok(())
     }
 
     /// The message's name on the wire.
@@ -300,6 +337,7 @@ impl Message {
             Self::Media(_) => "media",
             Self::Update(_) => "update",
             Self::Updated(_) => "updated",
+            Self::Refused { .. } => "refused",
             Self::Renew { .. } => "renew",
         }
     }

@@ -45,7 +45,7 @@ impl Session {
                 Action::ApplyAnswer { call, answer } => self.apply_answer(call, answer).await?,
                 Action::MakeUpdate { call, revision, renewal } => self.make_update(call, revision, renewal),
                 Action::AnswerUpdate { call, revision, offer } => self.answer_update(call, revision, offer),
-                Action::ApplyUpdate { call, answer } => self.apply_update(&call, answer).await,
+                Action::ApplyUpdate { call, revision, answer } => self.apply_update(call, revision, answer).await?,
                 Action::AddCandidates { call, candidates } => {
                     if let Some(live) = self.calls.get_mut(&call)
                         && let Some(media) = &mut live.media
@@ -116,6 +116,10 @@ impl Session {
                 }
                 let muted = Event::Muted { side: Side::Remote.name(), audio: !audio, video: !video };
                 self.tell_of(&call, &muted);
+            }
+            Notice::UpdateRefused { call, text } => {
+                let why = text.map(|text| format!(": {}", crate::harmless::harmless(&text))).unwrap_or_default();
+                self.warn_once_of(&call, format!("the other side could not change the call{why}"));
             }
             Notice::Superseded { call, by, .. } => self.superseded(&call, by),
             Notice::TurnedAway { peer } => self.turned_away(peer),

@@ -167,6 +167,8 @@ impl Session {
                 Output::Expired { call, message, .. } => {
                     self.phone_event_boxed(call::Event::Expired { call, message }).await?;
                 }
+                // A newer program's. It is acknowledged, so that it is not sent again.
+                Output::Unknown { from, kind } => debug!(%from, %kind, "message of an unknown type passed over"),
                 Output::Received { from, call, message: Message::Offer(_) } if self.is_leaving() => {
                     // Nobody is at home any more, and the call before is still being put away.
                     let busy = Message::bye(ByeReason::Busy);

@@ -38,6 +38,8 @@ pub(super) struct LiveCall {
     pub(super) problems: Vec<String>,
     /// What is wrong with TURN servers, by their addresses: the first that was told of each.
     pub(super) relay_troubles: BTreeMap<String, String>,
+    /// Warnings that are told once a call.
+    pub(super) warned: Vec<String>,
     /// What went wrong on our side, with the exit status it asks for.
     pub(super) failure: Option<Failure>,
     pub(super) candidates_left_out: u64,
@@ -81,6 +83,7 @@ impl LiveCall {
             interrupted_at: None,
             problems: Vec::new(),
             relay_troubles: BTreeMap::new(),
+            warned: Vec::new(),
             failure: None,
             candidates_left_out: 0,
             muted: false,

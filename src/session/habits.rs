@@ -175,6 +175,7 @@ impl Session {
             | Notice::Connected { .. }
             | Notice::Held { .. }
             | Notice::Switched { .. }
+            | Notice::UpdateRefused { .. }
             | Notice::Reconnecting { .. }
             | Notice::Reconnected { .. } => {}
         }

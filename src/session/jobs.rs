@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ::media::peer::PeerError;
 use ::media::peer::config::IceServerKind;
 use ::media::peer::sdp::Negotiated;
 use ::media::peer::turn_check::{self, TurnError};
-use signalling::call::{self, MediaChange};
+use ::media::peer::{self, PeerError};
+use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 use signalling::wire::Description;
 
@@ -134,15 +134,20 @@ impl Session {
     /// A new offer of ours, or the answer to one of theirs, is made, or cannot be.
     async fn revised(&mut self, call: CallId, revision: u32, made: Result<Revision, PeerError>) -> Result<(), Failure> {
         match made {
-            Ok(Revision { description, negotiated }) => {
+            Ok(Revision { description, renewed, negotiated }) => {
                 if let Some(negotiated) = negotiated {
                     self.renegotiated(&call, negotiated);
                 }
-                self.phone_event(call::Event::UpdateReady { call, revision, description }).await
+                let renewed = match renewed {
+                    peer::Renewal::Media => Renewal::Media,
+                    peer::Renewal::Restart => Renewal::Restart,
+                };
+                self.phone_event(call::Event::UpdateReady { call, revision, description, renewed }).await
             }
             Err(error) => {
-                self.warn_of(&call, format!("the call could not be changed: {error}"));
-                self.phone_event(call::Event::UpdateFailed { call, revision }).await
+                let why = error.to_string();
+                self.warn_once_of(&call, format!("the call could not be changed: {why}"));
+                self.phone_event(call::Event::UpdateFailed { call, revision, why }).await
             }
         }
     }

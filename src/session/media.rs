@@ -289,6 +289,7 @@ pub(super) async fn close_devices<T: Send + 'static>(devices: T) {
 /// A description made in a standing call.
 pub(super) struct Revision {
     pub(super) description: Description,
+    pub(super) renewed: Renewal,
     /// What was agreed on; with an offer nothing is yet.
     pub(super) negotiated: Option<Negotiated>,
 }
@@ -296,14 +297,14 @@ pub(super) struct Revision {
 /// Makes a new offer in a standing call.
 pub(super) async fn make_update(peer: Arc<Peer>, renewal: Renewal) -> Result<Revision, PeerError> {
     let local = peer.update_offer(renewal).await?;
-    Ok(Revision { description: description(local), negotiated: None })
+    Ok(Revision { renewed: local.renewed, description: description(local), negotiated: None })
 }
 
 /// Answers a new offer in a standing call.
 pub(super) async fn answer_update(peer: Arc<Peer>, offer: Description) -> Result<Revision, PeerError> {
     let (local, negotiated) = peer.answer_update(&offer.sdp).await?;
     peer.add_candidates(to_media(offer.candidates)).await;
-    Ok(Revision { description: description(local), negotiated: Some(negotiated) })
+    Ok(Revision { renewed: local.renewed, description: description(local), negotiated: Some(negotiated) })
 }
 
 /// What is left of the media of a call.

@@ -115,12 +115,25 @@ impl Session {
         self.spawn(&call, async move { Done::Revised(id, revision, media::answer_update(peer, offer).await) });
     }
 
-    pub(super) async fn apply_update(&mut self, call: &CallId, answer: Description) {
-        let Some(media) = self.calls.get_mut(call).and_then(|live| live.media.as_mut()) else { return };
-        match media.apply_update(answer).await {
-            Ok(()) => self.start_sending(call),
-            Err(error) => self.warn_of(call, format!("the call could not be changed: {error}")),
-        }
+    pub(super) async fn apply_update(
+        &mut self,
+        call: CallId,
+        revision: u32,
+        answer: Description,
+    ) -> Result<(), Failure> {
+        let Some(media) = self.calls.get_mut(&call).and_then(|live| live.media.as_mut()) else { return Ok(()) };
+        let event = match media.apply_update(answer).await {
+            Ok(()) => {
+                self.start_sending(&call);
+                call::Event::UpdateApplied { call, revision }
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.warn_once_of(&call, format!("the call could not be changed: {why}"));
+                call::Event::UpdateFailed { call, revision, why }
+            }
+        };
+        self.phone_event_boxed(event).await
     }
 
     fn peer_of(&self, call: &CallId) -> Option<Arc<peer::Peer>> {

@@ -64,6 +64,9 @@ use view::View;
 /// How often figures are looked at.
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
+/// Warnings a call of what its partner can bring about as often as it likes.
+const WARNINGS_MAX: usize = 8;
+
 /// What the program is here for.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
@@ -437,6 +440,17 @@ impl Session {
 
     fn warn_of(&self, call: &CallId, text: String) {
         self.tell_of(call, &Event::Warning { text });
+    }
+
+    /// The same once a call, and a few times at most: for what a peer can bring about again and again.
+    fn warn_once_of(&mut self, call: &CallId, text: String) {
+        if let Some(live) = self.calls.get_mut(call) {
+            if live.warned.len() >= WARNINGS_MAX || live.warned.contains(&text) {
+                return;
+            }
+            live.warned.push(text.clone());
+        }
+        self.warn_of(call, text);
     }
 
     fn problem(&mut self, call: &CallId, text: String) {

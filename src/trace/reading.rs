@@ -77,6 +77,9 @@ fn tring(at: Duration, from: PeerId, on: Option<PeerId>, payload: &[u8]) -> Mess
         signalling::wire::Content::Call { call, message } => {
             Content::Said { call: Some(call), id: Some(envelope.id), name: message.name(), words: words::of(&message) }
         }
+        signalling::wire::Content::Unknown(_) => {
+            Content::Unreadable { why: "of a type that this version does not know".to_owned() }
+        }
     };
     Message { at, from, to: Some(envelope.to), bytes, content }
 }
@@ -88,7 +91,7 @@ fn named(peer: Option<&PeerId>) -> &str {
 /// A stranger's words do not get out, and an error of JSON repeats them.
 fn complaint(error: &WireError) -> String {
     match error {
-        WireError::Malformed(_) => "no message of this protocol".to_owned(),
+        WireError::Malformed(_) | WireError::Unreadable(_) => "no message of this protocol".to_owned(),
         WireError::TooLarge(_) | WireError::Version(_) | WireError::Excessive(_) => error.to_string(),
     }
 }

@@ -26,6 +26,10 @@ pub(super) fn of(message: &Message) -> String {
         Message::Bye { reason, text } => of_bye(*reason, text.as_deref()),
         Message::Media(state) => of_media(*state),
         Message::Update(revised) | Message::Updated(revised) => of_revised(revised),
+        Message::Refused { revision, text } => {
+            let why = text.as_deref().map(|text| format!(": {}", harmless(text))).unwrap_or_default();
+            format!("revision {revision}{why}")
+        }
         Message::Renew { generation: Some(generation) } => format!("the path of generation {generation} is broken"),
         Message::Renew { generation: None } => "wants other media".to_owned(),
     }

@@ -53,10 +53,13 @@ pub enum Action {
         /// The offer.
         offer: Description,
     },
-    /// Give the answer to our update to the peer connection.
+    /// Give the answer to our update to the peer connection; answered by [`super::Event::UpdateApplied`] or
+    /// [`super::Event::UpdateFailed`].
     ApplyUpdate {
         /// The call.
         call: CallId,
+        /// Which update.
+        revision: u32,
         /// The answer.
         answer: Description,
     },
@@ -175,6 +178,13 @@ pub enum Notice {
         audio: bool,
         /// Its pictures come.
         video: bool,
+    },
+    /// The other side cannot take our update; the call goes on as it was.
+    UpdateRefused {
+        /// The call.
+        call: CallId,
+        /// Why, as the other side says; not safe for a terminal as it is.
+        text: Option<String>,
     },
     /// Both called each other at once, and the other's call goes on in place of ours.
     Superseded {

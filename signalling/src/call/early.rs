@@ -1,13 +1,13 @@
-//! Messages that overtook the one they follow: candidates before their offer, a bye before its offer, words of a
-//! standing call before it stands.
+//! Messages that overtook the one they follow: candidates, a bye or `media` before their offer, words of a standing call
+//! before it stands.
 //!
 //! A broker may lose the offer and deliver what came after; the offer is then sent again, but what was acknowledged
-//! is not. So both are remembered for a while, bounded.
+//! is not. So all are remembered for a while, bounded.
 
 use std::collections::VecDeque;
 
 use crate::id::{CallId, PeerId};
-use crate::wire::{CANDIDATES_MAX, Candidate, Message};
+use crate::wire::{CANDIDATES_MAX, Candidate, MediaState, Message};
 
 /// Calls remembered: few are ever under way at once, and strangers may not grow this.
 const CALLS_MAX: usize = 32;
@@ -23,6 +23,8 @@ const MESSAGES_A_CALL_MAX: usize = 16;
 pub(super) struct Early {
     candidates: VecDeque<(PeerId, CallId, Vec<Candidate>)>,
     messages: VecDeque<(PeerId, CallId, Message)>,
+    /// What callers do with their media, the last of each: apart from `messages`, since strangers may say it too.
+    media: VecDeque<(PeerId, CallId, MediaState)>,
     ended: VecDeque<(PeerId, CallId)>,
 }
 
@@ -61,9 +63,33 @@ impl Early {
         now.into_iter().map(|(_, _, message)| message).collect()
     }
 
+    /// Remembers what a caller does with its media, of a call that does not stand here or has not come yet.
+    pub(super) fn keep_media(&mut self, peer: PeerId, call: CallId, media: MediaState) {
+        if self.has_ended(&peer, &call) {
+            return;
+        }
+        if let Some((_, _, kept)) = self.media.iter_mut().find(|(p, c, _)| *p == peer && *c == call) {
+            if media.revision > kept.revision {
+                *kept = media;
+            }
+            return;
+        }
+        if self.media.len() == CALLS_MAX {
+            self.media.pop_front();
+        }
+        self.media.push_back((peer, call, media));
+    }
+
+    /// Hands out what the caller of a call that stands now said of its media before.
+    pub(super) fn take_media(&mut self, peer: &PeerId, call: &CallId) -> Option<MediaState> {
+        let found = self.media.iter().position(|(p, c, _)| p == peer && c == call);
+        found.and_then(|index| self.media.remove(index)).map(|(_, _, kept)| kept)
+    }
+
     /// Remembers that a call is over: an offer that comes late must not ring.
     pub(super) fn end(&mut self, peer: PeerId, call: CallId) {
         self.messages.retain(|(p, c, _)| (p, c) != (&peer, &call));
+        self.media.retain(|(p, c, _)| (p, c) != (&peer, &call));
         if self.has_ended(&peer, &call) {
             return;
         }

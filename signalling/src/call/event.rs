@@ -92,13 +92,24 @@ pub enum Event {
         revision: u32,
         /// The description, with the candidates known so far.
         description: Description,
+        /// What it renews, as the peer connection found.
+        renewed: Renewal,
     },
-    /// The update or its answer cannot be made; the call goes on as it was.
+    /// The peer connection took the answer to our update.
+    UpdateApplied {
+        /// The call.
+        call: CallId,
+        /// Which update.
+        revision: u32,
+    },
+    /// The update or its answer cannot be made or taken; the call goes on as it was.
     UpdateFailed {
         /// The call.
         call: CallId,
         /// Which update.
         revision: u32,
+        /// Why, for people.
+        why: String,
     },
     /// The peer connection gathered more candidates; empty says that no more will come.
     CandidatesGathered {

@@ -9,7 +9,8 @@
 //! - from the peer connection: [`Event::DescriptionReady`], [`Event::CandidatesGathered`], [`Event::Media`]
 //!
 //! [`Phone`] has two lines: one that its user talks on, and one for a second call, held or waiting. Each line is a
-//! [`State`], and `line` has its transitions: `line/setup.rs` up to the answer, `line/talk.rs` from there on.
+//! [`State`], and `line` has its transitions: `line/setup.rs` up to the answer, `line/talk.rs` and
+//! `line/update.rs` from there on.
 //!
 //! `docs/PROTOCOL.md` draws the states; a test holds the drawing to what the machine does.
 
@@ -69,3 +70,6 @@ const RESTART_EVERY: Duration = Duration::from_secs(3);
 
 /// An update that was not answered by then is given up; the next one may do better.
 const UPDATE_MAX: Duration = Duration::from_secs(10);
+
+/// After an answer that cannot be used another is waited for so long: a round trip by a slow broker.
+const ANOTHER_ANSWER: Duration = Duration::from_secs(1);

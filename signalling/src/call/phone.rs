@@ -141,6 +141,7 @@ impl Phone {
             | Event::Expired { call, .. }
             | Event::DescriptionReady { call, .. }
             | Event::UpdateReady { call, .. }
+            | Event::UpdateApplied { call, .. }
             | Event::UpdateFailed { call, .. }
             | Event::CandidatesGathered { call, .. }
             | Event::Media { call, .. } => self.line_of(call).unwrap_or(Concerned::Nobody),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::event::Renewal;
 use crate::id::{CallId, PeerId};
-use crate::wire::{Candidate, Description, MediaState};
+use crate::wire::{Candidate, Description, MediaState, Revised};
 
 /// Where a line stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,9 +121,9 @@ pub struct Talk {
     pub here: MediaState,
     /// What it told of its own last.
     pub there: MediaState,
-    /// Updates so far.
+    /// Caller: the last update that was begun. Callee: the last one that was taken.
     pub revision: u32,
-    /// ICE restarts so far.
+    /// Which path it is, counted in ICE restarts that were carried out here: a name for candidates to belong to.
     pub generation: u32,
     /// The update under way.
     pub update: Update,
@@ -146,7 +146,7 @@ pub enum Path {
 }
 
 /// The update of a standing call that is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
     /// None.
     None,
@@ -177,6 +177,12 @@ pub enum Update {
     },
     /// Callee: the answer is being made.
     Answering {
+        /// Which update.
+        revision: u32,
+        /// The generation of its path.
+        generation: u32,
+        /// A later offer that came meanwhile.
+        next: Option<Box<Revised>>,
         /// What another one is to be asked for afterwards.
         again: Option<Renewal>,
         /// When it is given up.

@@ -39,6 +39,21 @@ fn candidate(text: &str) -> Candidate {
     Candidate { candidate: text.into(), mid: None, mline: None }
 }
 
+/// The peer connection made a description of an update; its text says what it renews.
+fn made(call: CallId, revision: u32, text: &str, renewed: Renewal) -> Event {
+    let text = if renewed == Renewal::Restart { format!("{text}, restart") } else { text.to_owned() };
+    Event::UpdateReady { call, revision, description: sdp(&text), renewed }
+}
+
+/// The peer connection answers an offer, or cannot.
+fn answered(call: CallId, revision: u32, offer: &Description) -> Event {
+    match offer.sdp.as_str() {
+        "update" => made(call, revision, "updated", Renewal::Media),
+        "update, restart" => made(call, revision, "updated", Renewal::Restart),
+        _ => Event::UpdateFailed { call, revision, why: "it is broken".to_owned() },
+    }
+}
+
 impl Pair {
     fn new() -> Self {
         Self {
@@ -81,14 +96,15 @@ impl Pair {
                         queue.push((side, Event::DescriptionReady { call, description: sdp("answer") }));
                     }
                     Action::ApplyAnswer { answer, .. } => assert_eq!(answer.sdp, "answer"),
-                    Action::MakeUpdate { call, revision, .. } => {
-                        queue.push((side, Event::UpdateReady { call, revision, description: sdp("update") }));
+                    Action::MakeUpdate { call, revision, renewal } => {
+                        queue.push((side, made(call, revision, "update", renewal)));
                     }
                     Action::AnswerUpdate { call, revision, offer } => {
-                        assert_eq!(offer.sdp, "update");
-                        queue.push((side, Event::UpdateReady { call, revision, description: sdp("updated") }));
+                        queue.push((side, answered(call, revision, &offer)))
                     }
-                    Action::ApplyUpdate { answer, .. } => assert_eq!(answer.sdp, "updated"),
+                    Action::ApplyUpdate { call, revision, .. } => {
+                        queue.push((side, Event::UpdateApplied { call, revision }));
+                    }
                     Action::AddCandidates { .. }
                     | Action::HoldMedia { .. }
                     | Action::ResumeMedia { .. }
@@ -129,8 +145,8 @@ impl Pair {
                 Action::Send { call, message, .. } => {
                     self.step(other, Event::Received { from: id(from), call, message });
                 }
-                Action::MakeUpdate { call, revision, .. } => {
-                    self.step(side, Event::UpdateReady { call, revision, description: sdp("update") });
+                Action::MakeUpdate { call, revision, renewal } => {
+                    self.step(side, made(call, revision, "update", renewal));
                 }
                 Action::Notify(notice) if side == At::Alice => self.seen_by_alice.push(notice),
                 Action::Notify(notice) => self.seen_by_bob.push(notice),

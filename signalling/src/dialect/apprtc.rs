@@ -94,7 +94,11 @@ impl Apprtc {
                 Vec::new()
             }
             // There are no words for these.
-            Message::Media(_) | Message::Update(_) | Message::Updated(_) | Message::Renew { .. } => Vec::new(),
+            Message::Media(_)
+            | Message::Update(_)
+            | Message::Updated(_)
+            | Message::Refused { .. }
+            | Message::Renew { .. } => Vec::new(),
         }
     }
 

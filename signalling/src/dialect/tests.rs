@@ -49,7 +49,7 @@ fn answer_text(session: u32) -> String {
 fn published(outputs: &[Output]) -> Vec<String> {
     let text = |output: &Output| match output {
         Output::Transmit(letter) => Some(String::from_utf8(letter.to_bytes().unwrap()).unwrap()),
-        Output::Delivered { .. } | Output::Expired { .. } | Output::Received { .. } => None,
+        Output::Delivered { .. } | Output::Expired { .. } | Output::Unknown { .. } | Output::Received { .. } => None,
     };
     outputs.iter().filter_map(text).collect()
 }
@@ -58,7 +58,7 @@ fn published(outputs: &[Output]) -> Vec<String> {
 fn received(outputs: Vec<Output>) -> Vec<(CallId, Message)> {
     let message = |output| match output {
         Output::Received { call, message, .. } => Some((call, message)),
-        Output::Transmit(_) | Output::Delivered { .. } | Output::Expired { .. } => None,
+        Output::Transmit(_) | Output::Delivered { .. } | Output::Expired { .. } | Output::Unknown { .. } => None,
     };
     outputs.into_iter().filter_map(message).collect()
 }
@@ -327,7 +327,9 @@ impl Side {
                                 Output::Delivered { call, message, .. } => {
                                     events.push_back(Event::Delivered { call, message });
                                 }
-                                Output::Expired { .. } | Output::Received { .. } => panic!("{output:?}"),
+                                Output::Expired { .. } | Output::Unknown { .. } | Output::Received { .. } => {
+                                    panic!("{output:?}")
+                                }
                             }
                         }
                     }
@@ -354,7 +356,9 @@ impl Side {
         for output in self.courier.receive(from.clone(), payload, 0).unwrap() {
             match output {
                 Output::Received { from, call, message } => self.event(Event::Received { from, call, message }, now),
-                Output::Transmit(_) | Output::Delivered { .. } | Output::Expired { .. } => panic!("{output:?}"),
+                Output::Transmit(_) | Output::Delivered { .. } | Output::Expired { .. } | Output::Unknown { .. } => {
+                    panic!("{output:?}")
+                }
             }
         }
     }

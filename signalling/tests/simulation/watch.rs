@@ -104,6 +104,8 @@ pub(crate) struct Record {
     pub(crate) at_callee: Side,
     /// The path was to be replaced: candidates of the one before are left out then.
     pub(crate) restarted: bool,
+    /// A stranger said what one side does with its media.
+    pub(crate) spoofed: bool,
 }
 
 impl Record {
@@ -130,7 +132,8 @@ pub(crate) use hold;
 impl Watch {
     /// A user dials; whether the line takes it is not known yet.
     pub(crate) fn dialed(&mut self, caller: PeerId, callee: PeerId, call: CallId) {
-        self.calls.insert(call, Record { caller, callee, at_caller: NEW, at_callee: NEW, restarted: false });
+        self.calls
+            .insert(call, Record { caller, callee, at_caller: NEW, at_callee: NEW, restarted: false, spoofed: false });
     }
 
     /// What the line of `me` made of `event`.
@@ -224,6 +227,16 @@ impl Watch {
         self.agrees(me, after)
     }
 
+    pub(crate) fn mark_spoofed(&mut self, call: &CallId) {
+        if let Some(record) = self.calls.get_mut(call) {
+            record.spoofed = true;
+        }
+    }
+
+    pub(crate) fn spoofed(&self, call: &CallId) -> bool {
+        self.calls.get(call).is_some_and(|record| record.spoofed)
+    }
+
     fn of(&mut self, call: &CallId) -> Result<&mut Record, String> {
         self.calls.get_mut(call).ok_or_else(|| format!("{call} was never dialed"))
     }
@@ -250,6 +263,11 @@ impl Watch {
                     call::Side::Remote => &mut own.is_held,
                 };
                 hold!(std::mem::replace(known, *on) != *on, "{me} hears twice that {call} is held: {on}");
+                return Ok(());
+            }
+            Notice::UpdateRefused { call, .. } => {
+                let record = self.of(call)?;
+                hold!(record.caller == *me, "{me} is called and hears that an update of {call} is refused");
                 return Ok(());
             }
             Notice::Switched { call, .. } => {
@@ -351,7 +369,7 @@ impl Watch {
                 callee.told
             );
             let gave_up = caller.gave_up || callee.gave_up;
-            if callee.told == Told::Connected && !gave_up {
+            if callee.told == Told::Connected && !gave_up && !record.spoofed {
                 hold!(
                     (caller.holds, callee.holds) == (callee.is_held, caller.is_held),
                     "{call}: who is on hold is not clear"

@@ -33,8 +33,14 @@ enum Happening {
     Wants { who: usize, act: Act },
     /// A peer connection made its offer or answer.
     Described { who: usize, call: CallId },
-    /// A peer connection made an update or its answer, or cannot.
-    Revised { who: usize, call: CallId, revision: u32, made: bool },
+    /// A peer connection made an update or its answer.
+    Revised { who: usize, call: CallId, revision: u32, renewed: Renewal },
+    /// A peer connection cannot make an update, or take one.
+    NotRevised { who: usize, call: CallId, revision: u32 },
+    /// A peer connection took the answer to an update.
+    Applied { who: usize, call: CallId, revision: u32 },
+    /// A stranger speaks in the name of the other side.
+    Spoofed { who: usize, call: CallId, message: Message },
     /// A peer connection gathered a candidate.
     Gathered { who: usize, call: CallId },
     /// A peer connection's path changed.
@@ -103,6 +109,8 @@ pub(crate) struct World {
     peers: Vec<Peer>,
     paths: BTreeMap<CallId, Path>,
     weather: Weather,
+    /// A stranger speaks in the name of peers.
+    spoofs: bool,
     epoch: u64,
     stop: Duration,
     watch: Watch,
@@ -143,6 +151,7 @@ impl World {
             peers,
             paths: BTreeMap::new(),
             weather,
+            spoofs: seed % 7 == 3 && !calm,
             epoch: 0,
             stop,
             watch: Watch::default(),
@@ -227,13 +236,15 @@ impl World {
             }
             Happening::Wants { who, act } => self.want(who, act),
             Happening::Described { who, call } => self.described(who, call),
-            Happening::Revised { who, call, revision, made: true } => {
-                let description = description();
-                self.line_event(who, Event::UpdateReady { call, revision, description })
+            Happening::Revised { who, call, revision, renewed } => {
+                let description = update(renewed);
+                self.line_event(who, Event::UpdateReady { call, revision, description, renewed })
             }
-            Happening::Revised { who, call, revision, made: false } => {
-                self.line_event(who, Event::UpdateFailed { call, revision })
+            Happening::NotRevised { who, call, revision } => {
+                self.line_event(who, Event::UpdateFailed { call, revision, why: "it is broken".into() })
             }
+            Happening::Applied { who, call, revision } => self.line_event(who, Event::UpdateApplied { call, revision }),
+            Happening::Spoofed { who, call, message } => self.spoofed(who, call, message),
             Happening::Gathered { who, call } => {
                 let candidates = vec![Candidate { candidate: "c".into(), mid: None, mline: None }];
                 self.line_event(who, Event::CandidatesGathered { call, candidates })
@@ -328,10 +339,9 @@ impl World {
                 Action::MakeOffer { call } | Action::MakeAnswer { call, .. } => self.make_description(who, call),
                 Action::ApplyAnswer { call, .. } => self.connect(call),
                 Action::AddCandidates { .. } | Action::HoldMedia { .. } | Action::ResumeMedia { .. } => {}
-                Action::MakeUpdate { call, revision, .. } | Action::AnswerUpdate { call, revision, .. } => {
-                    self.make_update(who, call, revision);
-                }
-                Action::ApplyUpdate { call, .. } => self.reconnect(call),
+                Action::MakeUpdate { call, revision, renewal } => self.make_update(who, call, revision, renewal),
+                Action::AnswerUpdate { call, revision, offer } => self.answer_update(who, call, revision, &offer),
+                Action::ApplyUpdate { call, revision, answer } => self.apply_update(who, call, revision, &answer),
                 Action::CloseMedia { call } => {
                     self.peers[who].delivery.forget(&call);
                     self.close(who, &call);
@@ -352,6 +362,7 @@ impl World {
                 Output::Expired { call, message, .. } => {
                     self.line_event(who, Event::Expired { call, message })?;
                 }
+                Output::Unknown { .. } => return Err("a message of no known type".into()),
                 Output::Received { from, call, message } => {
                     self.line_event(who, Event::Received { from, call, message })?;
                 }
@@ -411,7 +422,12 @@ impl World {
                     return Err(format!("{} talks alone: {}", peer.id, self.states()));
                 };
                 let expired = self.watch.gave_up(call);
-                hold!(expired || talk.there == theirs.here, "{} is told wrong: {}", peer.id, self.states());
+                hold!(
+                    expired || self.watch.spoofed(call) || talk.there == theirs.here,
+                    "{} is told wrong: {}",
+                    peer.id,
+                    self.states()
+                );
                 hold!(talk.update == Update::None, "{} still updates: {}", peer.id, self.states());
                 hold!(talk.role != theirs.role, "two of a kind: {}", self.states());
             }
@@ -441,4 +457,18 @@ impl World {
 
 fn description() -> Description {
     Description { sdp: "v=0".into(), candidates: Vec::new() }
+}
+
+/// What an update says, as far as it matters here: whether it renews the path.
+fn update(renewed: Renewal) -> Description {
+    let sdp = match renewed {
+        Renewal::Media => "v=0",
+        Renewal::Restart => "v=0 restart",
+    };
+    Description { sdp: sdp.into(), candidates: Vec::new() }
+}
+
+/// A description that no peer connection can take.
+fn broken() -> Description {
+    Description { sdp: "broken".into(), candidates: Vec::new() }
 }

@@ -131,7 +131,12 @@ fn check_sizes(message: &Message) {
             assert!(candidates.iter().all(|candidate| candidate.candidate.len() <= 1024));
         }
         Message::Bye { .. } => {}
-        Message::Ringing | Message::Media(_) | Message::Update(_) | Message::Updated(_) | Message::Renew { .. } => {
+        Message::Ringing
+        | Message::Media(_)
+        | Message::Update(_)
+        | Message::Updated(_)
+        | Message::Refused { .. }
+        | Message::Renew { .. } => {
             panic!("{message:?}, for which there is no word")
         }
     }

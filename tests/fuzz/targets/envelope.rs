@@ -38,7 +38,7 @@ pub(crate) fn check_sizes(message: &Message) {
             &revised.description.candidates
         }
         Message::Candidates { candidates, .. } => candidates,
-        Message::Bye { text, .. } => {
+        Message::Bye { text, .. } | Message::Refused { text, .. } => {
             assert!(text.as_ref().is_none_or(|text| text.len() <= TEXT_BYTES_MAX));
             &[]
         }

@@ -72,8 +72,18 @@ impl World {
             1 => self.now += reader.time(),
             kind => {
                 let event = self.event(kind, reader);
+                let before = counts(self.phone.front());
+                let is_word = matches!(event, Event::Received { .. });
                 let actions = self.phone.handle(event, self.now);
                 self.check(&actions);
+                let began = actions.iter().any(|action| matches!(action, Action::MakeUpdate { .. }));
+                if is_word
+                    && !began
+                    && let (Some(before), Some(after)) = (before, counts(self.phone.front()))
+                    && before.0 == after.0
+                {
+                    assert_eq!(before, after, "a peer's word alone sets a count");
+                }
             }
         }
     }
@@ -101,10 +111,12 @@ impl World {
             14 | 15 => Event::DescriptionReady { call: self.call(reader), description: description(reader) },
             16 => Event::UpdateReady {
                 call: self.call(reader),
-                revision: self.revision(reader),
+                revision: self.made(reader),
                 description: description(reader),
+                renewed: reader.of(&[Renewal::Media, Renewal::Restart]),
             },
-            17 => Event::UpdateFailed { call: self.call(reader), revision: self.revision(reader) },
+            17 if reader.flag() => Event::UpdateApplied { call: self.call(reader), revision: self.made(reader) },
+            17 => Event::UpdateFailed { call: self.call(reader), revision: self.made(reader), why: String::new() },
             18 => Event::CandidatesGathered { call: self.call(reader), candidates: candidates(reader) },
             19 | 20 => {
                 let changes =
@@ -144,6 +156,7 @@ impl World {
             }),
             28 => Message::Update(self.revised(reader)),
             29 => Message::Updated(self.revised(reader)),
+            30 if reader.flag() => Message::Refused { revision: self.revision(reader), text: None },
             _ => Message::Renew { generation: reader.flag().then(|| self.generation(reader)) },
         }
     }
@@ -185,6 +198,19 @@ impl World {
             _ => 0,
         };
         close_to(now, reader)
+    }
+
+    /// The revision of the description that is being made, one close to it, or any.
+    fn made(&self, reader: &mut Reader<'_>) -> u32 {
+        match self.phone.front() {
+            State::Active { talk, .. } => match talk.update {
+                Update::Answering { revision, .. } => close_to(revision, reader),
+                Update::None | Update::Making { .. } | Update::Offered { .. } | Update::Asked { .. } => {
+                    close_to(talk.revision, reader)
+                }
+            },
+            _ => close_to(0, reader),
+        }
     }
 
     fn generation(&self, reader: &mut Reader<'_>) -> u32 {
@@ -259,7 +285,7 @@ impl World {
             | Notice::Reconnected { call, peer } => {
                 assert!(self.current.contains(&(call.clone(), peer.clone())), "of no call: {notice:?}");
             }
-            Notice::Held { call, .. } | Notice::Switched { call, .. } => {
+            Notice::Held { call, .. } | Notice::Switched { call, .. } | Notice::UpdateRefused { call, .. } => {
                 assert!(self.current.iter().any(|(current, _)| current == call), "of no call: {notice:?}");
             }
             Notice::Superseded { call, peer, .. } | Notice::Ended { call, peer, .. } => {
@@ -290,6 +316,14 @@ impl World {
             }
         }
         assert!(self.released.len() <= 2, "devices of a call that is over stay released");
+    }
+}
+
+/// The call, and what counts its updates and paths.
+fn counts(line: &State) -> Option<(CallId, u32, u32)> {
+    match line {
+        State::Active { call, talk, .. } => Some((call.clone(), talk.revision, talk.generation)),
+        _ => None,
     }
 }
 

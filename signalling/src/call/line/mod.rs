@@ -2,12 +2,14 @@
 //!
 //! - here: from event to transition, time-outs, ends
 //! - [`setup`]: from the first ring to the exchanged descriptions
-//! - [`talk`]: the standing call: its path, hold, switches, updates
+//! - [`talk`]: the standing call: its path, hold, switches
+//! - [`update`]: other media or another path in mid-call
 //!
 //! Every pair of state and event is decided: a `match` on the state has no `_` arm, and what does nothing says why.
 
 mod setup;
 mod talk;
+mod update;
 
 use std::time::Instant;
 
@@ -45,8 +47,11 @@ impl Step<'_> {
             Event::Expired { call, message } => self.expired(&call, message),
             Event::PeerOffline { peer } => self.peer_offline(&peer),
             Event::DescriptionReady { call, description } => self.description_ready(&call, description),
-            Event::UpdateReady { revision, description, .. } => self.update_ready(revision, description),
-            Event::UpdateFailed { revision, .. } => self.update_failed(revision),
+            Event::UpdateReady { revision, description, renewed, .. } => {
+                self.update_ready(revision, description, renewed)
+            }
+            Event::UpdateApplied { revision, .. } => self.update_applied(revision),
+            Event::UpdateFailed { revision, why, .. } => self.update_failed(revision, why),
             Event::CandidatesGathered { call, candidates } => self.gathered(&call, candidates),
             Event::Media { call, change } => self.media(&call, change),
         }
@@ -112,9 +117,11 @@ impl Step<'_> {
                 self.candidates_received(from, call, generation, candidates)
             }
             Message::Bye { reason, text } => self.bye_received(&from, call, reason, text),
-            message @ (Message::Media(_) | Message::Update(_) | Message::Updated(_) | Message::Renew { .. }) => {
-                self.talk_received(from, call, message)
-            }
+            message @ (Message::Media(_)
+            | Message::Update(_)
+            | Message::Updated(_)
+            | Message::Refused { .. }
+            | Message::Renew { .. }) => self.talk_received(from, call, message),
         }
     }
 

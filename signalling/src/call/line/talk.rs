@@ -1,15 +1,22 @@
-//! The standing call: its path, hold, switches, updates.
-//!
-//! The caller of the call makes every new offer, so that no two can meet; a callee that needs one asks for it. An update
-//! under way is [`Update`]; what comes too early for it waits in [`Talk::ahead`].
+//! The standing call: its path, hold, switches.
 
-use super::super::early::{CANDIDATES_A_CALL_MAX, append};
-use super::super::{
-    Action, Notice, Path, RESTART_EVERY, Renewal, Role, Side, State, Talk, UPDATE_MAX, Update, Updates,
-};
+use super::super::{Action, Notice, Path, RESTART_EVERY, Renewal, Role, Side, State, Talk};
 use super::Step;
 use crate::id::{CallId, PeerId};
-use crate::wire::{Candidate, Description, MediaState, Message, Revised};
+use crate::wire::{MediaState, Message};
+
+/// How many words of one side may overtake an earlier one of it, counted in revisions. What is further below the last is
+/// no late word: its sender counts anew, or says what is true after someone else spoke in its name.
+const OVERTAKING_MAX: u32 = 64;
+
+/// By how much a side's revision rises when it says again what it does. Eight such words are above whatever a stranger
+/// said in its name; and as many may be late at once and still count as overtaken.
+const SAID_AGAIN: u32 = OVERTAKING_MAX / 8;
+
+/// Whether a count that a peer sets is later than the last one that was taken.
+pub(super) const fn is_later(count: u32, last: u32) -> bool {
+    count > last || last - count > OVERTAKING_MAX
+}
 
 impl Step<'_> {
     /// The media path is up for the first time. What came before, for a call that stands, has its turn now.
@@ -26,7 +33,8 @@ impl Step<'_> {
         };
         *self.state = State::Active { call: call.clone(), peer: peer.clone(), talk: Talk::new(role) };
         let mut actions = vec![Action::Notify(Notice::Connected { call: call.clone(), peer: peer.clone() })];
-        for message in self.early.take_messages(&peer, &call) {
+        let media = self.early.take_media(&peer, &call).map(Message::Media);
+        for message in media.into_iter().chain(self.early.take_messages(&peer, &call)) {
             actions.extend(self.received(peer.clone(), call.clone(), message));
         }
         actions
@@ -35,6 +43,9 @@ impl Step<'_> {
     /// A message of a standing call; one that comes before it stands waits for that.
     pub(super) fn talk_received(&mut self, from: PeerId, call: CallId, message: Message) -> Vec<Action> {
         if !self.state.is(&call, &from) {
+            if let Message::Media(media) = message {
+                self.early.keep_media(from, call, media);
+            }
             return Vec::new();
         }
         match &*self.state {
@@ -42,6 +53,7 @@ impl Step<'_> {
                 Message::Media(there) => self.media_told(there),
                 Message::Update(offer) => self.update_received(offer),
                 Message::Updated(answer) => self.updated_received(answer),
+                Message::Refused { revision, text } => self.update_refused(revision, text),
                 Message::Renew { generation } => self.renew_received(generation),
                 Message::Offer(_)
                 | Message::Ringing
@@ -53,8 +65,15 @@ impl Step<'_> {
                 self.early.keep_message(from, call, message);
                 Vec::new()
             }
-            // No call stands at the other side either.
-            State::Idle | State::Offering { .. } | State::Incoming { .. } => Vec::new(),
+            State::Incoming { .. } => {
+                if let Message::Media(media) = message {
+                    self.early.keep_media(from, call, media);
+                }
+                // The call stands at neither side, so nothing of it can be updated.
+                Vec::new()
+            }
+            // Nobody knows of our call.
+            State::Idle | State::Offering { .. } => Vec::new(),
         }
     }
 
@@ -98,7 +117,7 @@ impl Step<'_> {
     fn media_told(&mut self, there: MediaState) -> Vec<Action> {
         let State::Active { call, talk, .. } = &mut *self.state else { return Vec::new() };
         // A later word overtook this one.
-        if there.revision <= talk.there.revision {
+        if !is_later(there.revision, talk.there.revision) {
             return Vec::new();
         }
         let before = std::mem::replace(&mut talk.there, there);
@@ -124,7 +143,7 @@ impl Step<'_> {
     }
 
     /// From now on the call has no path, because it broke or is being replaced; nothing, when it had none before.
-    fn path_is_left(&mut self) -> Vec<Action> {
+    pub(super) fn path_is_left(&mut self) -> Vec<Action> {
         let (now, timeouts) = (self.now, self.timeouts);
         let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
         match talk.path {
@@ -140,7 +159,10 @@ impl Step<'_> {
         let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
         match std::mem::replace(&mut talk.path, Path::Flowing) {
             Path::Interrupted { .. } => {
-                vec![Action::Notify(Notice::Reconnected { call: call.clone(), peer: peer.clone() })]
+                let call = call.clone();
+                let reconnected = Notice::Reconnected { call: call.clone(), peer: peer.clone() };
+                // Why nothing came may be that the other side was told something else of us.
+                vec![Action::Notify(reconnected), talk.tell_again(peer, &call)]
             }
             Path::Flowing => Vec::new(),
         }
@@ -168,156 +190,6 @@ impl Step<'_> {
         let State::Active { talk, .. } = &*self.state else { return Vec::new() };
         if talk.update.restarts() { Vec::new() } else { self.renew(Renewal::Restart) }
     }
-
-    /// Our own side needs an update.
-    pub(super) fn renew_wanted(&mut self, renewal: Renewal) -> Vec<Action> {
-        // Before the call stands, its descriptions are still being made.
-        if matches!(self.state, State::Active { .. }) { self.renew(renewal) } else { Vec::new() }
-    }
-
-    /// Begins an update as the caller, asks for one as the callee. Until a new path is offered the old one may carry.
-    fn renew(&mut self, wanted: Renewal) -> Vec<Action> {
-        match self.updates {
-            Updates::Understood => self.begin_update(wanted).into_iter().collect(),
-            Updates::Unknown => Vec::new(),
-        }
-    }
-
-    fn begin_update(&mut self, wanted: Renewal) -> Option<Action> {
-        let give_up_at = self.now + UPDATE_MAX;
-        let State::Active { call, peer, talk } = &mut *self.state else { return None };
-        match (&mut talk.update, talk.role) {
-            (Update::Making { again, .. } | Update::Offered { again, .. } | Update::Answering { again, .. }, _) => {
-                *again = (*again).max(Some(wanted));
-                None
-            }
-            (Update::None | Update::Asked { .. }, Role::Caller) => {
-                talk.revision += 1;
-                if wanted == Renewal::Restart {
-                    talk.generation += 1;
-                }
-                talk.update = Update::Making { renewal: wanted, again: None, give_up_at };
-                Some(Action::MakeUpdate { call: call.clone(), revision: talk.revision, renewal: wanted })
-            }
-            // What was asked for already includes it: our answer will say what we send by then.
-            (Update::Asked { renewal, .. }, Role::Callee) if *renewal >= wanted => None,
-            (Update::None | Update::Asked { .. }, Role::Callee) => {
-                talk.update = Update::Asked { renewal: wanted, give_up_at };
-                let generation = (wanted == Renewal::Restart).then_some(talk.generation);
-                let message = Message::Renew { generation };
-                Some(Action::Send { to: peer.clone(), call: call.clone(), message })
-            }
-        }
-    }
-
-    fn renew_received(&mut self, generation: Option<u32>) -> Vec<Action> {
-        let State::Active { talk, .. } = &*self.state else { return Vec::new() };
-        match (talk.role, generation) {
-            // A callee makes no offers.
-            (Role::Callee, _) => Vec::new(),
-            // The path that it complains of is history, or being replaced.
-            (Role::Caller, Some(generation)) if generation < talk.generation => Vec::new(),
-            (Role::Caller, Some(_)) => self.renew(Renewal::Restart),
-            (Role::Caller, None) => self.renew(Renewal::Media),
-        }
-    }
-
-    fn update_received(&mut self, offer: Revised) -> Vec<Action> {
-        let give_up_at = self.now + UPDATE_MAX;
-        let State::Active { call, talk, .. } = &mut *self.state else { return Vec::new() };
-        // Only the caller makes offers; an older one was overtaken by the one we know, and a generation never goes back.
-        let Revised { revision, generation, mut description } = offer;
-        if talk.role == Role::Caller || revision <= talk.revision || generation < talk.generation {
-            return Vec::new();
-        }
-        let restarts = generation > talk.generation;
-        (talk.revision, talk.generation) = (revision, generation);
-        talk.update = Update::Answering { again: None, give_up_at };
-        append(&mut description.candidates, talk.take_ahead());
-        let answer = Action::AnswerUpdate { call: call.clone(), revision, offer: description };
-        let mut actions = if restarts { self.path_is_left() } else { Vec::new() };
-        actions.push(answer);
-        actions
-    }
-
-    fn updated_received(&mut self, answer: Revised) -> Vec<Action> {
-        let State::Active { call, talk, .. } = &mut *self.state else { return Vec::new() };
-        let again = match talk.update {
-            Update::Offered { again, .. } if answer.revision == talk.revision => again,
-            // An answer to an offer that was given up, or to none.
-            Update::None
-            | Update::Making { .. }
-            | Update::Offered { .. }
-            | Update::Asked { .. }
-            | Update::Answering { .. } => return Vec::new(),
-        };
-        talk.update = Update::None;
-        let mut actions = vec![Action::ApplyUpdate { call: call.clone(), answer: answer.description }];
-        actions.extend(talk.add_ahead(call));
-        if let Some(renewal) = again {
-            actions.extend(self.renew(renewal));
-        }
-        actions
-    }
-
-    pub(super) fn update_ready(&mut self, revision: u32, description: Description) -> Vec<Action> {
-        let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
-        if revision != talk.revision {
-            return Vec::new();
-        }
-        let revised = Revised { revision, generation: talk.generation, description };
-        let mut renews = Renewal::Media;
-        let (message, mut more, again) = match talk.update {
-            Update::Making { renewal, again, give_up_at } => {
-                talk.update = Update::Offered { renewal, again, give_up_at };
-                renews = renewal;
-                (Message::Update(revised), Vec::new(), None)
-            }
-            Update::Answering { again, .. } => {
-                talk.update = Update::None;
-                (Message::Updated(revised), talk.add_ahead(call), again)
-            }
-            // It was given up meanwhile.
-            Update::None | Update::Offered { .. } | Update::Asked { .. } => return Vec::new(),
-        };
-        let mut actions = vec![Action::Send { to: peer.clone(), call: call.clone(), message }];
-        actions.append(&mut more);
-        if renews == Renewal::Restart {
-            // With the offer the old path is gone.
-            actions.extend(self.path_is_left());
-        }
-        actions.extend(again.map(|renewal| self.renew(renewal)).unwrap_or_default());
-        actions
-    }
-
-    pub(super) fn update_failed(&mut self, revision: u32) -> Vec<Action> {
-        let State::Active { talk, .. } = &mut *self.state else { return Vec::new() };
-        if revision != talk.revision {
-            return Vec::new();
-        }
-        match talk.update {
-            Update::Making { .. } | Update::Answering { .. } => self.give_update_up(),
-            // It was given up already.
-            Update::None | Update::Offered { .. } | Update::Asked { .. } => Vec::new(),
-        }
-    }
-
-    /// The update under way comes to nothing; what waited for it has its turn.
-    fn give_update_up(&mut self) -> Vec<Action> {
-        let State::Active { call, talk, .. } = &mut *self.state else { return Vec::new() };
-        match std::mem::replace(&mut talk.update, Update::None) {
-            Update::Making { again, .. } | Update::Offered { again, .. } => {
-                again.map(|renewal| self.renew(renewal)).unwrap_or_default()
-            }
-            // The path is as it was, and its candidates are still of use.
-            Update::Answering { again, .. } => {
-                let mut actions = talk.add_ahead(call);
-                actions.extend(again.map(|renewal| self.renew(renewal)).unwrap_or_default());
-                actions
-            }
-            Update::Asked { .. } | Update::None => Vec::new(),
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -329,43 +201,35 @@ enum Hold {
 impl Talk {
     /// Says what our side does from now on.
     fn tell(&mut self, peer: &PeerId, call: &CallId, here: MediaState) -> Action {
-        self.here = MediaState { revision: self.here.revision + 1, ..here };
+        self.here = MediaState { revision: self.here.revision.saturating_add(1), ..here };
         Action::Send { to: peer.clone(), call: call.clone(), message: Message::Media(self.here) }
     }
 
-    /// Candidates of the other side: for the path that is, or for one whose description has not come.
-    pub(super) fn take_candidates(&mut self, call: CallId, generation: u32, more: Vec<Candidate>) -> Vec<Action> {
-        let description_is_due = match self.update {
-            Update::Making { renewal, .. } | Update::Offered { renewal, .. } => renewal == Renewal::Restart,
-            Update::Answering { .. } => true,
-            Update::None | Update::Asked { .. } => false,
-        };
-        if generation < self.generation {
-            // Of a path that is history.
-            return Vec::new();
-        }
-        if generation > self.generation || description_is_due {
-            let room = CANDIDATES_A_CALL_MAX.saturating_sub(self.ahead.len());
-            self.ahead.extend(more.into_iter().take(room).map(|candidate| (generation, candidate)));
-            return Vec::new();
-        }
-        vec![Action::AddCandidates { call, candidates: more }]
+    /// Says once more what our side does: it holds over anything that was said in its name.
+    fn tell_again(&mut self, peer: &PeerId, call: &CallId) -> Action {
+        self.here.revision = self.here.revision.saturating_add(SAID_AGAIN);
+        Action::Send { to: peer.clone(), call: call.clone(), message: Message::Media(self.here) }
     }
+}
 
-    /// Hands out what waited for the description of this generation; older ones are history.
-    fn take_ahead(&mut self) -> Vec<Candidate> {
-        let due = |(generation, _): &(u32, Candidate)| *generation == self.generation;
-        let (now, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ahead).into_iter().filter(|(g, _)| *g >= self.generation).partition(due);
-        self.ahead = later;
-        now.into_iter().map(|(_, candidate)| candidate).collect()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn add_ahead(&mut self, call: &CallId) -> Vec<Action> {
-        let candidates = self.take_ahead();
-        if candidates.is_empty() {
-            return Vec::new();
+    #[test]
+    fn a_count_is_later_when_it_is_above_the_last_or_far_below_it() {
+        for (count, last, expected) in [
+            (1, 0, true),
+            (0, 0, false),
+            (5, 5, false),
+            (4, 5, false),
+            (1, 65, false),
+            (1, 66, true),
+            (u32::MAX, 5, true),
+            (6, u32::MAX, true),
+            (u32::MAX - 64, u32::MAX, false),
+        ] {
+            assert_eq!(is_later(count, last), expected, "{count} after {last}");
         }
-        vec![Action::AddCandidates { call: call.clone(), candidates }]
     }
 }

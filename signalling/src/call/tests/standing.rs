@@ -11,6 +11,10 @@ fn from_alice(message: Message) -> Event {
     Event::Received { from: id("alice"), call: call(), message }
 }
 
+fn failed(revision: u32) -> Event {
+    Event::UpdateFailed { call: call(), revision, why: "it is broken".to_owned() }
+}
+
 fn media(revision: u32) -> MediaState {
     MediaState { revision, ..MediaState::default() }
 }
@@ -108,14 +112,15 @@ fn an_interrupted_path_is_looked_for_anew_at_once_and_again() {
         ]
     );
     // The offer gets lost with the path; the next one is due when it was answered or given up.
-    let ready = Event::UpdateReady { call: call(), revision: 1, description: sdp("update") };
+    let ready = made(call(), 1, "update", Renewal::Restart);
     let [Action::Send { message: Message::Update(offer), .. }] = &pair.alice.handle(ready, pair.now)[..] else {
         panic!("no offer")
     };
     assert_eq!((offer.revision, offer.generation), (1, 1));
     let answer = Revised { description: sdp("updated"), ..offer.clone() };
     let actions = pair.alice.handle(from_bob(Message::Updated(answer)), pair.now);
-    assert_eq!(actions, [Action::ApplyUpdate { call: call(), answer: sdp("updated") }]);
+    assert_eq!(actions, [Action::ApplyUpdate { call: call(), revision: 1, answer: sdp("updated") }]);
+    assert!(pair.alice.handle(Event::UpdateApplied { call: call(), revision: 1 }, pair.now).is_empty());
     let at = pair.alice.poll_timeout().unwrap();
     assert_eq!(at - pair.now, RESTART_EVERY);
     let actions = pair.alice.handle_timeout(at);
@@ -129,7 +134,7 @@ fn a_callee_asks_for_a_new_path_and_the_caller_makes_it_once() {
     let interrupted = Event::Media { call: call(), change: MediaChange::Interrupted };
     pair.step(At::Bob, interrupted.clone());
     assert_eq!((talk(&pair.alice).generation, talk(&pair.bob).generation), (1, 1));
-    assert_eq!((talk(&pair.alice).update, talk(&pair.bob).update), (Update::None, Update::None));
+    assert_eq!((&talk(&pair.alice).update, &talk(&pair.bob).update), (&Update::None, &Update::None));
     // What bob asked for before the new path came is no reason for yet another.
     assert!(pair.alice.handle(from_bob(Message::Renew { generation: Some(0) }), pair.now).is_empty());
 }
@@ -166,7 +171,7 @@ fn a_change_during_an_update_is_made_after_it() {
     let renew = |renewal| Event::Renew { call: call(), renewal };
     assert_eq!(pair.alice.handle(renew(Renewal::Media), pair.now).len(), 1);
     assert!(pair.alice.handle(renew(Renewal::Restart), pair.now).is_empty());
-    pair.step(At::Alice, Event::UpdateReady { call: call(), revision: 1, description: sdp("update") });
+    pair.step(At::Alice, made(call(), 1, "update", Renewal::Media));
     assert_eq!((talk(&pair.alice).revision, talk(&pair.bob).generation), (2, 1));
 }
 
@@ -178,7 +183,7 @@ fn what_the_callee_changes_while_it_answers_is_asked_for_after_it() {
     let offer = Revised { revision: 1, generation: 0, description: sdp("update") };
     assert_eq!(pair.bob.handle(from_alice(Message::Update(offer)), pair.now).len(), 1);
     assert!(pair.bob.handle(renew, pair.now).is_empty(), "the answer may not say it any more");
-    let ready = Event::UpdateReady { call: call(), revision: 1, description: sdp("updated") };
+    let ready = made(call(), 1, "updated", Renewal::Media);
     let names: Vec<_> = pair.bob.handle(ready, pair.now).iter().map(sent).collect();
     assert_eq!(names, ["updated", "renew"]);
 }
@@ -203,7 +208,7 @@ fn a_path_that_still_carries_is_not_given_up_before_there_is_an_offer_of_another
     assert_eq!((pair.bob.front().name(), pair.bob.poll_timeout()), ("active", None));
     // The caller's offer cannot be made.
     pair.alice.handle(renew, pair.now);
-    pair.alice.handle(Event::UpdateFailed { call: call(), revision: 1 }, pair.now);
+    pair.alice.handle(failed(1), pair.now);
     assert_eq!((pair.alice.front().name(), pair.alice.poll_timeout()), ("active", None));
 }
 
@@ -230,10 +235,10 @@ fn an_update_that_cannot_be_made_or_is_not_answered_leaves_the_call_as_it_was() 
     let mut pair = Pair::new();
     pair.connect();
     pair.alice.handle(Event::Renew { call: call(), renewal: Renewal::Media }, pair.now);
-    pair.alice.handle(Event::UpdateFailed { call: call(), revision: 1 }, pair.now);
+    pair.alice.handle(failed(1), pair.now);
     assert_eq!(talk(&pair.alice).update, Update::None);
     pair.alice.handle(Event::Renew { call: call(), renewal: Renewal::Media }, pair.now);
-    let ready = Event::UpdateReady { call: call(), revision: 2, description: sdp("update") };
+    let ready = made(call(), 2, "update", Renewal::Media);
     assert_eq!(pair.alice.handle(ready, pair.now).len(), 1);
     let at = pair.alice.poll_timeout().unwrap();
     assert_eq!(at - pair.now, UPDATE_MAX);
@@ -252,8 +257,8 @@ fn only_the_caller_makes_offers_and_old_ones_are_passed_over() {
     let offer = Revised { revision: 5, generation: 2, description: sdp("update") };
     assert!(pair.alice.handle(from_bob(Message::Update(offer.clone())), pair.now).is_empty(), "from the callee");
     pair.step(At::Bob, from_alice(Message::Update(offer.clone())));
-    assert_eq!(talk(&pair.bob).generation, 2);
-    for (revision, generation) in [(5, 2), (4, 2), (6, 1)] {
+    assert_eq!((talk(&pair.bob).revision, talk(&pair.bob).generation), (5, 2));
+    for (revision, generation) in [(5, 2), (4, 2), (5, 3), (1, 7)] {
         let old = Revised { revision, generation, ..offer.clone() };
         assert!(pair.bob.handle(from_alice(Message::Update(old)), pair.now).is_empty(), "{revision} {generation}");
     }
@@ -268,16 +273,15 @@ fn candidates_wait_for_the_path_they_belong_to() {
     assert!(pair.bob.handle(from_alice(candidates(1, "new")), pair.now).is_empty());
     let added = pair.bob.handle(from_alice(candidates(0, "old")), pair.now);
     assert_eq!(added, [Action::AddCandidates { call: call(), candidates: vec![candidate("old")] }]);
-    let offer = Revised { revision: 1, generation: 1, description: sdp("update") };
+    let offer = Revised { revision: 1, generation: 1, description: sdp("update, restart") };
     let actions = pair.bob.handle(from_alice(Message::Update(offer)), pair.now);
-    let [Action::Notify(Notice::Reconnecting { .. }), Action::AnswerUpdate { offer, .. }] = &actions[..] else {
-        panic!("{actions:?}")
-    };
+    let [Action::AnswerUpdate { offer, .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(offer.candidates, [candidate("new")]);
     assert!(pair.bob.handle(from_alice(candidates(1, "newer")), pair.now).is_empty(), "the answer is being made");
-    let ready = Event::UpdateReady { call: call(), revision: 1, description: sdp("updated") };
-    let actions = pair.bob.handle(ready, pair.now);
-    assert_eq!(actions[1..], [Action::AddCandidates { call: call(), candidates: vec![candidate("newer")] }]);
+    let actions = pair.bob.handle(made(call(), 1, "updated", Renewal::Restart), pair.now);
+    let reconnecting = Action::Notify(Notice::Reconnecting { call: call(), peer: id("alice") });
+    let added = Action::AddCandidates { call: call(), candidates: vec![candidate("newer")] };
+    assert_eq!(actions[1..], [reconnecting, added]);
     assert!(pair.bob.handle(from_alice(candidates(0, "old")), pair.now).is_empty(), "of a path that is history");
     let gathered = Event::CandidatesGathered { call: call(), candidates: vec![candidate("mine")] };
     let message = candidates(1, "mine");
@@ -293,6 +297,142 @@ fn candidates_ahead_of_a_path_that_never_comes_are_capped() {
         pair.bob.handle(from_alice(message), pair.now);
     }
     assert_eq!(talk(&pair.bob).ahead.len(), early::CANDIDATES_A_CALL_MAX);
+    // Those of the next path find room all the same.
+    let message = Message::Candidates { generation: 1, candidates: vec![candidate("new")] };
+    pair.bob.handle(from_alice(message), pair.now);
+    assert_eq!(talk(&pair.bob).ahead[0], (1, candidate("new")));
+}
+
+fn update(revision: u32, generation: u32, text: &str) -> Event {
+    from_alice(Message::Update(Revised { revision, generation, description: sdp(text) }))
+}
+
+#[test]
+fn an_update_that_cannot_be_taken_is_refused_and_changes_nothing() {
+    for generation in [0, 1, 9] {
+        let mut pair = Pair::new();
+        pair.connect();
+        let before = talk(&pair.bob).clone();
+        let [Action::AnswerUpdate { call, revision, offer }] =
+            &pair.bob.handle(update(1, generation, "v=0"), pair.now)[..]
+        else {
+            panic!("not tried")
+        };
+        let actions = pair.bob.handle(answered(call.clone(), *revision, offer), pair.now);
+        let message = Message::refused(1, "it is broken".to_owned());
+        assert_eq!(actions, [Action::Send { to: id("alice"), call: call.clone(), message }]);
+        assert_eq!((talk(&pair.bob), pair.bob.poll_timeout()), (&before, None), "the call goes on as it was");
+        // The next update of the true caller has the same revision.
+        pair.step(At::Alice, Event::Renew { call: call.clone(), renewal: Renewal::Restart });
+        assert_eq!((talk(&pair.bob).revision, talk(&pair.bob).generation), (1, 1));
+    }
+}
+
+#[test]
+fn a_caller_whose_update_is_refused_hears_of_it_and_makes_the_next() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.alice.handle(Event::Renew { call: call(), renewal: Renewal::Restart }, pair.now);
+    pair.alice.handle(made(call(), 1, "update", Renewal::Restart), pair.now);
+    let refused = |revision| from_bob(Message::Refused { revision, text: None });
+    assert!(pair.alice.handle(refused(2), pair.now).is_empty(), "of another update");
+    let told = Action::Notify(Notice::UpdateRefused { call: call(), text: None });
+    assert_eq!(pair.alice.handle(refused(1), pair.now), [told]);
+    assert!(pair.alice.handle(refused(1), pair.now).is_empty());
+    let at = pair.alice.poll_timeout().unwrap();
+    let next = Action::MakeUpdate { call: call(), revision: 2, renewal: Renewal::Restart };
+    assert_eq!(pair.alice.handle_timeout(at), [next], "it offered a new path, so the old one is gone");
+}
+
+#[test]
+fn an_answer_that_cannot_be_taken_leaves_room_for_the_true_one() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.alice.handle(Event::Renew { call: call(), renewal: Renewal::Media }, pair.now);
+    pair.alice.handle(made(call(), 1, "update", Renewal::Media), pair.now);
+    let answer = |text| from_bob(Message::Updated(Revised { revision: 1, generation: 0, description: sdp(text) }));
+    for text in ["v=0", "updated"] {
+        let apply = Action::ApplyUpdate { call: call(), revision: 1, answer: sdp(text) };
+        assert_eq!(pair.alice.handle(answer(text), pair.now), [apply]);
+        pair.alice.handle(failed(1), pair.now);
+    }
+    pair.alice.handle(Event::UpdateApplied { call: call(), revision: 1 }, pair.now);
+    assert_eq!((talk(&pair.alice).update.clone(), pair.alice.poll_timeout()), (Update::None, None));
+    pair.alice.handle(Event::Renew { call: call(), renewal: Renewal::Media }, pair.now);
+    pair.alice.handle(made(call(), 2, "update", Renewal::Media), pair.now);
+    pair.alice.handle(failed(2), pair.now);
+    assert_eq!(pair.alice.poll_timeout().unwrap() - pair.now, ANOTHER_ANSWER, "and not for long");
+}
+
+#[test]
+fn a_generation_without_a_new_path_interrupts_nothing() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.step(At::Bob, update(1, 7, "update"));
+    assert_eq!((pair.bob.front().name(), talk(&pair.bob).generation), ("active", 7));
+    // The true caller counts from where it is.
+    pair.step(At::Bob, update(2, 1, "update, restart"));
+    assert_eq!((pair.bob.front().name(), talk(&pair.bob).generation), ("interrupted", 1));
+}
+
+#[test]
+fn an_offer_that_comes_while_another_is_answered_has_its_turn() {
+    let mut pair = Pair::new();
+    pair.connect();
+    assert_eq!(pair.bob.handle(update(3, 1, "v=0"), pair.now).len(), 1);
+    assert!(pair.bob.handle(update(1, 0, "update"), pair.now).is_empty());
+    let actions = pair.bob.handle(failed(3), pair.now);
+    let next = Action::AnswerUpdate { call: call(), revision: 1, offer: sdp("update") };
+    assert_eq!(actions[1..], [next], "what was refused does not count");
+    pair.bob.handle(update(2, 0, "update"), pair.now);
+    let actions = pair.bob.handle(made(call(), 1, "updated", Renewal::Media), pair.now);
+    let next = Action::AnswerUpdate { call: call(), revision: 2, offer: sdp("update") };
+    assert_eq!(actions[1..], [next]);
+}
+
+#[test]
+fn no_count_locks_the_true_partner_out() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.step(At::Bob, from_alice(Message::Media(MediaState { hold: true, ..media(u32::MAX) })));
+    assert!(talk(&pair.bob).there.hold);
+    pair.step(At::Alice, Event::Switch { call: call(), audio: false, video: true });
+    assert_eq!(talk(&pair.bob).there, MediaState { audio: false, ..media(1) });
+    pair.step(At::Bob, update(u32::MAX, u32::MAX, "update, restart"));
+    pair.step(At::Alice, Event::Renew { call: call(), renewal: Renewal::Restart });
+    assert_eq!((talk(&pair.bob).revision, talk(&pair.bob).generation), (1, 1));
+}
+
+#[test]
+fn when_a_path_is_back_both_sides_say_what_they_do() {
+    let mut pair = Pair::new();
+    pair.connect();
+    // A stranger spoke in alice's name, with a count that is above hers.
+    pair.step(At::Bob, from_alice(Message::Media(MediaState { hold: true, ..media(20) })));
+    for _ in 0..3 {
+        pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Interrupted });
+        pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Connected });
+    }
+    assert!(!talk(&pair.bob).there.hold, "{:?}", talk(&pair.bob).there);
+}
+
+#[test]
+fn what_a_caller_says_of_its_media_may_come_before_its_offer_or_while_it_rings() {
+    let muted = MediaState { audio: false, ..media(2) };
+    for early in [true, false] {
+        let mut pair = Pair::new();
+        if early {
+            assert!(pair.bob.handle(from_alice(Message::Media(muted)), pair.now).is_empty());
+        }
+        pair.dial();
+        if !early {
+            assert!(pair.bob.handle(from_alice(Message::Media(muted)), pair.now).is_empty());
+        }
+        assert!(pair.bob.handle(from_alice(Message::Media(media(1))), pair.now).is_empty(), "an earlier one");
+        pair.step(At::Bob, Event::Accept);
+        pair.step(At::Bob, Event::Media { call: call(), change: MediaChange::Connected });
+        assert_eq!(talk(&pair.bob).there, muted, "early: {early}");
+    }
 }
 
 #[test]

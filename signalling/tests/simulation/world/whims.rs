@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use signalling::call::{Event, MediaChange, Notice, Renewal, State};
 use signalling::id::CallId;
+use signalling::wire::{Description, MediaState, Message, Revised};
 
-use super::{Act, Happening, World};
+use super::{Act, Happening, World, broken, hold};
 
 /// When a peer connection calls a silent path interrupted, and when failed.
 const INTERRUPTED_AFTER: Duration = Duration::from_millis(2500);
@@ -99,7 +100,10 @@ impl World {
             Notice::Dialing { .. } if roll >= 85 => self.plan_in(0, 5000, wants(Act::HangUp)),
             Notice::Ringing { .. } if roll >= 85 => self.plan_in(0, 8000, wants(Act::HangUp)),
             Notice::Accepted { .. } if roll >= 92 => self.plan_in(0, 2000, wants(Act::HangUp)),
-            Notice::Connected { .. } => {
+            Notice::Connected { call, .. } => {
+                if self.spoofs {
+                    self.spoof(who, call);
+                }
                 for _ in 0..self.random.below(4) {
                     let acts = [
                         Act::Hold,
@@ -131,6 +135,7 @@ impl World {
             | Notice::Ended { .. }
             | Notice::Reconnecting { .. }
             | Notice::Reconnected { .. }
+            | Notice::UpdateRefused { .. }
             | Notice::Superseded { .. }
             | Notice::TurnedAway { .. } => {}
         }
@@ -150,22 +155,72 @@ impl World {
     }
 
     /// On most days an update is made; now and then it cannot be, or nothing ever comes of it.
-    pub(super) fn make_update(&mut self, who: usize, call: CallId, revision: u32) {
+    pub(super) fn make_update(&mut self, who: usize, call: CallId, revision: u32, renewed: Renewal) {
         let roll = if self.weather.calm { 100 } else { self.random.below(100) };
         match roll {
             0 => {}
-            1..3 => self.plan_in(5, 800, Happening::Revised { who, call, revision, made: false }),
+            1..3 => self.plan_in(5, 800, Happening::NotRevised { who, call, revision }),
             _ => {
                 for _ in 0..self.random.below(3) {
                     self.plan_in(0, 1500, Happening::Gathered { who, call: call.clone() });
                 }
-                self.plan_in(5, 800, Happening::Revised { who, call, revision, made: true });
+                self.plan_in(5, 800, Happening::Revised { who, call, revision, renewed });
             }
         }
     }
 
+    /// What is broken is never taken; anything else is, as an update is made.
+    pub(super) fn answer_update(&mut self, who: usize, call: CallId, revision: u32, offer: &Description) {
+        match offer.sdp.as_str() {
+            "broken" => self.plan_in(1, 20, Happening::NotRevised { who, call, revision }),
+            "v=0 restart" => self.make_update(who, call, revision, Renewal::Restart),
+            _ => self.make_update(who, call, revision, Renewal::Media),
+        }
+    }
+
+    pub(super) fn apply_update(&mut self, who: usize, call: CallId, revision: u32, answer: &Description) {
+        if answer.sdp == "broken" {
+            return self.plan_in(0, 0, Happening::NotRevised { who, call, revision });
+        }
+        self.plan_in(0, 0, Happening::Applied { who, call: call.clone(), revision });
+        self.reconnect(call);
+    }
+
+    /// Someone at a broker without access rules says what harms most: descriptions that cannot be taken, counts that none
+    /// can be above.
+    pub(super) fn spoof(&mut self, who: usize, call: &CallId) {
+        let count = [0, 1, 2, u32::MAX][self.random.below(4) as usize];
+        let generation = [0, 1, u32::MAX][self.random.below(3) as usize];
+        let revised = Revised { revision: count, generation, description: broken() };
+        let message = match self.random.below(3) {
+            0 => Message::Update(revised),
+            1 => Message::Updated(revised),
+            _ => Message::Media(MediaState { revision: u32::MAX, audio: true, video: true, hold: true }),
+        };
+        self.plan_in(0, 9000, Happening::Spoofed { who, call: call.clone(), message });
+    }
+
+    /// The phone takes it for the other side's. A refused update leaves the call as it was, whatever counts it named.
+    pub(super) fn spoofed(&mut self, who: usize, call: CallId, message: Message) -> Result<(), String> {
+        let State::Active { peer, talk, .. } = self.peers[who].phone.state_of(&call) else { return Ok(()) };
+        let (from, before) = (peer.clone(), talk.clone());
+        if let Message::Media(_) = message {
+            // The true one is to have the last word, which it says when it is back on the line or wants something.
+            self.watch.mark_spoofed(&call);
+        }
+        self.line_event(who, Event::Received { from, call: call.clone(), message })?;
+        let State::Active { talk, .. } = self.peers[who].phone.state_of(&call) else {
+            return Err(format!("a word of a stranger ended {call}"));
+        };
+        hold!(
+            (talk.revision, talk.generation, &talk.path) == (before.revision, before.generation, &before.path),
+            "a word of a stranger changed {call}"
+        );
+        Ok(())
+    }
+
     /// A new path was agreed on: mostly it carries.
-    pub(super) fn reconnect(&mut self, call: CallId) {
+    fn reconnect(&mut self, call: CallId) {
         let open = self.paths.entry(call.clone()).or_default().open.clone();
         if open.len() == 2 && (self.weather.calm || !self.random.chance(20)) {
             for who in open {
