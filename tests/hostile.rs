@@ -136,13 +136,13 @@ fn json_of_other_shapes() {
         "{\"v\":1,\"v\":1}",
         "{\"type\":\"offer\"}",
         r#"{"v":2,"id":"1","from":"@","to":"bob","ts":0,"call":"c","type":"ringing"}"#,
-        r#"{"v":1,"id":"1","from":"@","to":"bob","ts":0,"call":"c","type":"dance"}"#,
-        r#"{"v":1,"id":"1","from":"@","to":"bob","ts":0,"call":"c","type":"bye"}"#,
+        r#"{"v":1,"id":"1","from":"@","to":"bob","ts":0,"call":"c","type":"a dance"}"#,
+        r#"{"v":1,"id":"1","from":"@","to":"bob","ts":0,"call":7,"type":"bye"}"#,
         r#"{"v":1,"id":"1","from":"@","to":"bob","ts":0,"call":"c","type":"offer","sdp":7}"#,
         r#"{"v":1,"id":"1","from":"@","to":"bob","ts":0,"call":"","type":"ringing"}"#,
         r#"{"v":1,"id":"","from":"@","to":"bob","ts":0,"call":"c","type":"ringing"}"#,
         r#"{"v":1,"id":"1","from":"@/#","to":"bob","ts":0,"call":"c","type":"ringing"}"#,
-        r#"{"v":1,"id":"1","from":"@","to":"bob","ts":-1,"call":"c","type":"ringing"}"#,
+        r#"{"v":-1,"id":"1","from":"@","to":"bob","ts":0,"call":"c","type":"ringing"}"#,
         r#"{"v":1,"id":"1","from":"@","to":"bob","ts":0,"type":"ack"}"#,
         r#"{"v":1,"id":"1","from":"@","to":"bob","ts":0,"call":"c","type":"candidates","candidates":{}}"#,
     ]
@@ -410,4 +410,64 @@ fn garbage_answers_end_the_call() {
         let detail = alice.event("ended")["detail"].as_str().unwrap_or_default();
         assert!(!detail.is_empty() && !detail.contains('\u{1b}'), "{detail:?}");
     }
+}
+
+// ---- in the caller's name ----
+
+/// Updates that cannot be taken, and counts that none can be above: the call goes on, and the true caller has its say.
+#[test]
+fn what_is_said_in_the_callers_name_locks_nobody_out() {
+    let _alone = alone();
+    let mosquitto = Mosquitto::anonymous();
+    let mut mallory = Mallory::at(mosquitto.port());
+    let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--once"]));
+    let mut alice = call::call_bob(peer("alice", &mosquitto.url()));
+    talking([&mut alice, &mut bob]);
+    let call = bob.wait_event("connected", PATIENCE)["call_id"].as_str().unwrap().to_owned();
+    for (revision, generation) in [(1, 1), (1, 0), (u32::MAX, u32::MAX)] {
+        let update = json!({"type": "update", "revision": revision, "generation": generation, "sdp": "v=0\r\n"});
+        let update = mallory.message("alice", "bob", &call, update);
+        mallory.publish(TOPICS[1], update.to_string());
+    }
+    mallory.delivered();
+    // A path that was given up for lost would end the call after 7 s.
+    for _ in 0..8 {
+        bob.wait_event("stats", PATIENCE);
+    }
+    assert_eq!((alice.events_named("reconnecting"), bob.events_named("reconnecting")), (vec![], vec![]));
+
+    alice.send_control(&json!({"command": "reconnect"}));
+    for side in [&mut alice, &mut bob] {
+        side.wait_event("reconnected", PATIENCE);
+    }
+    let hold = json!({"type": "media", "revision": u32::MAX, "audio": true, "video": true, "hold": true});
+    let hold = mallory.message("alice", "bob", &call, hold);
+    mallory.publish(TOPICS[1], hold.to_string());
+    bob.wait_event_where("held", PATIENCE, |event| event["on"] == true);
+    // The next word of the true caller holds.
+    alice.send_control(&json!({"command": "mute"}));
+    bob.wait_event_where("held", PATIENCE, |event| event["on"] == false);
+    for side in [&mut alice, &mut bob] {
+        side.catch_up();
+        side.wait_event_where("stats", PATIENCE, |stats| stats["received"]["fps"].as_f64() > Some(10.0));
+    }
+    alice.send_control(&json!({"command": "hangup"}));
+    let (alice, bob) = (Ended::wait(&mut alice), Ended::wait(&mut bob));
+    assert_eq!((alice.status, alice.reason()), (0, "hangup"));
+    assert_eq!((bob.status, bob.reason()), (0, "remote-hangup"));
+    let told = bob.warnings().iter().filter(|text| text.contains("could not be changed")).count();
+    assert_eq!(told, 1, "{:?}", bob.warnings());
+}
+
+/// A newer program's message is acknowledged, so that it is not sent again, and the user is not troubled.
+#[test]
+fn messages_of_a_type_that_is_not_known() {
+    under_attack(Drops::None, |mallory, bob| {
+        mallory.subscribe("tring/call/bob/mallory");
+        let message = mallory.message("mallory", "bob", "c", json!({"type": "transfer", "whom": {"id": "carol"}}));
+        mallory.publish(TOPICS[0], message.to_string());
+        assert_eq!(mallory.hears("ack")["of"], message["id"]);
+        bob.catch_up();
+        assert_eq!(bob.events_named("warning"), Vec::<serde_json::Value>::new());
+    });
 }

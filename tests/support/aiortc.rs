@@ -1,14 +1,15 @@
-//! The WebRTC client of `tests/apprtc`, in Python by aiortc and paho-mqtt: a peer that shares no code with the program.
+//! WebRTC clients in Python by aiortc and paho-mqtt, peers that share no code with the program: that of `tests/apprtc`, and
+//! that of `tests/foreign`, which speaks tring's own protocol.
 //!
-//! - in: its arguments (`peer.py --help` lists them)
+//! - in: its arguments (`peer.py --help` lists them); of the second also orders, one line of JSON each
 //! - out: its events, one line of JSON each
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use super::{PATIENCE, TempDir};
 /// The running client; killed, and waited for, when dropped.
 pub struct Aiortc {
     child: Child,
+    orders: ChildStdin,
     lines: Receiver<String>,
     /// every event so far, in order
     events: Vec<Value>,
@@ -28,19 +30,28 @@ pub struct Aiortc {
 }
 
 impl Aiortc {
-    /// Starts it and waits until it hears its partner.
+    /// Starts that of `tests/apprtc` and waits until it hears its partner.
     ///
     /// # Panics
     /// With what to do, when its Python is not there.
     pub fn start(args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self::start_script("tests/apprtc/peer.py", args)
+    }
+
+    /// Starts one of them and waits until it hears its partner.
+    ///
+    /// # Panics
+    /// With what to do, when its Python is not there.
+    pub fn start_script(script: &str, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let dir = TempDir::new("aiortc");
         let mut command = Command::new(python(root));
-        command.arg(root.join("tests/apprtc/peer.py")).args(args.into_iter().map(Into::into));
+        command.arg(root.join(script)).args(args.into_iter().map(Into::into));
         command.env("PYTHONDONTWRITEBYTECODE", "1");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(dir.file("stderr")).unwrap());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(dir.file("stderr")).unwrap());
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
+        let orders = child.stdin.take().expect("piped");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
@@ -49,7 +60,7 @@ impl Aiortc {
                 }
             }
         });
-        let mut client = Self { child, lines, events: Vec::new(), waiting: VecDeque::new(), dir };
+        let mut client = Self { child, orders, lines, events: Vec::new(), waiting: VecDeque::new(), dir };
         client.wait_event("online");
         client
     }
@@ -72,6 +83,21 @@ impl Aiortc {
                 }
                 Err(RecvTimeoutError::Timeout) => panic!("the client told no `{name}` within {PATIENCE:?}"),
                 Err(RecvTimeoutError::Disconnected) => panic!("the client ended without `{name}`"),
+            }
+        }
+    }
+
+    /// Tells it to do something.
+    pub fn order(&mut self, what: &str) {
+        writeln!(self.orders, "{{\"do\":\"{what}\"}}").expect("it runs");
+    }
+
+    /// Waits for a message of its partner of this type, from those that no call has returned yet.
+    pub fn hears(&mut self, kind: &str) -> Value {
+        loop {
+            let heard = self.wait_event("heard");
+            if heard["type"] == kind {
+                return heard;
             }
         }
     }
