@@ -127,7 +127,7 @@ impl Encoder {
             // SAFETY: the kind says that the union holds a frame, whose `buf` holds `sz` bytes.
             let (bytes, flags) = unsafe {
                 let frame = packet.data.frame;
-                (std::slice::from_raw_parts(frame.buf.cast::<u8>(), frame.sz as usize), frame.flags)
+                (std::slice::from_raw_parts(frame.buf.cast::<u8>(), frame.sz), frame.flags)
             };
             data.extend_from_slice(bytes);
             keyframe |= flags & vpx::VPX_FRAME_IS_KEY != 0;
