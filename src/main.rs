@@ -16,6 +16,7 @@ mod log_file;
 mod logging;
 mod notify;
 mod output;
+mod outputs;
 mod printer;
 mod random;
 mod ringing;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use media::capture::{AudioSource, VideoFormat, VideoSource};
 use media::display::Show;
+use media::existing::Existing;
 use media::frame::VideoCodec;
 use media::peer::config::{
     BitrateLimits, Direction, IcePolicy, IceServer, IceServerKind, Loopback, PeerConfig, time_limited_credentials,
@@ -59,6 +60,8 @@ pub(crate) struct MediaSettings {
     pub(crate) play: AudioSink,
     pub(crate) record: Option<PathBuf>,
     pub(crate) snapshot: Option<PathBuf>,
+    /// What becomes of files that are there already under these names.
+    pub(crate) existing: Existing,
     pub(crate) duration: Option<Duration>,
     pub(crate) weight: Weight,
 }
@@ -108,6 +111,7 @@ impl Settings {
             play: common.media.play.clone(),
             record: common.media.record.clone(),
             snapshot: common.media.snapshot.clone(),
+            existing: if common.media.overwrite { Existing::Replace } else { Existing::Keep },
             duration: common.media.duration,
             weight: resolve_weight(&common.media, &peer.video_codecs)?,
         };

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod codec;
 pub mod devices;
 pub mod display;
+pub mod existing;
 pub mod frame;
 pub mod impair;
 pub mod jitter;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_rgb};
 
+use crate::existing::Existing;
 use crate::frame::VideoFrame;
 use crate::patience::is_special;
 use crate::private_file;
@@ -12,6 +13,12 @@ use crate::private_file;
 /// A picture could not be saved. The text says what to try.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
+    /// There is another file of that name.
+    #[error("{path} is there already; name another file, or pass --overwrite")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file cannot be written.
     #[error("cannot write the picture {path}: {source}; choose a folder that exists and that you may write to")]
     Write {
@@ -25,11 +32,14 @@ pub enum SnapshotError {
     Convert(String),
 }
 
-/// Writes `frame` as an 8-bit RGB PNG; a file of that name is replaced, a pipe or a device is written to.
+/// Writes `frame` as an 8-bit RGB PNG; a pipe or a device is written to.
 ///
 /// # Errors
 /// [`SnapshotError`]; the old file, if there was one, stays.
-pub fn write_png(path: &Path, frame: &VideoFrame) -> Result<(), SnapshotError> {
+pub fn write_png(path: &Path, frame: &VideoFrame, existing: Existing) -> Result<(), SnapshotError> {
+    if existing.forbids(path) {
+        return Err(SnapshotError::Exists { path: path.to_owned() });
+    }
     let rgb = to_rgb(frame)?;
     let failed = |error| match error {
         png::EncodingError::IoError(source) => SnapshotError::Write { path: path.to_owned(), source },
@@ -111,10 +121,13 @@ mod tests {
         u.fill(90);
         v.fill(240);
         let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        write_png(&path, &VideoFrame::black(Size { width: 2, height: 2 }, Instant::now())).unwrap();
+        let old = VideoFrame::black(Size { width: 2, height: 2 }, Instant::now());
+        write_png(&path, &old, Existing::Keep).unwrap();
         assert_eq!(mode(), 0o600, "nobody else sees who was called");
+        let refused = write_png(&path, &frame, Existing::Keep).unwrap_err();
+        assert!(refused.to_string().contains("--overwrite"), "{refused}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        write_png(&path, &frame).unwrap();
+        write_png(&path, &frame, Existing::Replace).unwrap();
         assert_eq!(mode(), 0o644, "what was there is as readable as it was");
         let mut reader = png::Decoder::new(std::io::BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
         let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
@@ -132,7 +145,7 @@ mod tests {
         let link = folder.path().join("full.png");
         std::os::unix::fs::symlink("/dev/full", &link).unwrap();
         let frame = VideoFrame::black(Size { width: 2, height: 2 }, Instant::now());
-        assert!(matches!(write_png(&link, &frame), Err(SnapshotError::Write { .. })));
+        assert!(matches!(write_png(&link, &frame, Existing::Keep), Err(SnapshotError::Write { .. })));
         assert!(link.is_symlink(), "it was not replaced");
     }
 
@@ -141,7 +154,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing/picture.png");
         let frame = VideoFrame::black(Size { width: 2, height: 2 }, Instant::now());
-        let error = write_png(&path, &frame).unwrap_err();
+        let error = write_png(&path, &frame, Existing::Keep).unwrap_err();
         assert!(matches!(&error, SnapshotError::Write { .. }), "{error}");
         assert!(error.to_string().contains("missing/picture.png"));
     }

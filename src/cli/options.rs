@@ -70,6 +70,9 @@ pub(crate) struct Media {
     /// Save a picture of the other side as PNG, one second into the call
     #[arg(long, value_name = "FILE")]
     pub(crate) snapshot: Option<PathBuf>,
+    /// Let recordings and pictures replace files that are there already
+    #[arg(long, env = "TRING_OVERWRITE", action = clap::ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(crate) overwrite: bool,
     /// Hang up after this time of call
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) duration: Option<Duration>,

@@ -25,9 +25,12 @@ pub(crate) struct Demo {
     /// Where to show the call: window, terminal, none [default: terminal where there is one]
     #[arg(long, value_name = "WHERE")]
     pub(crate) show: Option<Show>,
-    /// Where the recording goes [default: tring-demo.webm or .mp4 in the current folder]
+    /// Where the recording goes [default: tring-demo.webm or .mp4 in the current folder, with a number if there is one]
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+    /// Let the recording replace a file that is there already
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 /// `tring serve`.

@@ -9,6 +9,7 @@ use signalling::mqtt::Audience;
 
 use crate::cli::Call;
 use crate::exit::{ExitStatus, Failure};
+use crate::outputs;
 use crate::printer::Printer;
 use crate::session::{self, Absent, Driver, Role};
 use crate::settings::Settings;
@@ -27,6 +28,7 @@ pub(crate) fn prepare(call: Call) -> Result<(Settings, Role, Manners), Failure> 
     if settings.link.me == call.peer {
         return Err(Failure::usage(format!("{} is this peer itself; call another, or pass another --id", call.peer)));
     }
+    outputs::check_kept(&settings.media)?;
     if call.dial.wait && settings.dialect == Dialect::Apprtc {
         return Err(Failure::usage("--wait needs the presence of the other side, which --dialect apprtc has not"));
     }

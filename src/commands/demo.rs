@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::display::Show;
+use media::existing::Existing;
 use media::frame::VideoCodec;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use super::report;
 use super::serve::failure;
 use crate::cli::Demo;
 use crate::exit::{ExitStatus, Failure};
+use crate::outputs;
 use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::TurnConfig;
@@ -65,12 +67,12 @@ impl Outcome {
 }
 
 pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
+    let record = recording(&options)?;
     let ends = signals::heed();
     let password = random::password();
     let serve = start_servers(&password).await?;
     let broker = format!("mqtt://{}", serve.broker.mqtt_addr());
     let turn = format!("turn:{}", serve.turn.addr());
-    let record = options.record.clone().unwrap_or_else(|| default_recording(options.codec));
     let show = options.show.unwrap_or_else(default_show);
     let common = |id: &str| {
         let mut arguments: Vec<String> = ["--id", id, "--broker", &broker, "--ice", &turn, "--ice-user", ICE_USER]
@@ -87,6 +89,7 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
     let mut alice = vec!["call".to_owned(), "bob".into(), format!("--show={}", name(&show))];
     alice.push(format!("--duration={}ms", options.duration.as_millis()));
     alice.push(format!("--record={}", record.display()));
+    alice.extend(options.overwrite.then(|| "--overwrite".to_owned()));
     alice.extend(common("alice"));
     if printer.is_text() {
         printer.result(&format!(
@@ -243,6 +246,16 @@ const fn name(show: &Show) -> &'static str {
         Show::Window => "window",
         Show::Terminal => "terminal",
         Show::None => "none",
+    }
+}
+
+/// The file to record to: the one that was named, or one of our own that is not there yet.
+fn recording(options: &Demo) -> Result<PathBuf, Failure> {
+    let existing = if options.overwrite { Existing::Replace } else { Existing::Keep };
+    match &options.record {
+        Some(file) => outputs::check_new(file, existing).map(|()| file.clone()),
+        None if options.overwrite => Ok(default_recording(options.codec)),
+        None => Ok(outputs::free_name(&default_recording(options.codec))),
     }
 }
 

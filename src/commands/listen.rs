@@ -4,12 +4,14 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use media::display::window::WindowClient;
+use media::existing::Existing;
 use signalling::call::{Manners, Waiting};
 use signalling::mqtt::Audience;
 use signalling::wire::PresenceState;
 
 use crate::cli::{Answer, Listen};
 use crate::exit::{ExitStatus, Failure};
+use crate::outputs;
 use crate::printer::Printer;
 use crate::session::{self, Calls, Driver, Role};
 use crate::settings::Settings;
@@ -35,6 +37,12 @@ pub(crate) fn prepare(listen: &Listen) -> Result<(Settings, Role, Manners), Fail
             "--record needs --once here: each call would replace the recording of the one before",
         ));
     }
+    if settings.media.snapshot.is_some() && !listen.once && settings.media.existing == Existing::Keep {
+        return Err(Failure::usage(
+            "--snapshot needs --once or --overwrite here: each call would replace the picture of the one before",
+        ));
+    }
+    outputs::check_kept(&settings.media)?;
     let calls = if listen.once { Calls::One } else { Calls::Many };
     let presence = if listen.away { PresenceState::Away } else { PresenceState::Available };
     let role = Role::Listen { answer: listen.answer, calls, presence };

@@ -29,6 +29,7 @@ use crate::load::tally::{StepSummary, Tally};
 use crate::load::worker::{REPORTS_MAX, Report, Work};
 use crate::load::{curve, table};
 use crate::output::bars;
+use crate::outputs;
 use crate::printer::Printer;
 use crate::serve::broker::{Access, BrokerConfig};
 use crate::serve::turn::TurnConfig;
@@ -99,6 +100,9 @@ fn works(options: &Load) -> Result<Vec<Work>, Failure> {
     if options.curve.is_some() && options.calls.len() < 2 {
         return Err(Failure::usage("--curve needs two steps or more; pass e.g. --calls 10,20,40"));
     }
+    if let Some(curve) = &options.curve {
+        outputs::check_report(curve, outputs::SVG)?;
+    }
     let (rate, talk, lasting) = (options.rate, options.talk, options.lasting);
     Ok(options.calls.iter().map(|&at_once| Work::Call { at_once, rate, talk, lasting }).collect())
 }
@@ -137,6 +141,7 @@ fn common(options: &Load, link: Link) -> Common {
         codec: options.codec,
         record: None,
         snapshot: None,
+        overwrite: false,
         duration: None,
     };
     Common { media, link, habits: Habits::NONE, control: None }

@@ -15,6 +15,7 @@ use crate::cli::Test;
 use crate::config::{CallOptions, InForce, Inherited};
 use crate::events::{Event, TestSummary};
 use crate::exit::{ExitStatus, Failure};
+use crate::outputs;
 use crate::printer::{Printer, unix_ms};
 use crate::scenario::outcome::{self, Outcome, Verdict};
 use crate::scenario::play::{self, Given, Recordings};
@@ -289,11 +290,11 @@ fn tidy(folder: &Path) {
     let _left = std::fs::remove_dir_all(folder);
 }
 
-/// What cannot be written is said before anything runs.
+/// What cannot be written, or would replace anything but an older report, is said before anything runs.
 fn check_reports(options: &Test) -> Result<(), Failure> {
-    for path in [&options.junit, &options.report].into_iter().flatten() {
-        let opened = private_file::options().create(true).append(true).open(path);
-        opened.map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
+    let reports = [(&options.junit, outputs::JUNIT), (&options.report, outputs::HTML)];
+    for (path, beginning) in reports.iter().filter_map(|(path, beginning)| Some((path.as_ref()?, *beginning))) {
+        outputs::check_report(path, beginning)?;
     }
     Ok(())
 }

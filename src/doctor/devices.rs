@@ -220,6 +220,7 @@ mod tests {
             play: AudioSink::None,
             record: None,
             snapshot: None,
+            existing: media::existing::Existing::Keep,
             duration: None,
             weight: Weight::Full,
         }

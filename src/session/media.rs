@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use media::existing::Existing;
 use media::frame::VideoFrame;
 use media::peer::config::PeerConfig;
 use media::peer::sdp::Negotiated;
@@ -323,9 +324,9 @@ pub(super) struct Saved {
 }
 
 /// Saves a picture as PNG, on a thread that may block. A file that cannot be written within seconds is given up.
-pub(super) async fn save_picture(file: PathBuf, frame: Arc<VideoFrame>) -> Saved {
+pub(super) async fn save_picture(file: PathBuf, frame: Arc<VideoFrame>, existing: Existing) -> Saved {
     let path = file.clone();
-    let saving = tokio::task::spawn_blocking(move || media::snapshot::write_png(&path, &frame));
+    let saving = tokio::task::spawn_blocking(move || media::snapshot::write_png(&path, &frame, existing));
     let outcome = match tokio::time::timeout(media::patience::of_file(&file), saving).await {
         Ok(Ok(saved)) => saved.map_err(|error| error.to_string()),
         Ok(Err(error)) => Err(error.to_string()),

@@ -91,7 +91,9 @@ impl OpenMedia {
                 },
             };
             let recorder = match &settings.record {
-                Some(path) => Some(Recorder::create(path, Tracks::AudioAndVideo).map_err(Failure::usage)?),
+                Some(path) => {
+                    Some(Recorder::create(path, Tracks::AudioAndVideo, settings.existing).map_err(Failure::usage)?)
+                }
                 None => None,
             };
             Ok(Self { speaker, recorder, sources, complaint })

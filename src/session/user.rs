@@ -102,12 +102,13 @@ impl Session {
 
     /// Saves the latest picture of the other side, aside: a file may be slow, or nobody takes what is written to it.
     pub(super) fn snapshot(&mut self, call: &CallId, file: std::path::PathBuf) {
+        let existing = self.settings.media.existing;
         let live = self.calls.get_mut(call);
         let shown = live.and_then(|live| Some((live.media.as_ref()?.latest_picture()?, &mut live.saves)));
         let Some((frame, saves)) = shown else {
             return self.warn_of(call, "no picture of the other side to save".to_owned());
         };
-        saves.spawn(media::save_picture(file, frame));
+        saves.spawn(media::save_picture(file, frame, existing));
     }
 
     pub(super) fn saved(&mut self, call: &CallId, saved: Saved) {

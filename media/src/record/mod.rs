@@ -1,7 +1,8 @@
 //! Recording what arrives, without coding it again: VP8 and Opus into WebM, H.264 and Opus into MP4.
 //!
 //! Owns the file and its time line. Never decodes, never waits for the network, and keeps at most a second of media in
-//! memory: a file whose program was killed plays up to about a second before the end, in both containers.
+//! memory: a file whose program was killed, or whose disk filled up, plays up to about a second before the end and says
+//! how long it is, in both containers.
 //!
 //! - peer → [`Recorder::write_video`], [`Recorder::write_audio`] → one time line from 0 → [`webm`] or [`mp4`] → file
 
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::existing::Existing;
 use crate::frame::{Size, VideoCodec};
 use crate::patience::is_special;
 use crate::private_file;
@@ -106,6 +108,12 @@ pub enum RecordError {
         /// The file.
         path: PathBuf,
     },
+    /// There is another file of that name.
+    #[error("{path} is there already; name another file, or pass --overwrite")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file cannot be created.
     #[error("cannot record to {path}: {source}; choose a folder that exists and that you may write to")]
     Create {
@@ -115,7 +123,7 @@ pub enum RecordError {
         source: std::io::Error,
     },
     /// Writing failed; what was written before it plays.
-    #[error("cannot write the recording {path}: {source}; is the disk full?")]
+    #[error("cannot write the recording {path}: {source}{}", advice(.source))]
     Write {
         /// The file.
         path: PathBuf,
@@ -130,6 +138,15 @@ pub enum RecordError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+fn advice(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "; make room on the disk; what was recorded until then plays"
+        }
+        _ => "",
+    }
 }
 
 /// Why a muxer stopped.
@@ -151,11 +168,15 @@ trait Muxer: Send {
     fn audio(&mut self, packet: &[u8], pts: Duration) -> Result<(), MuxError>;
     /// Completes the file; called once, last.
     fn finish(&mut self) -> Result<(), MuxError>;
+    /// After an error: leaves a file that plays as far as it was written. Called once, last.
+    fn abandon(&mut self);
 }
 
 /// Writes one file. Dropping it without [`Recorder::finish`] completes the file as well, but tells nobody of errors.
 pub struct Recorder {
     path: PathBuf,
+    /// The file was not there before; it is removed again when nothing comes.
+    is_new: bool,
     container: Container,
     tracks: Tracks,
     state: State,
@@ -203,21 +224,22 @@ impl TimeLine {
 
 impl Recorder {
     /// Opens the file at once, so that a path which cannot be written is known before the call; a pipe only with the first
-    /// packet, since that may wait for a reader. An old file is replaced when
-    /// the first packet is written, and not before.
+    /// packet, since that may wait for a reader. An old file is replaced, where it may be, when the first packet is
+    /// written, and not before.
     ///
     /// # Errors
-    /// [`RecordError::UnknownContainer`], [`RecordError::Create`].
-    pub fn create(path: &Path, tracks: Tracks) -> Result<Self, RecordError> {
+    /// [`RecordError::UnknownContainer`], [`RecordError::Exists`], [`RecordError::Create`].
+    pub fn create(path: &Path, tracks: Tracks, existing: Existing) -> Result<Self, RecordError> {
         let container = Container::from_path(path)?;
-        let state = if is_special(path) {
-            State::Unopened
+        let (state, is_new) = if is_special(path) {
+            (State::Unopened, false)
         } else {
-            let opened = private_file::options().write(true).create(true).truncate(false).open(path);
-            State::Waiting(opened.map_err(|source| RecordError::Create { path: path.to_owned(), source })?)
+            let (file, is_new) = open(path, existing)?;
+            (State::Waiting(file), is_new)
         };
         Ok(Self {
             path: path.to_owned(),
+            is_new,
             container,
             tracks,
             state,
@@ -281,7 +303,7 @@ impl Recorder {
         self.count(written, pts, |summary| summary.audio_frames += 1)
     }
 
-    /// Completes the file.
+    /// Completes the file; one in which nothing would be is removed, if it was not there before.
     ///
     /// # Errors
     /// [`RecordError::Write`], [`RecordError::Refused`]; the file then is as if the program had been killed.
@@ -330,6 +352,14 @@ impl Recorder {
         Ok(())
     }
 
+    fn remove_if_empty(&self) {
+        let is_empty = || std::fs::metadata(&self.path).is_ok_and(|file| file.is_file() && file.len() == 0);
+        if self.is_new && is_empty() {
+            // It is in nobody's way when it cannot be removed.
+            let _left = std::fs::remove_file(&self.path);
+        }
+    }
+
     fn notice_size(&mut self, size: Size) {
         if let Some(old) = self.size.replace(size)
             && old != size
@@ -340,8 +370,15 @@ impl Recorder {
 
     fn close(&mut self) -> Result<(), RecordError> {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Running(mut muxer) => muxer.finish().map_err(|error| self.fail(error)),
-            State::Waiting(_) | State::Unopened | State::Closed => Ok(()),
+            State::Running(mut muxer) => muxer.finish().map_err(|error| {
+                self.state = State::Running(muxer);
+                self.fail(error)
+            }),
+            State::Waiting(_) => {
+                self.remove_if_empty();
+                Ok(())
+            }
+            State::Unopened | State::Closed => Ok(()),
         }
     }
 
@@ -358,13 +395,33 @@ impl Recorder {
 
     /// Gives the muxer up. What it wrote so far plays.
     fn fail(&mut self, error: MuxError) -> RecordError {
-        self.state = State::Closed;
+        if let State::Running(mut muxer) = std::mem::replace(&mut self.state, State::Closed) {
+            muxer.abandon();
+        }
+        self.remove_if_empty();
         let path = self.path.clone();
         match error {
             MuxError::Io(source) => RecordError::Write { path, source },
             MuxError::Refused(reason) => RecordError::Refused { path, reason },
         }
     }
+}
+
+/// Opens the file for writing; whether it is a new one.
+fn open(path: &Path, existing: Existing) -> Result<(File, bool), RecordError> {
+    let mut options = private_file::options();
+    options.write(true);
+    let opened = match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            if existing.forbids(path) {
+                return Err(RecordError::Exists { path: path.to_owned() });
+            }
+            // A link may lead to a file that is not there yet.
+            options.create(true).truncate(false).open(path).map(|file| (file, false))
+        }
+        opened => opened.map(|file| (file, true)),
+    };
+    opened.map_err(|source| RecordError::Create { path: path.to_owned(), source })
 }
 
 fn boxed(muxer: impl Muxer + 'static) -> Box<dyn Muxer> {

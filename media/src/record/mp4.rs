@@ -1,11 +1,14 @@
 //! MP4 in fragments: H.264 at 90 kHz and Opus at 48 kHz (ISO/IEC 14496-12 and -15, "Encapsulation of Opus in ISOBMFF").
 //!
-//! The header is written at the first keyframe, then a fragment each second or before a keyframe, each complete in itself:
-//! a killed program leaves a file that plays up to its last fragment. At the end come the total duration and an index.
+//! The header is written at the first keyframe, then a fragment each second or before a keyframe, each complete in itself.
+//! A fragment is written as free space and becomes a fragment with its last write, of 8 bytes: whenever the program is
+//! killed or the disk is full, players find whole fragments and something to skip. The total duration is kept up to date;
+//! at the end comes an index.
 //! Each sample's duration is the distance to the next one, so one sample a track waits for its successor.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use super::{MuxError, PictureKind};
@@ -124,6 +127,12 @@ impl TrackBuffer {
     }
 }
 
+/// The header of a box of so many bytes that players skip.
+pub(super) fn free_header(len: usize) -> [u8; 8] {
+    let [a, b, c, d] = (len as u32).to_be_bytes();
+    [a, b, c, d, b'f', b'r', b'e', b'e']
+}
+
 fn to_duration(ticks: u64, rate_hz: u32) -> Duration {
     let rate = u64::from(rate_hz);
     // The remainder's nanoseconds are below 10^9.
@@ -138,8 +147,11 @@ struct IndexEntry {
 
 pub(super) struct Muxer {
     file: File,
+    /// False for a pipe: what was written there is gone.
+    can_go_back: bool,
+    /// Bytes up to the end of the last whole fragment.
     written: u64,
-    /// Where the total duration is filled in at the end.
+    /// Where the total duration is.
     duration_at: u64,
     sequence: u32,
     video: Option<TrackBuffer>,
@@ -152,9 +164,11 @@ impl Muxer {
     /// Writes the header. Without a video header the file has sound alone.
     pub(super) fn start(mut file: File, video: Option<VideoHeader>) -> Result<Self, MuxError> {
         let header = boxes::header(video.as_ref());
+        let can_go_back = file.metadata()?.is_file();
         file.write_all(&header.bytes)?;
         Ok(Self {
             file,
+            can_go_back,
             written: header.bytes.len() as u64,
             duration_at: header.duration_at,
             sequence: 0,
@@ -187,12 +201,33 @@ impl Muxer {
         {
             self.index.push(IndexEntry { time: first.at, moof_at: self.written });
         }
-        self.file.write_all(&fragment)?;
+        self.write_whole(fragment)?;
         self.sequence += 1;
-        self.written += fragment.len() as u64;
         self.video.iter_mut().for_each(|video| video.ready.clear());
         self.audio.ready.clear();
         Ok(())
+    }
+
+    /// Writes a fragment so that it is there whole, or not at all.
+    fn write_whole(&mut self, mut fragment: Vec<u8>) -> Result<(), MuxError> {
+        let len = fragment.len() as u64;
+        if !self.can_go_back {
+            self.file.write_all(&fragment)?;
+            self.written += len;
+            return Ok(());
+        }
+        let hidden = free_header(fragment.len());
+        let Some(head) = fragment.first_chunk_mut::<8>() else { return Ok(()) };
+        let shown = std::mem::replace(head, hidden);
+        self.file.write_all(&fragment)?;
+        self.file.write_all_at(&shown, self.written)?;
+        self.written += len;
+        self.write_duration()
+    }
+
+    fn write_duration(&self) -> Result<(), MuxError> {
+        let duration_ms = u64::try_from(self.end.as_millis()).unwrap_or(u64::MAX);
+        Ok(self.file.write_all_at(&duration_ms.to_be_bytes(), self.duration_at)?)
     }
 }
 
@@ -225,10 +260,16 @@ impl super::Muxer for Muxer {
         self.video.iter_mut().for_each(TrackBuffer::release);
         self.audio.release();
         self.write_fragment()?;
-        self.file.write_all(&boxes::index(&self.index))?;
-        self.file.seek(SeekFrom::Start(self.duration_at))?;
-        let duration_ms = u64::try_from(self.end.as_millis()).unwrap_or(u64::MAX);
-        self.file.write_all(&duration_ms.to_be_bytes())?;
-        Ok(self.file.flush()?)
+        Ok(self.file.write_all(&boxes::index(&self.index))?)
+    }
+
+    fn abandon(&mut self) {
+        if self.can_go_back {
+            // Without a fragment there is nothing to play.
+            let whole = if self.sequence == 0 { 0 } else { self.written };
+            if let Err(error) = self.file.set_len(whole) {
+                tracing::debug!(%error, "the recording keeps an incomplete fragment");
+            }
+        }
     }
 }

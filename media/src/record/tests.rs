@@ -26,7 +26,7 @@ fn picture(data: &[u8], kind: PictureKind, pts: Duration) -> Picture<'_> {
 
 /// Two seconds from 5 s on: pictures each 40 ms, a keyframe each second, sound each 20 ms that arrives 100 ms late.
 fn record(path: &Path) -> Recorder {
-    let mut recorder = Recorder::create(path, Tracks::AudioAndVideo).unwrap();
+    let mut recorder = Recorder::create(path, Tracks::AudioAndVideo, Existing::Keep).unwrap();
     recorder.write_audio(&[0xfc, 1], ms(4990)).unwrap();
     let delta = h264(PictureKind::Delta, 0);
     recorder.write_video(picture(&delta, PictureKind::Delta, ms(4999))).unwrap();
@@ -55,7 +55,7 @@ fn the_extension_decides() {
 #[test]
 fn a_path_that_cannot_be_written_is_known_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let error = Recorder::create(&folder.path().join("missing/a.webm"), Tracks::Audio).unwrap_err();
+    let error = Recorder::create(&folder.path().join("missing/a.webm"), Tracks::Audio, Existing::Keep).unwrap_err();
     assert!(matches!(error, RecordError::Create { .. }), "{error}");
 }
 
@@ -113,6 +113,175 @@ fn a_killed_recording_still_reads() {
     );
 }
 
+/// How many packets ffprobe and our own reader's kind find, and how long the file says it is, in seconds.
+fn probed(path: &Path) -> (u64, f64) {
+    let output = std::process::Command::new("ffprobe")
+        .args(["-v", "quiet", "-count_packets", "-show_entries", "stream=nb_read_packets:format=duration"])
+        .args(["-of", "csv=p=0"])
+        .arg(path)
+        .output()
+        .expect("install the package ffmpeg");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines: Vec<f64> = text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
+    let duration = lines.pop().unwrap_or_default();
+    (lines.iter().sum::<f64>() as u64, duration)
+}
+
+/// The boxes of the file: where each begins, and what it is.
+fn boxes(content: &[u8]) -> Vec<(usize, [u8; 4])> {
+    let mut boxes = Vec::new();
+    let mut at = 0;
+    while let Some(&[a, b, c, d, kind @ ..]) = content.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        boxes.push((at, kind));
+        at += u32::from_be_bytes([a, b, c, d]) as usize;
+    }
+    boxes
+}
+
+/// What is on the disk when a recording stops within the write of byte `cut`: a fragment is free space until it is whole.
+fn stopped_at(content: &[u8], cut: usize) -> Vec<u8> {
+    let mut content = content.to_vec();
+    let starts: Vec<usize> = boxes(&content).iter().filter(|(_, kind)| kind == b"moof").map(|(at, _)| *at).collect();
+    if let Some(at) = starts.into_iter().rfind(|at| *at < cut) {
+        let end = boxes(&content)
+            .iter()
+            .find(|(start, kind)| *start > at && kind != b"mdat")
+            .map_or(content.len(), |(at, _)| *at);
+        if cut < end {
+            content[at..at + 8].copy_from_slice(&mp4::free_header(end - at));
+        }
+    }
+    content.truncate(cut);
+    content
+}
+
+#[test]
+fn an_mp4_that_stopped_anywhere_plays_its_whole_fragments() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    record(&path).finish().unwrap();
+    let content = std::fs::read(&path).unwrap();
+    let starts = boxes(&content);
+    assert_eq!(starts.iter().filter(|(_, kind)| kind == b"moof").count(), 3, "{starts:?}");
+    // At each box, within its header, in its middle.
+    let cuts = starts.iter().flat_map(|(at, _)| [0, 1, 4, 7, 8, 9, 12, 16, 20, 60].map(|more| at + more));
+    let first = starts.iter().find(|(_, kind)| kind == b"moof").unwrap().0;
+    let (mut most, mut tried) = (0, 0);
+    for cut in cuts.filter(|cut| (first..content.len()).contains(cut)) {
+        let stopped = folder.path().join("stopped.mp4");
+        std::fs::write(&stopped, stopped_at(&content, cut)).unwrap();
+        let (packets, _) = probed(&stopped);
+        assert!(packets >= most, "stopped at {cut}: {packets} packets, {most} before");
+        most = packets;
+        tried += 1;
+    }
+    assert!(tried >= 40 && most == 145, "{tried} cuts, {most} packets");
+}
+
+#[test]
+fn a_recording_that_was_killed_says_how_long_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.webm", "a.mp4"] {
+        let path = folder.path().join(name);
+        let recorder = record(&path);
+        let killed = folder.path().join(format!("killed-{name}"));
+        std::fs::copy(&path, &killed).unwrap();
+        drop(recorder);
+        let (packets, duration) = probed(&killed);
+        assert!(packets > 60 && (0.95..=2.0).contains(&duration), "{name}: {packets} packets, {duration} s");
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_what_was_recorded_and_says_so() {
+    /// Bytes of which the disk takes the first; beyond that, it is full.
+    const ROOM: &str = "16k";
+    let mounted = std::process::Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "no namespace with a small disk; allow user namespaces");
+        // Not by a macro: those are silent in tests that pass.
+        std::io::Write::write_all(&mut std::io::stderr(), b"\n==== NOT RUN: no namespace with a small disk ====\n")
+            .unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size={ROOM} tmpfs {0} && TRING_FULL_DISK={0} \"$0\" --exact record::tests::on_a_full_disk --ignored --nocapture",
+        folder.path().display()
+    );
+    let program = std::env::current_exe().unwrap();
+    let shell = ["--user", "--map-root-user", "--mount", "sh", "-c", &script];
+    let output = std::process::Command::new("unshare").args(shell).arg(program).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// Run by the test above, where there is such a disk.
+#[test]
+#[ignore = "needs a small disk"]
+fn on_a_full_disk() {
+    let folder = PathBuf::from(std::env::var_os("TRING_FULL_DISK").unwrap());
+    for name in ["a.webm", "a.mp4"] {
+        let path = folder.join(name);
+        let mut recorder = Recorder::create(&path, Tracks::AudioAndVideo, Existing::Keep).unwrap();
+        let delta = h264(PictureKind::Delta, 1);
+        let mut failed = None;
+        for n in 0..1000_u64 {
+            let key = h264(PictureKind::Key, 1);
+            let (data, kind) = if n % 25 == 0 { (&key, PictureKind::Key) } else { (&delta, PictureKind::Delta) };
+            let written = recorder.write_video(picture(data, kind, ms(n * 40)));
+            failed = written.and_then(|()| recorder.write_audio(&[0xfc; 100], ms(n * 40))).err();
+            if failed.is_some() {
+                break;
+            }
+        }
+        let failed = failed.expect("the disk is full").to_string();
+        assert!(failed.contains("No space left") && failed.contains("make room"), "{failed}");
+        // Later packets are no errors again.
+        recorder.write_audio(&[0xfc; 100], ms(60_000)).unwrap();
+        recorder.finish().unwrap();
+        let (packets, duration) = probed(&path);
+        assert!(packets > 50 && duration > 1.0, "{name}: {packets} packets, {duration} s");
+        std::fs::remove_file(&path).unwrap();
+    }
+    // Not even the header fits: the file is gone again.
+    std::fs::write(folder.join("filler"), vec![0; 16 << 10]).unwrap();
+    for name in ["b.webm", "b.mp4"] {
+        let path = folder.join(name);
+        let mut recorder = Recorder::create(&path, Tracks::AudioAndVideo, Existing::Keep).unwrap();
+        let mut failed = None;
+        for n in 0..200 {
+            let key = h264(PictureKind::Key, 1);
+            failed = failed.or(recorder.write_video(picture(&key, PictureKind::Key, ms(n * 40))).err());
+        }
+        assert!(failed.is_some(), "{name}");
+        drop(recorder);
+        assert!(!path.exists(), "{name}");
+    }
+}
+
+#[test]
+fn an_old_file_stays_until_something_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    std::fs::write(&path, "old").unwrap();
+    let refused = Recorder::create(&path, Tracks::Audio, Existing::Keep).unwrap_err();
+    assert!(matches!(refused, RecordError::Exists { .. }), "{refused}");
+    drop(Recorder::create(&path, Tracks::Audio, Existing::Replace).unwrap());
+    assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    let mut recorder = Recorder::create(&path, Tracks::Audio, Existing::Replace).unwrap();
+    recorder.write_audio(&[0xfc, 1], ms(0)).unwrap();
+    recorder.finish().unwrap();
+    assert!(std::fs::read(&path).unwrap().starts_with(b"\0\0\0"));
+    // A file of ours in which nothing is goes away again; one that was there before does not.
+    let (empty, new) = (folder.path().join("empty.mp4"), folder.path().join("new.mp4"));
+    std::fs::write(&empty, "").unwrap();
+    for path in [&empty, &new] {
+        Recorder::create(path, Tracks::Audio, Existing::Keep).unwrap().finish().unwrap();
+    }
+    assert!(empty.exists() && !new.exists());
+}
+
 #[test]
 fn times_rise_even_when_they_do_not() {
     let mut line = TimeLine::default();
@@ -125,7 +294,7 @@ fn times_rise_even_when_they_do_not() {
 fn sound_alone_begins_with_sound() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.webm", "a.mp4"] {
-        let mut recorder = Recorder::create(&folder.path().join(name), Tracks::Audio).unwrap();
+        let mut recorder = Recorder::create(&folder.path().join(name), Tracks::Audio, Existing::Keep).unwrap();
         recorder.write_video(picture(&h264(PictureKind::Key, 1), PictureKind::Key, ms(0))).unwrap();
         for n in 0..10 {
             recorder.write_audio(&[0xfc, 1], ms(100 + n * 20)).unwrap();
@@ -138,14 +307,14 @@ fn sound_alone_begins_with_sound() {
 #[test]
 fn nothing_came_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    let recorder = Recorder::create(&folder.path().join("a.mp4"), Tracks::AudioAndVideo).unwrap();
+    let recorder = Recorder::create(&folder.path().join("a.mp4"), Tracks::AudioAndVideo, Existing::Keep).unwrap();
     assert_eq!(recorder.finish().unwrap(), Summary::default());
 }
 
 #[test]
 fn an_mp4_waits_for_a_keyframe_with_parameter_sets() {
     let folder = tempfile::tempdir().unwrap();
-    let mut recorder = Recorder::create(&folder.path().join("a.mp4"), Tracks::AudioAndVideo).unwrap();
+    let mut recorder = Recorder::create(&folder.path().join("a.mp4"), Tracks::AudioAndVideo, Existing::Keep).unwrap();
     let bare = [0, 0, 1, 0x65, 1, 2, 3];
     recorder.write_video(picture(&bare, PictureKind::Key, ms(0))).unwrap();
     recorder.write_video(picture(&h264(PictureKind::Key, 1), PictureKind::Key, ms(40))).unwrap();

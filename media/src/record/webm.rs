@@ -2,11 +2,12 @@
 //!
 //! libwebm wants all packets of both tracks in the order of their times, but sound and pictures arrive out of step.
 //! So packets wait here, sorted, until the newest one is [`SKEW_MAX`] ahead. A killed program loses those, and nothing else:
-//! clusters are written as they come, and their sizes are only hints.
+//! clusters are written as they come, their sizes are only hints, and the total duration is kept up to date.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const SKEW_MAX: Duration = Duration::from_millis(600);
 /// No more than this waits, whatever the times say: a second of both tracks has fewer than 200 packets.
 const WAITING_MAX: usize = 1000;
 
+/// How often the total duration is written anew.
+const DURATION_EVERY: Duration = Duration::from_secs(1);
+
 /// Room for one packet and its header is enough; more would be lost when the program is killed.
 const BUFFER_BYTES: usize = 4096;
 
@@ -30,6 +34,8 @@ pub(super) struct Muxer {
     video: Option<VideoTrack>,
     audio: AudioTrack,
     failure: Failure,
+    /// `None` where it cannot be written anew, as in a pipe.
+    duration: Option<DurationField>,
     /// Sorted by time; the number keeps equal times apart in the order of their arrival.
     waiting: BTreeMap<(Duration, u64), Packet>,
     arrived: u64,
@@ -52,7 +58,11 @@ impl Muxer {
     /// Writes the header. `size` is that of the first picture, or nothing for sound alone.
     pub(super) fn start(file: File, size: Option<Size>) -> Result<Self, MuxError> {
         let failure = Failure::default();
-        let sink = Sink { file: BufWriter::with_capacity(BUFFER_BYTES, file), failure: failure.clone() };
+        let head = Head::default();
+        let duration = file.metadata()?.is_file().then(|| file.try_clone()).transpose()?;
+        let duration = duration.map(|file| DurationField::new(file, head.clone()));
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let sink = Sink { file, failure: failure.clone(), head };
         let refused = |error: webm::mux::Error| failure.or_refused(&format!("{error:?}"));
         let mut builder = SegmentBuilder::new(Writer::new(sink)).map_err(refused)?;
         builder = builder.set_writing_app("tring").map_err(refused)?;
@@ -71,6 +81,7 @@ impl Muxer {
             video,
             audio,
             failure,
+            duration,
             waiting: BTreeMap::new(),
             arrived: 0,
             newest: Duration::ZERO,
@@ -103,8 +114,14 @@ impl Muxer {
             (Track::Audio, _) => segment.add_frame(self.audio, &packet.data, pts_ns, true),
             (Track::Video(_), None) => Ok(()),
         };
+        added.map_err(|error| self.failure.or_refused(&format!("{error:?}")))?;
         self.last_written = pts;
-        added.map_err(|error| self.failure.or_refused(&format!("{error:?}")))
+        if let Some(duration) = &mut self.duration
+            && pts.saturating_sub(duration.written) >= DURATION_EVERY
+        {
+            duration.write(pts)?;
+        }
+        Ok(())
     }
 }
 
@@ -127,6 +144,63 @@ impl super::Muxer for Muxer {
             Ok(writer) => Ok(writer.into_inner().flush()?),
             Err(_) => Err(self.failure.or_refused("the file cannot be completed")),
         }
+    }
+
+    fn abandon(&mut self) {
+        // What is still buffered goes to the file, or where the disk is full, nowhere.
+        drop(self.segment.take());
+        if let Some(duration) = &mut self.duration
+            && let Err(error) = duration.write(self.last_written)
+        {
+            tracing::debug!(%error, "the recording does not say how long it is");
+        }
+    }
+}
+
+/// The first bytes that were written: the headers.
+#[derive(Clone, Default)]
+struct Head(Arc<Mutex<Vec<u8>>>);
+
+/// The headers have about 300 bytes.
+const HEAD_BYTES_MAX: usize = 1024;
+
+impl Head {
+    fn note(&self, data: &[u8]) {
+        let mut head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = HEAD_BYTES_MAX - head.len().min(HEAD_BYTES_MAX);
+        head.extend_from_slice(&data[..data.len().min(room)]);
+    }
+
+    /// Where the total duration lies in the file: libwebm writes 1.0 there, as a float of 4 bytes.
+    fn duration_at(&self) -> Option<u64> {
+        const ELEMENT: [u8; 7] = [0x44, 0x89, 0x84, 0x3f, 0x80, 0, 0];
+        let head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        head.windows(ELEMENT.len()).position(|bytes| bytes == ELEMENT).map(|at| at as u64 + 3)
+    }
+}
+
+/// The total duration in the file, which libwebm writes at the end alone.
+struct DurationField {
+    file: File,
+    head: Head,
+    written: Duration,
+}
+
+impl DurationField {
+    const fn new(file: File, head: Head) -> Self {
+        Self { file, head, written: Duration::ZERO }
+    }
+
+    fn write(&mut self, duration: Duration) -> std::io::Result<()> {
+        let Some(at) = self.head.duration_at() else { return Ok(()) };
+        // Headers that are still buffered would be written over this.
+        if self.file.metadata()?.len() < at + 4 {
+            return Ok(());
+        }
+        let duration_ms = (duration.as_secs_f64() * 1000.0) as f32;
+        self.file.write_all_at(&duration_ms.to_be_bytes(), at)?;
+        self.written = duration;
+        Ok(())
     }
 }
 
@@ -165,12 +239,14 @@ impl Failure {
 struct Sink {
     file: BufWriter<File>,
     failure: Failure,
+    head: Head,
 }
 
 impl Write for Sink {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        let written = self.file.write(data);
-        self.failure.note(written)
+        let written = self.failure.note(self.file.write(data))?;
+        self.head.note(&data[..written]);
+        Ok(written)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

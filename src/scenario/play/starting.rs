@@ -1,6 +1,7 @@
 //! How those who take part are started: when, where, with which arguments and variables.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use signalling::id::PeerId;
@@ -165,6 +166,10 @@ impl Play<'_> {
         {
             settings.insert("record".into(), vec![file]);
         }
+        if member.place.agent().is_none() && !["record", "snapshot"].iter().any(|key| is_absolute(&settings, key)) {
+            // What it keeps goes to the run's own folder, and a peer may be started again.
+            settings.entry("overwrite".into()).or_insert_with(|| vec!["true".to_owned()]);
+        }
         let mut arguments = first;
         arguments.push(format!("--id={}", actor.id));
         for (key, values) in settings.iter().filter(|(key, _)| *key != "id") {
@@ -177,6 +182,11 @@ impl Play<'_> {
         arguments.extend(member.impair.iter().map(|spec| format!("--impair={spec}")));
         Ok(arguments)
     }
+}
+
+/// Whether this setting names a file by its whole path.
+fn is_absolute(settings: &BTreeMap<String, Vec<String>>, key: &str) -> bool {
+    settings.get(key).is_some_and(|files| files.iter().any(|file| Path::new(file).is_absolute()))
 }
 
 /// A name as part of a variable's.
