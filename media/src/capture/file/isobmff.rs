@@ -1,15 +1,18 @@
 //! The sample table of an MP4 file (ISO/IEC 14496-12, -15; Opus in ISOBMFF): where each coded picture or packet lies.
 //!
 //! Reads plain and fragmented files. Keeps only the table, at most [`SAMPLES_MAX`] entries, and never indexes by what the
-//! file says without looking: a file that lies gives an error.
+//! file says without looking: a file that lies gives an error. Of a file that was cut off it lists what is whole.
 
 use std::io::{Read, Seek, SeekFrom};
 
 use super::ReadError;
+use super::orientation::Orientation;
 
 mod boxes;
+mod header;
 
 use boxes::{BoxHeader, Bytes};
+use header::Edit;
 
 /// 19 hours at 60 pictures a second; 24 bytes each.
 const SAMPLES_MAX: usize = 4 << 20;
@@ -39,6 +42,16 @@ pub(super) enum Codec {
     Other(String),
 }
 
+impl Codec {
+    const fn is_played_as(&self, media: Media) -> bool {
+        match self {
+            Self::H264(_) => matches!(media, Media::Video),
+            Self::Opus { .. } => matches!(media, Media::Audio),
+            Self::Other(_) => false,
+        }
+    }
+}
+
 /// `avcC`: how to read H.264 samples.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Avc {
@@ -65,32 +78,42 @@ pub(super) struct Sample {
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) codec: Codec,
+    /// How its pictures are turned before they are shown.
+    pub(super) orientation: Orientation,
     /// Ticks a second, never 0.
     pub(super) timescale: u32,
     pub(super) samples: Vec<Sample>,
+    /// What is earlier is decoded and not shown, in ticks.
+    pub(super) shown_from: u64,
     /// Ticks from the first sample to the end of the last one.
     pub(super) length: u64,
 }
 
-/// Reads the first track of the wanted kind; `None` when there is none.
+/// Reads the first track of the wanted kind that can be played, else the first of that kind; `None` when there is none.
 pub(super) fn read_track(file: &mut (impl Read + Seek), wanted: Media) -> Result<Option<Track>, ReadError> {
+    let file_len = file.seek(SeekFrom::End(0))?;
     let mut builder: Option<Builder> = None;
-    let mut seen_moov = false;
     let mut at = file.seek(SeekFrom::Start(0))?;
-    while let Some(header) = BoxHeader::read(file, at)? {
-        match &header.kind {
-            b"moov" if !seen_moov => {
-                seen_moov = true;
-                builder = Builder::from_moov(Bytes(&header.payload(file, MOOV_BYTES_MAX)?), wanted)?;
+    loop {
+        let header = match BoxHeader::read(file, at) {
+            Ok(Some(header)) => header,
+            Ok(None) => break,
+            // A file that was cut off, or written over behind its header, plays up to there.
+            Err(_) if builder.is_some() => break,
+            Err(error) => return Err(error),
+        };
+        match (&header.kind, &mut builder) {
+            (b"moov", None) => {
+                let moov = header.payload(file, MOOV_BYTES_MAX)?;
+                builder = Builder::from_moov(Bytes(&moov), wanted, file_len)?;
                 if builder.is_none() {
                     return Ok(None);
                 }
             }
-            b"moof" => {
-                if let Some(builder) = &mut builder {
-                    // A file that was cut within a fragment plays up to there.
-                    let Ok(moof) = header.payload(file, MOOF_BYTES_MAX) else { break };
-                    builder.add_fragment(Bytes(&moof), at)?;
+            (b"moof", Some(builder)) => {
+                let Ok(moof) = header.payload(file, MOOF_BYTES_MAX) else { break };
+                if builder.add_fragment(Bytes(&moof), at).is_err() {
+                    break;
                 }
             }
             _ => {}
@@ -100,10 +123,10 @@ pub(super) fn read_track(file: &mut (impl Read + Seek), wanted: Media) -> Result
             None => break,
         }
     }
-    if !seen_moov {
-        return Err(broken("it has no moov box; was its recording interrupted?"));
+    match builder {
+        Some(builder) => Ok(Some(builder.finish())),
+        None => Err(broken("it has no moov box; was its recording interrupted?")),
     }
-    Ok(builder.map(Builder::finish))
 }
 
 fn broken(reason: &str) -> ReadError {
@@ -114,64 +137,98 @@ fn broken(reason: &str) -> ReadError {
 struct Builder {
     track_id: u32,
     codec: Codec,
+    orientation: Orientation,
+    edit: Option<Edit>,
     timescale: u32,
     /// `trex`: duration and size of samples in fragments that name none.
     defaults: (u32, u32),
+    /// Bytes of the file; samples that reach further are left out, with all behind them.
+    file_len: u64,
+    cut_off: bool,
     samples: Vec<(Sample, i64)>,
-    /// Decoding time of the next sample, and of the first one.
+    /// Samples that were named, empty ones as well.
+    named: usize,
+    /// Decoding time of the next sample.
     decode_time: i64,
-    first_decode_time: Option<i64>,
+    /// Where the sample that is shown last ends.
+    end: i64,
 }
 
 impl Builder {
-    fn from_moov(moov: Bytes<'_>, wanted: Media) -> Result<Option<Self>, ReadError> {
+    fn from_moov(moov: Bytes<'_>, wanted: Media, file_len: u64) -> Result<Option<Self>, ReadError> {
+        let is_fragmented = moov.find(b"mvex").is_some();
+        let mut first = None;
+        for (_, trak) in moov.boxes().filter(|(kind, _)| kind == b"trak") {
+            let track = match Self::from_trak(moov, trak, wanted, file_len) {
+                Ok(Some(track)) => Ok(track),
+                Ok(None) => continue,
+                Err(error) => Err(error),
+            };
+            let has_samples = |track: &Self| is_fragmented || !track.samples.is_empty();
+            if track.as_ref().is_ok_and(|track| track.codec.is_played_as(wanted) && has_samples(track)) {
+                return track.map(Some);
+            }
+            first.get_or_insert(track);
+        }
+        first.transpose()
+    }
+
+    /// `None` for a track of another kind.
+    fn from_trak(moov: Bytes<'_>, trak: Bytes<'_>, wanted: Media, file_len: u64) -> Result<Option<Self>, ReadError> {
         let handler: &[u8] = match wanted {
             Media::Video => b"vide",
             Media::Audio => b"soun",
         };
-        for (_, trak) in moov.boxes().filter(|(kind, _)| kind == b"trak") {
-            let mdia = trak.need(b"mdia")?;
-            let mut hdlr = mdia.need(b"hdlr")?;
-            hdlr.take(8)?;
-            if hdlr.take(4)? != handler {
-                continue;
-            }
-            let mut tkhd = trak.need(b"tkhd")?;
-            let (version, _) = tkhd.version_flags()?;
-            tkhd.take(if version == 1 { 16 } else { 8 })?;
-            let track_id = tkhd.u32()?;
-            let mut mdhd = mdia.need(b"mdhd")?;
-            let (version, _) = mdhd.version_flags()?;
-            mdhd.take(if version == 1 { 16 } else { 8 })?;
-            let timescale = mdhd.u32()?;
-            if timescale == 0 {
-                return Err(broken("its track has no time scale"));
-            }
-            let stbl = mdia.need(b"minf")?.need(b"stbl")?;
-            let codec = codec(stbl.need(b"stsd")?)?;
-            let defaults = trex(moov, track_id)?;
-            let mut builder = Self {
-                track_id,
-                codec,
-                timescale,
-                defaults,
-                samples: Vec::new(),
-                decode_time: 0,
-                first_decode_time: None,
-            };
-            builder.add_table(stbl)?;
-            return Ok(Some(builder));
+        let mdia = trak.need(b"mdia")?;
+        let mut hdlr = mdia.need(b"hdlr")?;
+        hdlr.take(8)?;
+        if hdlr.take(4)? != handler {
+            return Ok(None);
         }
-        Ok(None)
+        let mut tkhd = trak.need(b"tkhd")?;
+        let (version, _) = tkhd.version_flags()?;
+        tkhd.take(if version == 1 { 16 } else { 8 })?;
+        let track_id = tkhd.u32()?;
+        let mut mdhd = mdia.need(b"mdhd")?;
+        let (version, _) = mdhd.version_flags()?;
+        mdhd.take(if version == 1 { 16 } else { 8 })?;
+        let timescale = mdhd.u32()?;
+        if timescale == 0 {
+            return Err(broken("its track has no time scale"));
+        }
+        let stbl = mdia.need(b"minf")?.need(b"stbl")?;
+        let mut builder = Self {
+            track_id,
+            codec: header::codec(stbl.need(b"stsd")?)?,
+            orientation: header::orientation(moov, trak),
+            edit: header::edit(moov, trak, timescale),
+            timescale,
+            defaults: header::trex(moov, track_id)?,
+            file_len,
+            cut_off: false,
+            samples: Vec::new(),
+            named: 0,
+            decode_time: 0,
+            end: 0,
+        };
+        builder.add_table(stbl)?;
+        Ok(Some(builder))
     }
 
     fn push(&mut self, offset: u64, size: u32, duration: u32, shift: i32) -> Result<(), ReadError> {
-        if self.samples.len() >= SAMPLES_MAX {
+        self.named += 1;
+        if self.named > SAMPLES_MAX {
             return Err(broken("it has too many samples"));
         }
-        self.first_decode_time.get_or_insert(self.decode_time);
-        let at = self.decode_time.saturating_add(i64::from(shift));
-        self.samples.push((Sample { offset, size, at: 0 }, at));
+        self.cut_off |= offset.saturating_add(u64::from(size)) > self.file_len;
+        if self.cut_off {
+            return Ok(());
+        }
+        if size > 0 {
+            let at = self.decode_time.saturating_add(i64::from(shift));
+            self.end = self.end.max(at.saturating_add(i64::from(duration)));
+            self.samples.push((Sample { offset, size, at: 0 }, at));
+        }
         self.decode_time = self.decode_time.saturating_add(i64::from(duration));
         Ok(())
     }
@@ -267,14 +324,25 @@ impl Builder {
         Ok(offset)
     }
 
-    fn finish(self) -> Track {
+    fn finish(mut self) -> Track {
+        let is_shown = |edit: Edit, at: i64| at >= edit.start && edit.end.is_none_or(|end| at < end);
+        // An edit list that shows nothing is not believed.
+        let edit = self.edit.filter(|edit| self.samples.iter().any(|(_, at)| is_shown(*edit, *at)));
+        let end = edit.and_then(|edit| edit.end).unwrap_or(i64::MAX);
+        self.samples.retain(|(_, at)| *at < end);
         let first = self.samples.iter().map(|(_, at)| *at).min().unwrap_or(0);
         let since = |first: i64, at: i64| u64::try_from(at.saturating_sub(first)).unwrap_or(0);
         let samples: Vec<_> =
             self.samples.into_iter().map(|(sample, at)| Sample { at: since(first, at), ..sample }).collect();
-        let length = since(self.first_decode_time.unwrap_or(0), self.decode_time);
-        let length = length.max(samples.iter().map(|sample| sample.at).max().unwrap_or(0));
-        Track { codec: self.codec, timescale: self.timescale, samples, length }
+        let length = since(first, self.end.min(end));
+        Track {
+            codec: self.codec,
+            orientation: self.orientation,
+            timescale: self.timescale,
+            samples,
+            shown_from: edit.map_or(0, |edit| since(first, edit.start)),
+            length,
+        }
     }
 }
 
@@ -282,54 +350,4 @@ impl Builder {
 fn runs(table: Vec<u32>) -> impl Iterator<Item = u32> {
     let pairs: Vec<[u32; 2]> = table.as_chunks::<2>().0.to_vec();
     pairs.into_iter().flat_map(|[count, value]| std::iter::repeat_n(value, count as usize))
-}
-
-/// Default duration and size of samples in fragments.
-fn trex(moov: Bytes<'_>, track_id: u32) -> Result<(u32, u32), ReadError> {
-    let Some(mvex) = moov.find(b"mvex") else { return Ok((0, 0)) };
-    for (_, mut trex) in mvex.boxes().filter(|(kind, _)| kind == b"trex") {
-        trex.version_flags()?;
-        if trex.u32()? == track_id {
-            trex.u32()?;
-            return Ok((trex.u32()?, trex.u32()?));
-        }
-    }
-    Ok((0, 0))
-}
-
-fn codec(mut stsd: Bytes<'_>) -> Result<Codec, ReadError> {
-    stsd.version_flags()?;
-    stsd.u32()?;
-    let (kind, mut entry) = stsd.boxes().next().ok_or_else(|| broken("it does not name its codec"))?;
-    match &kind {
-        b"avc1" | b"avc3" => {
-            // VisualSampleEntry: 78 bytes before its boxes.
-            entry.take(78)?;
-            Ok(Codec::H264(avc(entry.need(b"avcC")?)?))
-        }
-        b"Opus" => {
-            // AudioSampleEntry: 28 bytes before its boxes.
-            entry.take(28)?;
-            let mut dops = entry.need(b"dOps")?;
-            dops.take(2)?;
-            Ok(Codec::Opus { pre_skip: dops.u16()? })
-        }
-        _ => Ok(Codec::Other(kind.iter().map(|byte| char::from(*byte)).filter(char::is_ascii_graphic).collect())),
-    }
-}
-
-fn avc(mut avcc: Bytes<'_>) -> Result<Avc, ReadError> {
-    avcc.u8()?;
-    let profile = avcc.u8()?;
-    avcc.take(2)?;
-    let length_bytes = usize::from(avcc.u8()? & 3) + 1;
-    let mut parameter_sets = Vec::new();
-    for mask in [0x1f, 0xff] {
-        for _ in 0..avcc.u8()? & mask {
-            let len = usize::from(avcc.u16()?);
-            parameter_sets.extend_from_slice(&[0, 0, 0, 1]);
-            parameter_sets.extend_from_slice(avcc.take(len)?);
-        }
-    }
-    Ok(Avc { profile, length_bytes, parameter_sets })
 }

@@ -12,16 +12,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::orientation::upright;
 use super::{Capture, CaptureError, VideoFormat};
 use crate::frame::{AudioFrame, VideoFrame};
 use crate::queue;
 
 mod h264;
 mod isobmff;
+mod matroska;
 mod mp4;
 mod opus;
+mod orientation;
 mod player;
 mod resample;
+mod schedule;
 mod wav;
 mod webm;
 mod y4m;
@@ -44,6 +48,12 @@ enum ReadError {
     /// The file lies about itself, or ends too early.
     #[error("{0}")]
     Broken(String),
+    /// The system does not let it be read.
+    #[error("{0}")]
+    Refused(std::io::Error),
+    /// It is no file that can be read again and again.
+    #[error("{0}")]
+    NoFile(&'static str),
 }
 
 impl From<std::io::Error> for ReadError {
@@ -105,8 +115,10 @@ pub(super) fn open_video(
     };
     let name = path.display().to_string();
     let shown = name.clone();
-    Capture::spawn("file-video", name, move |stop| player::play_pictures(&shown, pictures, first, &out, &stop))
-        .map_err(|error| CaptureError::File(format!("cannot start a thread for {}: {error}", path.display())))
+    Capture::spawn("file-video", name, move |stop| {
+        player::play_pictures(&shown, format.fps, pictures, first, &out, &stop)
+    })
+    .map_err(|error| CaptureError::File(format!("cannot start a thread for {}: {error}", path.display())))
 }
 
 /// Opens a WAV, WebM (Opus) or MP4 (Opus) file as a microphone, repeated at its end without a gap.
@@ -135,8 +147,16 @@ fn pictures(path: &Path, format: VideoFormat) -> Result<Box<dyn Pictures>, ReadE
     let (file, kind) = open(path)?;
     Ok(match kind {
         Kind::Y4m => Box::new(y4m::Reader::open(file, format.fps)?),
-        Kind::Matroska => Box::new(webm::VideoReader::open(file)?),
-        Kind::Mp4 => Box::new(mp4::VideoReader::open(file)?),
+        Kind::Matroska => {
+            let reader = webm::VideoReader::open(file)?;
+            let orientation = reader.orientation();
+            upright(Box::new(reader), orientation)
+        }
+        Kind::Mp4 => {
+            let reader = mp4::VideoReader::open(file)?;
+            let orientation = reader.orientation();
+            upright(Box::new(reader), orientation)
+        }
         Kind::Wav | Kind::OtherSound(_) => return Err(ReadError::Nothing("picture")),
         Kind::Other(what) => return Err(ReadError::Unsupported(what.to_owned())),
     })
@@ -167,10 +187,11 @@ enum Kind {
 
 fn open(path: &Path) -> Result<(File, Kind), ReadError> {
     // Asked first, because opening a named pipe would wait for its writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(ReadError::Broken("it is not a regular file".to_owned()));
+    let kind = std::fs::metadata(path).map_err(ReadError::Refused)?.file_type();
+    if !kind.is_file() {
+        return Err(ReadError::NoFile(if kind.is_dir() { "a folder" } else { "a pipe or a device" }));
     }
-    let mut file = File::open(path)?;
+    let mut file = File::open(path).map_err(ReadError::Refused)?;
     let mut head = Vec::new();
     file.by_ref().take(16).read_to_end(&mut head)?;
     if head.is_empty() {
@@ -188,7 +209,7 @@ fn sniff(head: &[u8]) -> Kind {
         Kind::Wav
     } else if at(0, &[0x1a, 0x45, 0xdf, 0xa3]) {
         Kind::Matroska
-    } else if at(4, b"ftyp") || at(4, b"moov") {
+    } else if [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"].iter().any(|kind| at(4, *kind)) {
         Kind::Mp4
     } else if at(0, b"RF64") || at(0, b"BW64") {
         Kind::OtherSound("a 64-bit WAV")
@@ -228,8 +249,17 @@ fn explain(path: &Path, target: Target, error: &ReadError) -> CaptureError {
         (ReadError::Nothing(_), Target::Audio) => {
             format!("{shown}: {error}; name another file, or use --audio tone or --audio none")
         }
-        (ReadError::Broken(_), _) if !path.exists() => {
-            format!("{shown} cannot be opened: {error}; check the name after file:")
+        (ReadError::Refused(cause), _) => {
+            let advice = match cause.kind() {
+                std::io::ErrorKind::NotFound => "; check the name after file:",
+                std::io::ErrorKind::PermissionDenied => "; let your user read it",
+                _ => "",
+            };
+            format!("{shown} cannot be opened: {error}{advice}")
+        }
+        (ReadError::NoFile("a folder"), _) => format!("{shown} is a folder; name a file in it"),
+        (ReadError::NoFile(_), _) => {
+            format!("{shown} is {error}, and a file is read again from its beginning; name a regular file")
         }
         (ReadError::Broken(_), _) => {
             format!("{shown} cannot be played: {error}; write it anew: {}", conversion(path, target))
@@ -266,5 +296,7 @@ fn ticks(ticks: u64, rate: u32) -> Duration {
     Duration::new(ticks / rate, ((ticks % rate) * 1_000_000_000 / rate) as u32)
 }
 
+#[cfg(test)]
+mod shape_tests;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,9 @@ use std::time::Duration;
 use super::h264::ReorderingDecoder;
 use super::isobmff::{Avc, Codec, Media, Sample, Track, read_track};
 use super::opus::OpusTrack;
+use super::orientation::Orientation;
 use super::{NextPicture, PACKET_BYTES_MAX, Pictures, Progress, ReadError, Sounds, ticks};
+use crate::frame::{AUDIO_RATE_HZ, VideoFrame};
 
 /// H.264 reorders within at most this many pictures (ITU-T H.264 A.3.1, `max_dec_frame_buffering`).
 const REORDERED_MAX: usize = 16;
@@ -49,8 +51,13 @@ impl Samples {
         Ok(Some(ticks(at, self.track.timescale)))
     }
 
+    fn shown_from(&self) -> Duration {
+        ticks(self.track.shown_from, self.track.timescale)
+    }
+
+    /// Of what is shown.
     fn length(&self) -> Duration {
-        ticks(self.track.length, self.track.timescale)
+        ticks(self.track.length, self.track.timescale).saturating_sub(self.shown_from())
     }
 }
 
@@ -78,27 +85,40 @@ impl VideoReader {
         let decoder = ReorderingDecoder::new()?;
         Ok(Self { samples, decoder, due: BinaryHeap::new(), data: Vec::new() })
     }
-}
 
-impl Pictures for VideoReader {
-    fn next(&mut self) -> Result<NextPicture, ReadError> {
+    /// How the pictures are turned before they are shown.
+    pub(super) const fn orientation(&self) -> Orientation {
+        self.samples.track.orientation
+    }
+
+    /// The next picture in the order in which they are shown, with those before the edit list's beginning.
+    fn decode_next(&mut self) -> Result<Option<(VideoFrame, Duration)>, ReadError> {
         while let Some(due) = self.samples.read(&mut self.data)? {
             let Codec::H264(avc) = &self.samples.track.codec else { continue };
             let picture = annex_b(&self.data, avc)?;
             self.due.push(Reverse(due));
             if let Some(frame) = self.decoder.decode(&picture)? {
-                let due = self.due.pop().map_or(due, |Reverse(due)| due);
-                return Ok(NextPicture::Picture { frame, due });
+                return Ok(Some((frame, self.due.pop().map_or(due, |Reverse(due)| due))));
             }
             if self.due.len() > REORDERED_MAX {
                 self.due.pop();
             }
         }
-        let length = self.samples.length();
-        Ok(match self.decoder.rest()? {
-            Some(frame) => NextPicture::Picture { frame, due: self.due.pop().map_or(length, |Reverse(due)| due) },
-            None => NextPicture::End { length },
-        })
+        let end = ticks(self.samples.track.length, self.samples.track.timescale);
+        let rest = self.decoder.rest()?;
+        Ok(rest.map(|frame| (frame, self.due.pop().map_or(end, |Reverse(due)| due))))
+    }
+}
+
+impl Pictures for VideoReader {
+    fn next(&mut self) -> Result<NextPicture, ReadError> {
+        let shown_from = self.samples.shown_from();
+        while let Some((frame, due)) = self.decode_next()? {
+            if let Some(due) = due.checked_sub(shown_from) {
+                return Ok(NextPicture::Picture { frame, due });
+            }
+        }
+        Ok(NextPicture::End { length: self.samples.length() })
     }
 
     fn rewind(&mut self) -> Result<(), ReadError> {
@@ -113,7 +133,8 @@ impl Pictures for VideoReader {
 pub(super) struct AudioReader {
     samples: Samples,
     opus: OpusTrack,
-    pre_skip: u16,
+    /// Samples that are not heard, at the beginning.
+    skip: usize,
     data: Vec<u8>,
 }
 
@@ -122,7 +143,10 @@ impl AudioReader {
     pub(super) fn open(file: File) -> Result<Self, ReadError> {
         let samples = Samples::open(file, Media::Audio)?;
         let Codec::Opus { pre_skip } = samples.track.codec else { return Err(unsupported(&samples.track.codec)) };
-        Ok(Self { samples, opus: OpusTrack::new(pre_skip)?, pre_skip, data: Vec::new() })
+        // An edit list that begins behind the pre-skip names the pre-skip as well.
+        let hidden = samples.shown_from().as_micros().saturating_mul(u128::from(AUDIO_RATE_HZ)) / 1_000_000;
+        let skip = usize::try_from(hidden).unwrap_or(0).max(usize::from(pre_skip));
+        Ok(Self { samples, opus: OpusTrack::new(skip)?, skip, data: Vec::new() })
     }
 }
 
@@ -135,7 +159,7 @@ impl Sounds for AudioReader {
 
     fn rewind(&mut self) -> Result<(), ReadError> {
         self.samples.next = 0;
-        self.opus = OpusTrack::new(self.pre_skip)?;
+        self.opus = OpusTrack::new(self.skip)?;
         Ok(())
     }
 }

@@ -23,9 +23,9 @@ pub(super) struct OpusTrack {
 }
 
 impl OpusTrack {
-    /// `pre_skip` samples are dropped at the beginning (RFC 7845 §4.2).
-    pub(super) fn new(pre_skip: u16) -> Result<Self, ReadError> {
-        Ok(Self { decoder: OpusDecoder::new()?, skip: usize::from(pre_skip), position: 0, start: None })
+    /// `skip` samples are dropped at the beginning (RFC 7845 §4.2).
+    pub(super) fn new(skip: usize) -> Result<Self, ReadError> {
+        Ok(Self { decoder: OpusDecoder::new()?, skip, position: 0, start: None })
     }
 
     /// Decodes the packet whose time in the file is `at`, and appends its samples.

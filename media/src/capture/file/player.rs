@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::StopFlag;
+use super::schedule::Schedule;
 use super::{NextPicture, Pictures, Progress, ReadError, Sounds};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame, VideoFrame};
 use crate::queue;
@@ -17,8 +18,8 @@ const NAP: Duration = Duration::from_millis(50);
 /// Behind by more than this (a suspended or overloaded machine), the pace starts anew instead of catching up in a burst.
 const LATE_MAX: Duration = Duration::from_millis(500);
 
-/// Shortest time between two pictures, whatever the file says: a file of equal times must not spin.
-const PICTURE_GAP_MIN: Duration = Duration::from_millis(1);
+/// A picture that stays longer is sent again: whoever lost it, or comes later, must not wait for the next one.
+const HOLD_MAX: Duration = Duration::from_millis(500);
 
 /// The picture that was decoded to find out whether the file plays at all.
 pub(super) struct FirstPicture {
@@ -78,46 +79,81 @@ impl Complaint<'_> {
     }
 }
 
-/// Sends pictures until the capture is dropped, the receiver is gone or nothing can be read any more.
+/// Sends pictures where they are due, and again while nothing else is.
+struct Screen<'a> {
+    out: &'a queue::Sender<Arc<VideoFrame>>,
+    stop: &'a StopFlag,
+    pace: Pace,
+    /// The last picture, and when it was sent last.
+    shown: Option<(Arc<VideoFrame>, Duration)>,
+}
+
+impl Screen<'_> {
+    fn show(&mut self, frame: VideoFrame, at: Duration) -> Waited {
+        while let Some((shown, sent)) = &self.shown
+            && at.saturating_sub(*sent) > HOLD_MAX
+        {
+            let (again, at) = (VideoFrame::clone(shown), *sent + HOLD_MAX);
+            if self.send(again, at) == Waited::Stopped {
+                return Waited::Stopped;
+            }
+        }
+        self.send(frame, at)
+    }
+
+    fn send(&mut self, mut frame: VideoFrame, at: Duration) -> Waited {
+        if self.pace.wait(at, self.stop) == Waited::Stopped {
+            return Waited::Stopped;
+        }
+        frame.at = Instant::now();
+        let frame = Arc::new(frame);
+        self.shown = Some((Arc::clone(&frame), at));
+        if self.out.send(frame) { Waited::Due } else { Waited::Stopped }
+    }
+}
+
+/// Sends pictures until the capture is dropped, the receiver is gone or nothing can be read any more. `fps` is the pace
+/// of a file that has none.
 pub(super) fn play_pictures(
     path: &str,
+    fps: u32,
     mut pictures: Box<dyn Pictures>,
     first: FirstPicture,
     out: &queue::Sender<Arc<VideoFrame>>,
     stop: &StopFlag,
 ) {
     let mut complaint = Complaint { path, said: false };
-    let mut pace = Pace { start: Instant::now() };
-    let mut pass_start = Duration::ZERO;
+    let mut schedule = Schedule::new(fps);
+    let mut screen = Screen { out, stop, pace: Pace { start: Instant::now() }, shown: None };
     let mut next = Ok(NextPicture::Picture { frame: first.frame, due: first.due });
     loop {
-        let mut last: Option<Duration> = None;
+        let mut read = 0_u64;
         let length = loop {
             match next {
-                Ok(NextPicture::Picture { mut frame, due }) => {
-                    let due = last.map_or(due, |last| due.max(last.saturating_add(PICTURE_GAP_MIN)));
-                    if pace.wait(pass_start.saturating_add(due), stop) == Waited::Stopped {
+                Ok(NextPicture::Picture { frame, due }) => {
+                    read += 1;
+                    if let Some(at) = schedule.next(due)
+                        && screen.show(frame, at) == Waited::Stopped
+                    {
                         return;
                     }
-                    frame.at = Instant::now();
-                    if !out.send(Arc::new(frame)) {
-                        return;
-                    }
-                    last = Some(due);
                 }
-                Ok(NextPicture::End { length }) => break length,
+                Ok(NextPicture::End { length }) => break Some(length),
                 Err(error) => {
                     complaint.say(&error);
-                    break Duration::ZERO;
+                    break None;
                 }
+            }
+            if stop.is_set() {
+                return;
             }
             next = pictures.next();
         };
-        let Some(last) = last else {
+        if read == 0 {
             tracing::error!(file = path, "no picture can be read any more");
             return;
-        };
-        pass_start = pass_start.saturating_add(length.max(last.saturating_add(PICTURE_GAP_MIN)));
+        }
+        schedule.end(length);
         if let Err(error) = pictures.rewind() {
             tracing::error!(file = path, %error, "the file cannot be repeated");
             return;
@@ -140,6 +176,7 @@ pub(super) fn play_sounds(
     let mut pace = Pace { start: Instant::now() };
     let mut waiting = first;
     let mut sent: u64 = 0;
+    let mut pass_samples = waiting.len();
     let mut passes_without_sound = 0;
     loop {
         while waiting.len() < AUDIO_FRAME_SAMPLES {
@@ -152,9 +189,16 @@ pub(super) fn play_sounds(
                 Progress::End
             });
             if waiting.len() > before {
+                pass_samples = pass_samples.saturating_add(waiting.len() - before);
                 passes_without_sound = 0;
             }
             if progress == Progress::End {
+                // A file of a few samples is filled up with silence, or it would be opened thousands of times a second.
+                let missing = AUDIO_FRAME_SAMPLES.saturating_sub(pass_samples);
+                if pass_samples > 0 {
+                    waiting.extend(std::iter::repeat_n(0, missing));
+                }
+                pass_samples = 0;
                 passes_without_sound += 1;
                 // Two in a row: the whole file was tried from its beginning and gave nothing.
                 if passes_without_sound > 2 {
