@@ -9,8 +9,8 @@
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
 //!
-//! Nothing here skips: a program that is missing fails the test with the package to install. The one exception is
-//! [`lab`], which needs root and a kernel that lets it, and says aloud when it has not.
+//! Nothing here skips: a program that is missing fails the test with the package to install. What needs a kernel that
+//! lets it, as [`lab`] does, says aloud that it did not run ([`did_not_run`]), and fails where `CI` is set.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -20,6 +20,7 @@
 )]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and shows what it saw when it does")]
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -80,6 +81,18 @@ pub fn require(program: &str, package: &str) -> PathBuf {
         .map(|place| place.join(program))
         .find(|candidate| candidate.is_file())
         .unwrap_or_else(|| panic!("{program} is missing, install {package}: apt-get install {package}"))
+}
+
+/// For a test that cannot run on this machine, before it returns: says so, whether output is captured or not.
+///
+/// # Panics
+/// Where `CI` is set: there, what was not tested has not passed.
+pub fn did_not_run(why: &str) {
+    let text = format!("\n==== NOT RUN, nothing was tested ====\n{why}\n\n");
+    let is_ci = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
+    assert!(!is_ci, "{text}What cannot run fails where CI is set.");
+    // Not by a macro: those are silent in tests that pass.
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
 }
 
 /// Runs a program to its end.
