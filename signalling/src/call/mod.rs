@@ -21,6 +21,7 @@ mod early;
 mod event;
 mod line;
 mod phone;
+mod redial;
 mod state;
 #[cfg(test)]
 mod tests;

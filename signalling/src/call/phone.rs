@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::early::Early;
-use super::line::Step;
+use super::line::{Step, busy};
+use super::redial::{Redial, Verdict};
 use super::{Action, Event, State, Timeouts};
 use crate::id::{CallId, PeerId};
 use crate::wire::Message;
@@ -48,13 +49,15 @@ pub struct Phone {
     /// The line that the user talks on; the other one is idle, held, or has a call waiting.
     front: State,
     back: State,
+    /// A partner that calls anew, until it is known what became of its call.
+    redial: Option<Redial>,
 }
 
 impl Phone {
     /// A phone with no call.
     #[must_use]
     pub fn new(me: PeerId, manners: Manners) -> Self {
-        Self { me, manners, early: Early::default(), front: State::Idle, back: State::Idle }
+        Self { me, manners, early: Early::default(), front: State::Idle, back: State::Idle, redial: None }
     }
 
     /// Where the line stands that the user talks on.
@@ -78,11 +81,21 @@ impl Phone {
     /// When [`Phone::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [&self.front, &self.back].into_iter().filter_map(State::poll_timeout).min()
+        let redial = self.redial.as_ref().and_then(|redial| redial.due(self.line_with(&redial.from)?));
+        [&self.front, &self.back].into_iter().filter_map(State::poll_timeout).chain(redial).min()
     }
 
     /// Takes in what happened; gives back what is to be done, in order.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = match self.redialed(event, now) {
+            Ok(actions) => actions,
+            Err(event) => self.pass_on(event, now),
+        };
+        actions.extend(self.decide_redial(now));
+        actions
+    }
+
+    fn pass_on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = match self.concerned(&event) {
             Concerned::Front => self.line(Line::Front, now).handle(event),
             Concerned::Back => self.line(Line::Back, now).handle(event),
@@ -114,7 +127,64 @@ impl Phone {
         let mut actions = self.line(Line::Front, now).handle_timeout();
         actions.extend(self.line(Line::Back, now).handle_timeout());
         actions.extend(self.settle(now));
+        actions.extend(self.decide_redial(now));
         actions
+    }
+
+    /// Keeps an offer of a partner whose call seems to stand; gives back every other event.
+    fn redialed(&mut self, event: Event, now: Instant) -> Result<Vec<Action>, Event> {
+        match event {
+            Event::Received { from, call, message: Message::Offer(offer) } if self.is_redial(&from, &call) => {
+                let earlier = self.redial.replace(Redial::new(from, call, offer, now));
+                Ok(earlier.map_or_else(Vec::new, |earlier| self.refuse(earlier)))
+            }
+            Event::Received { ref from, ref call, message: Message::Bye { .. } } => {
+                self.redial.take_if(|redial| redial.from == *from && redial.call == *call);
+                Err(event)
+            }
+            other => Err(other),
+        }
+    }
+
+    /// True for a new call of somebody who is in a call with us, and did not yield to us.
+    fn is_redial(&self, from: &PeerId, call: &CallId) -> bool {
+        let is_known = self.early.has_ended(from, call) || self.line_of(call).is_some();
+        let stands = |state: &State| match state {
+            State::Incoming { .. } | State::Answering { .. } | State::Connecting { .. } | State::Active { .. } => true,
+            State::Idle | State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. } => false,
+        };
+        !is_known && self.line_with(from).is_some_and(stands)
+    }
+
+    /// Finds out whether the old call of a partner that calls anew is dead.
+    fn decide_redial(&mut self, now: Instant) -> Vec<Action> {
+        let Some(redial) = &self.redial else { return Vec::new() };
+        let verdict = redial.verdict(self.line_with(&redial.from), now);
+        if verdict == Verdict::Waits {
+            return Vec::new();
+        }
+        let Some(redial) = self.redial.take() else { return Vec::new() };
+        let mut actions = match verdict {
+            Verdict::Busy => return self.refuse(redial),
+            Verdict::Replaces => {
+                let line = if has(&self.back, &redial.from) { Line::Back } else { Line::Front };
+                self.line(line, now).give_way()
+            }
+            Verdict::Rings | Verdict::Waits => Vec::new(),
+        };
+        actions.extend(self.settle(now));
+        let Redial { from, call, offer, .. } = redial;
+        actions.extend(self.pass_on(Event::Received { from, call, message: Message::Offer(offer) }, now));
+        actions
+    }
+
+    fn refuse(&mut self, redial: Redial) -> Vec<Action> {
+        self.early.end(redial.from.clone(), redial.call.clone());
+        vec![busy(redial.from, redial.call)]
+    }
+
+    fn line_with(&self, peer: &PeerId) -> Option<&State> {
+        [&self.front, &self.back].into_iter().find(|state| has(state, peer))
     }
 
     /// Which line an event is for.
@@ -193,6 +263,10 @@ impl Phone {
         let Manners { timeouts, updates, .. } = &self.manners;
         Step { me: &self.me, timeouts, updates: *updates, early: &mut self.early, state, now }
     }
+}
+
+fn has(state: &State, peer: &PeerId) -> bool {
+    state.call().is_some_and(|(_, partner)| partner == peer)
 }
 
 #[derive(Clone, Copy)]

@@ -6,6 +6,7 @@ use super::*;
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, MediaState, Message, Revised};
 
+mod redialing;
 mod standing;
 mod waiting;
 
@@ -231,17 +232,6 @@ fn a_second_caller_hears_busy_and_the_call_goes_on() {
         reason: EndReason::Busy,
         text: None
     })));
-}
-
-#[test]
-fn a_late_offer_of_the_partner_itself_is_refused_but_nobody_was_turned_away() {
-    let mut pair = Pair::new();
-    pair.connect();
-    let call = CallId::from_random(2);
-    let offer = Message::Offer(sdp("offer"));
-    let event = Event::Received { from: id("alice"), call: call.clone(), message: offer };
-    let message = Message::bye(ByeReason::Busy);
-    assert_eq!(pair.bob.handle(event, pair.now), [Action::Send { to: id("alice"), call, message }]);
 }
 
 #[test]

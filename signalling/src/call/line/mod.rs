@@ -263,6 +263,20 @@ impl Step<'_> {
         actions
     }
 
+    /// Ends a call whose partner calls anew and knows nothing of it any more.
+    pub(super) fn give_way(&mut self) -> Vec<Action> {
+        match self.state {
+            State::Incoming { .. } => self.end(EndReason::NoAnswer),
+            State::Idle
+            | State::Offering { .. }
+            | State::Dialing { .. }
+            | State::Ringing { .. }
+            | State::Answering { .. }
+            | State::Connecting { .. }
+            | State::Active { .. } => self.end(EndReason::Lost),
+        }
+    }
+
     /// Leaves a call that the other side ended, or was told of: the user hears why.
     fn leave(&mut self, reason: EndReason, text: Option<String>) -> Vec<Action> {
         let state = std::mem::replace(self.state, State::Idle);
@@ -288,6 +302,10 @@ impl Step<'_> {
 /// Says busy to a call that was to yield to ours. Mostly it did, and then nobody minds; but ours may not have reached
 /// its caller, or be over there already, and then they wait.
 fn refuse(peer: &PeerId, yielding: Option<CallId>) -> Vec<Action> {
-    let busy = |call| Action::Send { to: peer.clone(), call, message: Message::bye(ByeReason::Busy) };
-    yielding.map(busy).into_iter().collect()
+    yielding.map(|call| busy(peer.clone(), call)).into_iter().collect()
+}
+
+/// Says busy to a caller.
+pub(super) fn busy(to: PeerId, call: CallId) -> Action {
+    Action::Send { to, call, message: Message::bye(ByeReason::Busy) }
 }
