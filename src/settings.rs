@@ -281,12 +281,23 @@ fn warn_of_plain_brokers(brokers: &[BrokerUrl]) {
     }
 }
 
-/// `user-host`, with what a peer ID cannot hold left out.
+/// `user-host`.
 fn default_id() -> PeerId {
-    let user = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "tring".into());
+    let user = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
     let host = std::fs::read_to_string("/etc/hostname").or_else(|_| std::env::var("COMPUTERNAME")).unwrap_or_default();
-    let keep = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
-    let name: String = format!("{}-{}", user.trim(), host.trim()).chars().filter(keep).take(64).collect();
+    id_of(&user, &host)
+}
+
+/// `user-host`, with what a peer ID cannot hold left out. A part of which nothing is left is replaced, or left out.
+fn id_of(user: &str, host: &str) -> PeerId {
+    let plain = |text: &str| {
+        let kept = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
+        text.chars().filter(kept).collect::<String>().trim_matches('-').to_owned()
+    };
+    let (user, host) = (plain(user), plain(host));
+    let user = if user.is_empty() { "tring" } else { &user };
+    let name: String = if host.is_empty() { user.to_owned() } else { format!("{user}-{host}") };
+    let name: String = name.chars().take(64).collect();
     name.trim_end_matches('-').parse().unwrap_or_else(|_| "tring".parse().expect("a plain word is a peer ID"))
 }
 
@@ -301,6 +312,22 @@ mod tests {
         let cli = Cli::try_parse_from(format!("tring call bob {arguments}").split_whitespace()).unwrap();
         let Command::Call(call) = cli.command else { unreachable!() };
         Settings::resolve(&call.common, Audience::Anyone)
+    }
+
+    #[test]
+    fn the_default_id_is_sane_whatever_user_and_host_are() {
+        for (user, host, id) in [
+            ("alice", "laptop\n", "alice-laptop"),
+            ("", "vm", "tring-vm"),
+            ("Жанна", "vm", "tring-vm"),
+            ("alice", "", "alice"),
+            ("  ", "...", "tring"),
+            ("a.b@c", "my.host", "abc-myhost"),
+            ("-x-", "-y-", "x-y"),
+            (&"u".repeat(64), "h", &"u".repeat(64)),
+        ] {
+            assert_eq!(id_of(user, host).as_str(), id, "{user:?} {host:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use signalling::mqtt::is_observer;
 use signalling::topic::Template;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{ServeError, Service};
 
@@ -37,8 +37,10 @@ const PACKET_BYTES_MAX: usize = signalling::wire::ENVELOPE_BYTES_MAX + 1024;
 const RETAINED_BYTES_MAX: usize = 16 * 1024;
 /// Retained messages at once: one a peer, with room for bare topics.
 const RETAINED_MAX: usize = 4096;
-/// Connections at once: a LAN or a load test of 500 calls, far from the limit of open files.
+/// Connections at once: a LAN or a load test of 500 calls. Fewer where the system lets too few files open.
 const CLIENTS_MAX: usize = 1000;
+/// Open files beside the connections: listeners, logs, and sockets of the relay, which get a share of their own.
+const OTHER_FILES: u64 = 64;
 /// Subscriptions a client: own call topic and the presence of 200 contacts.
 const SUBSCRIPTIONS_MAX: usize = 256;
 /// Messages waiting in memory for one client; past that the broker drops, and signalling sends again.
@@ -149,6 +151,31 @@ pub(crate) struct Broker {
     run: AbortOnDropHandle<Result<(), MqttError>>,
 }
 
+/// Raises the limit of open files as far as the system lets us; what it is then, `None` without one.
+///
+/// A listener that finds no file left would try again at once and for ever, so connections end before the files do.
+fn open_files() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum,
+        Err(error) => {
+            debug!(%error, "the limit of open files stays");
+            current
+        }
+    }
+}
+
+/// So many connections fit into this limit of open files: half of it, since the relay has sockets too.
+fn clients_max(files: Option<u64>) -> usize {
+    let Some(files) = files else { return CLIENTS_MAX };
+    let room = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(CLIENTS_MAX).max(1);
+    if room < CLIENTS_MAX {
+        warn!("this system lets {files} files open: {room} clients at most; raise it with \"ulimit -n\"");
+    }
+    room.min(CLIENTS_MAX)
+}
+
 /// Starts the broker; both listeners accept connections when this returns.
 ///
 /// # Errors
@@ -240,7 +267,7 @@ fn settings(config: &BrokerConfig) -> mqtt5::broker::BrokerConfig {
                 .with_max_queued_messages_per_client(QUEUED_MESSAGES_MAX)
                 .with_max_queued_bytes_per_client(QUEUED_BYTES_MAX),
         )
-        .with_max_clients(CLIENTS_MAX)
+        .with_max_clients(clients_max(open_files()))
         .with_session_expiry(SESSION_KEPT)
         .with_max_packet_size(PACKET_BYTES_MAX)
         .with_max_subscriptions_per_client(SUBSCRIPTIONS_MAX)

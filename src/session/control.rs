@@ -149,7 +149,9 @@ pub(crate) fn read_commands(input: impl AsyncRead + Unpin + Send + 'static) -> m
 
 /// Reads one line; `None` for an empty one.
 pub(crate) fn parse(line: &[u8]) -> Option<Line> {
+    // Some editors begin a file with a byte order mark.
     let text = line.trim_ascii();
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii();
     if text.is_empty() {
         return None;
     }
@@ -191,7 +193,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_named() {
-        assert!(parse(b"  \n").is_none());
+        assert!(parse(b"  \n").is_none() && parse(b"\xEF\xBB\xBF\r\n").is_none());
+        assert_eq!(parse(b"\xEF\xBB\xBF{\"command\":\"answer\"}\r\n"), Some(Ok(Command::Answer {})));
         for text in ["answer", "{}", r#"{"command":"dance"}"#, r#"{"command":"answer","x":1}"#, "\u{0}"] {
             assert!(parse(text.as_bytes()).unwrap().unwrap_err().contains("hangup"), "{text}");
         }

@@ -77,19 +77,20 @@ impl OpenMedia {
     ) -> Result<Self, Failure> {
         let turn = turn_for(&settings).await?;
         let open = move || {
-            let sources = open_sources(&settings, self_view, turn)?;
+            let sources = open_sources(&settings, self_view, turn);
             let mut complaint = None;
             let speaker = match &settings.play {
-                AudioSink::None => None,
+                AudioSink::None => Ok(None),
                 AudioSink::Speaker(name) => match Speaker::open(name.as_deref()) {
-                    Ok(speaker) => Some(speaker),
+                    Ok(speaker) => Ok(Some(speaker)),
                     Err(error) if speaking == Speaking::IfFree => {
                         complaint = Some(format!("this call is not heard: {error}"));
-                        None
+                        Ok(None)
                     }
-                    Err(error) => return Err(Failure::device(error)),
+                    Err(error) => Err(Failure::device(error)),
                 },
             };
+            let (sources, speaker) = both(sources, speaker)?;
             let recorder = match &settings.record {
                 Some(path) => {
                     Some(Recorder::create(path, Tracks::AudioAndVideo, settings.existing).map_err(Failure::usage)?)
@@ -144,14 +145,24 @@ fn open_sources(
     }
     let (frames_tx, frames) = queue::bounded(FRAMES_MAX);
     let (sounds_tx, sounds) = queue::bounded(SOUNDS_MAX);
-    let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure)?;
-    let audio = capture::open_audio(&settings.audio, sounds_tx).map_err(source_failure)?;
+    let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure);
+    let audio = capture::open_audio(&settings.audio, sounds_tx).map_err(source_failure);
+    let (video, audio) = both(video, audio)?;
     let captured = Captured {
         video: (settings.video != VideoSource::None).then_some((frames, settings.format)),
         audio: (settings.audio != AudioSource::None).then_some(sounds),
         self_view,
     };
     Ok(Sources { captures: Captures { _video: video, _audio: audio, _turn: turn }, feed: Feed::Captured(captured) })
+}
+
+/// Both of them, or all that is wrong: whoever lacks a camera and a microphone reads of both at once.
+fn both<A, B>(one: Result<A, Failure>, other: Result<B, Failure>) -> Result<(A, B), Failure> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(failure), Ok(_)) | (Ok(_), Err(failure)) => Err(failure),
+        (Err(one), Err(other)) => Err(Failure::new(one.status, format!("{}; {}", one.text, other.text))),
+    }
 }
 
 fn loops(settings: &MediaSettings, codecs: &[VideoCodec]) -> Result<Looped, CodecError> {
@@ -169,5 +180,18 @@ fn source_failure(error: capture::CaptureError) -> Failure {
     match error {
         capture::CaptureError::Device(text) => Failure::device(text),
         capture::CaptureError::File(text) => Failure::usage(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_missing_is_told_at_once() {
+        let missing = |text: &str| Err::<(), Failure>(Failure::device(text));
+        let told = both(both(missing("no camera"), missing("no microphone")), missing("no speaker")).unwrap_err();
+        assert_eq!(told.text, "no camera; no microphone; no speaker");
+        assert!(both(Ok(1), Ok(2)).is_ok_and(|both| both == (1, 2)));
     }
 }
