@@ -20,6 +20,8 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) enum Event {
     /// Connected to the broker.
     Online { id: String, broker: String },
+    /// Another program of this user is online by our ID, in process `process`: our call goes by its connection.
+    Shared { process: u32 },
     /// The broker is gone; a call under way goes on.
     Offline { reason: String },
     /// A peer came, went, or does something else now; null when the broker holds nothing readable of it.

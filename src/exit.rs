@@ -67,6 +67,32 @@ impl ExitStatus {
         }
     }
 
+    /// What it says, for manual pages.
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "there was a call and it ended as usual",
+            Self::Internal => "internal error, or a recording or picture could not be written",
+            Self::Usage => "wrong options or files",
+            Self::Busy => "the other side is busy",
+            Self::Declined => "declined",
+            Self::NoAnswer => "it rang and nobody answered",
+            Self::Offline => "nobody is there by that ID",
+            Self::Cancelled => "the caller gave up before the answer (listen --once)",
+            Self::BrokerUnreachable => "broker not reachable, or its certificate is not trusted",
+            Self::BrokerRefused => "broker refused: login, rules, or the ID is in use elsewhere",
+            Self::NoPath => "no network path between the two, or it was lost",
+            Self::NoMedia => "connected, but no media",
+            Self::Device => "camera, microphone or speaker missing or in use",
+            Self::Assertion => "something that a test or a load expected did not come",
+            Self::Interrupted => "interrupted with Ctrl-C",
+        }
+    }
+
+    /// All of them with their codes, for manual pages.
+    pub(crate) fn table() -> impl Iterator<Item = (u8, &'static str)> {
+        Self::ALL.into_iter().map(|status| (status.code(), status.meaning()))
+    }
+
     /// The status of this code.
     pub(crate) fn of_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.code() == code)
@@ -110,7 +136,8 @@ impl From<&LinkError> for ExitStatus {
             | LinkError::ClosesOnPacket { .. }
             | LinkError::Refused { .. }
             | LinkError::TakenOver { .. }
-            | LinkError::OneConnectionALogin { .. } => Self::BrokerRefused,
+            | LinkError::OneConnectionALogin { .. }
+            | LinkError::Relayed(_) => Self::BrokerRefused,
             LinkError::TlsFile(_) => Self::Usage,
         }
     }

@@ -24,6 +24,7 @@ mod scenario;
 mod serve;
 mod session;
 mod settings;
+mod sharing;
 mod signals;
 mod trace;
 mod usage;
@@ -99,7 +100,7 @@ fn run(
     let is_broker_given = in_force.is_set("broker");
     let result = runtime.block_on(async {
         match command {
-            Command::Call(call) => commands::call::run(call, printer, windows).await,
+            Command::Call(call) => commands::call::run(call, &in_force.contacts, printer, windows).await,
             Command::Redial(redial) => commands::redial::run(redial, printer, windows).await,
             Command::Listen(listen) => commands::listen::run(listen, printer, windows).await,
             Command::Contacts(contacts) => commands::contacts::run(contacts, printer).await,

@@ -276,6 +276,7 @@ fn text(event: &Event, peer: &str) -> Option<String> {
 fn words(event: &Event, peer: &str) -> Option<String> {
     Some(match event {
         Event::Online { id, broker } => format!("online as {id} at {broker}"),
+        Event::Shared { process } => format!("calling by the connection of process {process}, which is online here"),
         Event::Offline { reason } => format!("broker lost ({reason}); reconnecting"),
         Event::Presence { id, state: Some(state) } => format!("{id} is {state}"),
         Event::Presence { id, state: None } => format!("nothing is known of {id}"),
@@ -317,7 +318,7 @@ fn words(event: &Event, peer: &str) -> Option<String> {
         Event::Ended { reason, detail, text } => {
             let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
             let said = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-            format!("call ended: {}{said}{detail}", ending(reason))
+            format!("call with {peer} ended: {}{said}{detail}", ending(reason))
         }
         Event::Summary(summary) => {
             let seconds = summary.duration_ms? / 1000.0;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, and shows what it saw when it does")]
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use support::call::{self, Args, Ended, alone, talking};
 use support::mosquitto::Mosquitto;
 use support::process::{PROGRAM, Tring};
 use support::screen::{Picture, Tmux, Xvfb, is_about};
-use support::{PATIENCE, TempDir};
+use support::{PATIENCE, TempDir, require, run};
 
 mod support;
 
@@ -188,6 +188,18 @@ fn is_picture(shown: &str) -> bool {
     cells > 1000 && colours.len() > 100
 }
 
+/// Which share of the colours shown is without colour; the own picture in the corner is grey too while on hold.
+fn greys(shown: &str) -> f64 {
+    let colours: Vec<Vec<u8>> = shown
+        .split("8;2;")
+        .skip(1)
+        .filter_map(|rest| rest.split(['m', 'H']).next())
+        .map(|colour| colour.split(';').filter_map(|level| level.parse().ok()).collect())
+        .collect();
+    let grey = |colour: &&Vec<u8>| matches!(colour[..], [r, g, b, ..] if r == g && g == b);
+    colours.iter().filter(grey).count() as f64 / colours.len().max(1) as f64
+}
+
 fn assert_restored(tmux: &Tmux, status: i32) {
     let shown = tmux.until("the end", |shown| shown.contains("status "));
     assert!(shown.contains(&format!("status {status}, restored")), "{shown}");
@@ -226,11 +238,18 @@ fn keys_rule_a_call_in_a_terminal() {
     let hears = |wanted: bool| move |stats: &Value| stats["received"]["audio"]["tone_hz"].is_number() == wanted;
     bob.wait_event_where("stats", PATIENCE, hears(true));
     tmux.press("m");
+    tmux.until("one's own state", |shown| shown.contains("you: muted"));
     bob.wait_event_where("stats", PATIENCE, hears(false));
     assert_eq!(bob.wait_event("muted", PATIENCE)["side"], "remote");
+    tmux.press("?");
+    tmux.until("the list of keys", |shown| shown.contains("hang up and end the program"));
+    tmux.press("?");
+    tmux.until("the list gone", |shown| !shown.contains("hang up and end the program"));
     tmux.press("h");
     assert_eq!(bob.wait_event("held", PATIENCE)["on"], true);
-    tmux.until("the hold", |shown| shown.contains("is on hold"));
+    // In the line, and over a picture without colours.
+    let shown = tmux.until("the hold", |shown| shown.matches("bob is on hold").count() == 2);
+    assert!(greys(&shown) > 0.95, "{:.2} of the colours are greys\n{shown}", greys(&shown));
     tmux.press("h");
     assert_eq!(bob.wait_event("held", PATIENCE)["on"], false);
     tmux.press("q");
@@ -270,7 +289,7 @@ fn a_second_call_is_answered_in_a_terminal() {
         assert_eq!(Ended::wait(side).status, 0);
     }
     // The first end was told while the view had the terminal.
-    tmux.until("both ends", |shown| shown.matches("call ended: the other side hung up").count() == 2);
+    tmux.until("both ends", |shown| shown.matches(" ended: the other side hung up").count() == 2);
 }
 
 #[test]
@@ -341,6 +360,38 @@ fn a_call_in_a_window() {
     alice.assert_called();
     bob.assert_answered();
     assert_eq!(xvfb.window("tring: bob"), None);
+}
+
+/// Does something on this desktop, such as closing a window.
+fn xdotool(xvfb: &Xvfb, args: &[&str]) -> String {
+    run(Command::new(require("xdotool", "xdotool")).args(args).env("DISPLAY", xvfb.display())).trim().to_owned()
+}
+
+#[test]
+fn a_window_that_another_program_closes_ends_the_call() {
+    let _alone = alone();
+    let (mosquitto, xvfb) = (Mosquitto::anonymous(), Xvfb::start());
+    let call = |keys: &[&str]| {
+        let mut bob = call::listen(["--id", "bob", "--broker", &mosquitto.url(), "--answer", "auto", "--once"]);
+        let args = Args::new(["call", "bob", "--id", "alice", "--broker", &mosquitto.url()]);
+        let args = args.and(["--video", "test", "--audio", "tone", "--play", "none", "--show", "window"]);
+        let mut alice = Tring::command(args).env("DISPLAY", xvfb.display()).spawn();
+        talking([&mut alice, &mut bob]);
+        let window = xdotool(&xvfb, &["search", "--sync", "--name", "^tring: bob$"]);
+        for key in keys {
+            xdotool(&xvfb, &["windowfocus", "--sync", &window, "key", key]);
+        }
+        if keys.is_empty() {
+            xdotool(&xvfb, &["windowclose", &window]);
+        }
+        let status = alice.wait_exit(PATIENCE);
+        Ended::wait(&mut bob).assert_answered();
+        (status, alice.events_named("muted").len(), alice.wait_stderr())
+    };
+    assert_eq!(call(&[]), (0, 0, String::new()));
+    // Ctrl-C is not the camera's key.
+    let (status, muted, stderr) = call(&["ctrl+c"]);
+    assert_eq!((status, muted), (130, 0), "{stderr}");
 }
 
 #[test]

@@ -406,8 +406,14 @@ fn the_progress_of_dialling_is_one_line() {
     let shown = tmux.until("the connection", |shown| shown.contains("connected with bob"));
     assert!(!shown.contains("ringing") && !shown.contains("connecting …"), "{shown}");
     let shown = tmux.until("the end", |shown| shown.contains("status 0"));
-    let starts =
-        ["online as", "broker lost", "online as", "connected with bob", "first picture", "call ended: hung up"];
+    let starts = [
+        "online as",
+        "broker lost",
+        "online as",
+        "connected with bob",
+        "first picture",
+        "call with bob ended: hung up",
+    ];
     for (line, start) in shown.lines().zip(starts) {
         assert!(line.starts_with(start), "{line:?} in place of {start:?}\n{shown}");
     }

@@ -1,5 +1,6 @@
 //! `tring redial`: a call to whom the log says was called last.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use media::display::window::WindowClient;
@@ -20,5 +21,5 @@ pub(crate) async fn run(redial: Redial, printer: Arc<Printer>, windows: WindowCl
         return Err(Failure::usage("the call log names nobody who was called; pass a peer: \"tring call PEER\""));
     };
     let call = Call { peer: last.peer.clone(), dial: redial.dial, common: redial.common };
-    call::run(call, printer, windows).await
+    call::run(call, &BTreeMap::new(), printer, windows).await
 }

@@ -335,6 +335,7 @@ impl Broker {
             | LinkError::Refused { .. }
             | LinkError::TakenOver { .. }
             | LinkError::OneConnectionALogin { .. }
+            | LinkError::Relayed(_)
             | LinkError::TlsFile(_) => {
                 let mut findings = vec![told(login, error)];
                 findings.extend(self.skipped(&["presence", "topics"], "the login does not work"));

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use signalling::call::{self, Action, Notice, Side};
 use signalling::id::{CallId, PeerId};
-use signalling::wire::{Message, PresenceState};
+use signalling::wire::Message;
 
 use super::media::Marks;
 use super::rules::UNANSWERED;
+use super::view::View;
 use super::{LiveCall, Role, Session};
 use crate::cli::Answer;
 use crate::events::Event;
@@ -67,7 +68,7 @@ impl Session {
         Ok(())
     }
 
-    async fn notice(&mut self, notice: Notice) -> Result<(), Failure> {
+    pub(super) async fn notice(&mut self, notice: Notice) -> Result<(), Failure> {
         self.mind(&notice).await;
         let now = Instant::now();
         match notice {
@@ -87,6 +88,7 @@ impl Session {
             Notice::Incoming { call, peer } => {
                 let waiting = !self.calls.is_empty();
                 self.begin(&call, peer, Marks::default());
+                self.open_question().await;
                 self.tell_of(&call, &Event::Incoming { waiting });
                 self.answer_or_ask(&call).await?;
             }
@@ -95,7 +97,7 @@ impl Session {
                     live.marks.accepted = Some(now);
                     live.unanswered_at = None;
                 }
-                self.link.set_presence(PresenceState::Busy);
+                self.show_presence();
                 self.tell_of(&call, &Event::Accepted);
             }
             Notice::Connected { call, .. } => self.connected(&call).await?,
@@ -148,7 +150,7 @@ impl Session {
                 self.phone_event_boxed(call::Event::Decline { text: None }).await
             }
             Role::Listen { answer: Answer::Ask, .. } => {
-                self.ask(call).await;
+                self.ask(call);
                 Ok(())
             }
             // Whoever waits for someone to come online is glad when they ring first; others are declined.
@@ -160,19 +162,30 @@ impl Session {
         }
     }
 
-    /// Asks whether to answer: in the view of the call that stands, where there is one in the terminal, else there.
-    async fn ask(&mut self, call: &CallId) {
-        let Some(peer) = self.calls.get(call).map(|live| live.peer.clone()) else { return };
+    /// Throws away what was typed before anybody rang, unless a view in the terminal reads the keys.
+    async fn open_question(&mut self) {
         if let Some(view) = &mut self.view {
             view.settle().await;
         }
-        if self.calls.len() > 1
-            && let Some(view) = self.view.as_mut().filter(|view| view.has_terminal())
+        if !self.is_asked_in_view()
+            && let Some(prompt) = &mut self.prompt
         {
-            return view.set_status(&waiting_line(&peer)).await;
+            prompt.open().await;
         }
-        let Some(prompt) = &self.prompt else { return };
-        prompt.ask();
+    }
+
+    /// True when a second call is told of in the view of the first, which has the terminal.
+    fn is_asked_in_view(&self) -> bool {
+        self.calls.len() > 1 && self.view.as_ref().is_some_and(View::has_terminal)
+    }
+
+    /// Asks whether to answer: in the view of the call that stands, where there is one in the terminal, else there.
+    fn ask(&self, call: &CallId) {
+        let Some(peer) = self.calls.get(call).map(|live| live.peer.clone()) else { return };
+        // The view shows who it is, and which keys there are.
+        if self.is_asked_in_view() || self.prompt.is_none() {
+            return;
+        }
         if self.printer.is_text() {
             let held = if self.calls.len() > 1 { " (the call that stands is put on hold)" } else { "" };
             self.printer.result(&format!("answer? [y/n]{held}"));
@@ -180,9 +193,4 @@ impl Session {
             self.printer.result(&format!("{peer} is calling; answer? [y/n]"));
         }
     }
-}
-
-/// One line about a second call for the terminal view.
-pub(super) fn waiting_line(peer: &PeerId) -> String {
-    format!(" {peer} is calling too · a hold this call and answer · r decline ")
 }

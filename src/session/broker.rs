@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use signalling::call;
+use signalling::call::{self, Notice};
 use signalling::dialect::Output;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::{LinkError, LinkEvent};
@@ -22,6 +22,9 @@ const OFFLINE_GRACE: Duration = Duration::from_millis(700);
 impl Session {
     pub(super) async fn link_event(&mut self, event: Option<LinkEvent>) -> Result<(), Failure> {
         let now = Instant::now();
+        if event.as_ref().is_some_and(|event| self.is_a_guests(event)) {
+            return Ok(());
+        }
         match event {
             None if self.is_leaving() => self.phase = self.phase.without_farewell(),
             None => return Err(Failure::internal("the link to the broker ended")),
@@ -35,6 +38,7 @@ impl Session {
             }
             Some(LinkEvent::Up { broker, .. }) => {
                 self.link_state = LinkState::Up;
+                self.broker = Some(broker.clone());
                 let id = self.settings.link.me.to_string();
                 self.printer.tell(&Event::Online { id, broker });
                 let outputs = self.delivery.link_restored(now);
@@ -102,6 +106,9 @@ impl Session {
         match &self.role {
             Role::Call { peer, absent } => {
                 let (peer, absent) = (peer.clone(), *absent);
+                if let Err(error) = self.link.hear(peer.clone()) {
+                    warn!(%error, "the other side may not be heard");
+                }
                 if self.delivery.heeds_presence()
                     && let Err(error) = self.link.watch(peer.clone())
                 {
@@ -110,7 +117,7 @@ impl Session {
                 match absent {
                     Absent::End => self.dial(peer).await?,
                     Absent::Wait if self.printer.is_text() => {
-                        self.printer.result(&format!("waiting for {peer} to come online; Ctrl-C ends"));
+                        self.printer.result(&format!("waiting until {peer} can be called; Ctrl-C ends"));
                     }
                     Absent::Wait => {}
                 }
@@ -135,6 +142,19 @@ impl Session {
             let is_offline = state == Some(PresenceState::Offline);
             live.presence = state;
             live.offline_at = is_offline.then(|| Instant::now() + OFFLINE_GRACE);
+        }
+        if matches!(&self.role, Role::Call { absent: Absent::Wait, .. })
+            && self.calls.is_empty()
+            && self.printer.is_text()
+        {
+            let why = match state {
+                Some(PresenceState::Busy) => Some("is in another call: it rings when that is over"),
+                Some(PresenceState::Offline) | None => Some("is not online: it rings when they come"),
+                Some(PresenceState::Available | PresenceState::Away) => None,
+            };
+            if let Some(why) = why {
+                self.printer.result(&format!("{peer} {why}"));
+            }
         }
         match state {
             Some(PresenceState::Available | PresenceState::Away) => {
@@ -169,11 +189,17 @@ impl Session {
                 }
                 // A newer program's. It is acknowledged, so that it is not sent again.
                 Output::Unknown { from, kind } => debug!(%from, %kind, "message of an unknown type passed over"),
-                Output::Received { from, call, message: Message::Offer(_) } if self.is_leaving() => {
-                    // Nobody is at home any more, and the call before is still being put away.
+                // Nobody is at home any more, and the call before is still being put away; or our user is on the phone in
+                // another program.
+                Output::Received { from, call, message: Message::Offer(_) }
+                    if self.is_leaving() || self.desk.is_occupied() =>
+                {
                     let busy = Message::bye(ByeReason::Busy);
-                    let outputs = self.delivery.send(from, call, busy, Instant::now(), unix_ms());
+                    let outputs = self.delivery.send(from.clone(), call, busy, Instant::now(), unix_ms());
                     Box::pin(self.deliver(outputs)).await?;
+                    if !self.is_leaving() && self.welcomes(&from) {
+                        Box::pin(self.notice(Notice::TurnedAway { peer: from })).await?;
+                    }
                 }
                 Output::Received { from, call, message } => {
                     if !self.welcomes(&from) && matches!(message, Message::Offer(_)) {

@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
 use super::media::{CallMedia, Marks, Saved};
+use crate::events::Stats;
 use crate::exit::Failure;
 
 /// One call under way.
@@ -23,6 +24,8 @@ pub(super) struct LiveCall {
     pub(super) media: Option<CallMedia>,
     pub(super) marks: Marks,
     pub(super) meter: Meter,
+    /// Figures of the last second.
+    pub(super) stats: Option<Stats>,
     pub(super) stats_due: Option<Instant>,
     pub(super) snapshot_due: Option<Instant>,
     pub(super) hang_up_at: Option<Instant>,
@@ -74,6 +77,7 @@ impl LiveCall {
             media: None,
             marks,
             meter: Meter::new(Instant::now()),
+            stats: None,
             stats_due: None,
             snapshot_due: None,
             hang_up_at: None,

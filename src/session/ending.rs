@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ::media::peer::config::Loopback;
 use ::media::peer::sdp::Negotiated;
 use ::media::peer::{PathSeen, PathStats, has_network};
-use signalling::call::EndReason;
+use signalling::call::{self, EndReason};
 use signalling::id::CallId;
 
 use super::hints::Evidence;
@@ -100,13 +100,14 @@ impl Session {
             }
         }
         let Some(live) = self.calls.end(call) else { return };
-        if !self.in_a_call() {
-            self.link.set_presence(self.at_rest);
-        }
+        self.show_presence();
         let leaves = match self.role {
             // Presence was out of date; the wait goes on.
             Role::Call { absent: Absent::Wait, .. } if reason == EndReason::Offline => false,
-            Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => self.calls.is_empty(),
+            // Whoever calls anew after a crash rings already when the dead call ends.
+            Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => {
+                self.calls.is_empty() && *self.phone.front() == call::State::Idle
+            }
             Role::Listen { calls: Calls::Many, .. } => false,
         };
         let mut part = Part::Passes;

@@ -116,6 +116,10 @@ impl Session {
             DisplayEvent::Key('a') => self.command(Command::Answer {}).await,
             DisplayEvent::Key('r') => self.command(Command::Reject { text: None }).await,
             DisplayEvent::Key('s') => self.command(Command::Swap {}).await,
+            DisplayEvent::Key('?') => {
+                self.help = self.help.toggled();
+                Ok(())
+            }
             DisplayEvent::Key(_) => Ok(()),
         }
     }

@@ -5,6 +5,7 @@
 //! - from the user ([`user`]): [`control::Command`], signals
 //! - from work that goes on aside ([`jobs`]): descriptions, devices, TURN checks
 //! - out ([`acting`], [`media_actions`]): actions of the phone, printed [`Event`]s; the last ones come from [`ending`]
+//! - other programs with our ID ([`guests`]): their messages go by our link
 //! - beside all that ([`habits`]): ringing, the call log; [`rules`]: whether the broker lets our messages through
 //!
 //! Nothing here decides what a call does next: that is the phone's; nothing here touches a codec or a socket.
@@ -16,13 +17,16 @@ pub(crate) mod control;
 mod driver;
 mod ending;
 mod figures;
+mod guests;
 mod habits;
 mod happenings;
 mod hints;
 mod jobs;
+mod labels;
 mod media;
 mod media_actions;
 mod open;
+mod prompt;
 mod quality;
 mod rules;
 mod streams;
@@ -51,13 +55,18 @@ use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::{Control, Settings};
+use crate::sharing::desk::Desk;
+use crate::sharing::{self, Card, FromGuest, Part, Seat};
 use crate::signals::End;
 use calls::{LiveCall, LiveCalls, MediaInput};
 use driver::Signals;
 pub(crate) use driver::{Driver, Orders};
 use habits::Habits;
 use jobs::Done;
+use labels::Help;
+pub(crate) use labels::KEYS;
 use open::{OpenMedia, Speaking};
+use prompt::Prompt;
 use rules::Echo;
 use view::View;
 
@@ -66,6 +75,9 @@ const STATS_EVERY: Duration = Duration::from_secs(1);
 
 /// Warnings a call of what its partner can bring about as often as it likes.
 const WARNINGS_MAX: usize = 8;
+
+/// What guests say and the session has not heard yet; then they wait.
+const GUEST_INPUTS_MAX: usize = 64;
 
 /// What the program is here for.
 #[derive(Clone, Debug)]
@@ -105,6 +117,14 @@ pub(crate) async fn run(
     driver: Driver,
 ) -> Result<ExitStatus, Failure> {
     let view = View::new(settings.media.show);
+    // Dropped last: guests connect themselves when this program has left the broker.
+    let closing = CancellationToken::new();
+    let _lets_guests_go = closing.clone().drop_guard();
+    let card = Card::new(&settings.link, settings.dialect, part(&role));
+    let seat = match driver {
+        Driver::User => sharing::enter(&card).await?,
+        Driver::Owner(_) => Seat::Alone,
+    };
     let open = match &role {
         // What is missing is said before anyone is rung.
         Role::Call { .. } => {
@@ -126,7 +146,18 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     // Also where the session is given up half-way, which only an owner inside the program does.
     let _ends_link = stop.clone().drop_guard();
-    let link_task = tokio::spawn(link.run(stop.clone()));
+    let (guests_tx, guests) = mpsc::channel(GUEST_INPUTS_MAX);
+    let link_task = match seat {
+        Seat::Host(listener) => {
+            listener.serve(guests_tx, closing);
+            tokio::spawn(link.run(stop.clone()))
+        }
+        Seat::Guest(visit) => {
+            printer.tell(&Event::Shared { process: visit.process });
+            tokio::spawn(visit.carry(link, card, stop.clone(), guests_tx, closing))
+        }
+        Seat::Alone => tokio::spawn(link.run(stop.clone())),
+    };
     let me = settings.link.me.clone();
     let updates = match settings.dialect {
         Dialect::Tring => Updates::Understood,
@@ -137,6 +168,9 @@ pub(crate) async fn run(
         delivery: Courier::new(settings.dialect, me, settings.link.run, &settings.link.template),
         flood: Flood::default(),
         link: handle,
+        broker: None,
+        desk: Desk::default(),
+        guests,
         at_rest,
         habits: Habits::new(&settings, &role, &printer),
         role,
@@ -145,6 +179,7 @@ pub(crate) async fn run(
         open,
         view: Some(view),
         calls: LiveCalls::default(),
+        help: Help::Hidden,
         jobs: JoinSet::new(),
         failure: None,
         prompt: None,
@@ -164,6 +199,14 @@ pub(crate) async fn run(
     result
 }
 
+/// What another program with our ID is to know of us.
+fn part(role: &Role) -> Part {
+    match role {
+        Role::Call { peer, .. } => Part::Calls(peer.clone()),
+        Role::Listen { .. } => Part::Listens,
+    }
+}
+
 struct Session {
     settings: Settings,
     role: Role,
@@ -171,6 +214,11 @@ struct Session {
     delivery: Courier,
     flood: Flood,
     link: LinkHandle,
+    /// The one that was reached last.
+    broker: Option<String>,
+    /// Other programs with our ID.
+    desk: Desk,
+    guests: mpsc::Receiver<FromGuest>,
     /// Our presence while no call stands.
     at_rest: PresenceState,
     windows: WindowClient,
@@ -181,10 +229,12 @@ struct Session {
     /// Of all calls; a new one follows when the last call ends.
     view: Option<View>,
     calls: LiveCalls,
+    help: Help,
     jobs: JoinSet<Done>,
     /// What went wrong on our side in the call that ended the program.
     failure: Option<Failure>,
-    prompt: Option<user::Prompt>,
+    /// Asks a person at the terminal whether to answer.
+    prompt: Option<Prompt>,
     dropped: u64,
     phase: Phase,
     link_state: LinkState,
@@ -231,6 +281,7 @@ enum Input {
     Done(Done),
     Control(Option<control::Line>),
     End(End),
+    Guest(FromGuest),
     Time,
 }
 
@@ -249,7 +300,7 @@ impl Session {
         }
         let mut keys = None;
         if !is_ordered && self.asks_at_terminal() {
-            let (prompt, answers) = user::read_keys(tokio::io::stdin());
+            let (prompt, answers) = prompt::read_answers();
             (self.prompt, keys) = (Some(prompt), Some(answers));
         }
         loop {
@@ -258,6 +309,8 @@ impl Session {
                 self.abandon(&failure).await;
                 return Err(failure);
             }
+            self.close_question().await;
+            self.show_labels().await;
             if let Phase::Leaving { status, until } = self.phase
                 && (self.delivery.is_idle() || Instant::now() >= until)
                 && self.jobs.is_empty()
@@ -296,6 +349,7 @@ impl Session {
             Some(event) = seen(&mut self.view) => Input::Display(event),
             line = receive(commands) => Input::Control(line),
             Some(line) = receive(keys) => Input::Control(Some(line)),
+            Some(input) = self.guests.recv() => Input::Guest(input),
             () = time => Input::Time,
         }
     }
@@ -325,20 +379,13 @@ impl Session {
             Input::Display(event) => self.display_event(event).await?,
             Input::Done(done) => self.done(done).await?,
             Input::Control(Some(Ok(command))) => self.command(command).await?,
-            Input::Control(Some(Err(text))) => {
-                self.warn(text);
-                // Whoever mistyped an answer is still being asked.
-                if self.someone_rings()
-                    && let Some(prompt) = &self.prompt
-                {
-                    prompt.ask();
-                }
-            }
+            Input::Control(Some(Err(text))) => self.warn(text),
             // A script that closes its end has nothing more to say; the call goes on.
             Input::Control(None) => *commands = None,
             Input::End(End::Interrupt) => self.interrupted().await?,
             Input::End(End::Terminate) => self.leave(ExitStatus::Done).await?,
             Input::End(End::AtOnce) => return Err(Failure::new(ExitStatus::Interrupted, "interrupted")),
+            Input::Guest(input) => self.guest(input),
             Input::Time => self.time().await?,
         }
         Ok(())
@@ -384,18 +431,11 @@ impl Session {
     }
 
     async fn stats(&mut self, call: &CallId) {
-        let is_front = self.front().as_ref() == Some(call);
         let Some(live) = self.calls.get_mut(call) else { return };
         let Some(media) = &mut live.media else { return };
         live.stats_due = live.stats_due.map(|due| (due + STATS_EVERY).max(Instant::now()));
         let stats = live.meter.look(media).await;
-        let line = match self.phone.back() {
-            call::State::Incoming { peer, .. } => acting::waiting_line(peer),
-            back => status_line(live, &stats, back),
-        };
-        if let Some(view) = self.view.as_mut().filter(|_| is_front) {
-            view.set_status(&line).await;
-        }
+        live.stats = Some(stats.clone());
         self.tell_of(call, &Event::Stats(Box::new(stats)));
     }
 
@@ -417,6 +457,15 @@ impl Session {
     /// True when a call waits for an answer, the only one or a second.
     fn someone_rings(&self) -> bool {
         [self.phone.front(), self.phone.back()].iter().any(|state| matches!(state, call::State::Incoming { .. }))
+    }
+
+    /// A question that is answered, or came to nothing, has no use for the terminal any more.
+    async fn close_question(&mut self) {
+        if !self.someone_rings()
+            && let Some(prompt) = &mut self.prompt
+        {
+            prompt.close().await;
+        }
     }
 
     /// Tells of the call that the user talks in, or of none.
@@ -478,7 +527,7 @@ impl Session {
 /// What the viewer does next; never, without a view.
 async fn seen(view: &mut Option<View>) -> Option<DisplayEvent> {
     match view {
-        Some(view) => view.events.recv().await,
+        Some(view) => view.next().await,
         None => std::future::pending().await,
     }
 }
@@ -488,32 +537,4 @@ async fn receive<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
         Some(channel) => channel.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// One line of figures for the terminal view.
-fn status_line(live: &LiveCall, stats: &crate::events::Stats, back: &call::State) -> String {
-    let peer = &live.peer;
-    let other = back.call().map_or(String::new(), |(_, held)| format!("· s back to {held} "));
-    if live.held.by_us {
-        return format!(" {peer} is on hold · h resume {other}· q end ");
-    }
-    if live.held.by_them {
-        return format!(" {peer} put the call on hold {other}· q end ");
-    }
-    let kbps = |bps: Option<f64>| bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
-    let fps = stats.received.fps.map_or("n/a".to_owned(), |fps| format!("{fps:.0}"));
-    let pair = stats.pair.as_ref().map_or("n/a".to_owned(), |pair| format!("{} to {}", pair.local, pair.remote));
-    let latency = stats.received.video.get("latency_p50_ms").and_then(serde_json::Value::as_f64);
-    let latency = latency.map_or(String::new(), |ms| format!(" · {ms:.0} ms"));
-    let off = match (live.remote.audio, live.remote.video) {
-        (true, true) => "",
-        (false, true) => " (muted)",
-        (true, false) => " (camera off)",
-        (false, false) => " (muted, camera off)",
-    };
-    format!(
-        " {peer}{off} · {fps} pictures/s · in {} out {} kbit/s{latency} · {pair} {other}· q end · m mute · c camera · h hold ",
-        kbps(stats.received.video_bps),
-        kbps(stats.sent.video_bps),
-    )
 }

@@ -1,17 +1,13 @@
 //! What the user wants: commands, keys, Ctrl-C.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ::media::impair::{Impairment, Impairments};
 use signalling::call::{self, Renewal, Side};
 use signalling::id::{CallId, PeerId};
 use signalling::wire::PresenceState;
-use tokio::io::AsyncBufReadExt as _;
-use tokio::sync::mpsc;
 
-use super::control::{self, Command};
+use super::control::Command;
 use super::media::{self, Saved};
 use super::{LiveCall, Phase, Session};
 use crate::events::Event;
@@ -77,9 +73,7 @@ impl Session {
     /// What others see of us while no call stands; one that stands stays visible as busy.
     fn rest_as(&mut self, state: PresenceState) {
         self.at_rest = state;
-        if !self.in_a_call() {
-            self.link.set_presence(state);
-        }
+        self.show_presence();
         let id = self.settings.link.me.to_string();
         self.printer.tell(&Event::Presence { id, state: Some(state.name()) });
     }
@@ -155,48 +149,4 @@ impl Saved {
             }
         }
     }
-}
-
-/// Lets [`read_keys`] read one line, unless it still waits for one.
-#[derive(Clone, Debug)]
-pub(super) struct Prompt {
-    ask: mpsc::Sender<()>,
-    reading: Arc<AtomicBool>,
-}
-
-impl Prompt {
-    pub(super) fn ask(&self) {
-        if !self.reading.load(Ordering::Acquire) {
-            // A question that is asked already need not be asked twice.
-            let _asked = self.ask.try_send(());
-        }
-    }
-}
-
-/// Answers typed at the terminal: y, n, q; one line each time the prompt asks. In between standard input is left alone:
-/// the terminal view reads its keys there.
-pub(super) fn read_keys(input: tokio::io::Stdin) -> (Prompt, mpsc::Receiver<control::Line>) {
-    let (keys, received) = mpsc::channel(4);
-    let (ask, mut asked) = mpsc::channel(1);
-    let reading = Arc::new(AtomicBool::new(false));
-    let prompt = Prompt { ask, reading: Arc::clone(&reading) };
-    tokio::spawn(async move {
-        let mut lines = tokio::io::BufReader::new(input).lines();
-        while asked.recv().await.is_some() {
-            reading.store(true, Ordering::Release);
-            let line = lines.next_line().await;
-            reading.store(false, Ordering::Release);
-            let Ok(Some(line)) = line else { return };
-            let command = match line.trim() {
-                "" | "y" | "yes" => Ok(Command::Answer {}),
-                "n" | "no" => Ok(Command::Reject { text: None }),
-                "q" => Ok(Command::Quit {}),
-                _ => Err("type y to answer, n to decline, q to quit".to_owned()),
-            };
-            if keys.send(command).await.is_err() {
-                return;
-            }
-        }
-    });
-    (prompt, received)
 }

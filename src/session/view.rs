@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use media::display::terminal::Terminal;
 use media::display::window::{Window, WindowClient};
-use media::display::{DisplayEvent, Pictures, Show};
+use media::display::{DisplayEvent, Labels, Pictures, Show};
 use media::frame::VideoFrame;
 use media::queue;
 use tokio::sync::mpsc;
@@ -36,9 +36,10 @@ pub(super) struct View {
     /// Until it is open.
     pictures: Option<Pictures>,
     events_tx: mpsc::Sender<DisplayEvent>,
-    /// What the viewer does.
-    pub(super) events: mpsc::Receiver<DisplayEvent>,
+    events: mpsc::Receiver<DisplayEvent>,
     slot: Slot,
+    /// What it says.
+    labels: Labels,
 }
 
 /// A view takes its time to open, and no call waits for it.
@@ -49,9 +50,7 @@ enum Slot {
 }
 
 enum Opened {
-    Window {
-        _window: Window,
-    },
+    Window(Window),
     /// Dropped in this order: text may be printed when the view has restored the terminal.
     Terminal {
         view: Terminal,
@@ -83,7 +82,7 @@ impl View {
         let (own, own_rx) = queue::bounded(FRAMES_MAX);
         let pictures = Some(Pictures::new(remote_rx).with_own(own_rx));
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
-        Self { show, remote, own, pictures, events_tx, events, slot: Slot::Closed }
+        Self { show, remote, own, pictures, events_tx, events, slot: Slot::Closed, labels: Labels::default() }
     }
 
     /// Where pictures of the other side go, if any are shown.
@@ -102,7 +101,7 @@ impl View {
         self.show == Show::Terminal && (opens || matches!(self.slot, Slot::Open(Opened::Terminal { .. })))
     }
 
-    fn is_shown(&self) -> bool {
+    pub(super) fn is_shown(&self) -> bool {
         self.show != Show::None
     }
 
@@ -114,14 +113,11 @@ impl View {
         let show = self.show;
         let open = move || match show {
             Show::None => Ok(None),
-            Show::Window => {
-                windows.open(&title, pictures, events).map(|window| Some(Opened::Window { _window: window }))
-            }
+            Show::Window => windows.open(&title, pictures, events).map(|window| Some(Opened::Window(window))),
             Show::Terminal => {
                 // Before it is: what is printed meanwhile would stay in the picture.
                 let screen = TakenScreen::take(&printer);
                 Terminal::open(pictures, events).map(|view| {
-                    view.set_status(&title);
                     let logs = logging::to_file().map_err(|error| warn!(%error, "logs stay on stderr")).ok();
                     Some(Opened::Terminal { view, _logs: logs, _screen: screen })
                 })
@@ -138,6 +134,19 @@ impl View {
         }
     }
 
+    /// What the viewer does next. Loses nothing when it is dropped.
+    pub(super) async fn next(&mut self) -> Option<DisplayEvent> {
+        loop {
+            let Slot::Opening(opening) = &mut self.slot else { return self.events.recv().await };
+            let opened = tokio::select! {
+                event = self.events.recv() => return event,
+                opened = opening => opened.ok().flatten(),
+            };
+            self.slot = opened.map_or(Slot::Closed, Slot::Open);
+            self.show_labels();
+        }
+    }
+
     /// Takes note of a view that has opened, or could not.
     pub(super) async fn settle(&mut self) {
         if let Slot::Opening(opening) = &mut self.slot
@@ -145,14 +154,24 @@ impl View {
         {
             let opened = opening.await.ok().flatten();
             self.slot = opened.map_or(Slot::Closed, Slot::Open);
+            self.show_labels();
         }
     }
 
-    /// Shows a line of text in the terminal view, if that is open.
-    pub(super) async fn set_status(&mut self, text: &str) {
+    /// Shows these words, as soon as it is open.
+    pub(super) async fn set_labels(&mut self, labels: Labels) {
         self.settle().await;
-        if let Slot::Open(Opened::Terminal { view, .. }) = &self.slot {
-            view.set_status(text);
+        if labels != self.labels {
+            self.labels = labels;
+            self.show_labels();
+        }
+    }
+
+    fn show_labels(&self) {
+        match &self.slot {
+            Slot::Open(Opened::Terminal { view, .. }) => view.set_labels(&self.labels),
+            Slot::Open(Opened::Window(window)) => window.set_labels(&self.labels),
+            Slot::Closed | Slot::Opening(_) => {}
         }
     }
 

@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use super::scale::Scaler;
-use super::{Area, Scene, Surface};
+use super::{Area, Scene, Shade, Surface};
 use crate::frame::{Size, VideoFrame};
 
 /// A dot that moved no more than this many of 255 levels in each colour stays as it is.
@@ -51,6 +51,24 @@ pub struct Cells {
     dots: Vec<Rgb>,
     scaler: Scaler,
     planes: [Vec<u8>; 3],
+    /// Words over the cells.
+    words: Vec<Words>,
+    /// Whether the terminal shows them.
+    words_shown: bool,
+}
+
+/// A line of text over the cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Words {
+    row: usize,
+    column: usize,
+    text: String,
+}
+
+impl Words {
+    fn covers(&self, row: usize, column: usize) -> bool {
+        row == self.row && (self.column..self.column + self.text.chars().count()).contains(&column)
+    }
 }
 
 impl Cells {
@@ -66,6 +84,8 @@ impl Cells {
             dots: vec![BLACK; 2 * cells],
             scaler: Scaler::averaging(),
             planes: Default::default(),
+            words: Vec::new(),
+            words_shown: false,
         }
     }
 
@@ -73,13 +93,45 @@ impl Cells {
     pub fn draw(&mut self, scene: &Scene, out: &mut Vec<u8>) {
         let surface = Surface { width: u32::from(self.columns), height: 2 * u32::from(self.rows) };
         self.dots.fill(BLACK);
-        for (frame, area) in scene.layers(surface) {
-            self.paint(frame, area);
+        for (frame, area, shade) in scene.layers(surface) {
+            self.paint(frame, area, shade);
         }
+        self.place_words(scene.labels.over());
         self.update(out);
+        self.write_words(out);
     }
 
-    fn paint(&mut self, frame: &VideoFrame, area: Area) {
+    /// Puts lines of text in the middle, each with a blank at both ends; what they covered before is drawn anew.
+    fn place_words(&mut self, lines: &[String]) {
+        let (columns, rows) = (usize::from(self.columns), usize::from(self.rows));
+        let widest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        let first = rows.saturating_sub(lines.len()) / 2;
+        let words = lines.iter().enumerate().take(rows).map(|(index, line)| {
+            let text: String = format!(" {line:widest$} ").chars().take(columns).collect();
+            Words { row: first + index, column: columns.saturating_sub(text.chars().count()) / 2, text }
+        });
+        let words: Vec<Words> = words.collect();
+        if words == self.words {
+            return;
+        }
+        for (index, shown) in self.shown.iter_mut().enumerate() {
+            if self.words.iter().any(|words| words.covers(index / columns, index % columns)) {
+                *shown = None;
+            }
+        }
+        (self.words, self.words_shown) = (words, false);
+    }
+
+    fn write_words(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.words_shown, true) {
+            return;
+        }
+        for Words { row, column, text } in &self.words {
+            write_to(out, format_args!("\x1b[{};{}H\x1b[0;1m{text}\x1b[0m", row + 1, column + 1));
+        }
+    }
+
+    fn paint(&mut self, frame: &VideoFrame, area: Area, shade: Shade) {
         let to = Size { width: area.width, height: area.height };
         let size = frame.size();
         let [y, u, v] = &mut self.planes;
@@ -92,7 +144,11 @@ impl Cells {
         let planes = y.chunks_exact(width).zip(u.chunks_exact(width)).zip(v.chunks_exact(width));
         for (row, ((y, u), v)) in rows.zip(planes) {
             for (dot, ((&y, &u), &v)) in row[area.x as usize..].iter_mut().zip(y.iter().zip(u).zip(v)) {
-                *dot = rgb(y, u, v);
+                *dot = match shade {
+                    Shade::Full => rgb(y, u, v),
+                    // A third of its brightness, without colour.
+                    Shade::Dimmed => rgb(y, 128, 128).map(|level| level / 3),
+                };
             }
         }
     }
@@ -103,6 +159,9 @@ impl Cells {
         let mut pen = Pen { colours: self.colours, at: None, upper: None, lower: None };
         for (index, shown) in self.shown.iter_mut().enumerate() {
             let (row, column) = (index / columns, index % columns);
+            if self.words.iter().any(|words| words.covers(row, column)) {
+                continue;
+            }
             let cell = Cell {
                 upper: self.dots[2 * row * columns + column],
                 lower: self.dots[(2 * row + 1) * columns + column],
@@ -191,6 +250,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::display::Labels;
 
     /// A picture of one colour, given as Y, U, V.
     fn plain(width: u32, height: u32, [y, u, v]: [u8; 3]) -> VideoFrame {
@@ -203,7 +263,7 @@ mod tests {
     }
 
     fn scene(frame: VideoFrame) -> Scene {
-        Scene { remote: Some(Arc::new(frame)), own: None }
+        Scene { remote: Some(Arc::new(frame)), ..Scene::default() }
     }
 
     fn draw(cells: &mut Cells, scene: &Scene) -> String {
@@ -248,13 +308,33 @@ mod tests {
     #[test]
     fn the_aspect_is_kept_with_black_around_and_the_own_picture_on_top() {
         let mut cells = Cells::new(8, 4, Colours::True);
-        let both = Scene { remote: Some(Arc::new(plain(64, 32, RED))), own: Some(Arc::new(plain(16, 16, GREY))) };
+        let both = Scene {
+            remote: Some(Arc::new(plain(64, 32, RED))),
+            own: Some(Arc::new(plain(16, 16, GREY))),
+            ..Scene::default()
+        };
         draw(&mut cells, &both);
         let colour = |row: usize, column: usize| cells.shown[row * 8 + column].unwrap();
         assert_eq!(colour(0, 3), Cell { upper: BLACK, lower: BLACK });
         assert!(colour(1, 0).upper[0] > 250 && colour(2, 7).lower[0] > 250);
         let own = colour(3, 7);
         assert!(own.lower[0].abs_diff(own.lower[2]) < 3 && own.lower[0] > 100, "{own:?}");
+    }
+
+    #[test]
+    fn a_picture_that_is_not_live_is_grey_and_says_why() {
+        let mut cells = Cells::new(20, 5, Colours::True);
+        let mut red = scene(plain(64, 32, RED));
+        draw(&mut cells, &red);
+        red.labels = Arc::new(Labels { not_live: Some("on hold".into()), ..Labels::default() });
+        let text = draw(&mut cells, &red);
+        assert!(text.contains("\x1b[3;6H\x1b[0;1m on hold \x1b[0m"), "{text:?}");
+        let Cell { upper: [r, g, b], .. } = cells.shown[0].unwrap();
+        assert!(r == g && g == b && (10..60).contains(&r), "{r} {g} {b}");
+        assert_eq!(draw(&mut cells, &red), "", "what stands costs nothing");
+        red.labels = Arc::default();
+        let text = draw(&mut cells, &red);
+        assert_eq!(text.matches('▀').count(), 100, "all of it is drawn anew");
     }
 
     #[test]

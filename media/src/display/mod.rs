@@ -14,10 +14,14 @@ use crate::frame::{Size, VideoFrame};
 use crate::queue::{self, RecvError};
 
 pub mod cells;
+pub mod labels;
 mod scale;
 pub mod terminal;
+#[cfg(unix)]
+pub mod tty;
 pub mod window;
 
+pub use labels::{Labels, Own};
 pub use terminal::Terminal;
 pub use window::{Window, WindowClient, WindowHost};
 
@@ -154,14 +158,28 @@ pub struct Scene {
     pub remote: Option<Arc<VideoFrame>>,
     /// One's own latest picture.
     pub own: Option<Arc<VideoFrame>>,
+    /// What is said beside them.
+    pub labels: Arc<Labels>,
+}
+
+/// How a picture is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shade {
+    /// As it is.
+    Full,
+    /// Grey and dark: it is not live.
+    Dimmed,
 }
 
 impl Scene {
     /// The pictures and where they go on a surface of square dots, bottom first.
-    fn layers(&self, surface: Surface) -> impl Iterator<Item = (&VideoFrame, Area)> {
-        let remote = self.remote.as_deref().map(|frame| (frame, fit(frame.size(), surface)));
-        let own = self.own.as_deref().map(|frame| (frame, corner(frame.size(), surface)));
-        remote.into_iter().chain(own).filter(|(_, area)| area.width > 0 && area.height > 0)
+    fn layers(&self, surface: Surface) -> impl Iterator<Item = (&VideoFrame, Area, Shade)> {
+        let shade = |dimmed: bool| if dimmed { Shade::Dimmed } else { Shade::Full };
+        let theirs = shade(!self.labels.over().is_empty());
+        let ours = shade(self.labels.own == Own::Withheld || !self.labels.help.is_empty());
+        let remote = self.remote.as_deref().map(|frame| (frame, fit(frame.size(), surface), theirs));
+        let own = self.own.as_deref().map(|frame| (frame, corner(frame.size(), surface), ours));
+        remote.into_iter().chain(own).filter(|(_, area, _)| area.width > 0 && area.height > 0)
     }
 }
 

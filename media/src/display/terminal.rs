@@ -2,7 +2,8 @@
 //!
 //! Owns the terminal while it is open: alternate screen, hidden cursor, raw mode; and one thread that draws and reads
 //! keys. Gives the terminal back on drop and on a panic anywhere in the process.
-//! Text from outside never reaches the terminal as control characters.
+//! Text from outside never reaches the terminal as control characters. While a shell has the terminal, because this program
+//! was stopped or put into the background, nothing is drawn and read; afterwards it is taken anew and drawn anew.
 //!
 //! - pictures → [`Cells`] → terminal (`/dev/tty` when standard output is a pipe)
 //! - keys → [`DisplayEvent`]
@@ -20,7 +21,8 @@ use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use tokio::sync::mpsc;
 
 use super::cells::{Cells, Colours};
-use super::{DisplayError, DisplayEvent, Pictures, Refreshed, Scene, key_event, report};
+use super::tty::{self, Place};
+use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene, key_event, report};
 use crate::devices::join_or_leave;
 
 /// How often keys, the terminal's size and the status line are looked at: 25 times a second.
@@ -41,6 +43,9 @@ const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[0m\x1b[2J";
 /// Undoes [`ENTER`].
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 
+/// Whoever was not running for so long was stopped, and something else may be on the screen.
+const STOPPED: Duration = Duration::from_secs(1);
+
 /// How long a panic waits for a picture that is just being written.
 const PANIC_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -58,7 +63,7 @@ pub struct Terminal {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
-    status: Mutex<String>,
+    labels: Mutex<Arc<Labels>>,
 }
 
 impl Terminal {
@@ -69,7 +74,14 @@ impl Terminal {
     pub fn open(pictures: Pictures, events: mpsc::Sender<DisplayEvent>) -> Result<Self, DisplayError> {
         let taken = Taken::take().map_err(|error| DisplayError::NoTerminal(error.to_string()))?;
         let shared = Arc::new(Shared::default());
-        let view = View { taken, pictures, events, shared: Arc::clone(&shared) };
+        let view = View {
+            taken,
+            keyboard: File::open("/dev/tty").ok(),
+            hold: Hold::Ours { since: Instant::now() },
+            pictures,
+            events,
+            shared: Arc::clone(&shared),
+        };
         let thread = std::thread::Builder::new()
             .name("terminal".to_owned())
             .spawn(move || view.run())
@@ -77,9 +89,9 @@ impl Terminal {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Shows `text` on the last line, without its control characters and cut at the right edge.
-    pub fn set_status(&self, text: &str) {
-        *self.shared.status.lock().unwrap_or_else(PoisonError::into_inner) = printable(text);
+    /// Shows these words on the last line and over the pictures, without their control characters.
+    pub fn set_labels(&self, labels: &Labels) {
+        *self.shared.labels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(labels.printable());
     }
 }
 
@@ -141,6 +153,14 @@ impl Taken {
         Ok(taken)
     }
 
+    /// Takes it once more, after another program has had it.
+    fn take_again(&mut self) -> io::Result<()> {
+        // The library believes that the mode is still as it set it.
+        disable_raw_mode()?;
+        enable_raw_mode()?;
+        self.write(ENTER)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let taken = lock();
         if !*taken {
@@ -169,6 +189,7 @@ fn try_take() -> bool {
 /// Restores the terminal, if it is ours, for a process that is about to end whatever hangs. May block where the terminal
 /// takes nothing; its mode is restored before.
 pub fn restore() {
+    tty::restore();
     give_back_within(PANIC_PATIENCE);
 }
 
@@ -179,6 +200,10 @@ fn lock() -> MutexGuard<'static, bool> {
 /// Restores the terminal if it is ours. A terminal that is gone needs nothing.
 fn give_back(mut taken: MutexGuard<'_, bool>) {
     if !std::mem::replace(&mut *taken, false) {
+        return;
+    }
+    // In the background it is the shell's, and to set anything there would stop this program.
+    if File::open("/dev/tty").is_ok_and(|terminal| tty::place(&terminal) == Place::Background) {
         return;
     }
     // The mode first: the rest may hang, where nobody reads.
@@ -231,9 +256,32 @@ fn size() -> io::Result<(u16, u16)> {
 /// The thread's state.
 struct View {
     taken: Taken,
+    /// The terminal, to look at its mode; without one it is taken to be ours.
+    keyboard: Option<File>,
+    hold: Hold,
     pictures: Pictures,
     events: mpsc::Sender<DisplayEvent>,
     shared: Arc<Shared>,
+}
+
+/// Whether the terminal is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// It was when we last looked.
+    Ours { since: Instant },
+    /// A shell has it.
+    Lost,
+}
+
+/// What a look at the terminal brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// It is as we left it.
+    Same,
+    /// It is ours again, and shows something else.
+    Back,
+    /// A shell has it.
+    Away,
 }
 
 impl View {
@@ -251,24 +299,54 @@ impl View {
         let mut first = true;
         while !self.shared.stop.load(Ordering::Relaxed) {
             let moved = self.pictures.refresh(&mut scene, LOOK_EVERY) == Refreshed::Moved;
+            let look = self.look()?;
+            if look == Look::Away {
+                continue;
+            }
             self.keys()?;
             let now = size()?;
-            let resized = now != screen.size;
+            let resized = now != screen.size || look == Look::Back;
             if resized {
                 screen = Screen::new(now);
                 out.extend_from_slice(b"\x1b[0m\x1b[2J");
             }
-            if moved || resized || first {
+            let labels = Arc::clone(&*self.shared.labels.lock().unwrap_or_else(PoisonError::into_inner));
+            let before = std::mem::replace(&mut scene.labels, labels);
+            let relabelled = before != scene.labels;
+            if before.peer != scene.labels.peer && !moved {
+                // What stood there is of another call.
+                scene.remote = None;
+            }
+            if moved || resized || relabelled || first {
                 screen.cells.draw(&scene, &mut out);
                 first = false;
             }
-            screen.draw_status(&self.shared.status.lock().unwrap_or_else(PoisonError::into_inner), &mut out);
+            screen.draw_status(&scene.labels, &mut out);
             if !out.is_empty() {
                 self.taken.write(&out)?;
                 out.clear();
             }
         }
         Ok(())
+    }
+
+    /// Looks whether the terminal is still ours, and takes it again when it comes back.
+    fn look(&mut self) -> io::Result<Look> {
+        let Some(keyboard) = &self.keyboard else { return Ok(Look::Same) };
+        if tty::place(keyboard) == Place::Background {
+            self.hold = Hold::Lost;
+            return Ok(Look::Away);
+        }
+        let now = Instant::now();
+        let is_same = match self.hold {
+            Hold::Ours { since } => now.duration_since(since) < STOPPED && tty::is_raw(keyboard),
+            Hold::Lost => false,
+        };
+        if !is_same {
+            self.taken.take_again()?;
+        }
+        self.hold = Hold::Ours { since: Instant::now() };
+        Ok(if is_same { Look::Same } else { Look::Back })
     }
 
     /// Reports every key that waits.
@@ -312,26 +390,15 @@ impl Screen {
     }
 
     /// Draws the status line when it changed: reversed, as wide as the terminal.
-    fn draw_status(&mut self, status: &str, out: &mut Vec<u8>) {
+    fn draw_status(&mut self, labels: &Labels, out: &mut Vec<u8>) {
         let (columns, rows) = self.size;
-        if self.status.as_deref() == Some(status) || rows == 0 {
+        let line = labels.line(usize::from(columns));
+        if self.status.as_ref() == Some(&line) || rows == 0 {
             return;
         }
-        let text: String = status.chars().take(usize::from(columns)).collect();
-        let width = usize::from(columns);
-        out.extend_from_slice(format!("\x1b[{rows};1H\x1b[0;7m{text:width$}\x1b[0m").as_bytes());
-        self.status = Some(status.to_owned());
+        out.extend_from_slice(format!("\x1b[{rows};1H\x1b[0;7m{line}\x1b[0m").as_bytes());
+        self.status = Some(line);
     }
-}
-
-/// `text` without anything that moves the cursor, changes colours, turns the writing direction or is invisible.
-fn printable(text: &str) -> String {
-    let is_harmless = |character: &char| {
-        !character.is_control()
-            && !matches!(character, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}')
-            && !matches!(character, '\u{2066}'..='\u{2069}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
-    };
-    text.chars().filter(is_harmless).collect()
 }
 
 #[cfg(test)]
@@ -339,17 +406,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_line_is_harmless_cut_and_drawn_once() {
-        assert_eq!(printable("a\x1b[2Jb\u{9b}31m\r\n\u{202E}ü"), "a[2Jb31mü");
-        let mut screen = Screen::new((6, 4));
+    fn the_status_line_is_as_wide_as_the_terminal_and_drawn_once() {
+        let labels = |state: &str| Labels { state: state.into(), ..Labels::default() };
+        let mut screen = Screen::new((9, 4));
         let mut out = Vec::new();
-        screen.draw_status("bob, 12 s", &mut out);
-        assert_eq!(String::from_utf8(out.clone()).unwrap(), "\x1b[4;1H\x1b[0;7mbob, 1\x1b[0m");
+        screen.draw_status(&labels("bob, 12 s"), &mut out);
+        assert_eq!(String::from_utf8(out.clone()).unwrap(), "\x1b[4;1H\x1b[0;7m bob, 1  \x1b[0m");
         out.clear();
-        screen.draw_status("bob, 12 s", &mut out);
+        screen.draw_status(&labels("bob, 12 s"), &mut out);
         assert!(out.is_empty());
-        screen.draw_status("", &mut out);
-        assert!(String::from_utf8(out).unwrap().contains("7m      \x1b"));
+        screen.draw_status(&labels(""), &mut out);
+        assert!(String::from_utf8(out).unwrap().contains("7m         \x1b"));
     }
 
     #[test]

@@ -12,21 +12,22 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use winit::application::ApplicationHandler;
-use winit::dpi::LogicalSize;
+use winit::dpi::{LogicalSize, PhysicalSize};
 use winit::event::{ElementState, KeyEvent, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop, EventLoopProxy, OwnedDisplayHandle};
-use winit::keyboard::{Key, NamedKey};
+use winit::keyboard::{Key, ModifiersState, NamedKey};
 use winit::window::WindowId;
 
-use super::{DisplayError, DisplayEvent, Pictures, Refreshed, Scene, key_event, report};
+use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene, key_event, report};
 
 mod canvas;
+mod font;
 
 use canvas::Canvas;
 
@@ -86,6 +87,7 @@ struct Request {
 #[derive(Debug, Default)]
 struct Slot {
     scene: Mutex<Scene>,
+    labels: Mutex<Arc<Labels>>,
     /// There is something to draw.
     dirty: AtomicBool,
     /// The handle was dropped.
@@ -152,6 +154,21 @@ impl WindowClient {
     }
 }
 
+impl Window {
+    /// Shows these words below and over the pictures, and in the title.
+    pub fn set_labels(&self, labels: &Labels) {
+        *self.slot.labels() = Arc::new(labels.printable());
+        self.slot.dirty.store(true, Ordering::Release);
+        self.client.waker.wake();
+    }
+}
+
+impl Slot {
+    fn labels(&self) -> MutexGuard<'_, Arc<Labels>> {
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for WindowClient {
     fn drop(&mut self) {
         drop(self.ask.take());
@@ -175,7 +192,14 @@ impl Drop for Window {
 fn pump(pictures: &Pictures, slot: &Slot, waker: &Waker) {
     let mut scene = Scene::default();
     while !slot.closed.load(Ordering::Acquire) {
-        if pictures.refresh(&mut scene, LOOK_EVERY) == Refreshed::Moved {
+        let moved = pictures.refresh(&mut scene, LOOK_EVERY) == Refreshed::Moved;
+        let labels = Arc::clone(&slot.labels());
+        let before = std::mem::replace(&mut scene.labels, labels);
+        if before.peer != scene.labels.peer && !moved {
+            // What stood there is of another call.
+            scene.remote = None;
+        }
+        if moved || before != scene.labels {
             *slot.scene.lock().unwrap_or_else(PoisonError::into_inner) = scene.clone();
             if !slot.dirty.swap(true, Ordering::AcqRel) {
                 waker.wake();
@@ -193,9 +217,14 @@ impl WindowHost {
             Ok(events) => {
                 self.waker.set(events.create_proxy());
                 let mut desk = Desk::new(&self.requests, first, events.owned_display_handle());
-                if let Err(error) = events.run_app(&mut desk) {
-                    tracing::error!(%error, "the desktop failed");
+                // The library panics where a desktop takes something away that it counts on.
+                match catch_unwind(AssertUnwindSafe(|| events.run_app(&mut desk))) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "the desktop failed"),
+                    Err(_panic) => tracing::error!("the desktop failed: no window is shown any more"),
                 }
+                // Whoever looked at one sees nothing any more, as if it had been closed.
+                desk.panes.values().for_each(|pane| report(&pane.events, DisplayEvent::CloseRequested));
                 drop(desk);
                 self.refuse("the desktop is gone");
             }
@@ -249,6 +278,11 @@ struct Pane {
     slot: Arc<Slot>,
     events: mpsc::Sender<DisplayEvent>,
     canvas: Canvas,
+    /// As the desktop told it last: the library panics when it is asked of a window that is gone.
+    size: PhysicalSize<u32>,
+    modifiers: ModifiersState,
+    /// As the desktop shows it.
+    title: String,
     surface: softbuffer::Surface<OwnedDisplayHandle, Arc<winit::window::Window>>,
 }
 
@@ -283,8 +317,9 @@ impl ApplicationHandler<Wake> for Desk<'_> {
 
     fn user_event(&mut self, events: &ActiveEventLoop, _: Wake) {
         self.panes.retain(|_, pane| !pane.slot.closed.load(Ordering::Acquire));
-        for pane in self.panes.values() {
+        for pane in self.panes.values_mut() {
             if pane.slot.dirty.swap(false, Ordering::AcqRel) {
+                pane.follow_title();
                 pane.surface.window().request_redraw();
             }
         }
@@ -299,7 +334,16 @@ impl ApplicationHandler<Wake> for Desk<'_> {
                     tracing::debug!(%error, "window not drawn");
                 }
             }
-            WindowEvent::Resized(_) => pane.surface.window().request_redraw(),
+            WindowEvent::Resized(size) => {
+                pane.size = size;
+                pane.surface.window().request_redraw();
+            }
+            // Closed by another program, which asks nobody.
+            WindowEvent::Destroyed => {
+                report(&pane.events, DisplayEvent::CloseRequested);
+                self.panes.remove(&id);
+            }
+            WindowEvent::ModifiersChanged(modifiers) => pane.modifiers = modifiers.state(),
             WindowEvent::CloseRequested => report(&pane.events, DisplayEvent::CloseRequested),
             WindowEvent::KeyboardInput { event, is_synthetic: false, .. } => pane.key(&event),
             _ => {}
@@ -312,17 +356,36 @@ impl Pane {
         let attributes =
             winit::window::Window::default_attributes().with_title(&request.title).with_inner_size(FIRST_SIZE);
         let window = Arc::new(events.create_window(attributes).map_err(|error| plain(&error))?);
+        let size = window.inner_size();
         let context = softbuffer::Context::new(display.clone()).map_err(|error| error.to_string())?;
         let surface = softbuffer::Surface::new(&context, window).map_err(|error| error.to_string())?;
-        Ok(Self { slot: Arc::clone(&request.slot), events: request.events.clone(), canvas: Canvas::new(), surface })
+        Ok(Self {
+            slot: Arc::clone(&request.slot),
+            events: request.events.clone(),
+            canvas: Canvas::new(),
+            size,
+            modifiers: ModifiersState::empty(),
+            title: request.title.clone(),
+            surface,
+        })
+    }
+
+    /// The title says whose call it is.
+    fn follow_title(&mut self) {
+        let labels = Arc::clone(&self.slot.labels());
+        if !labels.title.is_empty() && labels.title != self.title {
+            self.title.clone_from(&labels.title);
+            self.surface.window().set_title(&self.title);
+        }
     }
 
     fn draw(&mut self) -> Result<(), softbuffer::SoftBufferError> {
-        let size = self.surface.window().inner_size();
+        let size = self.size;
         let (Some(width), Some(height)) = (NonZeroU32::new(size.width), NonZeroU32::new(size.height)) else {
             return Ok(());
         };
-        let scene = self.slot.scene.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut scene = self.slot.scene.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        scene.labels = Arc::clone(&self.slot.labels());
         self.surface.resize(width, height)?;
         let mut pixels = self.surface.buffer_mut()?;
         self.canvas.draw(&scene, size.width, &mut pixels);
@@ -333,7 +396,14 @@ impl Pane {
         if event.state != ElementState::Pressed || event.repeat {
             return;
         }
+        let held = ModifiersState::CONTROL | ModifiersState::ALT | ModifiersState::SUPER;
         match &event.logical_key {
+            // As in a terminal.
+            Key::Character(text) if self.modifiers == ModifiersState::CONTROL && text.eq_ignore_ascii_case("c") => {
+                report(&self.events, DisplayEvent::Interrupted);
+            }
+            // Such keys are the desktop's.
+            _ if self.modifiers.intersects(held) => {}
             Key::Named(NamedKey::Escape) => report(&self.events, DisplayEvent::CloseRequested),
             Key::Named(NamedKey::Space) => report(&self.events, DisplayEvent::Key(' ')),
             Key::Named(NamedKey::Enter) => report(&self.events, DisplayEvent::Key('\n')),

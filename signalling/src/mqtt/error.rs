@@ -150,6 +150,9 @@ pub enum LinkError {
     /// A certificate or key file is unusable.
     #[error("{0}")]
     TlsFile(String),
+    /// What another program of this user that has the connection was told.
+    #[error("{0}")]
+    Relayed(String),
 }
 
 impl LinkError {
@@ -170,7 +173,8 @@ impl LinkError {
             | Self::ClosesOnPacket { .. }
             | Self::TakenOver { .. }
             | Self::OneConnectionALogin { .. }
-            | Self::TlsFile(_) => false,
+            | Self::TlsFile(_)
+            | Self::Relayed(_) => false,
         }
     }
 }

@@ -177,6 +177,31 @@ enum Command {
     Publish { to: PeerId, payload: Bytes },
     Watch(PeerId),
     Probe,
+    Hear(PeerId),
+}
+
+/// What the holder of a [`LinkHandle`] wants, for whoever carries it in place of [`Link::run`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Bytes for a peer.
+    Publish {
+        /// Whom they are for.
+        to: PeerId,
+        /// The bytes.
+        payload: Bytes,
+    },
+    /// The presence of a peer.
+    Watch(PeerId),
+    /// Messages of a peer, though it is not in the [`Audience`].
+    Hear(PeerId),
+    /// Our presence is this from now on.
+    Presence(PresenceState),
+    /// The network of this machine changed.
+    Reconnect,
+    /// There is a reason to doubt the connection.
+    Doubt,
+    /// Whether the broker's rules let call messages through.
+    Probe,
 }
 
 /// The way to talk to a running [`Link`]. Nothing here waits.
@@ -222,6 +247,14 @@ impl LinkHandle {
     /// [`PublishError`] when too much is waiting or the link has ended.
     pub fn probe(&self) -> Result<(), PublishError> {
         self.command(Command::Probe)
+    }
+
+    /// Takes in messages of `peer` too, where the [`Audience`] does not name it.
+    ///
+    /// # Errors
+    /// [`PublishError`] when too much is waiting or the link has ended.
+    pub fn hear(&self, peer: PeerId) -> Result<(), PublishError> {
+        self.command(Command::Hear(peer))
     }
 
     /// Connects anew: the addresses of this machine changed, and the connection, or the try at one, may be dead without
@@ -296,6 +329,17 @@ impl Link {
         let hints = Hints { network: network_rx, doubts: doubts_rx };
         let connection = Connection::new(config, part, tls, commands_rx, presence_rx, hints, events_tx);
         Ok((Self { connection }, LinkHandle { commands, presence, network, doubts }, events))
+    }
+
+    /// What the handle wants next, in place of [`Link::run`]: another program of this user has the connection. Loses
+    /// nothing when it is dropped; `None` when the handle is gone.
+    pub async fn wanted(&mut self) -> Option<Wanted> {
+        self.connection.wanted().await
+    }
+
+    /// Tells the holder of the handle of something, in place of [`Link::run`].
+    pub async fn tell(&self, event: LinkEvent) {
+        self.connection.tell(event).await;
     }
 
     /// Runs until `stop` fires (says goodbye to the broker then) or the link fails for good.

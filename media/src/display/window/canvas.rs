@@ -1,10 +1,22 @@
-//! A scene as pixels: I420 pictures scaled, converted and placed on a black ground. Pure.
+//! A scene as pixels: I420 pictures scaled, converted and placed on a black ground, a line of text below, words over
+//! them. Pure.
 
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
+use super::font;
 use crate::display::scale::Scaler;
-use crate::display::{Area, Scene, Surface};
+use crate::display::{Area, Labels, Scene, Shade, Surface};
 use crate::frame::{Size, VideoFrame};
+
+/// From this height on text is drawn at twice its size: such windows are on dense screens, or seen from afar.
+const LARGE: u32 = 1400;
+
+/// Space above and below a line of text, dots.
+const MARGIN: u32 = 3;
+
+/// White on dark grey.
+const INK: u32 = 0x00E6_E6E6;
+const GROUND: u32 = 0x0020_2020;
 
 /// Draws scenes and keeps its scratch memory between them.
 pub(super) struct Canvas {
@@ -21,8 +33,22 @@ impl Canvas {
     pub(super) fn draw(&mut self, scene: &Scene, width: u32, pixels: &mut [u32]) {
         pixels.fill(0);
         let height = (pixels.len() / width.max(1) as usize) as u32;
-        for (frame, area) in scene.layers(Surface { width, height }) {
-            self.paint(frame, area, width, pixels);
+        let scale = if height >= LARGE { 2 } else { 1 };
+        let line = (font::HEIGHT + 2 * MARGIN) * scale;
+        // A window too low for both shows pictures alone.
+        let bar = if height >= 4 * line { line } else { 0 };
+        let (pictures, below) = pixels.split_at_mut((width * (height - bar)) as usize);
+        for (frame, area, shade) in scene.layers(Surface { width, height: height - bar }) {
+            self.paint(frame, area, width, pictures);
+            if shade == Shade::Dimmed {
+                dim(area, width, pictures);
+            }
+        }
+        say_over(&scene.labels, width, scale, pictures);
+        if bar > 0 {
+            below.fill(GROUND);
+            let text = scene.labels.line((width / (font::WIDTH * scale)) as usize);
+            font::write(&text, font::Place { x: 0, y: MARGIN * scale, scale }, INK, width, below);
         }
     }
 
@@ -47,6 +73,35 @@ impl Canvas {
         if let Err(error) = yuv420_to_bgra(&image, target, width * 4, YuvRange::Limited, YuvStandardMatrix::Bt601) {
             tracing::debug!(%error, "picture not converted");
         }
+    }
+}
+
+/// A third of the brightness, without colour.
+fn dim(area: Area, width: u32, pixels: &mut [u32]) {
+    let rows = pixels.chunks_exact_mut(width as usize).skip(area.y as usize).take(area.height as usize);
+    for row in rows {
+        for pixel in &mut row[area.x as usize..(area.x + area.width) as usize] {
+            let [b, g, r, _] = pixel.to_le_bytes().map(u32::from);
+            let grey = (77 * r + 150 * g + 29 * b) / (3 * 256);
+            *pixel = grey << 16 | grey << 8 | grey;
+        }
+    }
+}
+
+/// Lines of text in the middle, on a ground of their own.
+fn say_over(labels: &Labels, width: u32, scale: u32, pixels: &mut [u32]) {
+    let lines = labels.over();
+    let (Some(widest), true) = (lines.iter().map(|line| line.chars().count()).max(), width > 0) else { return };
+    let height = (pixels.len() / width as usize) as u32;
+    let step = (font::HEIGHT + MARGIN) * scale;
+    let box_width = ((widest as u32 + 2) * font::WIDTH * scale).min(width);
+    let box_height = (lines.len() as u32 * step + 2 * MARGIN * scale).min(height);
+    let (left, top) = ((width - box_width) / 2, (height - box_height) / 2);
+    let rows = pixels.chunks_exact_mut(width as usize).skip(top as usize).take(box_height as usize);
+    rows.for_each(|row| row[left as usize..(left + box_width) as usize].fill(GROUND));
+    for (index, line) in lines.iter().enumerate() {
+        let y = top + MARGIN * scale + index as u32 * step;
+        font::write(line, font::Place { x: left + font::WIDTH * scale, y, scale }, INK, width, pixels);
     }
 }
 
@@ -85,7 +140,11 @@ mod tests {
 
     #[test]
     fn pictures_lie_where_they_belong_in_their_own_colours() {
-        let scene = Scene { remote: Some(plain(64, 32, [81, 90, 240])), own: Some(plain(16, 8, [41, 240, 110])) };
+        let scene = Scene {
+            remote: Some(plain(64, 32, [81, 90, 240])),
+            own: Some(plain(16, 8, [41, 240, 110])),
+            ..Scene::default()
+        };
         // Two rows of bars above and below, odd width: the last column stays black.
         let (width, height) = (129_u32, 68_usize);
         let mut pixels = vec![0xFFFF_FFFF; width as usize * height];
@@ -98,8 +157,35 @@ mod tests {
     }
 
     #[test]
+    fn words_stand_below_and_over_a_picture_that_is_grey_then() {
+        let (width, height) = (300_u32, 200_usize);
+        let labels = |not_live: Option<&str>| {
+            let (state, not_live) = ("bob".to_owned(), not_live.map(str::to_owned));
+            Labels { state, not_live, ..Labels::default() }
+        };
+        let mut scene = Scene { remote: Some(plain(64, 32, [81, 90, 240])), ..Scene::default() };
+        scene.labels = Arc::new(labels(None));
+        let mut pixels = vec![0; width as usize * height];
+        Canvas::new().draw(&scene, width, &mut pixels);
+        let is_ink = |pixel: &&u32| pixel.to_le_bytes()[0] > 0x90;
+        let ink = |pixels: &[u32]| pixels.iter().filter(is_ink).count();
+        let bar = (height - 25) * width as usize;
+        assert!(ink(&pixels[bar..]) > 10 && ink(&pixels[..bar]) == 0);
+        assert!(is_near(pixels[90 * width as usize + 20], 0xFF_0000));
+        scene.labels = Arc::new(labels(Some("on hold")));
+        Canvas::new().draw(&scene, width, &mut pixels);
+        assert!(ink(&pixels[..bar]) > 20);
+        let [b, g, r, _] = pixels[90 * width as usize + 20].to_le_bytes();
+        assert!(r == g && g == b && (10..60).contains(&r), "{r} {g} {b}");
+    }
+
+    #[test]
     fn every_surface_size_is_drawn_without_harm() {
-        let scene = Scene { remote: Some(plain(64, 48, [81, 90, 240])), own: Some(plain(48, 64, [81, 90, 240])) };
+        let scene = Scene {
+            remote: Some(plain(64, 48, [81, 90, 240])),
+            own: Some(plain(48, 64, [81, 90, 240])),
+            ..Scene::default()
+        };
         let mut canvas = Canvas::new();
         for width in 0..40_u32 {
             for height in 0..40_usize {

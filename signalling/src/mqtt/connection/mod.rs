@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
 use super::client::{Client, Kind, Message, Options};
-use super::{BrokerUrl, Command, LinkConfig, LinkEvent, Tls, Watched, observer, run_id};
+use super::{Audience, BrokerUrl, Command, LinkConfig, LinkEvent, Tls, Wanted, Watched, observer, run_id};
 use crate::id::PeerId;
 use crate::topic;
 use crate::wire::{Presence, PresenceState, VERSION};
@@ -275,7 +275,42 @@ impl Connection {
                     Command::Publish { .. } => debug!("not connected: message left to be sent again"),
                     Command::Probe => {}
                     Command::Watch(peer) => { self.watched.insert(peer); }
+                    Command::Hear(peer) => { self.admit(peer); }
                 },
+            }
+        }
+    }
+
+    /// What the handle wants next, for whoever carries it without a connection. Loses nothing when it is dropped.
+    pub(super) async fn wanted(&mut self) -> Option<Wanted> {
+        tokio::select! {
+            command = self.commands.recv() => Some(match command? {
+                Command::Publish { to, payload } => Wanted::Publish { to, payload },
+                Command::Watch(peer) => {
+                    // Also for the connection that may come later.
+                    self.watched.insert(peer.clone());
+                    Wanted::Watch(peer)
+                }
+                Command::Hear(peer) => {
+                    self.admit(peer.clone());
+                    Wanted::Hear(peer)
+                }
+                Command::Probe => Wanted::Probe,
+            }),
+            Ok(()) = self.presence.changed() => Some(Wanted::Presence(*self.presence.borrow_and_update())),
+            Ok(()) = self.hints.network.changed() => Some(Wanted::Reconnect),
+            Ok(()) = self.hints.doubts.changed() => Some(Wanted::Doubt),
+        }
+    }
+
+    /// Takes a peer into the audience; false when it was in it.
+    fn admit(&mut self, peer: PeerId) -> bool {
+        match &mut self.config.audience {
+            Audience::Anyone => false,
+            Audience::Only(peers) if peers.contains(&peer) => false,
+            Audience::Only(peers) => {
+                peers.push(peer);
+                true
             }
         }
     }
@@ -356,7 +391,7 @@ impl Connection {
         Message { topic: self.own_topic(), payload: presence.to_bytes().into(), kind: Kind::Presence }
     }
 
-    async fn tell(&self, event: LinkEvent) {
+    pub(super) async fn tell(&self, event: LinkEvent) {
         // A session that is gone stops this task by its token; the event has no reader then.
         let _gone = self.events.send(event).await;
     }

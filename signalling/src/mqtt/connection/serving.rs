@@ -62,6 +62,7 @@ impl Connection {
                     }
                     Command::Watch(peer) => answers.asked_if(self.watch(client, peer), Instant::now()),
                     Command::Probe => self.probe(client),
+                    Command::Hear(peer) => self.hear(client, peer),
                 },
                 Ok(()) = self.presence.changed() => answers.asked_if(self.announce(client), Instant::now()),
                 () = &mut back => {
@@ -158,6 +159,13 @@ impl Connection {
         }
         self.watched.insert(peer);
         asked.into()
+    }
+
+    fn hear(&mut self, client: &mut Client, peer: PeerId) {
+        let topic = self.config.template.call(&peer, &self.config.me);
+        if self.admit(peer.clone()) && client.subscribe(&[topic]).is_err() {
+            debug!(%peer, "broker too slow: its messages are asked for on the next connect");
+        }
     }
 
     /// Takes in a message from one of our topics.
