@@ -124,5 +124,5 @@ fn seconds(film: &Path) -> f64 {
     let mut probe = Command::new(require("ffprobe", "ffmpeg"));
     probe.args(["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"]).arg(film);
     run(Command::new(require("ffmpeg", "ffmpeg")).args(["-v", "fatal", "-i"]).arg(film).args(["-f", "null", "-"]));
-    run(&mut probe).trim().parse().unwrap()
+    run(&mut probe).trim().parse().expect("ffprobe prints the length in seconds")
 }
