@@ -39,7 +39,14 @@ class Path:
     def __init__(self, transport):
         self.transport, self.arrived = transport, asyncio.Queue()
         self.pumps = [asyncio.ensure_future(self.pump(transport._connection))]
-        transport._recv, transport._send = self.arrived.get, lambda data: transport._connection.send(data)
+        transport._recv, transport._send = self.arrived.get, self.send
+
+    async def send(self, data):
+        try:
+            await self.transport._connection.send(data)
+        except ConnectionError:
+            # Between two paths it is lost, as on any other network; aiortc would stop sending for good.
+            pass
 
     async def pump(self, connection):
         while True:
