@@ -91,7 +91,10 @@ impl Phone {
             Ok(actions) => actions,
             Err(event) => self.pass_on(event, now),
         };
-        actions.extend(self.decide_redial(now));
+        // What replaces a call waits for [`Phone::handle_timeout`], so that no step acts for a call and ends it.
+        if self.redial.as_ref().is_some_and(|redial| redial.verdict(self.line_with(&redial.from), now) == Verdict::Rings) {
+            actions.extend(self.decide_redial(now));
+        }
         actions
     }
 

@@ -69,6 +69,7 @@ impl Redial {
             State::Incoming { .. } | State::Answering { .. } | State::Connecting { role: Role::Callee, .. } => {
                 Some(self.since + SETTLES)
             }
+            State::Active { talk: Talk { path: Path::Interrupted { .. }, .. }, .. } => Some(self.since),
             State::Active { .. } => Some(self.since + LIVES),
             // Its offer may be one that yielded to ours, and its cancellation late: the path shows who is right.
             State::Connecting { role: Role::Caller, .. } => None,

@@ -251,7 +251,13 @@ impl Watch {
     ) -> Result<(), String> {
         let (call, peer, next) = match notice {
             Notice::TurnedAway { peer } => {
-                let partner = before.front.call().map(|(_, partner)| partner);
+                // A partner that calls anew ends its old call in the same step, and then another may be waiting.
+                let ended = |call: &CallId| {
+                    let of = |action: &Action| matches!(action, Action::Notify(Notice::Ended { call: of, .. }) if of == call);
+                    actions.iter().any(of)
+                };
+                let lines = [&before.front, &before.back].into_iter().filter_map(|line| line.call());
+                let partner = lines.filter(|(call, _)| !ended(call)).map(|(_, partner)| partner).next();
                 hold!(partner.is_some_and(|partner| partner != peer), "{me} turned away {peer}, its own partner");
                 return Ok(());
             }

@@ -267,12 +267,12 @@ impl Step<'_> {
     pub(super) fn give_way(&mut self) -> Vec<Action> {
         match self.state {
             State::Incoming { .. } => self.end(EndReason::NoAnswer),
+            // Its media never came up.
+            State::Answering { .. } | State::Connecting { .. } => self.end(EndReason::NoPath),
             State::Idle
             | State::Offering { .. }
             | State::Dialing { .. }
             | State::Ringing { .. }
-            | State::Answering { .. }
-            | State::Connecting { .. }
             | State::Active { .. } => self.end(EndReason::Lost),
         }
     }

@@ -32,12 +32,17 @@ fn whoever_crashed_in_a_call_rings_as_soon_as_the_silence_shows() {
     let now = pair.now;
     assert_eq!(offered_anew(&mut pair.bob, "alice", now), []);
     let interrupted = Event::Media { call: call(), change: MediaChange::Interrupted };
-    let actions = pair.bob.handle(interrupted, now + Duration::from_millis(800));
+    let silent = now + Duration::from_millis(800);
+    pair.bob.handle(interrupted, silent);
+    assert!(pair.bob.poll_timeout().unwrap() <= silent);
+    let actions = pair.bob.handle_timeout(silent);
     assert!(ends(&actions, EndReason::Lost) && rings(&actions), "{actions:?}");
     // Where it shows before, at once.
     let mut pair = talking();
     pair.bob.handle(Event::Media { call: call(), change: MediaChange::Interrupted }, now);
-    let actions = offered_anew(&mut pair.bob, "alice", now);
+    assert_eq!(offered_anew(&mut pair.bob, "alice", now), []);
+    assert_eq!(pair.bob.poll_timeout(), Some(now));
+    let actions = pair.bob.handle_timeout(now);
     assert!(ends(&actions, EndReason::Lost) && rings(&actions), "{actions:?}");
 }
 
@@ -97,7 +102,8 @@ fn whoever_crashed_on_hold_rings_beside_the_other_call() {
     pair.bob.handle(Event::Media { call: carols, change: MediaChange::Connected }, now);
     assert_eq!(pair.bob.back().name(), "held");
     assert_eq!(offered_anew(&mut pair.bob, "alice", now), []);
-    let actions = pair.bob.handle(Event::Media { call: call(), change: MediaChange::Interrupted }, now);
+    pair.bob.handle(Event::Media { call: call(), change: MediaChange::Interrupted }, now);
+    let actions = pair.bob.handle_timeout(now);
     assert!(ends(&actions, EndReason::Lost) && rings(&actions), "{actions:?}");
     assert_eq!((pair.bob.front().name(), pair.bob.back().name()), ("active", "incoming"));
 }
