@@ -122,7 +122,10 @@ fn another_broker_gets_no_login_of_the_profile() {
             assert!(said.contains(&told), "{args:?}: {said}");
             if status == 21 && args[0] != "doctor" {
                 let last = said.lines().last().unwrap();
-                assert!(last.contains("refused the login") && last.contains(&told), "{args:?}: {said}");
+                assert!(
+                    last.contains("does not let us in without a login") && last.contains(&told),
+                    "{args:?}: {said}"
+                );
             }
             if args[0] == "doctor" {
                 let shown = String::from_utf8_lossy(&output.stdout).into_owned();

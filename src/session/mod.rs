@@ -393,7 +393,8 @@ impl Session {
 
     async fn time(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
-        let actions = self.phone.handle_timeout(now);
+        let mut actions = if self.is_leaving() { self.phone.refuse_redial() } else { Vec::new() };
+        actions.extend(self.phone.handle_timeout(now));
         self.act(actions).await?;
         let outputs = self.delivery.handle_timeout(now);
         self.deliver(outputs).await?;

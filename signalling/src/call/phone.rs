@@ -81,21 +81,22 @@ impl Phone {
     /// When [`Phone::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let redial = self.redial.as_ref().and_then(|redial| redial.due(self.line_with(&redial.from)?));
+        let redial = self.redial.as_ref().and_then(|redial| redial.due(self.line_with(&redial.from)));
         [&self.front, &self.back].into_iter().filter_map(State::poll_timeout).chain(redial).min()
     }
 
     /// Takes in what happened; gives back what is to be done, in order.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
-        let mut actions = match self.redialed(event, now) {
+        match self.redialed(event, now) {
             Ok(actions) => actions,
             Err(event) => self.pass_on(event, now),
-        };
-        // What replaces a call waits for [`Phone::handle_timeout`], so that no step acts for a call and ends it.
-        if self.redial.as_ref().is_some_and(|redial| redial.verdict(self.line_with(&redial.from), now) == Verdict::Rings) {
-            actions.extend(self.decide_redial(now));
         }
-        actions
+    }
+
+    /// Says busy to a partner that calls anew and still waits: no more calls are taken.
+    pub fn refuse_redial(&mut self) -> Vec<Action> {
+        let redial = self.redial.take();
+        redial.map_or_else(Vec::new, |redial| self.refuse(redial))
     }
 
     fn pass_on(&mut self, event: Event, now: Instant) -> Vec<Action> {
@@ -159,7 +160,8 @@ impl Phone {
         !is_known && self.line_with(from).is_some_and(stands)
     }
 
-    /// Finds out whether the old call of a partner that calls anew is dead.
+    /// Finds out whether the old call of a partner that calls anew is dead. A step of its own, so that no step acts for a
+    /// call and ends it.
     fn decide_redial(&mut self, now: Instant) -> Vec<Action> {
         let Some(redial) = &self.redial else { return Vec::new() };
         let verdict = redial.verdict(self.line_with(&redial.from), now);

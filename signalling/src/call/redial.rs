@@ -50,7 +50,7 @@ impl Redial {
     /// Where the old call stands decides.
     pub(super) fn verdict(&self, old: Option<&State>, now: Instant) -> Verdict {
         let Some(old) = old else { return Verdict::Rings };
-        let is_due = self.due(old).is_some_and(|due| due <= now);
+        let is_due = self.due(Some(old)).is_some_and(|due| due <= now);
         match old {
             State::Active { talk: Talk { path: Path::Interrupted { .. }, .. }, .. } => Verdict::Replaces,
             State::Active { .. } if is_due => Verdict::Busy,
@@ -63,8 +63,9 @@ impl Redial {
         }
     }
 
-    /// When time alone decides.
-    pub(super) fn due(&self, old: &State) -> Option<Instant> {
+    /// When it is to be decided: at once where the old call is over or its path interrupted, else when time alone decides.
+    pub(super) fn due(&self, old: Option<&State>) -> Option<Instant> {
+        let Some(old) = old else { return Some(self.since) };
         match old {
             State::Incoming { .. } | State::Answering { .. } | State::Connecting { role: Role::Callee, .. } => {
                 Some(self.since + SETTLES)
@@ -73,7 +74,7 @@ impl Redial {
             State::Active { .. } => Some(self.since + LIVES),
             // Its offer may be one that yielded to ours, and its cancellation late: the path shows who is right.
             State::Connecting { role: Role::Caller, .. } => None,
-            State::Idle | State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. } => None,
+            State::Idle | State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. } => Some(self.since),
         }
     }
 }

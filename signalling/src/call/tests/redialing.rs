@@ -53,7 +53,20 @@ fn a_goodbye_that_comes_after_the_next_call_ends_the_old_one_alone() {
     assert_eq!(offered_anew(&mut pair.bob, "alice", now), []);
     let message = Message::bye(ByeReason::Hangup);
     let actions = pair.bob.handle(Event::Received { from: id("alice"), call: call(), message }, now);
-    assert!(ends(&actions, EndReason::RemoteHangup) && rings(&actions), "{actions:?}");
+    assert!(ends(&actions, EndReason::RemoteHangup), "{actions:?}");
+    assert_eq!(pair.bob.poll_timeout(), Some(now));
+    let actions = pair.bob.handle_timeout(now);
+    assert!(rings(&actions), "{actions:?}");
+}
+
+#[test]
+fn a_program_that_ends_rings_no_more() {
+    let mut pair = talking();
+    let now = pair.now;
+    assert_eq!(offered_anew(&mut pair.bob, "alice", now), []);
+    pair.bob.handle(Event::HangUp, now);
+    let busy = Action::Send { to: id("alice"), call: anew(), message: Message::bye(ByeReason::Busy) };
+    assert_eq!((pair.bob.refuse_redial(), pair.bob.handle_timeout(now)), (vec![busy], Vec::new()));
 }
 
 #[test]
