@@ -109,6 +109,8 @@ pub(crate) fn came() -> bool {
 }
 
 fn raise(end: End) {
+    // Asked for before the command hears of it: one that is idle may be over right after.
+    let is_heeded = are_heeded();
     let mut signals = 0;
     asked().send_modify(|asked| {
         asked.first.get_or_insert(end);
@@ -116,8 +118,8 @@ fn raise(end: End) {
         signals = asked.signals;
     });
     match signals {
-        1 if are_heeded() => {}
-        2 if are_heeded() => {
+        1 if is_heeded => {}
+        2 if is_heeded => {
             let last_resort = std::thread::Builder::new().name("last resort".into()).spawn(|| {
                 std::thread::sleep(GRACE);
                 end_now();
