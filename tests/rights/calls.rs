@@ -95,15 +95,17 @@ fn a_call_overheard_and_ended_by_another(make: Make) {
             mallory.publish(topic, bye.to_string());
         }
         mallory.publish(MALLORYS, "what bob drops with a warning");
-        bob.wait_event("warning", PATIENCE);
-        (overheard, bob.events_named("ended").len(), alice, bob)
+        (overheard, alice, bob)
     };
     let scene = Scene::open(make);
-    let (overheard, ended, ..) = attack(&scene);
-    assert_eq!((overheard, ended), (true, 1), "at an open broker");
+    let (overheard, _alice, mut bob) = attack(&scene);
+    assert!(overheard, "at an open broker");
+    // Its media are closed aside, so the warning may come before it.
+    bob.wait_event("ended", PATIENCE);
     let scene = Scene::guarded(make);
-    let (overheard, ended, alice, bob) = attack(&scene);
-    assert_eq!((overheard, ended), (false, 0), "at a guarded broker");
+    let (overheard, alice, mut bob) = attack(&scene);
+    bob.wait_event("warning", PATIENCE);
+    assert_eq!((overheard, bob.events_named("ended").len()), (false, 0), "at a guarded broker");
     assert_goes_on(alice, bob);
 }
 

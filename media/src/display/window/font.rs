@@ -1,7 +1,7 @@
 //! The letters of a window: ASCII, the middle dot and the ellipsis, in one size.
 //!
 //! `font.png` has them side by side, white on black, 9 dots wide each: DejaVu Sans Mono at 15 dots, whose licence lets
-//! anybody use, copy and change it (https://dejavu-fonts.github.io/License.html).
+//! anybody use, copy and change it (<https://dejavu-fonts.github.io/License.html>).
 
 use std::sync::OnceLock;
 
