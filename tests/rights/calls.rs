@@ -95,6 +95,7 @@ fn a_call_overheard_and_ended_by_another(make: Make) {
             mallory.publish(topic, bye.to_string());
         }
         mallory.publish(MALLORYS, "what bob drops with a warning");
+        bob.wait_event("warning", PATIENCE);
         (overheard, alice, bob)
     };
     let scene = Scene::open(make);
@@ -104,7 +105,6 @@ fn a_call_overheard_and_ended_by_another(make: Make) {
     bob.wait_event("ended", PATIENCE);
     let scene = Scene::guarded(make);
     let (overheard, alice, mut bob) = attack(&scene);
-    bob.wait_event("warning", PATIENCE);
     assert_eq!((overheard, bob.events_named("ended").len()), (false, 0), "at a guarded broker");
     assert_goes_on(alice, bob);
 }
