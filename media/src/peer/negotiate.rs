@@ -7,7 +7,7 @@
 //! Media and path are renewed apart: [`Renewal::Media`] leaves sockets and candidates alone.
 
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCOfferOptions};
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
@@ -432,10 +432,11 @@ impl Peer {
             debug!("no candidate yet; they follow");
         }
         let rest = async {
-            while !shared.is_complete() {
+            let mut until: Option<Instant> = None;
+            while !shared.is_complete() && until.is_none_or(|until| Instant::now() < until) {
                 // An address from which a server cannot be reached, as a bridge has, never gets an answer.
-                if shared.servers.have_answered() {
-                    return tokio::time::sleep(STRAGGLERS).await;
+                if until.is_none() && shared.servers.have_answered() {
+                    until = Some(Instant::now() + STRAGGLERS);
                 }
                 let _look_again = tokio::time::timeout(LOOK, shared.gathered.notified()).await;
             }
