@@ -11,64 +11,54 @@ use signalling::wire::Message;
 use super::media::Marks;
 use super::rules::UNANSWERED;
 use super::view::View;
+use super::work::Work;
 use super::{LiveCall, Role, Session};
 use crate::cli::Answer;
 use crate::events::Event;
-use crate::exit::Failure;
 use crate::printer::unix_ms;
 
 impl Session {
-    pub(super) async fn phone_event(&mut self, event: call::Event) -> Result<(), Failure> {
-        let actions = self.phone.handle(event, Instant::now());
-        self.act(actions).await
+    /// Tells the phone what happened, when all that came before it is done.
+    pub(super) fn phone_event(&mut self, event: call::Event) {
+        self.work.push(Work::Phone(event));
     }
 
-    /// The same from within [`Session::act`]'s own calls: an action may send, and sending is an event again.
-    pub(super) fn phone_event_boxed(
-        &mut self,
-        event: call::Event,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>> {
-        Box::pin(self.phone_event(event))
-    }
-
-    pub(super) async fn act(&mut self, actions: Vec<Action>) -> Result<(), Failure> {
-        for action in actions {
-            match action {
-                Action::Send { to, call, message } => {
-                    if let Message::Bye { .. } = message {
-                        self.delivery.forget(&call);
-                    }
-                    let outputs = self.delivery.send(to, call, message, Instant::now(), unix_ms());
-                    self.deliver(outputs).await?;
-                }
-                Action::MakeOffer { call } => self.prepare(call, None),
-                Action::MakeAnswer { call, offer } => self.prepare(call, Some(offer)),
-                Action::ApplyAnswer { call, answer } => self.apply_answer(call, answer).await?,
-                Action::MakeUpdate { call, revision, renewal } => self.make_update(call, revision, renewal),
-                Action::AnswerUpdate { call, revision, offer } => self.answer_update(call, revision, offer),
-                Action::ApplyUpdate { call, revision, answer } => self.apply_update(call, revision, answer).await?,
-                Action::AddCandidates { call, candidates } => {
-                    if let Some(live) = self.calls.get_mut(&call)
-                        && let Some(media) = &mut live.media
-                    {
-                        live.candidates_left_out += media.add_candidates(candidates).await as u64;
-                    }
-                }
-                Action::HoldMedia { call } => self.hold_media(&call),
-                Action::ResumeMedia { call } => self.resume_media(&call),
-                Action::CloseMedia { call } => {
-                    if let Some(live) = self.calls.get_mut(&call) {
-                        live.abort_jobs();
-                    }
+    /// Carries out one action of the phone.
+    pub(super) async fn act(&mut self, action: Action) {
+        match action {
+            Action::Send { to, call, message } => {
+                if let Message::Bye { .. } = message {
                     self.delivery.forget(&call);
                 }
-                Action::Notify(notice) => self.notice(notice).await?,
+                let outputs = self.delivery.send(to, call, message, Instant::now(), unix_ms());
+                self.deliver(outputs);
             }
+            Action::MakeOffer { call } => self.prepare(call, None),
+            Action::MakeAnswer { call, offer } => self.prepare(call, Some(offer)),
+            Action::ApplyAnswer { call, answer } => self.apply_answer(call, answer).await,
+            Action::MakeUpdate { call, revision, renewal } => self.make_update(call, revision, renewal),
+            Action::AnswerUpdate { call, revision, offer } => self.answer_update(call, revision, offer),
+            Action::ApplyUpdate { call, revision, answer } => self.apply_update(call, revision, answer).await,
+            Action::AddCandidates { call, candidates } => {
+                if let Some(live) = self.calls.get_mut(&call)
+                    && let Some(media) = &mut live.media
+                {
+                    live.candidates_left_out += media.add_candidates(candidates).await as u64;
+                }
+            }
+            Action::HoldMedia { call } => self.hold_media(&call),
+            Action::ResumeMedia { call } => self.resume_media(&call),
+            Action::CloseMedia { call } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.abort_jobs();
+                }
+                self.delivery.forget(&call);
+            }
+            Action::Notify(notice) => self.notice(notice).await,
         }
-        Ok(())
     }
 
-    pub(super) async fn notice(&mut self, notice: Notice) -> Result<(), Failure> {
+    async fn notice(&mut self, notice: Notice) {
         self.mind(&notice).await;
         let now = Instant::now();
         match notice {
@@ -90,7 +80,7 @@ impl Session {
                 self.begin(&call, peer, Marks::default());
                 self.open_question().await;
                 self.tell_of(&call, &Event::Incoming { waiting });
-                self.answer_or_ask(&call).await?;
+                self.answer_or_ask(&call);
             }
             Notice::Accepted { call, .. } => {
                 if let Some(live) = self.calls.get_mut(&call) {
@@ -100,7 +90,7 @@ impl Session {
                 self.show_presence();
                 self.tell_of(&call, &Event::Accepted);
             }
-            Notice::Connected { call, .. } => self.connected(&call).await?,
+            Notice::Connected { call, .. } => self.connected(&call).await,
             Notice::Reconnecting { call, .. } => {
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.interrupted_at = Some(now);
@@ -127,7 +117,6 @@ impl Session {
             Notice::TurnedAway { peer } => self.turned_away(peer),
             Notice::Ended { call, reason, text, .. } => self.ended(&call, reason, text),
         }
-        Ok(())
     }
 
     fn begin(&mut self, call: &CallId, peer: PeerId, marks: Marks) {
@@ -143,21 +132,16 @@ impl Session {
         }
     }
 
-    async fn answer_or_ask(&mut self, call: &CallId) -> Result<(), Failure> {
+    fn answer_or_ask(&mut self, call: &CallId) {
         match self.role {
-            Role::Listen { answer: Answer::Auto, .. } => self.phone_event_boxed(call::Event::Accept).await,
-            Role::Listen { answer: Answer::Reject, .. } => {
-                self.phone_event_boxed(call::Event::Decline { text: None }).await
-            }
-            Role::Listen { answer: Answer::Ask, .. } => {
-                self.ask(call);
-                Ok(())
-            }
+            Role::Listen { answer: Answer::Auto, .. } => self.phone_event(call::Event::Accept),
+            Role::Listen { answer: Answer::Reject, .. } => self.phone_event(call::Event::Decline { text: None }),
+            Role::Listen { answer: Answer::Ask, .. } => self.ask(call),
             // Whoever waits for someone to come online is glad when they ring first; others are declined.
             Role::Call { ref peer, .. } => {
                 let awaited = self.calls.get(call).is_some_and(|live| live.peer == *peer);
                 let event = if awaited { call::Event::Accept } else { call::Event::Decline { text: None } };
-                self.phone_event_boxed(event).await
+                self.phone_event(event);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use signalling::call::{self, Notice};
+use signalling::call::{self, Action, Notice};
 use signalling::dialect::Output;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::{LinkError, LinkEvent};
@@ -10,6 +10,7 @@ use signalling::wire::{ByeReason, Message, PresenceState};
 use tracing::{debug, warn};
 
 use super::rules::Echo;
+use super::work::Work;
 use super::{Absent, LinkState, Phase, Role, Session};
 use crate::events::Event;
 use crate::exit::Failure;
@@ -20,7 +21,7 @@ use crate::random;
 const OFFLINE_GRACE: Duration = Duration::from_millis(700);
 
 impl Session {
-    pub(super) async fn link_event(&mut self, event: Option<LinkEvent>) -> Result<(), Failure> {
+    pub(super) fn link_event(&mut self, event: Option<LinkEvent>) -> Result<(), Failure> {
         let now = Instant::now();
         if event.as_ref().is_some_and(|event| self.is_a_guests(event)) {
             return Ok(());
@@ -42,10 +43,10 @@ impl Session {
                 let id = self.settings.link.me.to_string();
                 self.printer.tell(&Event::Online { id, broker });
                 let outputs = self.delivery.link_restored(now);
-                self.deliver(outputs).await?;
+                self.deliver(outputs);
                 if self.phase == Phase::Starting {
                     self.phase = Phase::Running;
-                    self.start().await?;
+                    self.start();
                 }
             }
             Some(LinkEvent::Refused { to, error }) => self.refused(&to, &error)?,
@@ -60,14 +61,14 @@ impl Session {
             }
             Some(LinkEvent::Message { from, payload }) => {
                 match self.delivery.receive(from.clone(), &payload, unix_ms()) {
-                    Ok(outputs) => self.deliver(outputs).await?,
+                    Ok(outputs) => self.deliver(outputs),
                     Err(error) => {
                         debug!(%from, ?error, "message dropped");
                         self.drop_message(&error.to_string());
                     }
                 }
             }
-            Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state).await?,
+            Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state),
             Some(LinkEvent::Echo) => self.echo = Echo::Heard,
             // Tracers alone are told of it.
             Some(LinkEvent::Overheard { .. }) => {}
@@ -102,7 +103,7 @@ impl Session {
         }
     }
 
-    pub(super) async fn start(&mut self) -> Result<(), Failure> {
+    fn start(&mut self) {
         match &self.role {
             Role::Call { peer, absent } => {
                 let (peer, absent) = (peer.clone(), *absent);
@@ -115,7 +116,7 @@ impl Session {
                     warn!(%error, "presence not asked for");
                 }
                 match absent {
-                    Absent::End => self.dial(peer).await?,
+                    Absent::End => self.dial(peer),
                     Absent::Wait if self.printer.is_text() => {
                         self.printer.result(&format!("waiting until {peer} can be called; Ctrl-C ends"));
                     }
@@ -129,18 +130,19 @@ impl Session {
                 self.ask_for_echo();
             }
         }
-        Ok(())
     }
 
-    async fn dial(&mut self, peer: PeerId) -> Result<(), Failure> {
-        self.phone_event(call::Event::Dial { peer, call: CallId::from_random(random::call_bits()) }).await
+    fn dial(&mut self, peer: PeerId) {
+        self.phone_event(call::Event::Dial { peer, call: CallId::from_random(random::call_bits()) });
     }
 
     /// A watched peer came, went or is busy.
-    async fn presence(&mut self, peer: PeerId, state: Option<PresenceState>) -> Result<(), Failure> {
+    fn presence(&mut self, peer: PeerId, state: Option<PresenceState>) {
+        if matches!(&self.role, Role::Call { peer: callee, .. } if *callee == peer) {
+            self.callee_presence = state;
+        }
         for live in self.calls.iter_mut().filter(|live| live.peer == peer) {
             let is_offline = state == Some(PresenceState::Offline);
-            live.presence = state;
             live.offline_at = is_offline.then(|| Instant::now() + OFFLINE_GRACE);
         }
         if matches!(&self.role, Role::Call { absent: Absent::Wait, .. })
@@ -161,16 +163,15 @@ impl Session {
                 let awaited = matches!(&self.role, Role::Call { absent: Absent::Wait, .. });
                 // Once: whoever was called and is available again has had their call.
                 if awaited && self.calls.is_empty() && self.phase == Phase::Running {
-                    self.dial(peer).await?;
-                    self.calls.iter_mut().for_each(|live| live.presence = state);
+                    self.dial(peer);
                 }
-                Ok(())
             }
-            Some(PresenceState::Offline | PresenceState::Busy) | None => Ok(()),
+            Some(PresenceState::Offline | PresenceState::Busy) | None => {}
         }
     }
 
-    pub(super) async fn deliver(&mut self, outputs: Vec<Output>) -> Result<(), Failure> {
+    /// Publishes what delivery wants sent; what it tells has its turn after the work that waits already.
+    pub(super) fn deliver(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
                 Output::Transmit(letter) => match letter.to_bytes() {
@@ -181,36 +182,31 @@ impl Session {
                     }
                     Err(error) => self.warn(format!("message not sent: {error}")),
                 },
-                Output::Delivered { call, message, .. } => {
-                    self.phone_event_boxed(call::Event::Delivered { call, message }).await?;
-                }
-                Output::Expired { call, message, .. } => {
-                    self.phone_event_boxed(call::Event::Expired { call, message }).await?;
-                }
+                Output::Delivered { call, message, .. } => self.phone_event(call::Event::Delivered { call, message }),
+                Output::Expired { call, message, .. } => self.phone_event(call::Event::Expired { call, message }),
                 // A newer program's. It is acknowledged, so that it is not sent again.
                 Output::Unknown { from, kind } => debug!(%from, %kind, "message of an unknown type passed over"),
-                // Nobody is at home any more, and the call before is still being put away; or our user is on the phone in
-                // another program.
-                Output::Received { from, call, message: Message::Offer(_) }
-                    if self.is_leaving() || self.desk.is_occupied() =>
-                {
-                    let busy = Message::bye(ByeReason::Busy);
-                    let outputs = self.delivery.send(from.clone(), call, busy, Instant::now(), unix_ms());
-                    Box::pin(self.deliver(outputs)).await?;
-                    if !self.is_leaving() && self.welcomes(&from) {
-                        Box::pin(self.notice(Notice::TurnedAway { peer: from })).await?;
-                    }
-                }
-                Output::Received { from, call, message } => {
-                    if !self.welcomes(&from) && matches!(message, Message::Offer(_)) {
-                        self.drop_message("call of a peer that --from does not name");
-                        continue;
-                    }
-                    self.phone_event_boxed(call::Event::Received { from, call, message }).await?;
-                }
+                Output::Received { from, call, message } => self.work.push(Work::Received { from, call, message }),
             }
         }
-        Ok(())
+    }
+
+    /// A message of another peer. Who cannot be called is not rung.
+    pub(super) fn received(&mut self, from: PeerId, call: CallId, message: Message) {
+        let is_offer = matches!(message, Message::Offer(_));
+        // Nobody is at home any more, and the call before is still being put away; or our user is on the phone in another
+        // program.
+        if is_offer && (self.is_leaving() || self.desk.is_occupied()) {
+            let to = from.clone();
+            self.work.push(Work::Act(Action::Send { to, call, message: Message::bye(ByeReason::Busy) }));
+            if !self.is_leaving() && self.welcomes(&from) {
+                self.work.push(Work::Act(Action::Notify(Notice::TurnedAway { peer: from })));
+            }
+        } else if is_offer && !self.welcomes(&from) {
+            self.drop_message("call of a peer that --from does not name");
+        } else {
+            self.phone_event(call::Event::Received { from, call, message });
+        }
     }
 
     /// True when calls of this peer are taken; the broker may deliver others on a bare ClientId topic.

@@ -8,7 +8,7 @@ use media::capture::{AudioSource, VideoSource};
 use media::peer::PeerEvent;
 use media::stream::StreamEvent;
 use signalling::id::{CallId, PeerId};
-use signalling::wire::{MediaState, PresenceState};
+use signalling::wire::MediaState;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
@@ -31,8 +31,6 @@ pub(super) struct LiveCall {
     pub(super) hang_up_at: Option<Instant>,
     /// When the other counts as offline, unless presence says otherwise until then.
     pub(super) offline_at: Option<Instant>,
-    /// What the broker says of the other, where it says anything.
-    pub(super) presence: Option<PresenceState>,
     /// When an offer counts as one that may be lost, until it is acknowledged.
     pub(super) unanswered_at: Option<Instant>,
     /// Since when the path is interrupted.
@@ -82,7 +80,6 @@ impl LiveCall {
             snapshot_due: None,
             hang_up_at: None,
             offline_at: None,
-            presence: None,
             unanswered_at: None,
             interrupted_at: None,
             problems: Vec::new(),

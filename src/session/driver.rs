@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::{Input, control};
+use super::control;
 use crate::signals::{self, End, Ends};
 
 /// Who drives a session.
@@ -37,11 +37,11 @@ impl Signals {
     }
 
     /// The next one. Loses nothing when it is dropped.
-    pub(super) async fn next(&mut self) -> Input {
+    pub(super) async fn next(&mut self) -> End {
         match self {
-            Self::OfProgram(ends) => Input::End(ends.next().await),
+            Self::OfProgram(ends) => ends.next().await,
             Self::OfOwner(interrupts) => match interrupts.recv().await {
-                Some(()) => Input::End(End::Interrupt),
+                Some(()) => End::Interrupt,
                 // An owner that is gone gives the session up; nothing more comes from here.
                 None => std::future::pending().await,
             },

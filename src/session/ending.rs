@@ -229,7 +229,7 @@ impl Session {
         summary.status = status.code();
         self.explain(&mut live, &path_seen, reason, ended);
         if reason == EndReason::Offline {
-            live.problems.extend(self.unanswered(&live.peer, live.presence));
+            live.problems.extend(self.unanswered(&live.peer));
         }
         let entry = self.habits.entry(&live, &summary);
         let problems = (!live.problems.is_empty()).then(|| live.problems.join("; "));

@@ -12,6 +12,7 @@ use signalling::id::CallId;
 
 use super::control::Command;
 use super::media::Marks;
+use super::work::Work;
 use super::{LinkState, Session, figures, media};
 use crate::events::Event;
 use crate::exit::{ExitStatus, Failure};
@@ -23,17 +24,17 @@ const SNAPSHOT_AFTER: Duration = Duration::from_secs(1);
 const ONE_MOVE: Duration = Duration::from_secs(1);
 
 impl Session {
-    pub(super) async fn peer_event(&mut self, call: CallId, event: PeerEvent) -> Result<(), Failure> {
+    pub(super) fn peer_event(&mut self, call: CallId, event: PeerEvent) {
         let change = match event {
             PeerEvent::Candidates(candidates) => {
                 let candidates = media::to_wire(candidates);
-                return self.phone_event(call::Event::CandidatesGathered { call, candidates }).await;
+                return self.phone_event(call::Event::CandidatesGathered { call, candidates });
             }
             PeerEvent::IceConnected => {
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.marks.ice.get_or_insert_with(Instant::now);
                 }
-                return Ok(());
+                return;
             }
             PeerEvent::NetworkChanged => {
                 // The connection to the broker began at the same address.
@@ -43,19 +44,18 @@ impl Session {
                     self.moved_at = Some(now);
                     self.link.reconnect();
                 }
-                return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart }).await;
+                return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
             }
             PeerEvent::PacketsShrunk { bytes } => {
                 let text = format!("large packets do not arrive on this path; sending at most {bytes} bytes in each");
-                self.warn_of(&call, text);
-                return Ok(());
+                return self.warn_of(&call, text);
             }
             // The phone tries again by itself.
-            PeerEvent::Stalled => return Ok(()),
-            PeerEvent::Relay(trouble) => return self.relay_failed(&call, &trouble).await,
+            PeerEvent::Stalled => return,
+            PeerEvent::Relay(trouble) => return self.relay_failed(&call, &trouble),
             PeerEvent::Connected | PeerEvent::Heard => MediaChange::Connected,
             // Without a broker no new path can be agreed on, and the old one may heal: ICE decides.
-            PeerEvent::Silent if self.link_state == LinkState::Down => return Ok(()),
+            PeerEvent::Silent if self.link_state == LinkState::Down => return,
             PeerEvent::Disconnected | PeerEvent::Silent => {
                 // A new path is agreed on by the broker, and what took media away may have taken it too.
                 self.link.check();
@@ -63,7 +63,7 @@ impl Session {
             }
             PeerEvent::Failed => MediaChange::Failed,
         };
-        self.phone_event(call::Event::Media { call, change }).await
+        self.phone_event(call::Event::Media { call, change });
     }
 
     pub(super) fn stream_event(&mut self, call: &CallId, event: StreamEvent) {
@@ -97,47 +97,47 @@ impl Session {
         }
     }
 
-    pub(super) async fn display_event(&mut self, event: DisplayEvent) -> Result<(), Failure> {
-        match event {
-            DisplayEvent::CloseRequested => self.phone_event(call::Event::HangUp).await,
-            DisplayEvent::Interrupted => self.interrupted().await,
-            DisplayEvent::Key('m') => {
-                let muted = self.front_call().is_some_and(|live| live.muted);
-                self.command(Command::Mute { on: !muted }).await
+    /// What the viewer does; figures are asked for by none of its keys, so nothing here waits.
+    pub(super) fn display_event(&mut self, event: DisplayEvent) -> Result<(), Failure> {
+        let key = match event {
+            DisplayEvent::CloseRequested => {
+                self.phone_event(call::Event::HangUp);
+                return Ok(());
             }
-            DisplayEvent::Key('c') => {
-                let off = self.front_call().is_some_and(|live| live.camera_off);
-                self.command(Command::Camera { on: off }).await
-            }
-            DisplayEvent::Key('h') => {
-                let held = self.front_call().is_some_and(|live| live.held.by_us);
-                self.command(if held { Command::Resume {} } else { Command::Hold {} }).await
-            }
-            DisplayEvent::Key('a') => self.command(Command::Answer {}).await,
-            DisplayEvent::Key('r') => self.command(Command::Reject { text: None }).await,
-            DisplayEvent::Key('s') => self.command(Command::Swap {}).await,
-            DisplayEvent::Key('?') => {
+            DisplayEvent::Interrupted => return self.interrupted(),
+            DisplayEvent::Key(key) => key,
+        };
+        let command = match key {
+            'm' => Command::Mute { on: !self.front_call().is_some_and(|live| live.muted) },
+            'c' => Command::Camera { on: self.front_call().is_some_and(|live| live.camera_off) },
+            'h' if self.front_call().is_some_and(|live| live.held.by_us) => Command::Resume {},
+            'h' => Command::Hold {},
+            'a' => Command::Answer {},
+            'r' => Command::Reject { text: None },
+            's' => Command::Swap {},
+            '?' => {
                 self.help = self.help.toggled();
-                Ok(())
+                return Ok(());
             }
-            DisplayEvent::Key(_) => Ok(()),
-        }
-    }
-
-    /// What is wrong with TURN servers, by a question before the call.
-    pub(super) async fn turn_checked(&mut self, call: CallId, troubles: Vec<TurnError>) -> Result<(), Failure> {
-        for trouble in &troubles {
-            self.relay_failed(&call, trouble).await?;
-        }
+            _ => return Ok(()),
+        };
+        self.work.push(Work::Control(Some(Ok(command))));
         Ok(())
     }
 
+    /// What is wrong with TURN servers, by a question before the call.
+    pub(super) fn turn_checked(&mut self, call: &CallId, troubles: &[TurnError]) {
+        for trouble in troubles {
+            self.relay_failed(call, trouble);
+        }
+    }
+
     /// A TURN server is of no use. Where nothing else may be used, and there is no other, the call has no path.
-    async fn relay_failed(&mut self, call: &CallId, trouble: &TurnError) -> Result<(), Failure> {
-        let Some(live) = self.calls.get_mut(call) else { return Ok(()) };
+    fn relay_failed(&mut self, call: &CallId, trouble: &TurnError) {
+        let Some(live) = self.calls.get_mut(call) else { return };
         let is_news = live.relay_troubles.insert(trouble.url().to_owned(), trouble.to_string()).is_none();
         if !is_news {
-            return Ok(());
+            return;
         }
         let (failed, connected) = (live.relay_troubles.len(), live.marks.connected.is_some());
         self.warn_of(call, trouble.to_string());
@@ -145,8 +145,7 @@ impl Session {
         let all = servers.iter().filter(|server| server.url.kind == IceServerKind::Turn).count();
         let hopeless = self.settings.peer.ice_policy == IcePolicy::RelayOnly && failed == all;
         if hopeless && !connected {
-            self.phone_event(call::Event::Media { call: call.clone(), change: MediaChange::Failed }).await?;
+            self.phone_event(call::Event::Media { call: call.clone(), change: MediaChange::Failed });
         }
-        Ok(())
     }
 }

@@ -45,24 +45,15 @@ impl Session {
         }
     }
 
-    pub(super) async fn done(&mut self, done: Done) -> Result<(), Failure> {
+    pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Prepared(call, prepared) => self.prepared(call, prepared).await,
-            Done::TurnChecked(call, problems) => self.turn_checked(call, problems).await,
-            Done::Revised(call, revision, made) => self.revised(call, revision, made).await,
-            Done::Sources(call, opening, opened) => {
-                self.sources_opened(&call, opening, opened);
-                Ok(())
-            }
-            Done::Released => Ok(()),
-            Done::Ended(ending) => {
-                self.conclude(*ending);
-                Ok(())
-            }
-            Done::NotedDown(written) => {
-                self.noted_down(written);
-                Ok(())
-            }
+            Done::Prepared(call, prepared) => self.prepared(call, prepared),
+            Done::TurnChecked(call, troubles) => self.turn_checked(&call, &troubles),
+            Done::Revised(call, revision, made) => self.revised(call, revision, made),
+            Done::Sources(call, opening, opened) => self.sources_opened(&call, opening, opened),
+            Done::Released => {}
+            Done::Ended(ending) => self.conclude(*ending),
+            Done::NotedDown(written) => self.noted_down(written),
         }
     }
 
@@ -97,7 +88,7 @@ impl Session {
         });
     }
 
-    async fn prepared(&mut self, call: CallId, prepared: Result<Box<Prepared>, Failure>) -> Result<(), Failure> {
+    fn prepared(&mut self, call: CallId, prepared: Result<Box<Prepared>, Failure>) {
         let is_current = self.phone.state_of(&call).is_call(&call);
         match prepared {
             Ok(prepared) if !is_current => self.close_aside(prepared.media),
@@ -116,7 +107,7 @@ impl Session {
                 if answering {
                     self.described(&call);
                 }
-                self.phone_event(call::Event::DescriptionReady { call, description }).await?;
+                self.phone_event(call::Event::DescriptionReady { call, description });
             }
             Err(failure) => {
                 // An offer that cannot be used is the other side's fault, anything else is ours.
@@ -125,14 +116,13 @@ impl Session {
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.failure = Some(failure);
                 }
-                self.phone_event(call::Event::Media { call, change }).await?;
+                self.phone_event(call::Event::Media { call, change });
             }
         }
-        Ok(())
     }
 
     /// A new offer of ours, or the answer to one of theirs, is made, or cannot be.
-    async fn revised(&mut self, call: CallId, revision: u32, made: Result<Revision, PeerError>) -> Result<(), Failure> {
+    fn revised(&mut self, call: CallId, revision: u32, made: Result<Revision, PeerError>) {
         match made {
             Ok(Revision { description, renewed, negotiated }) => {
                 if let Some(negotiated) = negotiated {
@@ -142,12 +132,12 @@ impl Session {
                     peer::Renewal::Media => Renewal::Media,
                     peer::Renewal::Restart => Renewal::Restart,
                 };
-                self.phone_event(call::Event::UpdateReady { call, revision, description, renewed }).await
+                self.phone_event(call::Event::UpdateReady { call, revision, description, renewed });
             }
             Err(error) => {
                 let why = error.to_string();
                 self.warn_once_of(&call, format!("the call could not be changed: {why}"));
-                self.phone_event(call::Event::UpdateFailed { call, revision, why }).await
+                self.phone_event(call::Event::UpdateFailed { call, revision, why });
             }
         }
     }

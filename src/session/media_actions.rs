@@ -13,21 +13,17 @@ use super::jobs::Done;
 use super::open::Sources;
 use super::{STATS_EVERY, Session, figures, media};
 use crate::events::Event;
-use crate::exit::Failure;
 use crate::settings::MediaSettings;
 use crate::usage;
 
 impl Session {
-    pub(super) async fn apply_answer(&mut self, call: CallId, answer: Description) -> Result<(), Failure> {
-        let Some(media) = self.calls.get_mut(&call).and_then(|live| live.media.as_mut()) else { return Ok(()) };
+    pub(super) async fn apply_answer(&mut self, call: CallId, answer: Description) {
+        let Some(media) = self.calls.get_mut(&call).and_then(|live| live.media.as_mut()) else { return };
         match media.apply_answer(answer).await {
-            Ok(()) => {
-                self.described(&call);
-                Ok(())
-            }
+            Ok(()) => self.described(&call),
             Err(error) => {
                 self.problem(&call, error.to_string());
-                self.phone_event_boxed(call::Event::Media { call, change: MediaChange::Failed }).await
+                self.phone_event(call::Event::Media { call, change: MediaChange::Failed });
             }
         }
     }
@@ -53,12 +49,12 @@ impl Session {
     }
 
     /// The path is up for the first time.
-    pub(super) async fn connected(&mut self, call: &CallId) -> Result<(), Failure> {
+    pub(super) async fn connected(&mut self, call: &CallId) {
         let now = Instant::now();
         self.start_sending(call);
         let duration = self.settings.media.duration;
-        let Some(live) = self.calls.get_mut(call) else { return Ok(()) };
-        let Some(media) = &mut live.media else { return Ok(()) };
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let Some(media) = &mut live.media else { return };
         let pair = media.selected_pair().await.map(figures::pair);
         live.meter = figures::Meter::new(now);
         live.marks.connected = Some(now);
@@ -71,10 +67,8 @@ impl Session {
         self.tell_of(call, &Event::Connected { pair });
         if switched {
             // What was switched off while it rang is known to the other side only now.
-            let event = call::Event::Switch { call: call.clone(), audio, video };
-            self.phone_event_boxed(event).await?;
+            self.phone_event(call::Event::Switch { call: call.clone(), audio, video });
         }
-        Ok(())
     }
 
     pub(super) fn start_sending(&mut self, call: &CallId) {
@@ -115,13 +109,8 @@ impl Session {
         self.spawn(&call, async move { Done::Revised(id, revision, media::answer_update(peer, offer).await) });
     }
 
-    pub(super) async fn apply_update(
-        &mut self,
-        call: CallId,
-        revision: u32,
-        answer: Description,
-    ) -> Result<(), Failure> {
-        let Some(media) = self.calls.get_mut(&call).and_then(|live| live.media.as_mut()) else { return Ok(()) };
+    pub(super) async fn apply_update(&mut self, call: CallId, revision: u32, answer: Description) {
+        let Some(media) = self.calls.get_mut(&call).and_then(|live| live.media.as_mut()) else { return };
         let event = match media.apply_update(answer).await {
             Ok(()) => {
                 self.start_sending(&call);
@@ -133,7 +122,7 @@ impl Session {
                 call::Event::UpdateFailed { call, revision, why }
             }
         };
-        self.phone_event_boxed(event).await
+        self.phone_event(event);
     }
 
     fn peer_of(&self, call: &CallId) -> Option<Arc<peer::Peer>> {
@@ -184,31 +173,25 @@ impl Session {
     }
 
     /// Sends something else from now on; what the other side has to agree to is asked of it.
-    pub(super) async fn change_sources(
-        &mut self,
-        video: Option<VideoSource>,
-        audio: Option<AudioSource>,
-    ) -> Result<(), Failure> {
+    pub(super) fn change_sources(&mut self, video: Option<VideoSource>, audio: Option<AudioSource>) {
         let (now_video, now_audio) = (self.settings.media.video.clone(), self.settings.media.audio.clone());
         let Some(live) = self.front_call() else {
-            self.warn("there is no call to send anything in".to_owned());
-            return Ok(());
+            return self.warn("there is no call to send anything in".to_owned());
         };
         if live.marks.connected.is_none() {
-            self.warn("something else can be sent once the call stands".to_owned());
-            return Ok(());
+            return self.warn("something else can be sent once the call stands".to_owned());
         }
         let before = live.sources.clone().unwrap_or((now_video, now_audio));
         let after = (video.unwrap_or_else(|| before.0.clone()), audio.unwrap_or_else(|| before.1.clone()));
         if after == before {
-            return Ok(());
+            return;
         }
         let sends =
             |(video, audio): &(VideoSource, AudioSource)| (*video != VideoSource::None, *audio != AudioSource::None);
         let renewed = sends(&before) != sends(&after);
         live.sources = Some(after.clone());
         let (call, held) = (live.call.clone(), live.held.by_us);
-        let Some(media) = &live.media else { return Ok(()) };
+        let Some(media) = &live.media else { return };
         if renewed {
             let direction =
                 |sent| if sent { peer::config::Direction::SendReceive } else { peer::config::Direction::ReceiveOnly };
@@ -220,8 +203,7 @@ impl Session {
             self.resume_media(&call);
         }
         if renewed {
-            self.phone_event(call::Event::Renew { call, renewal: Renewal::Media }).await?;
+            self.phone_event(call::Event::Renew { call, renewal: Renewal::Media });
         }
-        Ok(())
     }
 }

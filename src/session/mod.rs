@@ -1,4 +1,5 @@
 //! One loop that owns the phone, the delivery (a [`Courier`]), the link and the media of its calls: event in, action out.
+//! It takes one piece of [`work`] at a time; what follows from one waits behind what is there already.
 //!
 //! - from the broker ([`broker`]): [`LinkEvent`] → [`Courier`] → [`Phone`]
 //! - from the media ([`happenings`]): what peer connections, streams and the view tell
@@ -30,9 +31,12 @@ mod prompt;
 mod quality;
 mod rules;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod turned_away;
 mod user;
 mod view;
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +73,7 @@ use open::{OpenMedia, Speaking};
 use prompt::Prompt;
 use rules::Echo;
 use view::View;
+use work::{Queue, Work};
 
 /// How often figures are looked at.
 const STATS_EVERY: Duration = Duration::from_secs(1);
@@ -86,6 +91,16 @@ pub(crate) enum Role {
     Call { peer: PeerId, absent: Absent },
     /// Wait for calls; `presence` is what others see while there is none.
     Listen { answer: Answer, calls: Calls, presence: PresenceState },
+}
+
+impl Role {
+    /// What others see of us while no call stands.
+    const fn at_rest(&self) -> PresenceState {
+        match self {
+            Self::Call { .. } => PresenceState::Available,
+            Self::Listen { presence, .. } => *presence,
+        }
+    }
 }
 
 /// What a caller does when the other is not there.
@@ -138,11 +153,7 @@ pub(crate) async fn run(
     };
     let link_failed = |error: signalling::mqtt::LinkError| Failure::new((&error).into(), error);
     let (link, handle, link_events) = Link::new(settings.link.clone()).map_err(link_failed)?;
-    let at_rest = match role {
-        Role::Call { .. } => PresenceState::Available,
-        Role::Listen { presence, .. } => presence,
-    };
-    handle.set_presence(at_rest);
+    handle.set_presence(role.at_rest());
     let stop = CancellationToken::new();
     // Also where the session is given up half-way, which only an owner inside the program does.
     let _ends_link = stop.clone().drop_guard();
@@ -158,39 +169,8 @@ pub(crate) async fn run(
         }
         Seat::Alone => tokio::spawn(link.run(stop.clone())),
     };
-    let me = settings.link.me.clone();
-    let updates = match settings.dialect {
-        Dialect::Tring => Updates::Understood,
-        Dialect::Apprtc => Updates::Unknown,
-    };
-    let session = Session {
-        phone: Phone::new(me.clone(), Manners { updates, ..manners }),
-        delivery: Courier::new(settings.dialect, me, settings.link.run, &settings.link.template),
-        flood: Flood::default(),
-        link: handle,
-        broker: None,
-        desk: Desk::default(),
-        guests,
-        at_rest,
-        habits: Habits::new(&settings, &role, &printer),
-        role,
-        windows,
-        printer,
-        open,
-        view: Some(view),
-        calls: LiveCalls::default(),
-        help: Help::Hidden,
-        jobs: JoinSet::new(),
-        failure: None,
-        prompt: None,
-        dropped: 0,
-        phase: Phase::Starting,
-        link_state: LinkState::Down,
-        moved_at: None,
-        echo: Echo::default(),
-        interrupts: 0,
-        settings,
-    };
+    let session =
+        Session::new(settings, role, manners, Surroundings { link: handle, guests, windows, printer }, view, open);
     let result = session.run(link_events, driver).await;
     stop.cancel();
     if link_task.await.is_err() {
@@ -236,6 +216,10 @@ struct Session {
     /// Asks a person at the terminal whether to answer.
     prompt: Option<Prompt>,
     dropped: u64,
+    /// What is to be done, in order.
+    work: Queue,
+    /// What the broker says of the one whom we call, where it says anything.
+    callee_presence: Option<PresenceState>,
     phase: Phase,
     link_state: LinkState,
     /// When the network of this machine changed last.
@@ -243,6 +227,14 @@ struct Session {
     /// Whether the broker's rules let our messages through.
     echo: Echo,
     interrupts: u32,
+}
+
+/// What a session is connected with.
+struct Surroundings {
+    link: LinkHandle,
+    guests: mpsc::Receiver<FromGuest>,
+    windows: WindowClient,
+    printer: Arc<Printer>,
 }
 
 /// Whether the broker is there.
@@ -273,19 +265,54 @@ impl Phase {
     }
 }
 
-/// Everything the loop waits for.
-enum Input {
-    Link(Option<LinkEvent>),
-    Media(CallId, MediaInput),
-    Display(DisplayEvent),
-    Done(Done),
-    Control(Option<control::Line>),
-    End(End),
-    Guest(FromGuest),
-    Time,
-}
-
 impl Session {
+    /// A session with no call. `open`: what a caller opened before it rings anyone.
+    fn new(
+        settings: Settings,
+        role: Role,
+        manners: Manners,
+        surroundings: Surroundings,
+        view: View,
+        open: Option<OpenMedia>,
+    ) -> Self {
+        let Surroundings { link, guests, windows, printer } = surroundings;
+        let me = settings.link.me.clone();
+        let updates = match settings.dialect {
+            Dialect::Tring => Updates::Understood,
+            Dialect::Apprtc => Updates::Unknown,
+        };
+        Self {
+            phone: Phone::new(me.clone(), Manners { updates, ..manners }),
+            delivery: Courier::new(settings.dialect, me, settings.link.run, &settings.link.template),
+            flood: Flood::default(),
+            link,
+            broker: None,
+            desk: Desk::default(),
+            guests,
+            at_rest: role.at_rest(),
+            habits: Habits::new(&settings, &role, &printer),
+            role,
+            windows,
+            printer,
+            open,
+            view: Some(view),
+            calls: LiveCalls::default(),
+            help: Help::Hidden,
+            jobs: JoinSet::new(),
+            failure: None,
+            prompt: None,
+            dropped: 0,
+            work: Queue::default(),
+            callee_presence: None,
+            phase: Phase::Starting,
+            link_state: LinkState::Down,
+            moved_at: None,
+            echo: Echo::default(),
+            interrupts: 0,
+            settings,
+        }
+    }
+
     async fn run(mut self, mut link_events: mpsc::Receiver<LinkEvent>, driver: Driver) -> Result<ExitStatus, Failure> {
         let (mut signals, ordered) = Signals::of(driver);
         let is_ordered = ordered.is_some();
@@ -304,31 +331,45 @@ impl Session {
             (self.prompt, keys) = (Some(prompt), Some(answers));
         }
         loop {
-            let input = self.next(&mut link_events, &mut commands, &mut keys, &mut signals).await;
-            if let Err(failure) = self.handle(input, &mut commands).await {
+            let work = match self.work.pop() {
+                Some(work) => work,
+                None => {
+                    self.close_question().await;
+                    self.show_labels().await;
+                    if let Some(status) = self.outcome() {
+                        self.tell_left_out();
+                        self.habits.finish().await;
+                        return self.failure.take().map_or(Ok(status), Err);
+                    }
+                    self.next(&mut link_events, &mut commands, &mut keys, &mut signals).await
+                }
+            };
+            if let Err(failure) = self.carry_out(work, &mut commands).await {
                 self.abandon(&failure).await;
                 return Err(failure);
-            }
-            self.close_question().await;
-            self.show_labels().await;
-            if let Phase::Leaving { status, until } = self.phase
-                && (self.delivery.is_idle() || Instant::now() >= until)
-                && self.jobs.is_empty()
-            {
-                self.tell_left_out();
-                self.habits.finish().await;
-                return self.failure.take().map_or(Ok(status), Err);
             }
         }
     }
 
+    /// How the program ends, once there is nothing more to do or to wait for.
+    fn outcome(&self) -> Option<ExitStatus> {
+        match self.phase {
+            Phase::Leaving { status, until } => {
+                let is_said = self.delivery.is_idle() || Instant::now() >= until;
+                (is_said && self.jobs.is_empty()).then_some(status)
+            }
+            Phase::Starting | Phase::Running => None,
+        }
+    }
+
+    /// What happens next. Loses nothing when it is dropped.
     async fn next(
         &mut self,
         link_events: &mut mpsc::Receiver<LinkEvent>,
         commands: &mut Option<mpsc::Receiver<control::Line>>,
         keys: &mut Option<mpsc::Receiver<control::Line>>,
         signals: &mut Signals,
-    ) -> Input {
+    ) -> Work {
         let deadline = self.deadline().map(tokio::time::Instant::from_std);
         let time = async {
             match deadline {
@@ -338,19 +379,19 @@ impl Session {
         };
         tokio::select! {
             biased;
-            input = signals.next() => input,
-            event = link_events.recv() => Input::Link(event),
+            end = signals.next() => Work::End(end),
+            event = link_events.recv() => Work::Link(event),
             Some(joined) = self.jobs.join_next() => match joined {
-                Ok(done) => Input::Done(done),
+                Ok(done) => Work::Done(done),
                 // Aborted with its call; a panic was reported by the panic hook and the call ends by time-out.
-                Err(_) => Input::Time,
+                Err(_) => Work::Time,
             },
-            (call, input) = self.calls.next() => Input::Media(call, input),
-            Some(event) = seen(&mut self.view) => Input::Display(event),
-            line = receive(commands) => Input::Control(line),
-            Some(line) = receive(keys) => Input::Control(Some(line)),
-            Some(input) = self.guests.recv() => Input::Guest(input),
-            () = time => Input::Time,
+            (call, input) = self.calls.next() => Work::Media(call, input),
+            Some(event) = seen(&mut self.view) => Work::Display(event),
+            line = receive(commands) => Work::Control(line),
+            Some(line) = receive(keys) => Work::Control(Some(line)),
+            Some(input) = self.guests.recv() => Work::Guest(input),
+            () = time => Work::Time,
         }
     }
 
@@ -366,59 +407,67 @@ impl Session {
         moments.into_iter().flatten().min()
     }
 
-    async fn handle(
+    /// Does one piece of work. What follows from it goes to the end of the queue: nothing here calls itself again.
+    async fn carry_out(
         &mut self,
-        input: Input,
+        work: Work,
         commands: &mut Option<mpsc::Receiver<control::Line>>,
     ) -> Result<(), Failure> {
-        match input {
-            Input::Link(event) => self.link_event(event).await?,
-            Input::Media(call, MediaInput::Peer(event)) => self.peer_event(call, event).await?,
-            Input::Media(call, MediaInput::Stream(event)) => self.stream_event(&call, event),
-            Input::Media(call, MediaInput::Saved(saved)) => self.saved(&call, saved),
-            Input::Display(event) => self.display_event(event).await?,
-            Input::Done(done) => self.done(done).await?,
-            Input::Control(Some(Ok(command))) => self.command(command).await?,
-            Input::Control(Some(Err(text))) => self.warn(text),
+        match work {
+            Work::Link(event) => self.link_event(event)?,
+            Work::Received { from, call, message } => self.received(from, call, message),
+            Work::Phone(event) => {
+                let actions = self.phone.handle(event, Instant::now());
+                self.work.extend(actions.into_iter().map(Work::Act));
+            }
+            Work::Act(action) => self.act(action).await,
+            Work::Media(call, MediaInput::Peer(event)) => self.peer_event(call, event),
+            Work::Media(call, MediaInput::Stream(event)) => self.stream_event(&call, event),
+            Work::Media(call, MediaInput::Saved(saved)) => self.saved(&call, saved),
+            Work::Display(event) => self.display_event(event)?,
+            Work::Done(done) => self.done(done),
+            Work::Control(Some(Ok(command))) => self.command(command).await,
+            Work::Control(Some(Err(text))) => self.warn(text),
             // A script that closes its end has nothing more to say; the call goes on.
-            Input::Control(None) => *commands = None,
-            Input::End(End::Interrupt) => self.interrupted().await?,
-            Input::End(End::Terminate) => self.leave(ExitStatus::Done).await?,
-            Input::End(End::AtOnce) => return Err(Failure::new(ExitStatus::Interrupted, "interrupted")),
-            Input::Guest(input) => self.guest(input),
-            Input::Time => self.time().await?,
+            Work::Control(None) => *commands = None,
+            Work::End(End::Interrupt) => self.interrupted()?,
+            Work::End(End::Terminate) => self.leave(ExitStatus::Done),
+            Work::End(End::AtOnce) => return Err(Failure::new(ExitStatus::Interrupted, "interrupted")),
+            Work::Guest(input) => self.guest(input),
+            Work::Time => self.time(),
+            Work::DeliveryTime => {
+                let outputs = self.delivery.handle_timeout(Instant::now());
+                self.deliver(outputs);
+            }
+            Work::CallTime(call) => self.call_time(&call, Instant::now()).await,
         }
         Ok(())
     }
 
-    async fn time(&mut self) -> Result<(), Failure> {
+    /// Time has passed: what the phone makes of it comes before messages are sent again.
+    fn time(&mut self) {
         let now = Instant::now();
         let mut actions = if self.is_leaving() { self.phone.refuse_redial() } else { Vec::new() };
         actions.extend(self.phone.handle_timeout(now));
-        self.act(actions).await?;
-        let outputs = self.delivery.handle_timeout(now);
-        self.deliver(outputs).await?;
+        self.work.extend(actions.into_iter().map(Work::Act));
+        self.work.push(Work::DeliveryTime);
         self.echo_time(now);
-        for call in self.calls.ids() {
-            self.call_time(&call, now).await?;
-        }
-        Ok(())
+        self.work.extend(self.calls.ids().into_iter().map(Work::CallTime));
     }
 
     /// What is due in one call.
-    async fn call_time(&mut self, call: &CallId, now: Instant) -> Result<(), Failure> {
+    async fn call_time(&mut self, call: &CallId, now: Instant) {
         let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
-        let Some(live) = self.calls.get_mut(call) else { return Ok(()) };
+        let Some(live) = self.calls.get_mut(call) else { return };
         if due(&mut live.hang_up_at) {
-            return self.phone_event(call::Event::End { call: call.clone() }).await;
+            return self.phone_event(call::Event::End { call: call.clone() });
         }
         if due(&mut live.unanswered_at) {
-            self.ask_for_echo();
-            return Ok(());
+            return self.ask_for_echo();
         }
         if due(&mut live.offline_at) {
             let peer = live.peer.clone();
-            return self.phone_event(call::Event::PeerOffline { peer }).await;
+            return self.phone_event(call::Event::PeerOffline { peer });
         }
         if due(&mut live.snapshot_due)
             && let Some(file) = self.settings.media.snapshot.clone()
@@ -428,7 +477,6 @@ impl Session {
         if self.calls.get(call).is_some_and(|live| live.stats_due.is_some_and(|due| due <= now)) {
             self.stats(call).await;
         }
-        Ok(())
     }
 
     async fn stats(&mut self, call: &CallId) {

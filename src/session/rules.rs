@@ -57,9 +57,9 @@ impl Session {
     }
 
     /// What is known of why `peer` did not answer, though the broker says that it is there.
-    pub(super) fn unanswered(&self, peer: &PeerId, presence: Option<PresenceState>) -> Option<String> {
+    pub(super) fn unanswered(&self, peer: &PeerId) -> Option<String> {
         let link = &self.settings.link;
-        match presence {
+        match self.callee_presence {
             Some(PresenceState::Available | PresenceState::Busy | PresenceState::Away) => {
                 Some(lost_on_the_way(&link.template, &link.me, peer, self.echo))
             }

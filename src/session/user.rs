@@ -15,51 +15,39 @@ use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 
 impl Session {
-    pub(super) async fn command(&mut self, command: Command) -> Result<(), Failure> {
+    pub(super) async fn command(&mut self, command: Command) {
         match command {
-            Command::Answer {} => self.phone_event(call::Event::Accept).await,
-            Command::Reject { text } => self.phone_event(call::Event::Decline { text }).await,
-            Command::Hangup {} => self.phone_event(call::Event::HangUp).await,
-            Command::Hold {} => self.phone_event(call::Event::Hold).await,
-            Command::Resume {} => self.phone_event(call::Event::Resume).await,
-            Command::Swap {} => self.phone_event(call::Event::Swap).await,
-            Command::Quit {} => self.leave(ExitStatus::Done).await,
-            Command::Mute { on } => self.switch(|live| live.muted = on).await,
-            Command::Camera { on } => self.switch(|live| live.camera_off = !on).await,
-            Command::Send { video, audio } => self.change_sources(video, audio).await,
-            Command::Snapshot { file } => {
-                match self.front() {
-                    Some(call) => self.snapshot(&call, file),
-                    None => self.warn("no picture of the other side to save".to_owned()),
-                }
-                Ok(())
-            }
+            Command::Answer {} => self.phone_event(call::Event::Accept),
+            Command::Reject { text } => self.phone_event(call::Event::Decline { text }),
+            Command::Hangup {} => self.phone_event(call::Event::HangUp),
+            Command::Hold {} => self.phone_event(call::Event::Hold),
+            Command::Resume {} => self.phone_event(call::Event::Resume),
+            Command::Swap {} => self.phone_event(call::Event::Swap),
+            Command::Quit {} => self.leave(ExitStatus::Done),
+            Command::Mute { on } => self.switch(|live| live.muted = on),
+            Command::Camera { on } => self.switch(|live| live.camera_off = !on),
+            Command::Send { video, audio } => self.change_sources(video, audio),
+            Command::Snapshot { file } => match self.front() {
+                Some(call) => self.snapshot(&call, file),
+                None => self.warn("no picture of the other side to save".to_owned()),
+            },
             Command::Impair { spec } => {
                 self.settings.peer.impairments.set(spec);
                 self.tell_impaired(spec);
-                Ok(())
             }
             Command::Reconnect {} => {
                 self.moved_at = Some(Instant::now());
                 self.link.reconnect();
                 for call in self.calls.ids() {
-                    self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart }).await?;
+                    self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
                 }
-                Ok(())
             }
-            Command::Away {} => {
-                self.rest_as(PresenceState::Away);
-                Ok(())
-            }
-            Command::Back {} => {
-                self.rest_as(PresenceState::Available);
-                Ok(())
-            }
+            Command::Away {} => self.rest_as(PresenceState::Away),
+            Command::Back {} => self.rest_as(PresenceState::Available),
             Command::Stats {} => {
                 if let Some(call) = self.front() {
                     self.stats(&call).await;
                 }
-                Ok(())
             }
         }
     }
@@ -79,10 +67,9 @@ impl Session {
     }
 
     /// Microphone or camera, of the call that the user talks in.
-    async fn switch(&mut self, change: impl FnOnce(&mut LiveCall)) -> Result<(), Failure> {
+    fn switch(&mut self, change: impl FnOnce(&mut LiveCall)) {
         let Some(live) = self.front_call() else {
-            self.warn("there is no call to switch anything in".to_owned());
-            return Ok(());
+            return self.warn("there is no call to switch anything in".to_owned());
         };
         change(live);
         let (muted, off, call) = (live.muted, live.camera_off, live.call.clone());
@@ -91,7 +78,7 @@ impl Session {
             media.switches().set_camera_off(off);
         }
         self.tell(&Event::Muted { side: Side::Local.name(), audio: muted, video: off });
-        self.phone_event(call::Event::Switch { call, audio: !muted, video: !off }).await
+        self.phone_event(call::Event::Switch { call, audio: !muted, video: !off });
     }
 
     /// Saves the latest picture of the other side, aside: a file may be slow, or nobody takes what is written to it.
@@ -113,25 +100,28 @@ impl Session {
     }
 
     /// Ctrl-C: once hangs up, twice leaves at once.
-    pub(super) async fn interrupted(&mut self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// The failure that the session ends with at once.
+    pub(super) fn interrupted(&mut self) -> Result<(), Failure> {
         self.interrupts += 1;
         if self.interrupts > 1 {
             return Err(Failure::new(ExitStatus::Interrupted, "interrupted"));
         }
-        self.leave(ExitStatus::Interrupted).await
+        self.leave(ExitStatus::Interrupted);
+        Ok(())
     }
 
     /// Ends the call, if any, and then the program with `status`; an outcome that is known already stays.
-    pub(super) async fn leave(&mut self, status: ExitStatus) -> Result<(), Failure> {
+    pub(super) fn leave(&mut self, status: ExitStatus) {
         if !matches!(self.phase, Phase::Leaving { .. }) {
             self.phase = Phase::Leaving { status, until: Instant::now() + self.farewell() };
         }
         // Held and waiting ones first: nobody comes back only to be left.
         let calls = [self.phone.back(), self.phone.front()].map(|state| state.call().map(|(call, _)| call.clone()));
         for call in calls.into_iter().flatten() {
-            self.phone_event(call::Event::End { call }).await?;
+            self.phone_event(call::Event::End { call });
         }
-        Ok(())
     }
 }
 
