@@ -1,0 +1,42 @@
+//! The whole program beside real servers: one test binary, a module a behaviour.
+//!
+//! `cargo test --test it lab::` runs one module. [`support`] has what the modules share: the program under test, the
+//! servers, a browser, namespaces, and the turns that tests take on a small machine.
+//!
+//! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`], [`clocks`]
+//! - Networks: [`lab`], [`impair`], [`links`], [`servers`]
+//! - Strangers: [`hostile`], [`rights`], [`secrets`]
+//! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`]
+//! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
+//! - What is told and measured: [`quality`], [`unread`]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and shows what it saw when it does")]
+
+mod support;
+
+mod agents;
+mod answering;
+mod apprtc;
+mod browser;
+mod calls;
+mod clocks;
+mod config;
+mod demo;
+mod devices;
+mod doctor;
+mod files;
+mod foreign;
+mod habits;
+mod hostile;
+mod impair;
+mod lab;
+mod links;
+mod load;
+mod outcomes;
+mod quality;
+mod rights;
+mod runs;
+mod secrets;
+mod servers;
+mod standing;
+mod trace;
+mod unread;

@@ -1,0 +1,83 @@
+//! The relay: refusing, absent, or silent.
+
+use std::net::UdpSocket;
+use std::path::Path;
+
+use super::{alice, answering, assert_usage, bob, call_with, refused};
+use crate::support::call::{self, Args, Ended, alone};
+use crate::support::coturn::{self, Coturn};
+use crate::support::mosquitto::Mosquitto;
+use crate::support::{PATIENCE, TempDir, free_port, loopback};
+
+/// What makes a peer use this relay and nothing else.
+fn relay_only(turn: &str, password: &Path) -> Args {
+    let relay = Args::new(["--ice", turn, "--ice-user", coturn::USER, "--relay-only"]);
+    relay.option("--ice-password-file", password)
+}
+
+/// The call found no path, and the reason names the relay.
+fn assert_no_relay(side: &Ended, turn: &str, words: &[&str]) {
+    assert_eq!((side.status, side.reason()), (22, "no-path"));
+    let detail = side.event("ended")["detail"].as_str().unwrap_or_default();
+    for word in [turn.trim_end_matches("?transport=udp")].iter().chain(words) {
+        assert!(detail.contains(word), "not a word of {word}: {detail}");
+    }
+}
+
+#[test]
+fn a_wrong_turn_password_of_the_caller() {
+    let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::long_term(), TempDir::new("secrets"));
+    let wrong = dir.write("turn", "guessed");
+    let mut bob = call::listen(bob(&mosquitto.url()).and(["--answer", "auto"]));
+    let alice = refused(call_with(alice(&mosquitto.url()).and(relay_only(&coturn.udp_url(), &wrong))));
+    assert_no_relay(&alice, &coturn.udp_url(), &["refused", "--ice-password-file"]);
+    bob.signal("TERM");
+    assert_eq!(Ended::wait(&mut bob).status, 0);
+}
+
+#[test]
+fn a_wrong_turn_password_of_the_callee() {
+    let _alone = alone();
+    let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::long_term(), TempDir::new("secrets"));
+    let wrong = dir.write("turn", "guessed");
+    let mut bob = answering(bob(&mosquitto.url()).and(relay_only(&coturn.udp_url(), &wrong)));
+    let alice = Ended::wait(&mut call::call_bob(alice(&mosquitto.url())));
+    let bob = Ended::wait(&mut bob);
+    assert_no_relay(&bob, &coturn.udp_url(), &["refused", "--ice-password-file"]);
+    assert_eq!((alice.status, alice.reason()), (22, "no-path"));
+}
+
+#[test]
+fn a_turn_server_that_is_not_there() {
+    let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("secrets"));
+    let password = dir.write("turn", coturn::PASSWORD);
+    let turn = format!("turn:127.0.0.1:{}", free_port());
+    let _bob = call::listen(bob(&mosquitto.url()).and(["--answer", "auto"]));
+    let alice = refused(call_with(alice(&mosquitto.url()).and(relay_only(&turn, &password))));
+    assert_no_relay(&alice, &turn, &["is it running"]);
+}
+
+#[test]
+fn a_turn_server_behind_a_firewall() {
+    let _alone = alone();
+    let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("secrets"));
+    let password = dir.write("turn", coturn::PASSWORD);
+    let silent = UdpSocket::bind(loopback(0)).unwrap();
+    let turn = format!("turn:{}", silent.local_addr().unwrap());
+    let mut bob = call::listen(bob(&mosquitto.url()).and(["--answer", "auto"]));
+    let alice = refused(call_with(alice(&mosquitto.url()).and(relay_only(&turn, &password))));
+    assert_no_relay(&alice, &turn, &["no answer"]);
+    // However far it came on bob's side, it does not hang there.
+    let rang = bob.events_named("incoming").len();
+    for _ in 0..rang {
+        let summary = bob.wait_event("summary", PATIENCE);
+        assert!(["no-path", "remote-cancel"].contains(&summary["reason"].as_str().unwrap()), "{summary}");
+    }
+}
+
+#[test]
+fn turn_over_tcp_and_tls_is_refused_with_words() {
+    for url in ["turns:127.0.0.1", "turn:127.0.0.1?transport=tcp", "turns:127.0.0.1:5349?transport=tcp"] {
+        assert_usage(call_with(alice("mqtt://127.0.0.1").and(["--ice", url])), "not supported");
+    }
+}
