@@ -10,7 +10,7 @@ use crate::support::certificates::Flaw;
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
-use crate::support::{PATIENCE, TempDir, free_port, loopback, password_of};
+use crate::support::{PATIENCE, TempDir, did_not_run, free_port, loopback, password_of};
 
 /// The program ended with this status before a call, and said all these words and none of those.
 fn assert_error(ended: &Ended, status: i32, words: &[&str], others: &[&str]) {
@@ -122,11 +122,12 @@ fn a_port_that_speaks_another_protocol() {
 #[test]
 fn a_broker_that_nobody_named_is_said_to_be_the_default() {
     let run = |args: Args| refused(Args::new(["call", "bob", "--id", "alice"]).and(call::TEST_MEDIA).and(args));
-    // Where one runs at the usual port there is nothing to see.
-    if TcpStream::connect(loopback(1883)).is_err() {
-        let ended = run(Args::default());
-        assert_error(&ended, 20, &["mqtt://127.0.0.1:1883", "the default", "tring serve", "--broker"], &[]);
+    if TcpStream::connect(loopback(1883)).is_ok() {
+        did_not_run("a broker listens at port 1883 here, where this test needs none");
+        return;
     }
+    let ended = run(Args::default());
+    assert_error(&ended, 20, &["mqtt://127.0.0.1:1883", "the default", "tring serve", "--broker"], &[]);
     let ended = run(Args::default().option("--broker", format!("mqtt://127.0.0.1:{}", free_port())));
     assert_error(&ended, 20, &["connection refused"], &["default", "tring serve"]);
 }

@@ -218,3 +218,24 @@ fn is_free(port: u16) -> bool {
 pub fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
+
+/// A kernel that allows no namespaces, as a test of the lab finds it: by an `ip` that is refused everything.
+#[test]
+fn what_cannot_run_says_so_and_fails_where_ci_is_set() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new("no-namespaces");
+    let ip = dir.write("ip", "#!/bin/sh\necho 'Operation not permitted' >&2\nexit 1\n");
+    std::fs::set_permissions(&ip, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let run = |ci: &str| {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "lab::two_cones_meet_by_stun"]).env("PATH", &path).env("CI", ci);
+        test.output().unwrap()
+    };
+    for (ci, succeeds) in [("", true), ("0", true), ("false", true), ("true", false), ("1", false)] {
+        let output = run(ci);
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert_eq!(output.status.success(), succeeds, "CI={ci:?}: {said}");
+        assert!(said.contains("NOT RUN") && said.contains("1 test"), "CI={ci:?}: {said}");
+    }
+}
