@@ -1,13 +1,14 @@
 //! Test sound: stepped tones that a receiver can check.
 //!
-//! Owns the sequence of tones and its detector; never touches a device.
+//! Owns the sequence of tones; never touches a device.
 //!
 //! - 400, 600, … 1800 Hz, 500 ms each, then from the start: a cycle of 4 s, -12 dBFS, without clicks between steps
 //! - aligned to the wall clock: at Unix time t sounds step (t / 500 ms) mod 8, so a receiver knows modulo 4 s when a
 //!   step was due
 //! - out: frames of 20 ms, paced by absolute deadlines; like those of a microphone each leaves when its last sample is
 //!   due
-//! - back: [`detect`] names the tone in what a receiver heard, [`crate::quality::sweep`] measures how late it is
+//! - back: [`crate::quality::tone`] names the tone in what a receiver heard, [`crate::quality::sweep`] measures how late
+//!   it is
 
 use std::f64::consts::TAU;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -47,15 +48,6 @@ const AMPLITUDE: f64 = 8192.0;
 
 /// A thread that was held up sends up to this much sound at once; what is older is left out.
 const CATCH_UP: Duration = Duration::from_millis(200);
-
-/// Below this level (root mean square, about -56 dBFS) sound counts as silence.
-pub(crate) const SILENCE_RMS: f64 = 50.0;
-
-/// Share of the whole energy that one tone must have: speech, music and noise stay far below.
-const TONAL_SHARE: f64 = 0.5;
-
-/// Detection works on blocks of 20 ms: resolves 50 Hz, so clocks may drift and the spacing still tells tones apart.
-const BLOCK_SAMPLES: usize = 960;
 
 /// The frequency of the sample with this number, counted from the first one sent, in Hz.
 #[must_use]
@@ -117,40 +109,6 @@ const fn frame_due_at(unix: Duration) -> u64 {
     (unix.as_millis() / FRAME.as_millis()) as u64 % CYCLE_FRAMES
 }
 
-/// The tone that dominates at least 40 ms of 48 kHz mono sound, as one of the sweep's frequencies in Hz.
-///
-/// `None` when there are fewer than 1920 samples, silence, or no tone of the sweep with most of the energy; also when
-/// two tones share the sound evenly, so stay clear of the steps. Tones up to about 15 Hz off are still recognised.
-#[must_use]
-pub fn detect(samples: &[i16]) -> Option<f64> {
-    if samples.len() < 2 * BLOCK_SAMPLES {
-        return None;
-    }
-    let blocks = || samples.chunks_exact(BLOCK_SAMPLES);
-    let count = (blocks().len() * BLOCK_SAMPLES) as f64;
-    let energy: f64 = blocks().flatten().map(|&sample| f64::from(sample).powi(2)).sum();
-    if (energy / count).sqrt() < SILENCE_RMS {
-        return None;
-    }
-    // A pure tone of amplitude a has the power (a·n/2)² in a block of n samples, and the energy a²·n/2.
-    let share = |hz: f64| blocks().map(|block| power(block, hz)).sum::<f64>() * 2.0 / (BLOCK_SAMPLES as f64 * energy);
-    let (best, hz) = (0..STEPS)
-        .map(|step| frequency_at(step * STEP_SAMPLES))
-        .map(|hz| (share(hz), hz))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    (best > TONAL_SHARE).then_some(hz)
-}
-
-/// Squared magnitude of one frequency in a block (Goertzel's algorithm).
-pub(crate) fn power(block: &[i16], hz: f64) -> f64 {
-    let coefficient = 2.0 * (TAU * hz / f64::from(AUDIO_RATE_HZ)).cos();
-    let (mut last, mut before) = (0.0, 0.0);
-    for &sample in block {
-        (last, before) = (f64::from(sample) + coefficient * last - before, last);
-    }
-    last * last + before * before - coefficient * last * before
-}
-
 /// Starts the tones.
 ///
 /// # Errors
@@ -207,23 +165,11 @@ impl Clocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quality::tone::detect;
 
     fn cycle() -> Vec<i16> {
         let mut sweep = Sweep::new();
         (0..210).flat_map(|_| sweep.next_frame()).collect()
-    }
-
-    #[test]
-    fn each_step_is_detected_even_in_noise_and_off_pitch() {
-        let sound = cycle();
-        for start in (0..sound.len() - 9_600).step_by(24_000) {
-            let clean = &sound[start..start + 9_600];
-            assert_eq!(detect(clean), Some(frequency_at(start as u64)));
-            assert_eq!(detect(&clean[..1_920]), Some(frequency_at(start as u64)));
-            let stretched: Vec<i16> = (0..9_400).map(|n| clean[n * 1_009 / 1_000]).collect();
-            assert_eq!(detect(&stretched), Some(frequency_at(start as u64)));
-        }
-        assert_eq!((frequency_at(23_999), frequency_at(24_000), frequency_at(192_000)), (400.0, 600.0, 400.0));
     }
 
     #[test]
@@ -233,16 +179,6 @@ mod tests {
         let steepest = sound.windows(2).map(|pair| i32::from(pair[0]).abs_diff(i32::from(pair[1]))).max();
         assert!(steepest < Some(1_935), "{steepest:?}");
         assert_eq!(sound.iter().max(), Some(&8_192));
-    }
-
-    #[test]
-    fn silence_noise_and_scraps_are_no_tone() {
-        let mut random = crate::codec::h264::checks::noise(99);
-        let noise: Vec<i16> = (0..9_600).map(|_| (random() % 16_384) as i16 - 8_192).collect();
-        let other: Vec<i16> = (0..9_600).map(|n| ((f64::from(n) * 0.065).sin() * 8e3) as i16).collect();
-        for sound in [&[0; 9_600][..], &noise, &other, &cycle()[..1_919]] {
-            assert_eq!(detect(sound), None);
-        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Pure: reads no clock, starts no thread. Whoever looks once a second subtracts what it saw last.
 //!
 //! - [`psnr`], [`ssim`]: two pictures → how far apart; [`PictureQuality`] sums it up
+//! - [`tone`]: decoded sound → which tone of the sweep it is
 //! - [`sweep`]: decoded test sound and when it is played → latency of each step of the sweep
 //! - [`concealment`]: what each 20 ms of sound was made of → loss as the E-model takes it
 //! - [`mos`]: delay and loss → estimated mean opinion score
@@ -16,6 +17,7 @@ pub mod psnr;
 mod recent;
 pub mod ssim;
 pub mod sweep;
+pub mod tone;
 
 pub use latency::Latency;
 pub use recent::Recent;

@@ -1,4 +1,4 @@
-//! The latency of sound, from the steps of the test sweep ([`tone`]): a step begins every 500 ms
+//! The latency of sound, from the steps of the test sweep ([`crate::capture::tone`]): a step begins every 500 ms
 //! by the sender's clock, so where it is heard tells how late it is.
 //!
 //! - in: decoded sound, 20 ms at a time, each with the time when it is played and what it was made of
@@ -15,7 +15,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::capture::tone::{self, PERIOD_SAMPLES, STEP, STEPS};
+use super::tone;
+use crate::capture::tone::{PERIOD_SAMPLES, STEP, STEPS, frequency_of};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
 
 /// Samples of a window: 5 ms, one period of the distance between tones.
@@ -204,7 +205,7 @@ fn dominant(window: &[i16]) -> Option<u64> {
 
 /// The amplitude of the tone of a step in a window.
 fn amplitude(window: &[i16], step: u64) -> f64 {
-    2.0 * tone::power(window, tone::frequency_of(step)).max(0.0).sqrt() / window.len() as f64
+    2.0 * tone::power(window, frequency_of(step)).max(0.0).sqrt() / window.len() as f64
 }
 
 /// How much later than due this step began to be played, in milliseconds, from −1000 to 3000.

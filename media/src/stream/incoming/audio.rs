@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::{Common, Controls, FIGURES_EVERY, TimeLine};
-use crate::capture::tone;
 use crate::codec::opus::OpusDecoder;
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
 use crate::jitter::audio::{AudioJitter, Counters, Tick};
@@ -18,7 +17,7 @@ use crate::peer::PeerClock;
 use crate::playout::speaker::Speaker;
 use crate::quality::concealment::{StepCounter, Steps};
 use crate::quality::sweep::{self, Origin, SweepTiming};
-use crate::quality::{Latency, Recent};
+use crate::quality::{Latency, Recent, tone};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::rtp::RtpPacket;
 use crate::stats::Jitter;
