@@ -3,6 +3,7 @@
 //! Pure: reads no clock, starts no thread. Whoever looks once a second subtracts what it saw last.
 //!
 //! - [`psnr`], [`ssim`]: two pictures → how far apart; [`PictureQuality`] sums it up
+//! - [`test_sound`]: decoded sound → tones and latencies if it is the test sweep, else nothing
 //! - [`tone`]: decoded sound → which tone of the sweep it is
 //! - [`sweep`]: decoded test sound and when it is played → latency of each step of the sweep
 //! - [`concealment`]: what each 20 ms of sound was made of → loss as the E-model takes it
@@ -17,6 +18,7 @@ pub mod psnr;
 mod recent;
 pub mod ssim;
 pub mod sweep;
+pub mod test_sound;
 pub mod tone;
 
 pub use latency::Latency;

@@ -1,4 +1,5 @@
-//! Held calls: nothing leaves, nothing is heard or seen, and what comes after begins with a keyframe.
+//! Held calls: nothing leaves, nothing is heard or seen, and what comes after begins with a keyframe. A voice is played and
+//! not measured.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -199,4 +200,25 @@ fn a_held_call_is_not_heard_or_seen_and_keeps_its_last_picture() {
     let (video, audio) = receiving.receive(15);
     assert!(video.frames > held_video.frames + 10 && audio.frames > held_audio.frames + 8, "{video:?}, {audio:?}");
     assert_eq!(video.freezes, held_video.freezes, "the pause is no freeze");
+}
+
+#[test]
+fn a_voice_is_played_and_no_tone_is_looked_for() {
+    let mut receiving = Receiving::start();
+    for samples in crate::quality::test_sound::tests::voice(50) {
+        receiving.sequences.1 += 1;
+        let sound = receiving.sounds.encode(&AudioFrame { samples, at: Instant::now() }).unwrap();
+        let sequence = receiving.sequences.1;
+        let timestamp = u32::from(sequence) * AUDIO_FRAME_SAMPLES as u32;
+        receiving.audio.send(RtpPacket { timestamp, ..packet(111, sequence, false, sound.data) });
+        std::thread::sleep(BEAT);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let (_, voice, _) = receiving.incoming.finish();
+    assert!(voice.frames > 40, "{voice:?}");
+    assert_eq!((voice.tone_detections, voice.tone_hz, voice.latencies.count()), (0, None, 0), "{voice:?}");
+
+    let mut receiving = Receiving::start();
+    let (_, tone) = receiving.receive(15);
+    assert!(tone.tone_detections > 0 && tone.tones_heard == [1000], "{tone:?}");
 }

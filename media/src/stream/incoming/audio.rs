@@ -1,4 +1,6 @@
 //! Sound that arrives: jitter buffer → decoder → speaker, recording; one step every 20 ms.
+//!
+//! What tests read out of sound is measured by [`TestSound`], which leaves alone what is no test sound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +18,9 @@ use crate::jitter::missing::{Missing, NetworkLoss};
 use crate::peer::PeerClock;
 use crate::playout::speaker::Speaker;
 use crate::quality::concealment::{StepCounter, Steps};
-use crate::quality::sweep::{self, Origin, SweepTiming};
-use crate::quality::{Latency, Recent, tone};
+use crate::quality::sweep::{self, Origin};
+use crate::quality::test_sound::TestSound;
+use crate::quality::{Latency, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::rtp::RtpPacket;
 use crate::stats::Jitter;
@@ -30,9 +33,6 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Sound that waits in the speaker's ring: less stutters on a busy machine, more is delay.
 const SPEAKER_QUEUED: Duration = Duration::from_millis(40);
-
-/// Samples looked at for a tone: 100 ms.
-const TONE_SAMPLES: usize = 4800;
 
 /// Figures of the sound that arrives.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -61,6 +61,9 @@ pub struct AudioFigures {
     pub tone_hz: Option<f64>,
     /// Steps of the test sweep heard so far, hertz, in order.
     pub tones_heard: Vec<u32>,
+    /// Windows of 100 ms in which a tone was looked for: none of sound that is not like one.
+    #[serde(skip)]
+    pub tone_detections: u64,
     /// Times the speaker ran dry.
     pub underruns: u64,
     /// Latencies of the latest steps of the test sweep, milliseconds; none until it is known how far the clocks of the two
@@ -88,8 +91,7 @@ pub(super) struct AudioReceiving {
     line: TimeLine,
     missing: Missing,
     network_jitter: Jitter,
-    recent: Vec<i16>,
-    timing: SweepTiming,
+    test_sound: TestSound,
     clock: PeerClock,
     latency: Latency,
     steps: StepCounter,
@@ -114,8 +116,7 @@ impl AudioReceiving {
             line: TimeLine::new(common.started, AUDIO_RATE_HZ),
             missing: Missing::default(),
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
-            recent: Vec::with_capacity(TONE_SAMPLES),
-            timing: SweepTiming::default(),
+            test_sound: TestSound::default(),
             clock: common.clock,
             latency: Latency::default(),
             steps: StepCounter::default(),
@@ -215,28 +216,12 @@ impl AudioReceiving {
     }
 
     fn play(&mut self, samples: &[i16], origin: Origin) {
-        self.measure_latency(samples, origin);
+        let played = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.waits_in_speaker();
+        if let Some(latency_ms) = self.test_sound.add(samples, played, origin) {
+            self.latency.add(Instant::now(), latency_ms);
+        }
         if let Some(speaker) = &mut self.speaker {
             speaker.push(samples);
-        }
-        self.recent.extend_from_slice(samples);
-        if self.recent.len() >= TONE_SAMPLES {
-            self.figures.tone_hz = tone::detect(&self.recent);
-            if let Some(hz) = self.figures.tone_hz.map(|hz| hz.round() as u32)
-                && self.figures.tones_heard.last() != Some(&hz)
-                && self.figures.tones_heard.len() < 1000
-            {
-                self.figures.tones_heard.push(hz);
-            }
-            self.recent.clear();
-        }
-    }
-
-    /// Looks for a step of the sweep in what is about to be played.
-    fn measure_latency(&mut self, samples: &[i16], origin: Origin) {
-        let played = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.waits_in_speaker();
-        if let Some(latency_ms) = self.timing.add(samples, played, origin) {
-            self.latency.add(Instant::now(), latency_ms);
         }
     }
 
@@ -253,6 +238,10 @@ impl AudioReceiving {
         self.figures.jitter_ms = self.network_jitter.ms();
         self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
         self.figures.underruns = self.speaker.as_ref().map_or(0, Speaker::underruns);
+        self.figures.tone_hz = self.test_sound.tone_hz();
+        self.figures.tone_detections = self.test_sound.detections();
+        self.figures.tones_heard.clear();
+        self.figures.tones_heard.extend_from_slice(self.test_sound.tones_heard());
         self.latency.settle(self.clock.estimate().map(|clock| clock.ahead_ms), sweep::put_right);
         self.figures.latencies.clone_from(&self.latency.recent);
         self.figures.latency_p50_ms = self.latency.percentile(50.0);
