@@ -5,7 +5,7 @@
 //! - out: [`capture`] → [`queue`] → [`codec`] encoder (thread of its own) → [`peer`]
 //! - in: [`peer`] → [`jitter`] → [`codec`] decoder (thread of its own) → [`display`], [`playout`], [`record`]
 //!
-//! [`stream`] owns the threads of one call, [`stats`] and [`quality`] measure it. Every queue between two of these rooms is bounded,
+//! [`stream`] owns the threads of one call, [`send`] decides what leaves, [`stats`] and [`quality`] measure it. Every queue between two of these rooms is bounded,
 //! drops its oldest entry when full, and counts the drop.
 
 pub mod capture;
@@ -25,6 +25,7 @@ pub mod quality;
 pub mod queue;
 pub mod record;
 pub mod rtp;
+pub mod send;
 pub mod snapshot;
 pub mod stats;
 pub mod stream;

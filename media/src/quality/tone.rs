@@ -33,10 +33,7 @@ pub fn detect(samples: &[i16]) -> Option<f64> {
     }
     // A pure tone of amplitude a has the power (a·n/2)² in a block of n samples, and the energy a²·n/2.
     let share = |hz: f64| blocks().map(|block| power(block, hz)).sum::<f64>() * 2.0 / (BLOCK_SAMPLES as f64 * energy);
-    let (best, hz) = (0..STEPS)
-        .map(frequency_of)
-        .map(|hz| (share(hz), hz))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    let (best, hz) = (0..STEPS).map(frequency_of).map(|hz| (share(hz), hz)).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (best > TONAL_SHARE).then_some(hz)
 }
 

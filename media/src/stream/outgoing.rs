@@ -1,8 +1,10 @@
 //! What leaves: encoders between the capture queues and the peer connection.
+//!
+//! The thread of pictures carries out what [`VideoAdaptation`] decides.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -10,35 +12,14 @@ use tracing::warn;
 use super::{POLL, StreamEvent, Worker};
 use crate::capture::VideoFormat;
 use crate::codec::opus::OpusEncoder;
-use crate::codec::{EncoderConfig, VideoEncoder, Want, video_encoder};
-use crate::frame::{AudioFrame, EncodedVideo, VideoFrame};
+use crate::codec::{CodecError, EncoderConfig, VideoEncoder, Want, video_encoder};
+use crate::frame::{AudioFrame, EncodedVideo, Size, VideoCodec, VideoFrame};
 use crate::peer::MediaSender;
 use crate::queue::{Receiver, RecvError, Sender};
+use crate::send::adaptation::{Action, Event, VideoAdaptation};
 
 /// Opus at 32 kbit/s is full-band speech without audible loss (RFC 7587 §3.1.1 suggests 28 to 40).
 pub(super) const AUDIO_BPS: u32 = 32_000;
-
-/// What audio takes of the path: the above and, 50 times a second, about 30 bytes of RTP, extension and SRTP.
-const AUDIO_WIRE_BPS: u32 = 45_000;
-
-/// Headers of one video packet, bytes, and the payload it carries at most.
-const VIDEO_HEADER_BYTES: usize = 30;
-const VIDEO_PAYLOAD_BYTES: usize = 1160;
-
-/// Left of the estimate for headers and retransmissions.
-const VIDEO_SHARE: f64 = 0.85;
-
-/// Keyframes are at least this far apart: each costs as much as ten other pictures.
-const KEYFRAME_APART: Duration = Duration::from_millis(100);
-
-/// The same at the very beginning, where the other side still sees nothing.
-const FIRST_KEYFRAMES_APART: Duration = Duration::from_millis(25);
-
-/// How long the beginning lasts.
-const BEGINNING: Duration = Duration::from_secs(1);
-
-/// The encoder is told of a new target only when it moved by so much, as each change unsettles its rate control.
-const TARGET_STEP: f64 = 0.05;
 
 /// What is captured; a medium that is not sent has none.
 #[derive(Debug)]
@@ -188,37 +169,6 @@ impl Outgoing {
     }
 }
 
-/// Below this no picture can be told from another.
-const VIDEO_BPS_MIN: u32 = 40_000;
-
-/// How far what was sent may run ahead of the target before pictures are left out. Beyond it they would only wait in
-/// the pacer, and everyone would see a picture of long ago.
-const BACKLOG_MAX: Duration = Duration::from_millis(300);
-
-/// A leaky bucket: what was sent and has, at the target, not left yet.
-pub(super) struct Backlog {
-    bits: f64,
-    at: Instant,
-}
-
-impl Backlog {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { bits: 0.0, at: now }
-    }
-
-    /// True when the next picture would wait too long.
-    pub(super) fn is_full(&mut self, now: Instant, target_bps: u32) -> bool {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = now;
-        self.bits = (self.bits - passed * f64::from(target_bps)).max(0.0);
-        self.bits > f64::from(target_bps) * BACKLOG_MAX.as_secs_f64()
-    }
-
-    pub(super) fn add(&mut self, bytes: usize) {
-        self.bits += bytes as f64 * 8.0;
-    }
-}
-
 struct VideoSending {
     frames: Receiver<Arc<VideoFrame>>,
     format: VideoFormat,
@@ -232,68 +182,54 @@ struct VideoSending {
 impl VideoSending {
     fn run(self, stop: &AtomicBool) {
         let Some(codec) = self.sender.video_codec() else { return };
-        let mut encoder: Option<Box<dyn VideoEncoder>> = None;
-        let mut target_bps = 0;
-        let mut last_keyframe: Option<Instant> = None;
-        let mut keyframe_pending = true;
-        let started = Instant::now();
-        let mut backlog = Backlog::new(started);
+        let mut encoding = Encoding { codec, fps: self.format.fps, encoder: None };
+        let mut adaptation = VideoAdaptation::of_encoder(Instant::now());
         // What was captured before the call stood is old.
         let mut next = self.frames.latest();
         while !stop.load(Ordering::Relaxed) {
             let frame = match next.take().map_or_else(|| self.frames.recv_timeout(POLL), Ok) {
                 Ok(frame) => frame,
                 Err(RecvError::Timeout) => continue,
-                Err(RecvError::Closed) => {
-                    tell(&self.events, StreamEvent::SourceEnded("video"));
-                    return;
-                }
+                Err(RecvError::Closed) => return tell(&self.events, StreamEvent::SourceEnded("video")),
             };
             let Some(frame) = self.seen(frame) else {
-                (keyframe_pending, last_keyframe) = (true, None);
+                adaptation.handle(Event::Paused, Instant::now());
                 continue;
             };
-            let wanted_bps = self.video_bps();
-            let opened = match &mut encoder {
-                Some(opened) => opened,
-                None => {
-                    target_bps = wanted_bps;
-                    let config = EncoderConfig { size: frame.size(), fps: self.format.fps, bitrate_bps: target_bps };
-                    match video_encoder(codec, config) {
-                        Ok(opened) => encoder.insert(opened),
+            if self.sender.take_keyframe_request() {
+                adaptation.handle(Event::KeyframeRequested, Instant::now());
+            }
+            for action in adaptation.handle(picture_ready(&self.sender), Instant::now()) {
+                let happened = match action {
+                    Action::SetBitrate(bitrate_bps) => match encoding.set_bitrate(bitrate_bps, frame.size()) {
+                        Ok(()) => None,
                         Err(error) => return tell(&self.events, StreamEvent::CodecFailed(error.to_string())),
-                    }
-                }
-            };
-            if (f64::from(wanted_bps) / f64::from(target_bps) - 1.0).abs() > TARGET_STEP {
-                target_bps = wanted_bps;
-                if let Err(error) = opened.set_bitrate(target_bps) {
-                    warn!(%error, "encoder keeps its old bitrate");
+                    },
+                    Action::SendNext => self.send(&mut encoding, &frame, Want::Any),
+                    Action::SendKeyframe => self.send(&mut encoding, &frame, Want::Keyframe),
+                    // Unseen: nothing was encoded.
+                    Action::LeaveOut(_) => None,
+                };
+                if let Some(happened) = happened {
+                    adaptation.handle(happened, Instant::now());
                 }
             }
-            keyframe_pending |= self.sender.take_keyframe_request();
-            if backlog.is_full(Instant::now(), path_bps(&self.sender)) {
-                continue;
+        }
+    }
+
+    /// Encodes and sends a picture; what happened, when anything did.
+    fn send(&self, encoding: &mut Encoding, frame: &VideoFrame, want: Want) -> Option<Event> {
+        match encoding.encode(frame, want) {
+            Ok(picture) => {
+                let picture = picture?;
+                self.counters.count(&picture);
+                let sent = Event::PictureSent { bytes: picture.data.len(), is_keyframe: picture.keyframe };
+                self.sender.video(picture);
+                Some(sent)
             }
-            let apart = if started.elapsed() < BEGINNING { FIRST_KEYFRAMES_APART } else { KEYFRAME_APART };
-            let may = last_keyframe.is_none_or(|at| at.elapsed() >= apart);
-            let want = if keyframe_pending && may { Want::Keyframe } else { Want::Any };
-            match opened.encode(&frame, want) {
-                Ok(Some(picture)) => {
-                    self.counters.count(&picture);
-                    if picture.keyframe {
-                        last_keyframe = Some(Instant::now());
-                        keyframe_pending = false;
-                    }
-                    backlog.add(wire_bytes(picture.data.len()));
-                    self.sender.video(picture);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    warn!(%error, "picture left out");
-                    encoder = None;
-                    keyframe_pending = true;
-                }
+            Err(error) => {
+                warn!(%error, "picture left out");
+                Some(Event::EncoderFailed)
             }
         }
     }
@@ -313,21 +249,47 @@ impl VideoSending {
         }
         (!self.sender.is_path_closed()).then_some(frame)
     }
+}
 
-    fn video_bps(&self) -> u32 {
-        ((f64::from(path_bps(&self.sender)) * VIDEO_SHARE) as u32).max(VIDEO_BPS_MIN)
+/// The encoder of one stream, while there is one.
+struct Encoding {
+    codec: VideoCodec,
+    fps: u32,
+    encoder: Option<Box<dyn VideoEncoder>>,
+}
+
+impl Encoding {
+    /// Opens an encoder for pictures of this size where there is none. One that keeps its old bitrate is told of in the
+    /// log.
+    fn set_bitrate(&mut self, bitrate_bps: u32, size: Size) -> Result<(), CodecError> {
+        match &mut self.encoder {
+            Some(encoder) => {
+                if let Err(error) = encoder.set_bitrate(bitrate_bps) {
+                    warn!(%error, "encoder keeps its old bitrate");
+                }
+            }
+            None => {
+                let config = EncoderConfig { size, fps: self.fps, bitrate_bps };
+                self.encoder = Some(video_encoder(self.codec, config)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// An encoder that refuses a picture is given up.
+    fn encode(&mut self, frame: &VideoFrame, want: Want) -> Result<Option<EncodedVideo>, CodecError> {
+        let Some(encoder) = &mut self.encoder else { return Ok(None) };
+        let encoded = encoder.encode(frame, want);
+        if encoded.is_err() {
+            self.encoder = None;
+        }
+        encoded
     }
 }
 
-/// What the path carries beside audio, in bits a second.
-pub(super) fn path_bps(sender: &MediaSender) -> u32 {
-    let audio = if sender.has_audio() { AUDIO_WIRE_BPS } else { 0 };
-    sender.target_bps().saturating_sub(audio).max(VIDEO_BPS_MIN)
-}
-
-/// What a picture of so many bytes takes on the wire.
-pub(super) const fn wire_bytes(picture: usize) -> usize {
-    picture + (picture / VIDEO_PAYLOAD_BYTES + 1) * VIDEO_HEADER_BYTES
+/// A picture may be sent now, over the path as it is.
+pub(super) fn picture_ready(sender: &MediaSender) -> Event {
+    Event::PictureReady { target_bps: sender.target_bps(), has_audio: sender.has_audio() }
 }
 
 fn send_audio(
@@ -374,33 +336,5 @@ fn send_audio(
 pub(super) fn tell(events: &mpsc::Sender<StreamEvent>, event: StreamEvent) {
     if let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) {
         warn!(?event, "session too slow: event dropped");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_backlog_fills_above_the_target_and_drains_with_time() {
-        let start = Instant::now();
-        let mut backlog = Backlog::new(start);
-        assert!(!backlog.is_full(start, 100_000));
-        // 40,000 bits at 100 kbit/s take 400 ms to leave.
-        backlog.add(5_000);
-        assert!(backlog.is_full(start, 100_000));
-        assert!(backlog.is_full(start + Duration::from_millis(90), 100_000));
-        assert!(!backlog.is_full(start + Duration::from_millis(110), 100_000));
-        assert!(!backlog.is_full(start + Duration::from_secs(60), 100_000));
-    }
-
-    #[test]
-    fn a_steady_stream_at_the_target_never_fills_it() {
-        let start = Instant::now();
-        let mut backlog = Backlog::new(start);
-        for n in 0..300 {
-            assert!(!backlog.is_full(start + Duration::from_millis(33) * n, 1_000_000));
-            backlog.add(4_100);
-        }
     }
 }

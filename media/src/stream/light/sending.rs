@@ -1,6 +1,6 @@
 //! Loops on their way: paced by absolute deadlines, within what the path carries.
 //!
-//! A loop has a fixed rate. Where the estimate of the path falls below it, pictures are left out: the first one that
+//! A loop has a fixed rate. [`VideoAdaptation`] decides what leaves, and the task carries it out: where the estimate of the path falls below it, pictures are left out: the first one that
 //! would wait too long, and all after it until the loop's keyframe finds room, since they refer to it. So a narrow path
 //! sees the loop begin again and again, and what it could not carry is counted.
 
@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use super::loops::{Looped, SoundLoop, VideoLoop};
 use crate::frame::{EncodedAudio, EncodedVideo};
 use crate::peer::MediaSender;
-use crate::stream::outgoing::{Backlog, OutgoingCounters, Switches, path_bps, wire_bytes};
+use crate::send::adaptation::{Action, Event, VideoAdaptation};
+use crate::stream::outgoing::{OutgoingCounters, Switches, picture_ready};
 
 /// Length of one sound packet.
 const SOUND: Duration = Duration::from_millis(20);
@@ -79,47 +80,62 @@ impl Beat {
     }
 }
 
-/// Where in its loop a call is.
-enum Place {
-    /// This picture is next.
-    At(usize),
-    /// The loop's keyframe, as soon as it finds room.
-    Restart,
-}
-
 async fn send_video(pictures: Arc<VideoLoop>, sender: MediaSender, switches: Switches, counters: OutgoingCounters) {
     let mut beat = Beat { next: Instant::now(), period: pictures.period };
-    let mut backlog = Backlog::new(Instant::now());
-    let mut place = Place::Restart;
+    let adaptation = VideoAdaptation::of_loop(Instant::now());
+    let mut sending = LoopSending { pictures, next: 0, adaptation, sender, counters };
     loop {
-        let late = beat.wait().await;
-        if switches.are_pictures_off() || sender.is_path_closed() {
-            place = Place::Restart;
+        let missed = beat.wait().await;
+        if switches.are_pictures_off() || sending.sender.is_path_closed() {
+            sending.happened(Event::Paused);
             continue;
         }
-        if late > 0 {
-            counters.leave_out(u64::from(late));
-            place = Place::Restart;
+        if missed > 0 {
+            sending.happened(Event::PicturesMissed(missed));
         }
-        if sender.take_keyframe_request() {
-            place = Place::Restart;
+        if sending.sender.take_keyframe_request() {
+            sending.happened(Event::KeyframeRequested);
         }
-        if backlog.is_full(Instant::now(), path_bps(&sender)) {
-            counters.leave_out(1);
-            place = Place::Restart;
-            continue;
+        sending.happened(picture_ready(&sending.sender));
+    }
+}
+
+/// One call's way through a loop of pictures.
+struct LoopSending {
+    pictures: Arc<VideoLoop>,
+    /// The picture that is next.
+    next: usize,
+    adaptation: VideoAdaptation,
+    sender: MediaSender,
+    counters: OutgoingCounters,
+}
+
+impl LoopSending {
+    fn happened(&mut self, event: Event) {
+        for action in self.adaptation.handle(event, Instant::now()) {
+            match action {
+                Action::SendNext => self.send(),
+                Action::SendKeyframe => {
+                    self.next = 0;
+                    self.send();
+                }
+                Action::LeaveOut(pictures) => self.counters.leave_out(pictures.into()),
+                // A loop is coded already.
+                Action::SetBitrate(_) => {}
+            }
         }
-        let index = match place {
-            Place::At(index) => index,
-            Place::Restart => 0,
-        };
-        place = Place::At((index + 1) % pictures.pictures.len());
-        if let Some(data) = &pictures.pictures[index] {
-            let picture = EncodedVideo { data: data.clone(), keyframe: index == 0, captured_at: Instant::now() };
-            backlog.add(wire_bytes(data.len()));
-            counters.count(&picture);
-            sender.video(picture);
-        }
+    }
+
+    fn send(&mut self) {
+        let index = self.next;
+        self.next = (index + 1) % self.pictures.pictures.len();
+        // Rate control left some out when the loop was made.
+        let Some(data) = self.pictures.pictures[index].clone() else { return };
+        let sent = Event::PictureSent { bytes: data.len(), is_keyframe: index == 0 };
+        let picture = EncodedVideo { data, keyframe: index == 0, captured_at: Instant::now() };
+        self.counters.count(&picture);
+        self.sender.video(picture);
+        self.happened(sent);
     }
 }
 
