@@ -16,7 +16,6 @@ use crate::display::terminal;
 use audio::Role;
 
 pub(crate) mod audio;
-pub(crate) mod resample;
 pub(crate) mod stream;
 
 /// Everything found, at one moment.

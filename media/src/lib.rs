@@ -29,3 +29,4 @@ pub mod send;
 pub mod snapshot;
 pub mod stats;
 pub mod stream;
+mod voice;

@@ -14,10 +14,10 @@ use cpal::{FromSample, I24, SampleFormat, SizedSample};
 
 use super::{Capture, CaptureError, StopFlag};
 use crate::devices::audio::{self, OPEN_PATIENCE, Role, Settings};
-use crate::devices::resample::Resampler;
 use crate::devices::stream::{Health, Stream};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
+use crate::voice::resample::Resampler;
 
 /// Samples the ring holds: over half a second at 48 kHz, so that a late gathering thread loses nothing.
 const RING_SAMPLES: usize = 32_768;
@@ -77,8 +77,8 @@ impl Input {
                 && !chunk.is_empty()
             {
                 let (first, second) = chunk.as_slices();
-                resampler.process(first, &mut pending);
-                resampler.process(second, &mut pending);
+                resampler.push(first, &mut pending);
+                resampler.push(second, &mut pending);
                 chunk.commit_all();
                 last_sound = Instant::now();
             } else if last_sound.elapsed() >= SILENT_AFTER {

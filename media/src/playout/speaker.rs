@@ -14,9 +14,9 @@ use cpal::{FromSample, I24, SampleFormat, SizedSample};
 
 use super::PlayoutError;
 use crate::devices::audio::{self, OPEN_PATIENCE, Role, Settings};
-use crate::devices::resample::Resampler;
 use crate::devices::stream::{Health, Stream};
 use crate::frame::AUDIO_RATE_HZ;
+use crate::voice::resample::Resampler;
 
 /// Most sound that waits for the device. Ten times what the caller aims at: beyond it, sound is too late to play.
 const RING_MS: u32 = 400;
@@ -73,7 +73,7 @@ impl Speaker {
     /// Queues mono samples at [`AUDIO_RATE_HZ`]. What does not fit (0.4 s wait already) is dropped and counted.
     pub fn push(&mut self, samples: &[i16]) {
         self.resampled.clear();
-        self.resampler.process(samples, &mut self.resampled);
+        self.resampler.push(samples, &mut self.resampled);
         let (_, lost) = self.ring.push_partial_slice(&self.resampled);
         self.dropped += lost.len() as u64;
     }

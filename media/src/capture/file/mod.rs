@@ -24,7 +24,6 @@ mod mp4;
 mod opus;
 mod orientation;
 mod player;
-mod resample;
 mod schedule;
 mod wav;
 mod webm;

@@ -8,11 +8,15 @@ use std::io::{BufReader, Chain, Cursor, Read, Seek, SeekFrom, Take};
 
 use hound::{SampleFormat, WavReader};
 
-use super::resample::{RATES, Resampler};
 use super::{Progress, ReadError, Sounds};
+use crate::frame::AUDIO_RATE_HZ;
+use crate::voice::resample::Resampler;
 
 /// Samples of all channels that are read in one call, about 20 ms of 48 kHz stereo.
 const SAMPLES_A_READ: usize = 2048;
+
+/// Input rates that are believed, Hz.
+const RATES: std::ops::RangeInclusive<u32> = 4_000..=768_000;
 
 /// Largest `fmt ` chunk; the longest one that means something has 40 bytes.
 const FORMAT_BYTES_MAX: u32 = 256;
@@ -103,7 +107,7 @@ impl Reader {
         ) {
             return Err(ReadError::Unsupported(format!("a {}-bit WAV", spec.bits_per_sample)));
         }
-        Ok(Self { file, layout, wav, resampler: Resampler::new(spec.sample_rate) })
+        Ok(Self { file, layout, wav, resampler: Resampler::new(spec.sample_rate, AUDIO_RATE_HZ) })
     }
 
     /// The mean of all channels at one instant; `None` at the end.
@@ -148,7 +152,7 @@ impl Sounds for Reader {
         }
         // What came before a damaged place is heard.
         let heard = !mono.is_empty();
-        self.resampler.push(mono.into_iter(), out);
+        self.resampler.push_floats(mono.into_iter(), out);
         match end {
             Err(_) if heard => Ok(Progress::More),
             end => end,
