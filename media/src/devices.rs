@@ -3,20 +3,14 @@
 //! Owns the listing behind `tring devices`. It must never fail as a whole: what cannot be listed carries the reason.
 //!
 //! - cameras: [`crate::capture::camera`]
-//! - microphones and speakers: [`audio`], shared with the modules that open them
+//! - microphones and speakers: [`crate::sound`], shared with the modules that open them
 //! - screens: what [`crate::display`] could draw on
-
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::capture::camera;
+use crate::capture::camera::{self, Camera};
 use crate::display::terminal;
-use audio::Role;
-
-pub(crate) mod audio;
-pub(crate) mod stream;
+use crate::sound::system::{self, Role};
 
 /// Everything found, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,19 +31,6 @@ pub struct Devices {
     pub screens: Vec<Screen>,
     /// Why there is no screen.
     pub screens_error: Option<String>,
-}
-
-/// One camera.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Camera {
-    /// The number to name it by, on Linux N of `/dev/videoN`.
-    pub index: String,
-    /// What the driver calls it.
-    pub name: String,
-    /// What it offers, for example `640x480 at 30, 15 fps, YUYV`, largest picture first.
-    pub formats: Vec<String>,
-    /// Why it could not be opened.
-    pub error: Option<String>,
 }
 
 /// One microphone or speaker.
@@ -80,7 +61,7 @@ pub fn list() -> Devices {
         Ok(cameras) => devices.cameras = cameras,
         Err(reason) => devices.cameras_error = Some(reason),
     }
-    let host = audio::host();
+    let host = system::host();
     match sound(&host, Role::Microphone) {
         Ok(found) => devices.microphones = found,
         Err(reason) => devices.microphones_error = Some(reason),
@@ -98,10 +79,10 @@ pub fn list() -> Devices {
 
 fn sound(host: &cpal::Host, role: Role) -> Result<Vec<AudioDevice>, String> {
     let alsa = host.id().name() == "ALSA";
-    Ok(audio::all(host, role)?
+    Ok(system::all(host, role)?
         .into_iter()
-        .filter(|found| !audio::is_monitor(&found.id))
-        .filter(|found| !alsa || (is_useful_alsa_name(&found.id) && audio::settings(&found.device, role).is_ok()))
+        .filter(|found| !system::is_monitor(&found.id))
+        .filter(|found| !alsa || (is_useful_alsa_name(&found.id) && system::settings(&found.device, role).is_ok()))
         .map(|found| AudioDevice { id: found.id, name: found.name, default: found.default })
         .collect())
 }
@@ -124,21 +105,6 @@ pub fn screens() -> Vec<Screen> {
     screens
 }
 
-/// Waits up to `patience` for a thread that a device may hold up, then leaves it to end by itself.
-pub(crate) fn join_or_leave(thread: JoinHandle<()>, patience: Duration, what: &str) {
-    let deadline = Instant::now() + patience;
-    while !thread.is_finished() {
-        if Instant::now() >= deadline {
-            tracing::warn!(device = what, "device does not stop; left behind");
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    if thread.join().is_err() {
-        tracing::error!(device = what, "device thread panicked");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,13 +113,5 @@ mod tests {
     fn listing_works_on_any_machine() {
         let devices = list();
         assert!(devices.screens.is_empty() == devices.screens_error.is_some());
-    }
-
-    #[test]
-    fn a_thread_that_hangs_is_left_behind() {
-        let (release, blocked) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || assert!(blocked.recv().is_err()));
-        join_or_leave(thread, Duration::from_millis(20), "test");
-        drop(release);
     }
 }

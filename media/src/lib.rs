@@ -27,6 +27,8 @@ pub mod record;
 pub mod rtp;
 pub mod send;
 pub mod snapshot;
+mod sound;
 pub mod stats;
 pub mod stream;
+mod threads;
 mod voice;

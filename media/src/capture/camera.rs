@@ -15,13 +15,27 @@ use nokhwa::utils::{
     ApiBackend, CameraFormat, CameraIndex, CameraInfo, FrameFormat, RequestedFormat, RequestedFormatType,
 };
 use nokhwa::{Buffer, NokhwaError};
+use serde::Serialize;
 
 use super::{Capture, CaptureError, StopFlag, VideoFormat};
-use crate::devices::{self, join_or_leave};
 use crate::frame::VideoFrame;
 use crate::queue;
+use crate::threads::join_or_leave;
 
 mod convert;
+
+/// One camera.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Camera {
+    /// The number to name it by, on Linux N of `/dev/videoN`.
+    pub index: String,
+    /// What the driver calls it.
+    pub name: String,
+    /// What it offers, for example `640x480 at 30, 15 fps, YUYV`, largest picture first.
+    pub formats: Vec<String>,
+    /// Why it could not be opened.
+    pub error: Option<String>,
+}
 
 /// Raw pictures that wait for conversion: one in work, one waiting, older ones are stale.
 const RAW_QUEUE: usize = 2;
@@ -87,7 +101,7 @@ fn unavailable(reason: &str) -> CaptureError {
 ///
 /// # Errors
 /// The system's reason when it cannot list any.
-pub(crate) fn list() -> Result<Vec<devices::Camera>, String> {
+pub(crate) fn list() -> Result<Vec<Camera>, String> {
     ask_permission()?;
     // A driver that hangs while it is asked must not hang the listing.
     let (done, listed) = sync_channel(1);
@@ -101,13 +115,13 @@ pub(crate) fn list() -> Result<Vec<devices::Camera>, String> {
 }
 
 /// Opens one camera for a moment. `None` for nodes without pictures: on Linux every webcam has one for metadata.
-fn examine(info: &CameraInfo) -> Option<devices::Camera> {
+fn examine(info: &CameraInfo) -> Option<Camera> {
     let (formats, error) = match probe(info.index()).and_then(|mut camera| camera.compatible_camera_formats()) {
         Ok(formats) => (describe_formats(formats), None),
         Err(error) if has_no_pictures(&error) => return None,
         Err(error) => (Vec::new(), Some(reason(&error))),
     };
-    Some(devices::Camera { index: info.index().as_string(), name: info.human_name(), formats, error })
+    Some(Camera { index: info.index().as_string(), name: info.human_name(), formats, error })
 }
 
 /// One line a size and format, largest size first, with every rate in it.

@@ -13,10 +13,10 @@ use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{FromSample, I24, SampleFormat, SizedSample};
 
 use super::{Capture, CaptureError, StopFlag};
-use crate::devices::audio::{self, OPEN_PATIENCE, Role, Settings};
-use crate::devices::stream::{Health, Stream};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
+use crate::sound::stream::{Health, Stream};
+use crate::sound::system::{self, OPEN_PATIENCE, Role, Settings};
 use crate::voice::resample::Resampler;
 
 /// Samples the ring holds: over half a second at 48 kHz, so that a late gathering thread loses nothing.
@@ -54,10 +54,10 @@ struct Input {
 
 impl Input {
     fn open(wanted: Option<&str>) -> Result<(cpal::Stream, Self), String> {
-        let found = audio::find(Role::Microphone, wanted)?;
+        let found = system::find(Role::Microphone, wanted)?;
         let name = found.name;
-        let failed = |error| audio::failure(Role::Microphone, wanted, &name, &error);
-        let settings = audio::settings(&found.device, Role::Microphone).map_err(failed)?;
+        let failed = |error| system::failure(Role::Microphone, wanted, &name, &error);
+        let settings = system::settings(&found.device, Role::Microphone).map_err(failed)?;
         let (ring, samples) = rtrb::RingBuffer::new(RING_SAMPLES);
         let health = Arc::new(Health::default());
         let stream = build(&found.device, settings, ring, &health).map_err(failed)?;
@@ -135,7 +135,7 @@ fn build(
         SampleFormat::U8 => build_for::<u8>(device, settings, ring, health),
         SampleFormat::U16 => build_for::<u16>(device, settings, ring, health),
         SampleFormat::F32 => build_for::<f32>(device, settings, ring, health),
-        other => Err(audio::unknown_format(other)),
+        other => Err(system::unknown_format(other)),
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use super::cells::{Cells, Colours};
 use super::tty::{self, Place};
 use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene, key_event, report};
-use crate::devices::join_or_leave;
+use crate::threads::join_or_leave;
 
 /// How often keys, the terminal's size and the status line are looked at: 25 times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(40);

@@ -13,9 +13,9 @@ use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{FromSample, I24, SampleFormat, SizedSample};
 
 use super::PlayoutError;
-use crate::devices::audio::{self, OPEN_PATIENCE, Role, Settings};
-use crate::devices::stream::{Health, Stream};
 use crate::frame::AUDIO_RATE_HZ;
+use crate::sound::stream::{Health, Stream};
+use crate::sound::system::{self, OPEN_PATIENCE, Role, Settings};
 use crate::voice::resample::Resampler;
 
 /// Most sound that waits for the device. Ten times what the caller aims at: beyond it, sound is too late to play.
@@ -111,10 +111,10 @@ impl Speaker {
 
 impl Output {
     fn open(wanted: Option<&str>) -> Result<(cpal::Stream, Self), String> {
-        let found = audio::find(Role::Speaker, wanted)?;
+        let found = system::find(Role::Speaker, wanted)?;
         let name = found.name;
-        let failed = |error| audio::failure(Role::Speaker, wanted, &name, &error);
-        let settings = audio::settings(&found.device, Role::Speaker).map_err(failed)?;
+        let failed = |error| system::failure(Role::Speaker, wanted, &name, &error);
+        let settings = system::settings(&found.device, Role::Speaker).map_err(failed)?;
         let rate = settings.config.sample_rate;
         let (ring, samples) = rtrb::RingBuffer::new((rate as usize * RING_MS as usize / 1_000).max(1));
         let health = Arc::new(Health::default());
@@ -139,7 +139,7 @@ fn build(
         SampleFormat::U8 => build_for::<u8>(device, settings, ring, health),
         SampleFormat::U16 => build_for::<u16>(device, settings, ring, health),
         SampleFormat::F32 => build_for::<f32>(device, settings, ring, health),
-        other => Err(audio::unknown_format(other)),
+        other => Err(system::unknown_format(other)),
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::audio::{OPEN_PATIENCE, Role};
-use super::join_or_leave;
+use super::system::{OPEN_PATIENCE, Role};
+use crate::threads::join_or_leave;
 
 /// How long a stream may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
