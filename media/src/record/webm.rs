@@ -63,19 +63,24 @@ impl Muxer {
         let duration = duration.map(|file| DurationField::new(file, head.clone()));
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         let sink = Sink { file, failure: failure.clone(), head };
-        let refused = |error: webm::mux::Error| failure.or_refused(&format!("{error:?}"));
-        let mut builder = SegmentBuilder::new(Writer::new(sink)).map_err(refused)?;
-        builder = builder.set_writing_app("tring").map_err(refused)?;
+        let refused = |what: &'static str| {
+            let failure = failure.clone();
+            move |error| failure.or_refused(what, error)
+        };
+        let mut builder = SegmentBuilder::new(Writer::new(sink)).map_err(refused("the file's beginning"))?;
+        builder = builder.set_writing_app("tring").map_err(refused("the name of this program"))?;
         let mut video = None;
         if let Some(Size { width, height }) = size {
-            let (with_video, track) =
-                builder.add_video_track(width, height, VideoCodecId::VP8, None).map_err(refused)?;
+            let (with_video, track) = builder
+                .add_video_track(width, height, VideoCodecId::VP8, None)
+                .map_err(refused("a track of pictures"))?;
             (builder, video) = (with_video, Some(track));
         }
         let (builder, audio) = builder
             .add_audio_track(AUDIO_RATE_HZ, u32::from(OPUS_CHANNELS), AudioCodecId::Opus, None)
-            .map_err(refused)?;
-        let segment = builder.set_codec_private(audio, &opus_head()).map_err(refused)?.build();
+            .map_err(refused("a track of sound"))?;
+        let private = builder.set_codec_private(audio, &opus_head()).map_err(refused("what the track of sound is"))?;
+        let segment = private.build();
         Ok(Self {
             segment: Some(segment),
             video,
@@ -114,7 +119,11 @@ impl Muxer {
             (Track::Audio, _) => segment.add_frame(self.audio, &packet.data, pts_ns, true),
             (Track::Video(_), None) => Ok(()),
         };
-        added.map_err(|error| self.failure.or_refused(&format!("{error:?}")))?;
+        let what = match packet.track {
+            Track::Video(_) => "a picture",
+            Track::Audio => "a packet of sound",
+        };
+        added.map_err(|error| self.failure.or_refused(what, error))?;
         self.last_written = pts;
         if let Some(duration) = &mut self.duration
             && pts.saturating_sub(duration.written) >= DURATION_EVERY
@@ -142,7 +151,7 @@ impl super::Muxer for Muxer {
         let duration_ms = u64::try_from(self.newest.as_millis()).unwrap_or(u64::MAX).max(1);
         match segment.finalize(Some(duration_ms)) {
             Ok(writer) => Ok(writer.into_inner().flush()?),
-            Err(_) => Err(self.failure.or_refused("the file cannot be completed")),
+            Err(_) => Err(self.failure.or_else(|| "the library that writes WebM cannot complete the file".to_owned())),
         }
     }
 
@@ -227,11 +236,25 @@ impl Failure {
         })
     }
 
-    fn or_refused(&self, reason: &str) -> MuxError {
+    /// Why `what` is not in the file.
+    fn or_refused(&self, what: &str, error: webm::mux::Error) -> MuxError {
+        self.or_else(|| format!("the library that writes WebM does not take {what}: {}", reason(&error)))
+    }
+
+    fn or_else(&self, reason: impl FnOnce() -> String) -> MuxError {
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => MuxError::Io(error),
-            None => MuxError::Refused(format!("libwebm says: {reason}")),
+            None => MuxError::Refused(reason()),
         }
+    }
+}
+
+/// The library's error in words.
+const fn reason(error: &webm::mux::Error) -> &'static str {
+    match error {
+        webm::mux::Error::BadParam => "a value is outside of what it allows",
+        // Unknown, and whatever may be added.
+        _ => "it gives no reason",
     }
 }
 
@@ -264,5 +287,21 @@ impl Seek for Sink {
     fn stream_position(&mut self) -> std::io::Result<u64> {
         let at = self.file.stream_position();
         self.failure.note(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_was_refused_and_why_unless_the_system_does() {
+        let failure = Failure::default();
+        let refused = |failure: &Failure| failure.or_refused("a picture", webm::mux::Error::BadParam);
+        let MuxError::Refused(text) = refused(&failure) else { panic!("no failure of the system") };
+        assert_eq!(text, "the library that writes WebM does not take a picture: a value is outside of what it allows");
+        failure.note::<()>(Err(std::io::ErrorKind::StorageFull.into())).unwrap_err();
+        let MuxError::Io(error) = refused(&failure) else { panic!("the system's reason is lost") };
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     }
 }
