@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::{Capture, CaptureError, StopFlag, VideoFormat};
 use crate::frame::VideoFrame;
 use crate::queue;
-use crate::threads::join_or_leave;
+use crate::threads::{join_or_leave, wait_for_ended};
 
 mod convert;
 
@@ -36,6 +36,9 @@ pub struct Camera {
     /// Why it could not be opened.
     pub error: Option<String>,
 }
+
+/// The thread that converts pictures and waits for the device to be closed.
+const THREAD: &str = "camera";
 
 /// Raw pictures that wait for conversion: one in work, one waiting, older ones are stale.
 const RAW_QUEUE: usize = 2;
@@ -72,6 +75,7 @@ pub(super) fn open(
     out: queue::Sender<Arc<VideoFrame>>,
 ) -> Result<Capture, CaptureError> {
     ask_permission().map_err(|reason| unavailable(&reason))?;
+    wait_for_ended(THREAD, STOP_PATIENCE + Duration::from_millis(100));
     let wanted = name.map(str::to_owned);
     let (raw, pictures) = queue::bounded(RAW_QUEUE);
     let (ready, opened) = sync_channel(1);
@@ -85,7 +89,7 @@ pub(super) fn open(
         // The thread is left inside the driver; it closes the camera when that answers, for nobody listens.
         Err(_) => return Err(unavailable("the camera does not answer")),
     };
-    Capture::spawn("camera", description, move |stop| {
+    Capture::spawn(THREAD, description, move |stop| {
         forward(&pictures, &out, &stop);
         drop(pictures);
         join_or_leave(device, STOP_PATIENCE, "camera");

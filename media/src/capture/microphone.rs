@@ -15,12 +15,16 @@ use cpal::{FromSample, I24, SampleFormat, SizedSample};
 use super::{Capture, CaptureError, StopFlag};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
-use crate::sound::stream::{Health, Stream};
+use crate::sound::stream::{CLOSE_PATIENCE, Health, Stream};
 use crate::sound::system::{self, OPEN_PATIENCE, Role, Settings};
+use crate::threads::wait_for_ended;
 use crate::voice::resample::Resampler;
 
 /// Samples the ring holds: over half a second at 48 kHz, so that a late gathering thread loses nothing.
 const RING_SAMPLES: usize = 32_768;
+
+/// The thread that gathers samples and closes the stream.
+const THREAD: &str = "microphone";
 
 /// A microphone that gives nothing for this long is reported, once.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
@@ -30,12 +34,13 @@ const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`CaptureError::Device`] when there is none or it cannot be opened.
 pub(super) fn open(name: Option<&str>, out: queue::Sender<AudioFrame>) -> Result<Capture, CaptureError> {
+    wait_for_ended(THREAD, CLOSE_PATIENCE);
     let wanted = name.map(str::to_owned);
     let (stream, input) = Stream::open(Role::Microphone, move || Input::open(wanted.as_deref()))
         .map_err(|reason| unavailable(&reason))?;
-    Capture::spawn("microphone", input.name.clone(), move |stop| {
+    Capture::spawn(THREAD, input.name.clone(), move |stop| {
         input.run(&out, &stop);
-        drop(stream);
+        stream.close();
     })
     .map_err(|error| unavailable(&error.to_string()))
 }

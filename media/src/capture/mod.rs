@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use crate::frame::{AudioFrame, Size, VideoFrame};
 use crate::queue;
+use crate::threads::end_aside;
 
 pub mod camera;
 pub mod file;
@@ -101,7 +102,8 @@ pub enum CaptureError {
     File(String),
 }
 
-/// A running source; dropping it stops the source and waits for its thread.
+/// A running source; dropping it tells its thread to end and close the device, and never waits. A device that is opened
+/// again meanwhile waits for that.
 #[derive(Debug)]
 pub struct Capture {
     stop: Arc<AtomicBool>,
@@ -122,15 +124,23 @@ impl Capture {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(flag))?;
         Ok(Self { stop, thread: Some(thread), description })
     }
-}
 
-impl Drop for Capture {
-    fn drop(&mut self) {
+    /// Ends the source and waits until its device is closed. Blocks, a camera's for up to two seconds.
+    pub fn close(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!(source = %self.description, "capture thread panicked");
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            end_aside(thread);
         }
     }
 }
@@ -173,5 +183,28 @@ pub fn open_audio(source: &AudioSource, out: queue::Sender<AudioFrame>) -> Resul
         AudioSource::Tone => tone::open(out).map(Some),
         AudioSource::File(path) => file::open_audio(path, out).map(Some),
         AudioSource::None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn whoever_drops_a_source_is_not_held_up_by_its_device() {
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let (ended_tx, ended) = std::sync::mpsc::channel();
+        let capture = Capture::spawn("stuck-source", "a device that hangs".to_owned(), move |stop| {
+            assert!(blocked.recv().is_err());
+            ended_tx.send(stop.is_set()).unwrap();
+        })
+        .unwrap();
+        let begun = Instant::now();
+        drop(capture);
+        assert!(begun.elapsed() < Duration::from_secs(10), "it waited");
+        drop(release);
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true));
     }
 }

@@ -523,7 +523,7 @@ mod tests {
             let frame = rx.recv_timeout(Duration::from_secs(20)).unwrap();
             assert_eq!(read(&frame).map(|stamp| stamp.counter), Some(counter));
         }
-        drop(capture);
+        capture.close();
         while rx.try_recv().is_some() {}
         assert_eq!(rx.recv_timeout(Duration::ZERO).unwrap_err(), queue::RecvError::Closed);
     }

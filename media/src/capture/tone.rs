@@ -188,7 +188,7 @@ mod tests {
         let capture = open(tx).unwrap();
         let frames: Vec<AudioFrame> = (0..3).map(|_| rx.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
         let after = Clocks::read().unix;
-        drop(capture);
+        capture.close();
         let heard: Vec<i16> = frames.into_iter().flat_map(|frame| frame.samples).collect();
         let expected_from = |unix: Duration| -> Vec<i16> {
             let mut sweep = Sweep::due_at(unix);

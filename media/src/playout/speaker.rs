@@ -21,7 +21,7 @@ use crate::voice::resample::Resampler;
 /// Most sound that waits for the device. Ten times what the caller aims at: beyond it, sound is too late to play.
 const RING_MS: u32 = 400;
 
-/// An open speaker; dropping it stops the sound and closes the device.
+/// An open speaker; dropping it stops the sound and has its thread close the device, and never waits.
 #[derive(Debug)]
 pub struct Speaker {
     /// The device's name, for people.

@@ -2,7 +2,7 @@
 //!
 //! Owns that thread and what the stream's callbacks report. Not every system lets streams change threads, and a sound
 //! server that froze holds up whoever closes a stream: so the thread opens, waits and closes, and is left behind when
-//! it does not come back.
+//! it does not come back. Dropping a stream never waits; opening one waits for one of the same role that is still closing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,12 +11,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::system::{OPEN_PATIENCE, Role};
-use crate::threads::join_or_leave;
+use crate::threads::{end_aside, join_or_leave, wait_for_ended};
 
 /// How long a stream may take to close.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A running stream; dropping it closes the stream.
+/// A running stream; dropping it has its thread close it, and never waits.
 #[derive(Debug)]
 pub(crate) struct Stream {
     role: Role,
@@ -26,7 +26,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Runs `open` on a new thread and keeps the stream it made there; gives what `open` gave beside it.
+    /// Runs `open` on a new thread and keeps the stream it made there; gives what `open` gave beside it. Blocks.
     ///
     /// # Errors
     /// The error of `open`, or a text when the sound system does not answer.
@@ -34,10 +34,12 @@ impl Stream {
         role: Role,
         open: impl FnOnce() -> Result<(cpal::Stream, T), String> + Send + 'static,
     ) -> Result<(Self, T), String> {
+        let name = format!("{}-stream", role.word());
+        wait_for_ended(&name, CLOSE_PATIENCE);
         let (ready, opened) = sync_channel(1);
         let (keep, kept) = sync_channel::<()>(1);
         let thread = std::thread::Builder::new()
-            .name(format!("{}-stream", role.word()))
+            .name(name)
             .spawn(move || match open() {
                 Ok((stream, beside)) => {
                     if ready.send(Ok(beside)).is_ok() {
@@ -56,13 +58,21 @@ impl Stream {
             Err(_) => Err("the sound system does not answer".to_owned()),
         }
     }
+
+    /// Closes the stream and waits until it is closed, [`CLOSE_PATIENCE`] at most. Blocks.
+    pub(crate) fn close(mut self) {
+        drop(self.keep.take());
+        if let Some(thread) = self.thread.take() {
+            join_or_leave(thread, CLOSE_PATIENCE, self.role.word());
+        }
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         drop(self.keep.take());
         if let Some(thread) = self.thread.take() {
-            join_or_leave(thread, CLOSE_PATIENCE, self.role.word());
+            end_aside(thread);
         }
     }
 }

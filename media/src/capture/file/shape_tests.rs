@@ -73,7 +73,7 @@ fn one_picture_is_sent_at_the_rate_that_was_asked_for() {
         let capture = open_video(file.path(), FORMAT, out).unwrap();
         let began = Instant::now();
         std::thread::sleep(Duration::from_millis(1000));
-        drop(capture);
+        capture.close();
         let (seconds, count) = (began.elapsed().as_secs_f64(), std::iter::from_fn(|| received.try_recv()).count());
         let rate = count as f64 / seconds;
         // An MP4 says how long its picture stays; ffmpeg writes a tick of its rate.
@@ -230,7 +230,7 @@ fn a_file_that_shrinks_or_is_replaced_is_repeated_as_far_as_it_goes() {
             }
         }
     }
-    drop(capture);
+    capture.close();
 }
 
 #[test]

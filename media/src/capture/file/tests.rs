@@ -68,7 +68,7 @@ fn a_y4m_is_repeated_and_its_damaged_end_left_out() {
     assert_eq!(shown[0].size(), Size { width: 4, height: 2 });
     assert!(shown.windows(2).all(|pair| pair[0].at < pair[1].at));
     assert_eq!(capture.description, file.path().display().to_string());
-    drop(capture);
+    capture.close();
     while pictures.try_recv().is_some() {}
     assert_eq!(pictures.recv_timeout(Duration::ZERO).err(), Some(queue::RecvError::Closed));
 }
