@@ -11,6 +11,7 @@
 pub mod capture;
 pub mod clock;
 pub mod codec;
+mod container;
 pub mod devices;
 pub mod display;
 pub mod existing;

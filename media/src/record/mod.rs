@@ -10,8 +10,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::container::opus::OpusConfig;
 use crate::existing::Existing;
-use crate::frame::{Size, VideoCodec};
+use crate::frame::{AUDIO_RATE_HZ, Size, VideoCodec};
 use crate::patience::is_special;
 use crate::private_file;
 
@@ -22,7 +23,8 @@ mod webm;
 const STEP_MIN: Duration = Duration::from_millis(1);
 
 /// Tracks are in stereo whatever comes: an Opus packet says itself whether it is mono, and decoders then play it on both.
-const OPUS_CHANNELS: u16 = 2;
+/// The recording begins in the middle of a stream, where nothing is to be cut.
+const OPUS: OpusConfig = OpusConfig { channels: 2, pre_skip: 0, input_rate_hz: AUDIO_RATE_HZ };
 
 /// File formats for recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use super::{MuxError, PictureKind};
+use crate::container::h264::{self, AvcConfig};
+use crate::container::isobmff;
 use crate::frame::Size;
 
 mod boxes;
@@ -31,42 +33,17 @@ const FRAGMENT_BYTES_MAX: usize = 8 << 20;
 pub(super) struct VideoHeader {
     width: u16,
     height: u16,
-    sps: Vec<u8>,
-    pps: Vec<u8>,
+    avc: AvcConfig,
 }
 
 impl VideoHeader {
     /// Reads SPS and PPS out of an Annex B keyframe.
     pub(super) fn read(keyframe: &[u8], size: Size) -> Result<Self, MuxError> {
         let side = |side: u32| u16::try_from(side).map_err(|_| MuxError::Refused(format!("its size is {size}")));
-        let find = |kind: u8| nal_units(keyframe).find(|unit| unit[0] & 0x1f == kind && unit.len() < 0xffff);
-        let (Some(sps), Some(pps)) = (find(7).filter(|sps| sps.len() >= 4), find(8)) else {
-            return Err(MuxError::Refused("the keyframe has no parameter sets".to_owned()));
-        };
-        Ok(Self { width: side(size.width)?, height: side(size.height)?, sps: sps.to_vec(), pps: pps.to_vec() })
+        let avc = AvcConfig::of_keyframe(keyframe)
+            .ok_or_else(|| MuxError::Refused("the keyframe has no parameter sets".to_owned()))?;
+        Ok(Self { width: side(size.width)?, height: side(size.height)?, avc })
     }
-}
-
-/// The NAL units of a byte stream with start codes (ITU-T H.264 Annex B), none of them empty.
-fn nal_units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = after_start_code(stream);
-    std::iter::from_fn(move || {
-        loop {
-            let current = rest?;
-            let next = after_start_code(current);
-            let end = next.map_or(current.len(), |next| current.len() - next.len() - 3);
-            rest = next;
-            // Zeros behind a unit belong to the next start code, or are padding.
-            let padding = current[..end].iter().rev().take_while(|byte| **byte == 0).count();
-            if end > padding {
-                return Some(&current[..end - padding]);
-            }
-        }
-    })
-}
-
-fn after_start_code(stream: &[u8]) -> Option<&[u8]> {
-    stream.windows(3).position(|window| window == [0, 0, 1]).map(|at| &stream[at + 3..])
 }
 
 /// One sample with its time in ticks.
@@ -125,12 +102,6 @@ impl TrackBuffer {
         let first = self.ready.first().map_or(0, |(sample, _)| sample.at);
         self.end().unwrap_or_default().saturating_sub(to_duration(first, self.rate_hz))
     }
-}
-
-/// The header of a box of so many bytes that players skip.
-pub(super) fn free_header(len: usize) -> [u8; 8] {
-    let [a, b, c, d] = (len as u32).to_be_bytes();
-    [a, b, c, d, b'f', b'r', b'e', b'e']
 }
 
 fn to_duration(ticks: u64, rate_hz: u32) -> Duration {
@@ -216,8 +187,8 @@ impl Muxer {
             self.written += len;
             return Ok(());
         }
-        let hidden = free_header(fragment.len());
-        let Some(head) = fragment.first_chunk_mut::<8>() else { return Ok(()) };
+        let hidden = isobmff::header(b"free", fragment.len() - isobmff::HEADER_BYTES);
+        let Some(head) = fragment.first_chunk_mut() else { return Ok(()) };
         let shown = std::mem::replace(head, hidden);
         self.file.write_all(&fragment)?;
         self.file.write_all_at(&shown, self.written)?;
@@ -235,12 +206,7 @@ impl super::Muxer for Muxer {
     fn video(&mut self, data: &[u8], kind: PictureKind, pts: Duration) -> Result<(), MuxError> {
         let Some(video) = &mut self.video else { return Ok(()) };
         // Parameter sets stay in the samples too: players that follow them survive a change of size.
-        let mut sample = Vec::with_capacity(data.len() + 16);
-        for unit in nal_units(data) {
-            // A picture is far below 4 GiB.
-            sample.extend_from_slice(&(unit.len() as u32).to_be_bytes());
-            sample.extend_from_slice(unit);
-        }
+        let sample = h264::to_sample(data);
         if sample.is_empty() {
             return Err(MuxError::Refused("a picture is not an H.264 byte stream".to_owned()));
         }

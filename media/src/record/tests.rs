@@ -148,7 +148,7 @@ fn stopped_at(content: &[u8], cut: usize) -> Vec<u8> {
             .find(|(start, kind)| *start > at && kind != b"mdat")
             .map_or(content.len(), |(at, _)| *at);
         if cut < end {
-            content[at..at + 8].copy_from_slice(&mp4::free_header(end - at));
+            content[at..at + 8].copy_from_slice(&crate::container::isobmff::header(b"free", end - at - 8));
         }
     }
     content.truncate(cut);

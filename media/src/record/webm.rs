@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use webm::mux::{AudioCodecId, AudioTrack, Segment, SegmentBuilder, VideoCodecId, VideoTrack, Writer};
 
-use super::{MuxError, OPUS_CHANNELS, PictureKind};
+use super::{MuxError, OPUS, PictureKind};
 use crate::frame::{AUDIO_RATE_HZ, Size};
 
 /// How far the arrival of sound and pictures of one moment may differ. Later packets are moved to the last written time.
@@ -77,9 +77,10 @@ impl Muxer {
             (builder, video) = (with_video, Some(track));
         }
         let (builder, audio) = builder
-            .add_audio_track(AUDIO_RATE_HZ, u32::from(OPUS_CHANNELS), AudioCodecId::Opus, None)
+            .add_audio_track(AUDIO_RATE_HZ, u32::from(OPUS.channels), AudioCodecId::Opus, None)
             .map_err(refused("a track of sound"))?;
-        let private = builder.set_codec_private(audio, &opus_head()).map_err(refused("what the track of sound is"))?;
+        let private =
+            builder.set_codec_private(audio, &OPUS.to_head()).map_err(refused("what the track of sound is"))?;
         let segment = private.build();
         Ok(Self {
             segment: Some(segment),
@@ -211,16 +212,6 @@ impl DurationField {
         self.written = duration;
         Ok(())
     }
-}
-
-/// `OpusHead` (RFC 7845 §5.1). The pre-skip is 0: the recording begins in the middle of a stream, where nothing is to be cut.
-fn opus_head() -> Vec<u8> {
-    let mut head = b"OpusHead\x01".to_vec();
-    head.push(OPUS_CHANNELS as u8);
-    head.extend_from_slice(&0_u16.to_le_bytes());
-    head.extend_from_slice(&AUDIO_RATE_HZ.to_le_bytes());
-    head.extend_from_slice(&[0, 0, 0]);
-    head
 }
 
 /// The system's reason for a failed write, which libwebm does not hand on.

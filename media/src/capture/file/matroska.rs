@@ -9,11 +9,9 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use super::{PACKET_BYTES_MAX, ReadError};
+use crate::container::ebml::{self, Header, elements, float, number};
 
-mod ebml;
 mod lacing;
-
-use ebml::{Header, elements, float, number};
 
 /// Largest description of the tracks. Those of real files have kilobytes.
 const TRACKS_BYTES_MAX: u64 = 1 << 20;

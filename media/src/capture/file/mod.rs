@@ -14,16 +14,17 @@ use std::time::Duration;
 
 use self::orientation::upright;
 use super::{Capture, CaptureError, VideoFormat};
+use crate::container::ContainerError;
 use crate::frame::{AudioFrame, VideoFrame};
 use crate::queue;
 
 mod h264;
-mod isobmff;
 mod matroska;
 mod mp4;
 mod opus;
 mod orientation;
 mod player;
+mod sample_table;
 mod schedule;
 mod wav;
 mod webm;
@@ -60,6 +61,15 @@ impl From<std::io::Error> for ReadError {
         match error.kind() {
             std::io::ErrorKind::UnexpectedEof => Self::Broken("it ends too early".to_owned()),
             _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<ContainerError> for ReadError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Broken(reason) => Self::Broken(reason),
+            ContainerError::Io(error) => error.into(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! MP4: H.264 pictures and Opus sound, found through the sample table of [`isobmff`](super::isobmff).
+//! MP4: H.264 pictures and Opus sound, found through the sample table of [`sample_table`](super::sample_table).
 //!
 //! Streams one sample at a time. Pictures leave in the order in which they are shown, also with B pictures.
 
@@ -9,10 +9,11 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use super::h264::ReorderingDecoder;
-use super::isobmff::{Avc, Codec, Media, Sample, Track, read_track};
 use super::opus::OpusTrack;
 use super::orientation::Orientation;
+use super::sample_table::{Codec, Media, Sample, Track, read_track};
 use super::{NextPicture, PACKET_BYTES_MAX, Pictures, Progress, ReadError, Sounds, ticks};
+use crate::container::opus::OpusConfig;
 use crate::frame::{AUDIO_RATE_HZ, VideoFrame};
 
 /// H.264 reorders within at most this many pictures (ITU-T H.264 A.3.1, `max_dec_frame_buffering`).
@@ -76,7 +77,8 @@ impl VideoReader {
         let samples = Samples::open(file, Media::Video)?;
         match &samples.track.codec {
             // High 10, High 4:2:2, High 4:4:4 and CAVLC 4:4:4 (ITU-T H.264 A.2).
-            Codec::H264(Avc { profile: profile @ (110 | 122 | 244 | 44), .. }) => {
+            Codec::H264(avc) if matches!(avc.profile_idc(), 110 | 122 | 244 | 44) => {
+                let profile = avc.profile_idc();
                 return Err(ReadError::Unsupported(format!("an MP4 (H.264 of profile {profile}: not 8-bit 4:2:0)")));
             }
             Codec::H264(_) => {}
@@ -95,7 +97,7 @@ impl VideoReader {
     fn decode_next(&mut self) -> Result<Option<(VideoFrame, Duration)>, ReadError> {
         while let Some(due) = self.samples.read(&mut self.data)? {
             let Codec::H264(avc) = &self.samples.track.codec else { continue };
-            let picture = annex_b(&self.data, avc)?;
+            let picture = avc.to_byte_stream(&self.data)?;
             self.due.push(Reverse(due));
             if let Some(frame) = self.decoder.decode(&picture)? {
                 return Ok(Some((frame, self.due.pop().map_or(due, |Reverse(due)| due))));
@@ -142,7 +144,9 @@ impl AudioReader {
     /// Reads the sample table.
     pub(super) fn open(file: File) -> Result<Self, ReadError> {
         let samples = Samples::open(file, Media::Audio)?;
-        let Codec::Opus { pre_skip } = samples.track.codec else { return Err(unsupported(&samples.track.codec)) };
+        let Codec::Opus(OpusConfig { pre_skip, .. }) = samples.track.codec else {
+            return Err(unsupported(&samples.track.codec));
+        };
         // An edit list that begins behind the pre-skip names the pre-skip as well.
         let hidden = samples.shown_from().as_micros().saturating_mul(u128::from(AUDIO_RATE_HZ)) / 1_000_000;
         let skip = usize::try_from(hidden).unwrap_or(0).max(usize::from(pre_skip));
@@ -167,7 +171,7 @@ impl Sounds for AudioReader {
 fn unsupported(codec: &Codec) -> ReadError {
     let name = match codec {
         Codec::H264(_) => "H.264",
-        Codec::Opus { .. } => "Opus",
+        Codec::Opus(_) => "Opus",
         Codec::Other(kind) => match kind.as_str() {
             "av01" => "AV1",
             "vp08" => "VP8",
@@ -183,60 +187,4 @@ fn unsupported(codec: &Codec) -> ReadError {
         },
     };
     ReadError::Unsupported(format!("an MP4 ({name})"))
-}
-
-/// Length-prefixed NAL units (ISO/IEC 14496-15 §5.3) as a byte stream with start codes.
-///
-/// An IDR picture without parameter sets of its own gets those of the file before it; its own ones are newer.
-fn annex_b(sample: &[u8], avc: &Avc) -> Result<Vec<u8>, ReadError> {
-    const IDR: u8 = 5;
-    const SPS: u8 = 7;
-    let lying = || ReadError::Broken("a picture's NAL unit claims more bytes than there are".to_owned());
-    let mut units = Vec::new();
-    let mut rest = sample;
-    while !rest.is_empty() {
-        let (length, after) = rest.split_at_checked(avc.length_bytes).ok_or_else(lying)?;
-        let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
-        let (unit, after) = after.split_at_checked(length).ok_or_else(lying)?;
-        units.push(unit);
-        rest = after;
-    }
-    let has = |kind: u8| units.iter().any(|unit| unit.first().is_some_and(|header| header & 0x1f == kind));
-    let mut stream = Vec::with_capacity(sample.len() + avc.parameter_sets.len() + 16);
-    if has(IDR) && !has(SPS) {
-        stream.extend_from_slice(&avc.parameter_sets);
-    }
-    for unit in units {
-        stream.extend_from_slice(&[0, 0, 0, 1]);
-        stream.extend_from_slice(unit);
-    }
-    Ok(stream)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameter_sets_come_before_an_idr_only() {
-        let avc = Avc { profile: 66, length_bytes: 2, parameter_sets: vec![0, 0, 0, 1, 0x67, 0, 0, 0, 1, 0x68] };
-        let delta = annex_b(&[0, 2, 0x41, 9], &avc).unwrap();
-        assert_eq!(delta, [0, 0, 0, 1, 0x41, 9]);
-        let key = annex_b(&[0, 1, 0x06, 0, 2, 0x65, 7, 0, 1, 0x65], &avc).unwrap();
-        let wanted = [&avc.parameter_sets[..], &[0, 0, 0, 1, 6, 0, 0, 0, 1, 0x65, 7, 0, 0, 0, 1, 0x65]].concat();
-        assert_eq!(key, wanted);
-        let own = annex_b(&[0, 2, 0x67, 1, 0, 2, 0x65, 7], &avc).unwrap();
-        assert_eq!(own, [0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x65, 7]);
-    }
-
-    #[test]
-    fn lying_lengths_are_refused() {
-        let avc = |length_bytes| Avc { profile: 66, length_bytes, parameter_sets: Vec::new() };
-        for (sample, length_bytes) in
-            [(&[0, 0, 0, 9, 1][..], 4), (&[0xff, 0xff, 0xff, 0xff], 4), (&[0], 2), (&[2, 1], 1)]
-        {
-            assert!(annex_b(sample, &avc(length_bytes)).is_err(), "{sample:?}");
-        }
-        assert!(annex_b(&[], &avc(4)).unwrap().is_empty());
-    }
 }

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::isobmff::{Codec, Media, read_track};
+use super::sample_table::{Codec, Media, Sample, read_track};
 use super::*;
 use crate::codec::{EncoderConfig, Want, video_encoder};
+use crate::container::h264::AvcConfig;
+use crate::container::opus::OpusConfig;
 use crate::existing::Existing;
 use crate::frame::Size;
 use crate::record::{Picture, PictureKind, Recorder, Tracks};
@@ -167,17 +169,22 @@ fn a_fragmented_mp4_lists_every_sample() {
     let file = recorded("mp4");
     let video = read_track(&mut file.open(), Media::Video).unwrap().unwrap();
     let Codec::H264(avc) = &video.codec else { panic!("{:?}", video.codec) };
-    assert_eq!((avc.profile, avc.length_bytes), (0x42, 4));
-    assert_eq!(avc.parameter_sets, [0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0, 0, 0, 1, 0x68, 0xce]);
+    let sets = [0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0, 0, 0, 1, 0x68, 0xce];
+    assert_eq!((avc.profile_idc(), Some(avc)), (0x42, AvcConfig::of_keyframe(&sets).as_ref()));
+    let keyframe = avc.to_byte_stream(&[0, 0, 0, 2, 0x65, 0x88]).unwrap();
+    assert_eq!(keyframe, [&sets[..], &[0, 0, 0, 1, 0x65, 0x88]].concat());
     let times: Vec<_> = video.samples.iter().map(|sample| sample.at).collect();
     assert_eq!(times, (0..30).map(|n| n * 3600).collect::<Vec<_>>());
     assert_eq!((video.timescale, video.length), (90_000, 30 * 3600));
     let content = std::fs::read(file.path()).unwrap();
-    let bytes = |sample: &isobmff::Sample| &content[sample.offset as usize..][..sample.size as usize];
+    let bytes = |sample: &Sample| &content[sample.offset as usize..][..sample.size as usize];
     assert_eq!(bytes(&video.samples[1]), [0, 0, 0, 2, 0x41, 0x9a]);
     assert_eq!(bytes(&video.samples[20])[14..], [0, 0, 0, 2, 0x65, 0x88]);
     let audio = read_track(&mut file.open(), Media::Audio).unwrap().unwrap();
-    assert_eq!((audio.codec, audio.samples.len(), audio.length), (Codec::Opus { pre_skip: 0 }, 60, 60 * 960));
+    assert_eq!(
+        (audio.codec, audio.samples.len(), audio.length),
+        (Codec::Opus(OpusConfig { channels: 2, pre_skip: 0, input_rate_hz: 48_000 }), 60, 60 * 960)
+    );
     assert_eq!(bytes(&audio.samples[59]), [0xfc, 29]);
 }
 

@@ -8,6 +8,7 @@ use super::opus::OpusTrack;
 use super::orientation::Orientation;
 use super::{NextPicture, Pictures, Progress, ReadError, Sounds};
 use crate::codec::{VideoDecoder, video_decoder};
+use crate::container::opus::OpusConfig;
 use crate::frame::VideoCodec;
 
 /// The frames of one track.
@@ -100,11 +101,7 @@ impl AudioReader {
     /// Reads the headers.
     pub(super) fn open(file: File) -> Result<Self, ReadError> {
         let frames = Frames::open(file, AUDIO, "A_OPUS")?;
-        // OpusHead (RFC 7845 §5.1): the pre-skip lies behind magic, version and channel count.
-        let pre_skip = match frames.track.codec_private.get(10..12) {
-            Some(&[low, high]) => u16::from_le_bytes([low, high]),
-            _ => 0,
-        };
+        let pre_skip = OpusConfig::pre_skip_of_head(&frames.track.codec_private).unwrap_or(0);
         Ok(Self { frames, opus: OpusTrack::new(usize::from(pre_skip))?, pre_skip })
     }
 }

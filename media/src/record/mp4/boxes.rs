@@ -1,7 +1,8 @@
 //! The boxes of a fragmented MP4, as bytes. Pure: no file, no state.
 
-use super::super::{OPUS_CHANNELS, PictureKind};
+use super::super::{OPUS, PictureKind};
 use super::{AUDIO_RATE_HZ, IndexEntry, TrackBuffer, VIDEO_RATE_HZ, VideoHeader};
+use crate::container::isobmff::{self, BoxWriter, HEADER_BYTES, parent, tfhd, trun};
 
 /// Track numbers in the file.
 pub(super) const VIDEO_ID: u32 = 1;
@@ -24,56 +25,19 @@ pub(super) struct Header {
     pub(super) duration_at: u64,
 }
 
-/// Bytes under construction, big endian.
-#[derive(Default)]
-struct Out(Vec<u8>);
-
-impl Out {
-    fn u16(mut self, value: u16) -> Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
-    }
-
-    fn u32(mut self, value: u32) -> Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
-    }
-
-    fn u64(mut self, value: u64) -> Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Self {
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    fn zeros(mut self, count: usize) -> Self {
-        self.0.resize(self.0.len() + count, 0);
-        self
-    }
-
-    fn matrix(self) -> Self {
-        MATRIX.into_iter().fold(self, Self::u32)
-    }
-
-    fn boxed(self, kind: &[u8; 4]) -> Vec<u8> {
-        Self::default().u32(self.0.len() as u32 + 8).bytes(kind).bytes(&self.0).0
-    }
+/// A full box under construction.
+fn full(version: u8, flags: u32) -> BoxWriter {
+    BoxWriter::full(version, flags)
 }
 
-fn full(version: u8, flags: u32) -> Out {
-    Out::default().u32(u32::from(version) << 24 | flags)
-}
-
-fn parent(kind: &[u8; 4], children: &[Vec<u8>]) -> Vec<u8> {
-    Out(children.concat()).boxed(kind)
+fn matrix(written: BoxWriter) -> BoxWriter {
+    MATRIX.into_iter().fold(written, BoxWriter::u32)
 }
 
 pub(super) fn header(video: Option<&VideoHeader>) -> Header {
-    let ftyp = Out::default().bytes(b"iso5").u32(512).bytes(b"iso5iso6mp41").boxed(b"ftyp");
-    let mvhd = full(0, 0).zeros(8).u32(MOVIE_RATE_HZ).u32(0).u32(0x1_0000).u16(0x0100).zeros(10).matrix().zeros(24);
+    let ftyp = BoxWriter::default().bytes(b"iso5").u32(512).bytes(b"iso5iso6mp41").boxed(b"ftyp");
+    let mvhd = full(0, 0).zeros(8).u32(MOVIE_RATE_HZ).u32(0).u32(0x1_0000).u16(0x0100).zeros(10);
+    let mvhd = matrix(mvhd).zeros(24);
     let mut children = vec![mvhd.u32(AUDIO_ID + 1).boxed(b"mvhd")];
     children.extend(video.map(video_track));
     children.push(audio_track());
@@ -86,30 +50,23 @@ pub(super) fn header(video: Option<&VideoHeader>) -> Header {
     let mvex_len = mvex.len();
     children.push(mvex);
     let bytes = [ftyp, parent(b"moov", &children)].concat();
-    let duration_at = (bytes.len() - mvex_len + 8 + 12) as u64;
+    let duration_at = (bytes.len() - mvex_len + HEADER_BYTES + 12) as u64;
     Header { bytes, duration_at }
 }
 
 fn video_track(video: &VideoHeader) -> Vec<u8> {
-    let VideoHeader { width, height, sps, pps } = video;
-    let mut avcc = Out::default().bytes(&[1, sps[1], sps[2], sps[3], 0xff, 0xe1]).u16(sps.len() as u16).bytes(sps);
-    avcc = avcc.bytes(&[1]).u16(pps.len() as u16).bytes(pps);
-    if matches!(sps[1], 100 | 110 | 122 | 144) {
-        // 4:2:0 of 8 bits, no SPS extensions.
-        avcc = avcc.bytes(&[0xfd, 0xf8, 0xf8, 0]);
-    }
-    let entry = Out::default().zeros(6).u16(1).zeros(16).u16(*width).u16(*height);
+    let VideoHeader { width, height, avc } = video;
+    let entry = BoxWriter::default().zeros(6).u16(1).zeros(16).u16(*width).u16(*height);
     let entry = entry.u32(0x0048_0000).u32(0x0048_0000).u32(0).u16(1).zeros(32).u16(0x18).u16(0xffff);
-    let entry = entry.bytes(&avcc.boxed(b"avcC")).boxed(b"avc1");
+    let entry = entry.bytes(&avc.to_avcc().boxed(b"avcC")).boxed(b"avc1");
     let media_header = full(0, 1).zeros(8).boxed(b"vmhd");
     let size = [u32::from(*width) << 16, u32::from(*height) << 16];
     track(VIDEO_ID, VIDEO_RATE_HZ, (b"vide", b"VideoHandler\0"), size, &[media_header, tables(&entry)])
 }
 
 fn audio_track() -> Vec<u8> {
-    // Version 0, channels, pre-skip (the recording begins in the middle of a stream: 0), rate, gain, mapping family 0.
-    let dops = Out::default().bytes(&[0, OPUS_CHANNELS as u8]).u16(0).u32(AUDIO_RATE_HZ).zeros(3).boxed(b"dOps");
-    let entry = Out::default().zeros(6).u16(1).zeros(8).u16(OPUS_CHANNELS).u16(16).zeros(4);
+    let dops = OPUS.to_dops().boxed(b"dOps");
+    let entry = BoxWriter::default().zeros(6).u16(1).zeros(8).u16(OPUS.channels.into()).u16(16).zeros(4);
     let entry = entry.u32(AUDIO_RATE_HZ << 16).bytes(&dops).boxed(b"Opus");
     let media_header = full(0, 0).zeros(4).boxed(b"smhd");
     track(AUDIO_ID, AUDIO_RATE_HZ, (b"soun", b"SoundHandler\0"), [0, 0], &[media_header, tables(&entry)])
@@ -118,8 +75,8 @@ fn audio_track() -> Vec<u8> {
 fn track(id: u32, rate_hz: u32, handler: (&[u8; 4], &[u8]), size: [u32; 2], media: &[Vec<u8>; 2]) -> Vec<u8> {
     let volume = if size[0] == 0 { 0x0100 } else { 0 };
     // Flags: enabled and in the movie.
-    let tkhd = full(0, 3).zeros(8).u32(id).zeros(8).zeros(8).u32(0).u16(volume).u16(0).matrix();
-    let tkhd = tkhd.u32(size[0]).u32(size[1]).boxed(b"tkhd");
+    let tkhd = full(0, 3).zeros(8).u32(id).zeros(8).zeros(8).u32(0).u16(volume).u16(0);
+    let tkhd = matrix(tkhd).u32(size[0]).u32(size[1]).boxed(b"tkhd");
     // 0x55c4: language undetermined.
     let mdhd = full(0, 0).zeros(8).u32(rate_hz).u32(0).u16(0x55c4).u16(0).boxed(b"mdhd");
     let hdlr = full(0, 0).u32(0).bytes(handler.0).zeros(12).bytes(handler.1).boxed(b"hdlr");
@@ -142,11 +99,10 @@ fn tables(entry: &[u8]) -> Vec<u8> {
 pub(super) fn fragment(sequence: u32, tracks: &[&TrackBuffer]) -> Vec<u8> {
     // The offsets of the data depend on the length of the table that holds them, but not the other way round.
     let moof_len = moof(sequence, tracks, 0).len();
-    let mut fragment = moof(sequence, tracks, moof_len as u32 + 8);
+    let mut fragment = moof(sequence, tracks, (moof_len + HEADER_BYTES) as u32);
     let samples = || tracks.iter().flat_map(|track| &track.ready);
     let data_len: usize = samples().map(|(sample, _)| sample.data.len()).sum();
-    fragment.extend_from_slice(&(data_len as u32 + 8).to_be_bytes());
-    fragment.extend_from_slice(b"mdat");
+    fragment.extend_from_slice(&isobmff::header(b"mdat", data_len));
     samples().for_each(|(sample, _)| fragment.extend_from_slice(&sample.data));
     fragment
 }
@@ -155,18 +111,17 @@ fn moof(sequence: u32, tracks: &[&TrackBuffer], data_at: u32) -> Vec<u8> {
     let mut children = vec![full(0, 0).u32(sequence).boxed(b"mfhd")];
     let mut offset = data_at;
     for track in tracks {
-        // Offsets count from this `moof`.
-        let tfhd = full(0, 0x02_0000).u32(track.id).boxed(b"tfhd");
+        let head = full(0, tfhd::BASE_IS_MOOF).u32(track.id).boxed(b"tfhd");
         let start = track.ready.first().map_or(0, |(sample, _)| sample.at);
         let tfdt = full(1, 0).u64(start).boxed(b"tfdt");
-        // Flags: data offset, then duration, size and flags of each sample.
-        let mut trun = full(0, 0x1 | 0x100 | 0x200 | 0x400).u32(track.ready.len() as u32).u32(offset);
+        let fields = trun::DATA_OFFSET | trun::DURATION | trun::SIZE | trun::FLAGS;
+        let mut run = full(0, fields).u32(track.ready.len() as u32).u32(offset);
         for (sample, duration) in &track.ready {
             let flags = if sample.kind == PictureKind::Key { SYNC } else { NOT_SYNC };
-            trun = trun.u32(*duration).u32(sample.data.len() as u32).u32(flags);
+            run = run.u32(*duration).u32(sample.data.len() as u32).u32(flags);
             offset += sample.data.len() as u32;
         }
-        children.push(parent(b"traf", &[tfhd, tfdt, trun.boxed(b"trun")]));
+        children.push(parent(b"traf", &[head, tfdt, run.boxed(b"trun")]));
     }
     parent(b"moof", &children)
 }

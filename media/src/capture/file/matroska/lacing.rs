@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::ebml;
+use crate::container::ebml;
 
 /// Takes the payload behind a block's header apart; `None` when its sizes do not add up.
 pub(super) fn frames(flags: u8, payload: Vec<u8>) -> Option<VecDeque<Vec<u8>>> {

@@ -7,12 +7,13 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::ReadError;
 use super::orientation::Orientation;
+use crate::container::h264::AvcConfig;
+use crate::container::isobmff::{BoxBytes, BoxHeader, tfhd, trun};
+use crate::container::opus::OpusConfig;
 
-mod boxes;
-mod header;
+mod track_header;
 
-use boxes::{BoxHeader, Bytes};
-use header::Edit;
+use track_header::Edit;
 
 /// 19 hours at 60 pictures a second; 24 bytes each.
 const SAMPLES_MAX: usize = 4 << 20;
@@ -33,11 +34,8 @@ pub(super) enum Media {
 /// What the samples of a track are.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Codec {
-    H264(Avc),
-    /// Samples at 48 kHz to drop at the beginning.
-    Opus {
-        pre_skip: u16,
-    },
+    H264(AvcConfig),
+    Opus(OpusConfig),
     /// The four letters of the sample entry.
     Other(String),
 }
@@ -46,21 +44,10 @@ impl Codec {
     const fn is_played_as(&self, media: Media) -> bool {
         match self {
             Self::H264(_) => matches!(media, Media::Video),
-            Self::Opus { .. } => matches!(media, Media::Audio),
+            Self::Opus(_) => matches!(media, Media::Audio),
             Self::Other(_) => false,
         }
     }
-}
-
-/// `avcC`: how to read H.264 samples.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Avc {
-    /// `profile_idc`.
-    pub(super) profile: u8,
-    /// Bytes of the length before each NAL unit, 1 to 4.
-    pub(super) length_bytes: usize,
-    /// All SPS and PPS as Annex B.
-    pub(super) parameter_sets: Vec<u8>,
 }
 
 /// One coded picture or packet.
@@ -100,19 +87,19 @@ pub(super) fn read_track(file: &mut (impl Read + Seek), wanted: Media) -> Result
             Ok(None) => break,
             // A file that was cut off, or written over behind its header, plays up to there.
             Err(_) if builder.is_some() => break,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         match (&header.kind, &mut builder) {
             (b"moov", None) => {
                 let moov = header.payload(file, MOOV_BYTES_MAX)?;
-                builder = Builder::from_moov(Bytes(&moov), wanted, file_len)?;
+                builder = Builder::from_moov(BoxBytes(&moov), wanted, file_len)?;
                 if builder.is_none() {
                     return Ok(None);
                 }
             }
             (b"moof", Some(builder)) => {
                 let Ok(moof) = header.payload(file, MOOF_BYTES_MAX) else { break };
-                if builder.add_fragment(Bytes(&moof), at).is_err() {
+                if builder.add_fragment(BoxBytes(&moof), at).is_err() {
                     break;
                 }
             }
@@ -155,7 +142,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn from_moov(moov: Bytes<'_>, wanted: Media, file_len: u64) -> Result<Option<Self>, ReadError> {
+    fn from_moov(moov: BoxBytes<'_>, wanted: Media, file_len: u64) -> Result<Option<Self>, ReadError> {
         let is_fragmented = moov.find(b"mvex").is_some();
         let mut first = None;
         for (_, trak) in moov.boxes().filter(|(kind, _)| kind == b"trak") {
@@ -174,7 +161,12 @@ impl Builder {
     }
 
     /// `None` for a track of another kind.
-    fn from_trak(moov: Bytes<'_>, trak: Bytes<'_>, wanted: Media, file_len: u64) -> Result<Option<Self>, ReadError> {
+    fn from_trak(
+        moov: BoxBytes<'_>,
+        trak: BoxBytes<'_>,
+        wanted: Media,
+        file_len: u64,
+    ) -> Result<Option<Self>, ReadError> {
         let handler: &[u8] = match wanted {
             Media::Video => b"vide",
             Media::Audio => b"soun",
@@ -199,11 +191,11 @@ impl Builder {
         let stbl = mdia.need(b"minf")?.need(b"stbl")?;
         let mut builder = Self {
             track_id,
-            codec: header::codec(stbl.need(b"stsd")?)?,
-            orientation: header::orientation(moov, trak),
-            edit: header::edit(moov, trak, timescale),
+            codec: track_header::codec(stbl.need(b"stsd")?)?,
+            orientation: track_header::orientation(moov, trak),
+            edit: track_header::edit(moov, trak, timescale),
             timescale,
-            defaults: header::trex(moov, track_id)?,
+            defaults: track_header::trex(moov, track_id)?,
             file_len,
             cut_off: false,
             samples: Vec::new(),
@@ -234,8 +226,8 @@ impl Builder {
     }
 
     /// The tables of a plain file; empty ones in a fragmented file.
-    fn add_table(&mut self, stbl: Bytes<'_>) -> Result<(), ReadError> {
-        let full = |kind| -> Result<Bytes<'_>, ReadError> {
+    fn add_table(&mut self, stbl: BoxBytes<'_>) -> Result<(), ReadError> {
+        let full = |kind| -> Result<BoxBytes<'_>, ReadError> {
             let mut payload = stbl.need(kind)?;
             payload.version_flags()?;
             Ok(payload)
@@ -280,44 +272,50 @@ impl Builder {
         Ok(())
     }
 
-    fn add_fragment(&mut self, moof: Bytes<'_>, moof_at: u64) -> Result<(), ReadError> {
+    fn add_fragment(&mut self, moof: BoxBytes<'_>, moof_at: u64) -> Result<(), ReadError> {
         for (_, traf) in moof.boxes().filter(|(kind, _)| kind == b"traf") {
-            let mut tfhd = traf.need(b"tfhd")?;
-            let (_, flags) = tfhd.version_flags()?;
-            if tfhd.u32()? != self.track_id {
+            let mut head = traf.need(b"tfhd")?;
+            let (_, flags) = head.version_flags()?;
+            if head.u32()? != self.track_id {
                 continue;
             }
-            let base = if flags & 0x1 != 0 { tfhd.u64()? } else { moof_at };
-            tfhd.take(if flags & 0x2 != 0 { 4 } else { 0 })?;
-            let duration = if flags & 0x8 != 0 { tfhd.u32()? } else { self.defaults.0 };
-            let size = if flags & 0x10 != 0 { tfhd.u32()? } else { self.defaults.1 };
+            let base = if flags & tfhd::BASE_DATA_OFFSET != 0 { head.u64()? } else { moof_at };
+            head.take(if flags & tfhd::SAMPLE_DESCRIPTION != 0 { 4 } else { 0 })?;
+            let duration = if flags & tfhd::DEFAULT_DURATION != 0 { head.u32()? } else { self.defaults.0 };
+            let size = if flags & tfhd::DEFAULT_SIZE != 0 { head.u32()? } else { self.defaults.1 };
             if let Some(mut tfdt) = traf.find(b"tfdt") {
                 let (version, _) = tfdt.version_flags()?;
                 let time = if version == 1 { tfdt.u64()? } else { u64::from(tfdt.u32()?) };
                 self.decode_time = i64::try_from(time).map_err(|_| broken("a fragment's time is out of range"))?;
             }
             let mut offset = base;
-            for (_, trun) in traf.boxes().filter(|(kind, _)| kind == b"trun") {
-                offset = self.add_run(trun, base, offset, (duration, size))?;
+            for (_, run) in traf.boxes().filter(|(kind, _)| kind == b"trun") {
+                offset = self.add_run(run, base, offset, (duration, size))?;
             }
         }
         Ok(())
     }
 
     /// Returns where the data of a following run begins.
-    fn add_run(&mut self, mut trun: Bytes<'_>, base: u64, follow: u64, defaults: (u32, u32)) -> Result<u64, ReadError> {
-        let (_, flags) = trun.version_flags()?;
-        let count = trun.u32()?;
+    fn add_run(
+        &mut self,
+        mut run: BoxBytes<'_>,
+        base: u64,
+        follow: u64,
+        defaults: (u32, u32),
+    ) -> Result<u64, ReadError> {
+        let (_, flags) = run.version_flags()?;
+        let count = run.u32()?;
         let mut offset = follow;
-        if flags & 0x1 != 0 {
-            offset = base.saturating_add_signed(i64::from(trun.u32()?.cast_signed()));
+        if flags & trun::DATA_OFFSET != 0 {
+            offset = base.saturating_add_signed(i64::from(run.u32()?.cast_signed()));
         }
-        trun.take(if flags & 0x4 != 0 { 4 } else { 0 })?;
+        run.take(if flags & trun::FIRST_SAMPLE_FLAGS != 0 { 4 } else { 0 })?;
         for _ in 0..count {
-            let duration = if flags & 0x100 != 0 { trun.u32()? } else { defaults.0 };
-            let size = if flags & 0x200 != 0 { trun.u32()? } else { defaults.1 };
-            trun.take(if flags & 0x400 != 0 { 4 } else { 0 })?;
-            let shift = if flags & 0x800 != 0 { trun.u32()?.cast_signed() } else { 0 };
+            let duration = if flags & trun::DURATION != 0 { run.u32()? } else { defaults.0 };
+            let size = if flags & trun::SIZE != 0 { run.u32()? } else { defaults.1 };
+            run.take(if flags & trun::FLAGS != 0 { 4 } else { 0 })?;
+            let shift = if flags & trun::COMPOSITION_OFFSET != 0 { run.u32()?.cast_signed() } else { 0 };
             self.push(offset, size, duration, shift)?;
             offset = offset.saturating_add(u64::from(size));
         }

@@ -2,8 +2,10 @@
 
 use super::super::ReadError;
 use super::super::orientation::Orientation;
-use super::boxes::Bytes;
-use super::{Avc, Codec, broken};
+use super::{Codec, broken};
+use crate::container::h264::AvcConfig;
+use crate::container::isobmff::BoxBytes;
+use crate::container::opus::OpusConfig;
 
 /// The part of a track that is shown, in ticks of the media.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub(super) struct Edit {
 }
 
 /// How the track's pictures lie in the film: its own matrix, then that of the film.
-pub(super) fn orientation(moov: Bytes<'_>, trak: Bytes<'_>) -> Orientation {
+pub(super) fn orientation(moov: BoxBytes<'_>, trak: BoxBytes<'_>) -> Orientation {
     const UNITY: [[i64; 2]; 2] = [[1, 0], [0, 1]];
     // Behind version and flags: times, track number, duration, layer and volume; in versions 0 and 1.
     let track = trak.find(b"tkhd").and_then(|tkhd| matrix(tkhd, [36, 48])).unwrap_or(UNITY);
@@ -27,7 +29,7 @@ pub(super) fn orientation(moov: Bytes<'_>, trak: Bytes<'_>) -> Orientation {
 }
 
 /// Turning and mirroring out of the nine numbers of a transformation matrix.
-fn matrix(mut full_box: Bytes<'_>, skip: [usize; 2]) -> Option<[[i64; 2]; 2]> {
+fn matrix(mut full_box: BoxBytes<'_>, skip: [usize; 2]) -> Option<[[i64; 2]; 2]> {
     let (version, _) = full_box.version_flags().ok()?;
     full_box.take(skip[usize::from(version == 1)]).ok()?;
     let mut number = || full_box.u32().ok().map(|number| i64::from(number.cast_signed()));
@@ -36,7 +38,7 @@ fn matrix(mut full_box: Bytes<'_>, skip: [usize; 2]) -> Option<[[i64; 2]; 2]> {
 }
 
 /// The edit list: where the first part that is shown begins, and where it ends when it is the only one.
-pub(super) fn edit(moov: Bytes<'_>, trak: Bytes<'_>, timescale: u32) -> Option<Edit> {
+pub(super) fn edit(moov: BoxBytes<'_>, trak: BoxBytes<'_>, timescale: u32) -> Option<Edit> {
     let mut elst = trak.find(b"edts")?.find(b"elst")?;
     let (version, _) = elst.version_flags().ok()?;
     let mut parts = Vec::new();
@@ -64,7 +66,7 @@ pub(super) fn edit(moov: Bytes<'_>, trak: Bytes<'_>, timescale: u32) -> Option<E
 }
 
 /// Default duration and size of samples in fragments.
-pub(super) fn trex(moov: Bytes<'_>, track_id: u32) -> Result<(u32, u32), ReadError> {
+pub(super) fn trex(moov: BoxBytes<'_>, track_id: u32) -> Result<(u32, u32), ReadError> {
     let Some(mvex) = moov.find(b"mvex") else { return Ok((0, 0)) };
     for (_, mut trex) in mvex.boxes().filter(|(kind, _)| kind == b"trex") {
         trex.version_flags()?;
@@ -76,7 +78,7 @@ pub(super) fn trex(moov: Bytes<'_>, track_id: u32) -> Result<(u32, u32), ReadErr
     Ok((0, 0))
 }
 
-pub(super) fn codec(mut stsd: Bytes<'_>) -> Result<Codec, ReadError> {
+pub(super) fn codec(mut stsd: BoxBytes<'_>) -> Result<Codec, ReadError> {
     stsd.version_flags()?;
     stsd.u32()?;
     let (kind, mut entry) = stsd.boxes().next().ok_or_else(|| broken("it does not name its codec"))?;
@@ -84,31 +86,13 @@ pub(super) fn codec(mut stsd: Bytes<'_>) -> Result<Codec, ReadError> {
         b"avc1" | b"avc3" => {
             // VisualSampleEntry: 78 bytes before its boxes.
             entry.take(78)?;
-            Ok(Codec::H264(avc(entry.need(b"avcC")?)?))
+            Ok(Codec::H264(AvcConfig::from_avcc(entry.need(b"avcC")?)?))
         }
         b"Opus" => {
             // AudioSampleEntry: 28 bytes before its boxes.
             entry.take(28)?;
-            let mut dops = entry.need(b"dOps")?;
-            dops.take(2)?;
-            Ok(Codec::Opus { pre_skip: dops.u16()? })
+            Ok(Codec::Opus(OpusConfig::from_dops(entry.need(b"dOps")?)?))
         }
         _ => Ok(Codec::Other(kind.iter().map(|byte| char::from(*byte)).filter(char::is_ascii_graphic).collect())),
     }
-}
-
-fn avc(mut avcc: Bytes<'_>) -> Result<Avc, ReadError> {
-    avcc.u8()?;
-    let profile = avcc.u8()?;
-    avcc.take(2)?;
-    let length_bytes = usize::from(avcc.u8()? & 3) + 1;
-    let mut parameter_sets = Vec::new();
-    for mask in [0x1f, 0xff] {
-        for _ in 0..avcc.u8()? & mask {
-            let len = usize::from(avcc.u16()?);
-            parameter_sets.extend_from_slice(&[0, 0, 0, 1]);
-            parameter_sets.extend_from_slice(avcc.take(len)?);
-        }
-    }
-    Ok(Avc { profile, length_bytes, parameter_sets })
 }

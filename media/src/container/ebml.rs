@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use super::super::ReadError;
+use super::{ContainerError, broken};
 
 /// Longest element ID and longest size, in bytes.
 const ID_BYTES_MAX: u32 = 4;
@@ -10,19 +10,19 @@ const SIZE_BYTES_MAX: u32 = 8;
 
 /// The head of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// With its length marker, as documents write it.
-    pub(super) id: u32,
+    pub(crate) id: u32,
     /// Bytes of its content; `None` when unknown.
-    pub(super) size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 impl Header {
     /// `None` where the file ends, within the header as well.
-    pub(super) fn read(file: &mut impl Read) -> Result<Option<Self>, ReadError> {
+    pub(crate) fn read(file: &mut impl Read) -> Result<Option<Self>, ContainerError> {
         let Some((id, id_bytes)) = read_vint(file)? else { return Ok(None) };
         if id_bytes > ID_BYTES_MAX {
-            return Err(ReadError::Broken("one of its elements has no valid name".to_owned()));
+            return Err(broken("one of its elements has no valid name"));
         }
         let Some((size, size_bytes)) = read_number(file)? else { return Ok(None) };
         // An ID has at most 4 bytes; a size of ones alone is unknown.
@@ -31,22 +31,22 @@ impl Header {
 }
 
 /// A number of variable length without its marker, and how many bytes it took; `None` where the file ends.
-pub(super) fn read_number(file: &mut impl Read) -> Result<Option<(u64, u32)>, ReadError> {
+pub(crate) fn read_number(file: &mut impl Read) -> Result<Option<(u64, u32)>, ContainerError> {
     Ok(read_vint(file)?.map(|(value, bytes)| (value & max(bytes), bytes)))
 }
 
 /// The greatest number of so many bytes, 1 to 8.
-pub(super) const fn max(bytes: u32) -> u64 {
+pub(crate) const fn max(bytes: u32) -> u64 {
     (1 << (7 * bytes)) - 1
 }
 
 /// The same with its marker.
-fn read_vint(file: &mut impl Read) -> Result<Option<(u64, u32)>, ReadError> {
+fn read_vint(file: &mut impl Read) -> Result<Option<(u64, u32)>, ContainerError> {
     let mut first = [0];
     let Some(()) = read(file, &mut first)? else { return Ok(None) };
     let bytes = first[0].leading_zeros() + 1;
     if bytes > SIZE_BYTES_MAX {
-        return Err(ReadError::Broken("one of its elements has no valid size".to_owned()));
+        return Err(broken("one of its elements has no valid size"));
     }
     let mut rest = [0; 7];
     let rest = &mut rest[..bytes as usize - 1];
@@ -54,7 +54,7 @@ fn read_vint(file: &mut impl Read) -> Result<Option<(u64, u32)>, ReadError> {
     Ok(Some((rest.iter().fold(u64::from(first[0]), |value, byte| value << 8 | u64::from(*byte)), bytes)))
 }
 
-fn read(file: &mut impl Read, bytes: &mut [u8]) -> Result<Option<()>, ReadError> {
+fn read(file: &mut impl Read, bytes: &mut [u8]) -> Result<Option<()>, ContainerError> {
     match file.read_exact(bytes) {
         Ok(()) => Ok(Some(())),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
@@ -63,7 +63,7 @@ fn read(file: &mut impl Read, bytes: &mut [u8]) -> Result<Option<()>, ReadError>
 }
 
 /// The elements of a master element; one that reaches beyond the end is cut there, one that makes no sense ends the list.
-pub(super) fn elements(mut content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+pub(crate) fn elements(mut content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     std::iter::from_fn(move || {
         let header = Header::read(&mut content).ok().flatten()?;
         let size = header.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX).min(content.len());
@@ -74,12 +74,12 @@ pub(super) fn elements(mut content: &[u8]) -> impl Iterator<Item = (u32, &[u8])>
 }
 
 /// An unsigned integer of up to 8 bytes; of longer ones the last 8.
-pub(super) fn number(value: &[u8]) -> u64 {
+pub(crate) fn number(value: &[u8]) -> u64 {
     value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A float of 4 or 8 bytes; anything else is 0.
-pub(super) fn float(value: &[u8]) -> f64 {
+pub(crate) fn float(value: &[u8]) -> f64 {
     match *value {
         [a, b, c, d] => f64::from(f32::from_be_bytes([a, b, c, d])),
         [a, b, c, d, e, f, g, h] => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
