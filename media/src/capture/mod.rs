@@ -15,6 +15,7 @@ use crate::threads::end_aside;
 pub mod camera;
 pub mod file;
 pub mod microphone;
+mod pacer;
 pub mod pattern;
 pub mod tone;
 

@@ -13,7 +13,7 @@
 use std::f64::consts::TAU;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::pattern::Pacer;
+use super::pacer::Pacer;
 use super::{Capture, CaptureError, StopFlag};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;

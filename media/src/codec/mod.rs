@@ -6,6 +6,8 @@
 
 use crate::frame::{EncodedVideo, Size, VideoCodec, VideoFrame};
 
+#[cfg(test)]
+pub(crate) mod checks;
 pub mod h264;
 pub mod opus;
 pub mod vp8;

@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::capture::tone::{STEP_SAMPLES as TONE_STEP_SAMPLES, Sweep, frequency_at};
-    use crate::codec::h264::checks::noise;
+    use crate::codec::checks::noise;
     use crate::quality::tone::detect;
 
     const FRAMES_A_STEP: usize = TONE_STEP_SAMPLES as usize / AUDIO_FRAME_SAMPLES;

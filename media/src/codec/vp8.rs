@@ -313,7 +313,7 @@ fn failed(operation: &'static str, code: vpx::vpx_codec_err_t) -> CodecError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::h264::checks;
+    use crate::codec::checks;
     use crate::frame::VideoCodec::Vp8;
 
     #[test]

@@ -16,6 +16,7 @@ use crate::queue::{self, RecvError};
 pub mod cells;
 pub mod labels;
 mod scale;
+mod taken;
 pub mod terminal;
 #[cfg(unix)]
 pub mod tty;

@@ -1,7 +1,6 @@
 //! Pictures in the terminal this program runs in.
 //!
-//! Owns the terminal while it is open: alternate screen, hidden cursor, raw mode; and one thread that draws and reads
-//! keys. Gives the terminal back on drop and on a panic anywhere in the process.
+//! Owns the terminal while it is open ([`Taken`]), and one thread that draws and reads keys.
 //! Text from outside never reaches the terminal as control characters. While a shell has the terminal, because this program
 //! was stopped or put into the background, nothing is drawn and read; afterwards it is taken anew and drawn anew.
 //!
@@ -9,21 +8,22 @@
 //! - keys → [`DisplayEvent`]
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd as _;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use tokio::sync::mpsc;
 
 use super::cells::{Cells, Colours};
+use super::taken::{Taken, output};
 use super::tty::{self, Place};
 use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene, key_event, report};
 use crate::threads::join_or_leave;
+
+pub use super::taken::restore;
 
 /// How often keys, the terminal's size and the status line are looked at: 25 times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
@@ -34,23 +34,8 @@ const KEY_WAIT: Duration = Duration::from_millis(1);
 /// How long a terminal may take to swallow the last picture, over a slow line.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(700);
 
-/// How long to wait for the view before, which may still be closing.
-const TAKE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Alternate screen, hidden cursor, no wrapping at the right edge, everything cleared (xterm's control sequences).
-const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[0m\x1b[2J";
-
-/// Undoes [`ENTER`].
-const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
-
 /// Whoever was not running for so long was stopped, and something else may be on the screen.
 const STOPPED: Duration = Duration::from_secs(1);
-
-/// How long a panic waits for a picture that is just being written.
-const PANIC_PATIENCE: Duration = Duration::from_millis(100);
-
-/// True while the terminal is ours. There is one terminal a process; whoever writes to it holds this.
-static TAKEN: Mutex<bool> = Mutex::new(false);
 
 /// The open view; dropping it gives the terminal back.
 #[derive(Debug)]
@@ -117,130 +102,6 @@ pub(crate) fn describe() -> Option<String> {
 
 fn colours() -> Colours {
     Colours::from_colorterm(&std::env::var("COLORTERM").unwrap_or_default())
-}
-
-/// Standard output when it is a terminal, else the terminal that controls this process.
-fn output() -> io::Result<Box<dyn Write + Send>> {
-    if io::stdout().is_terminal() {
-        // Not through the lock of standard output: whoever hangs in a write would hold up everybody else.
-        return Ok(Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)));
-    }
-    match File::options().read(true).write(true).open("/dev/tty") {
-        Ok(file) => Ok(Box::new(file)),
-        Err(_) => Err(io::Error::other("this program runs in no terminal")),
-    }
-}
-
-/// The terminal while it is ours; dropping it gives it back.
-struct Taken {
-    output: Box<dyn Write + Send>,
-}
-
-impl Taken {
-    fn take() -> io::Result<Self> {
-        let output = output()?;
-        let deadline = Instant::now() + TAKE_PATIENCE;
-        while !try_take() {
-            if Instant::now() >= deadline {
-                return Err(io::Error::other("it shows another call already"));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        give_back_on_panic();
-        let mut taken = Self { output };
-        enable_raw_mode()?;
-        taken.write(ENTER)?;
-        Ok(taken)
-    }
-
-    /// Takes it once more, after another program has had it.
-    fn take_again(&mut self) -> io::Result<()> {
-        // The library believes that the mode is still as it set it.
-        disable_raw_mode()?;
-        enable_raw_mode()?;
-        self.write(ENTER)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let taken = lock();
-        if !*taken {
-            return Err(io::Error::other("it was given back after a panic"));
-        }
-        self.output.write_all(bytes)?;
-        self.output.flush()
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        give_back(lock());
-    }
-}
-
-/// Takes it, unless it is somebody's or somebody is just writing to it.
-fn try_take() -> bool {
-    match TAKEN.try_lock() {
-        Ok(mut taken) => !std::mem::replace(&mut *taken, true),
-        Err(TryLockError::Poisoned(taken)) => !std::mem::replace(&mut *taken.into_inner(), true),
-        Err(TryLockError::WouldBlock) => false,
-    }
-}
-
-/// Restores the terminal, if it is ours, for a process that is about to end whatever hangs. May block where the terminal
-/// takes nothing; its mode is restored before.
-pub fn restore() {
-    tty::restore();
-    give_back_within(PANIC_PATIENCE);
-}
-
-fn lock() -> MutexGuard<'static, bool> {
-    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Restores the terminal if it is ours. A terminal that is gone needs nothing.
-fn give_back(mut taken: MutexGuard<'_, bool>) {
-    if !std::mem::replace(&mut *taken, false) {
-        return;
-    }
-    // In the background it is the shell's, and to set anything there would stop this program.
-    if File::open("/dev/tty").is_ok_and(|terminal| tty::place(&terminal) == Place::Background) {
-        return;
-    }
-    // The mode first: the rest may hang, where nobody reads.
-    if let Err(error) = disable_raw_mode() {
-        tracing::debug!(%error, "terminal mode not restored");
-    }
-    if let Ok(mut output) = output() {
-        drop(output.write_all(LEAVE).and_then(|()| output.flush()));
-    }
-}
-
-/// The same where a picture may just be being written. A terminal that takes no picture has its mode restored alone.
-fn give_back_within(patience: Duration) {
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        match TAKEN.try_lock() {
-            Ok(taken) => return give_back(taken),
-            Err(TryLockError::Poisoned(taken)) => return give_back(taken.into_inner()),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
-    // Whoever holds the lock has the terminal, and it was in raw mode.
-    if let Err(error) = disable_raw_mode() {
-        tracing::debug!(%error, "terminal mode not restored");
-    }
-}
-
-/// Gives the terminal back before a panic's message is printed, so that the message can be read.
-fn give_back_on_panic() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        let next = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            give_back_within(PANIC_PATIENCE);
-            next(panic);
-        }));
-    });
 }
 
 /// Columns and rows; 80x24 on lines that do not know, such as serial consoles.

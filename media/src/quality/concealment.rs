@@ -115,7 +115,7 @@ mod tests {
         assert!((bursty.percent - 10.0).abs() < 1e-9 && (bursty.burst_ratio - 1.8).abs() < 1e-9, "{bursty:?}");
         assert_eq!(Steps { played: 90, concealed: 10, bursts: 10 }.loss().unwrap().burst_ratio, 1.0);
         // Drawn at random, from a fixed seed.
-        let mut random = crate::codec::h264::checks::noise(3);
+        let mut random = crate::codec::checks::noise(3);
         let steps: String = (0..50_000).map(|_| if random().is_multiple_of(5) { 'x' } else { '.' }).collect();
         let loss = counted(&steps).loss().unwrap();
         assert!((loss.percent - 20.0).abs() < 1.0 && loss.burst_ratio < 1.03, "{loss:?}");

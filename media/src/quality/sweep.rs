@@ -318,7 +318,7 @@ mod tests {
     fn concealed_sound_misleads_nobody() {
         let packets = coded(3_000);
         let (mut timing, mut decoder) = (SweepTiming::default(), OpusDecoder::new().unwrap());
-        let mut random = crate::codec::h264::checks::noise(11);
+        let mut random = crate::codec::checks::noise(11);
         let mut latencies = Vec::new();
         for (n, (packet, due, timestamp)) in packets.iter().enumerate() {
             let played = *due + Duration::from_millis(120);
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn noise_speechlike_sound_and_silence_have_no_steps() {
-        let mut random = crate::codec::h264::checks::noise(99);
+        let mut random = crate::codec::checks::noise(99);
         let mut timing = SweepTiming::default();
         for n in 0..500_u32 {
             let samples: Vec<i16> = (0..AUDIO_FRAME_SAMPLES)

@@ -157,7 +157,7 @@ pub(crate) mod tests {
             [300.0, 870.0, 2240.0],
         ];
         let rate = f64::from(AUDIO_RATE_HZ);
-        let mut random = crate::codec::h264::checks::noise(5);
+        let mut random = crate::codec::checks::noise(5);
         let (mut phase, mut resonators) = (0.0, [[0.0; 2]; 3]);
         let mut next_sample = |n: usize| {
             let seconds = n as f64 / rate;
@@ -226,7 +226,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_sweep_is_found_between_lost_packets_and_in_noise() {
-        let (mut sweep, mut random) = (Sweep::new(), crate::codec::h264::checks::noise(3));
+        let (mut sweep, mut random) = (Sweep::new(), crate::codec::checks::noise(3));
         let mut sound = TestSound::default();
         for n in 0..100_u32 {
             let mut samples = sweep.next_frame();

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn silence_noise_and_scraps_are_no_tone() {
-        let mut random = crate::codec::h264::checks::noise(99);
+        let mut random = crate::codec::checks::noise(99);
         let noise: Vec<i16> = (0..9_600).map(|_| (random() % 16_384) as i16 - 8_192).collect();
         let other: Vec<i16> = (0..9_600).map(|n| ((f64::from(n) * 0.065).sin() * 8e3) as i16).collect();
         for sound in [&[0; 9_600][..], &noise, &other, &cycle()[..1_919]] {

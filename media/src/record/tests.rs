@@ -1,6 +1,11 @@
 //! Recordings are read back with a demuxer that shares no code with the muxers.
 
+use std::fs::File;
+use std::path::PathBuf;
+
+use super::time_line::TimeLine;
 use super::*;
+use crate::existing::Existing;
 
 const SIZE: Size = Size { width: 320, height: 240 };
 
