@@ -1,19 +1,30 @@
 //! Figures of a load that runs, for Prometheus: `GET /metrics`, in the OpenMetrics text format.
 //!
 //! Names follow Prometheus' conventions (prometheus.io/docs/practices/naming): base units, `_total` for counters, the
-//! prefix `tring_load_`. The server has one thread, which ends with [`Endpoint`].
+//! prefix `tring_load_`. The server has one thread, which ends with [`Endpoint`]: scrapes are answered while the load
+//! keeps all others busy.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use tiny_http::{Header, Method, Response, Server};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::record::LoadCall;
 use crate::exit::Failure;
@@ -29,6 +40,15 @@ const LOSS: [f64; 8] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 
 /// Jitter, seconds.
 const JITTER_S: [f64; 7] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1];
+
+/// Scrapes at once: one Prometheus asks one after the other, and a few people may look as well. Others wait.
+const SCRAPES_MAX: usize = 8;
+
+/// Whoever has not asked and read by then is hung up on, and lets the next one in.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Before the next try when the system hands out no connection (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -121,7 +141,7 @@ impl Metrics {
 
 /// Answers Prometheus; dropping it ends that.
 pub(crate) struct Endpoint {
-    server: Arc<Server>,
+    stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
@@ -133,46 +153,83 @@ impl Endpoint {
     /// # Errors
     /// A usage [`Failure`] when nobody can listen there.
     pub(crate) fn start(address: SocketAddr, metrics: Arc<Metrics>) -> Result<Self, Failure> {
-        let wrong = |error: &dyn std::fmt::Display| {
+        let wrong = |error: std::io::Error| {
             Failure::usage(format!("--prometheus cannot listen on {address}: {error}; try another address or port"))
         };
-        let server = Arc::new(Server::http(address).map_err(|error| wrong(&error))?);
-        let address = server.server_addr().to_ip().ok_or_else(|| wrong(&"no address"))?;
-        let serving = Arc::clone(&server);
+        let listener = TcpListener::bind(address).map_err(wrong)?;
+        listener.set_nonblocking(true).map_err(wrong)?;
+        let address = listener.local_addr().map_err(wrong)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("prometheus".into())
-            .spawn(move || serve(&serving, &metrics))
-            .map_err(|error| wrong(&error))?;
-        Ok(Self { server, thread: Some(thread), address })
+            .spawn(move || {
+                if let Err(error) = serve(listener, &metrics, &stopped) {
+                    tracing::error!(%error, "nobody serves the figures of this load");
+                }
+            })
+            .map_err(wrong)?;
+        Ok(Self { stop, thread: Some(thread), address })
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.server.unblock();
+        self.stop.cancel();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread for Prometheus panicked");
         }
     }
 }
 
-fn serve(server: &Server, metrics: &Metrics) {
-    // The iterator ends when it is unblocked.
-    for request in server.incoming_requests() {
-        let is_ours = request.method() == &Method::Get && request.url().split('?').next() == Some("/metrics");
-        let response = if is_ours {
-            Response::from_string(metrics.text()).with_header(content_type())
-        } else {
-            Response::from_string("figures are at /metrics\n").with_status_code(404)
-        };
-        // Whoever asked may be gone.
-        let _gone = request.respond(response);
-    }
+/// Serves until it is stopped; what is under way then is cut off.
+fn serve(listener: TcpListener, metrics: &Arc<Metrics>, stop: &CancellationToken) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let mut scrapes = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(_) = scrapes.join_next() => {}
+                accepted = listener.accept(), if scrapes.len() < SCRAPES_MAX => match accepted {
+                    Ok((stream, _)) => {
+                        scrapes.spawn(answer(stream, Arc::clone(metrics)));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection of Prometheus was not taken");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    })
 }
 
-fn content_type() -> Header {
-    let value = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Header::from_bytes("Content-Type", value).expect("plain ASCII is a header")
+/// One request of one connection.
+async fn answer(stream: TcpStream, metrics: Arc<Metrics>) {
+    let service =
+        service_fn(|request: Request<Incoming>| std::future::ready(Ok::<_, Infallible>(respond(&request, &metrics))));
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whoever asked may be gone, or say something else than HTTP.
+    let _unanswered = tokio::time::timeout(SCRAPE_TIMEOUT, connection).await;
+}
+
+fn respond(request: &Request<Incoming>, metrics: &Metrics) -> Response<String> {
+    let is_ours = request.method() == Method::GET && request.uri().path() == "/metrics";
+    let (status, kind, text) = if is_ours {
+        (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.text())
+    } else {
+        (StatusCode::NOT_FOUND, "text/plain; charset=UTF-8", "figures are at /metrics\n".to_owned())
+    };
+    let mut response = Response::new(text);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 #[cfg(test)]
@@ -221,12 +278,9 @@ mod tests {
         let address = endpoint.address;
         let taken = Endpoint::start(address, Arc::new(Metrics::new())).err().unwrap();
         assert!(taken.text.contains("--prometheus"), "{taken}");
+        // Whoever connects and says nothing does not keep it.
+        let _silent = std::net::TcpStream::connect(address).unwrap();
         drop(endpoint);
-        // The library closes its socket on a thread of its own.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while std::net::TcpListener::bind(address).is_err() {
-            assert!(std::time::Instant::now() < deadline, "{address} is still taken");
-            std::thread::yield_now();
-        }
+        TcpListener::bind(address).unwrap();
     }
 }
