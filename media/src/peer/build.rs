@@ -155,7 +155,7 @@ impl Foundation {
             .with_configuration(configuration)
             .with_media_engine(media)
             .with_interceptor_registry(interceptors)
-            .with_setting_engine(engine::settings(self.takes_multicast))
+            .with_setting_engine(engine::settings(self.takes_multicast, config.ice_policy))
             .with_handler(Arc::new(Handler(Arc::clone(shared))))
             .with_udp_addrs(vec![BindTo { network: self.network, loopback: config.loopback }])
             .build()

@@ -19,7 +19,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::{Error, Result};
 
 use super::clock::{PeerClock, ReadClock};
-use super::config::{BitrateLimits, PeerConfig};
+use super::config::{BitrateLimits, IcePolicy, PeerConfig};
 use super::payload_limit::PayloadLimit;
 use super::rate::SendRate;
 use super::repair::TimelyRepairs;
@@ -41,6 +41,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(30);
 
 /// Checks a pair: 12 s' worth, so that a slow or late-starting other side still connects.
 const CHECKS_MAX: u16 = 400;
+
+/// A relay is taken after this time, when no direct pair has worked by then. The first round of checks may only open the
+/// NATs, the second gets through: without a wait the relay wins the race whenever its checks are a millisecond faster,
+/// and keeps the call. Short of three rounds, so that the third takes it.
+const RELAY_WAIT: Duration = Duration::from_millis(80);
 
 /// Silence after which the path counts as interrupted. The engine looks at it once in a [`KEEPALIVE`]: told within 3 s.
 pub(super) const DISCONNECTED_AFTER: Duration = Duration::from_millis(2200);
@@ -124,7 +129,8 @@ pub(super) fn interceptors(
 
 /// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where a
 /// multicast group can be joined.
-pub(super) fn settings(takes_multicast: bool) -> SettingEngine {
+pub(super) fn settings(takes_multicast: bool, policy: IcePolicy) -> SettingEngine {
+    let relay_wait = if policy == IcePolicy::RelayOnly { Duration::ZERO } else { RELAY_WAIT };
     let mdns = if takes_multicast { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
     SettingEngineBuilder::new()
         .with_multicast_dns_mode(mdns)
@@ -133,7 +139,7 @@ pub(super) fn settings(takes_multicast: bool) -> SettingEngine {
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_relay_acceptance_min_wait(Some(Duration::ZERO))
+        .with_relay_acceptance_min_wait(Some(relay_wait))
         .with_include_loopback_candidate(true)
         // An ICE restart binds new sockets, on the addresses that there are then, and asks TURN servers anew.
         .with_discard_local_candidates_during_ice_restart(true)
