@@ -1,33 +1,14 @@
 //! `tring`, a video phone for the terminal. This file wires: arguments in, a command run, an exit status out.
 
-mod agent;
-mod call_log;
-mod child;
+mod calltest;
 mod cli;
 mod commands;
 mod config;
-mod doctor;
-mod events;
-mod exit;
-mod harmless;
-mod load;
-mod local_time;
-mod log_file;
-mod logging;
-mod notify;
+mod diagnose;
 mod output;
-mod outputs;
-mod printer;
-mod random;
-mod ringing;
-mod scenario;
-mod serve;
-mod session;
-mod settings;
-mod sharing;
-mod signals;
-mod trace;
-mod usage;
+mod phone;
+mod platform;
+mod servers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,9 +17,11 @@ use media::display::window::{self, WindowClient};
 
 use cli::Command;
 use config::{InForce, Parsed};
-use events::Event;
-use exit::{ExitStatus, Failure};
-use printer::Printer;
+use output::events::ProgramEvent;
+use output::exit::{ExitStatus, Failure};
+use output::printer::Printer;
+use output::{logging, streams};
+use platform::signals;
 
 /// What to do when the broker that nobody named is not there.
 const DEFAULT_BROKER: &str =
@@ -46,10 +29,10 @@ const DEFAULT_BROKER: &str =
 
 fn main() -> ExitCode {
     let status = program().unwrap_or_else(|failure| {
-        output::complain(&failure.text);
+        streams::complain(&failure.text);
         failure.status
     });
-    let status = output::finish(status);
+    let status = streams::finish(status);
     signals::restore_terminal();
     ExitCode::from(status.code())
 }
@@ -80,7 +63,7 @@ fn program() -> Result<ExitStatus, Failure> {
         Err(error) => Err(Failure::internal(format!("cannot start: {error}"))),
     };
     result.map_err(|failure| config::explained(failure, &withheld)).inspect_err(|failure| {
-        reporting.tell(&Event::Error { status: failure.status.code(), text: failure.text.clone() });
+        reporting.tell(&ProgramEvent::Error { status: failure.status.code(), text: failure.text.clone() });
     })
 }
 

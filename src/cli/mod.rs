@@ -3,7 +3,7 @@
 //! - [`calling`]: calls, made and taken; [`around`]: what there is besides; [`servers`]: the demo and our own servers
 //! - [`testing`]: tests of calls, and what belongs to them
 //! - [`options`]: what commands share: media, links, habits
-//! - [`parse`]: from words to values
+//! - [`parse`], [`load`], [`secret`]: from words to values
 #![allow(
     rustdoc::broken_intra_doc_links,
     reason = "the doc comments are the help texts, where brackets mean: may be left out"
@@ -11,8 +11,10 @@
 
 mod around;
 mod calling;
+pub(crate) mod load;
 mod options;
 pub(crate) mod parse;
+pub(crate) mod secret;
 mod servers;
 mod testing;
 

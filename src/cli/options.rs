@@ -16,7 +16,7 @@ use signalling::mqtt::{BrokerUrl, MqttVersion};
 use signalling::topic::Template;
 
 use super::parse::{parse_codec, parse_size, parse_time};
-use crate::config::secret::Secret;
+use super::secret::Secret;
 
 /// What is sent and shown.
 #[derive(Debug, Args)]

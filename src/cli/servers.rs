@@ -8,7 +8,7 @@ use media::display::Show;
 use media::frame::VideoCodec;
 
 use super::parse::{parse_codec, parse_time};
-use crate::config::secret::Secret;
+use super::secret::Secret;
 
 /// `tring demo`.
 #[derive(Debug, Args)]

@@ -8,9 +8,9 @@ use clap::Args;
 use media::frame::{Size, VideoCodec};
 use signalling::id::PeerId;
 
+use super::load::{CALLS_MAX, FailAbove, PeerRange, Rate};
 use super::options::Link;
 use super::parse::{parse_codec, parse_size, parse_time};
-use crate::load::plan::{CALLS_MAX, FailAbove, PeerRange, Rate};
 
 /// `tring load`.
 #[derive(Debug, Args)]

@@ -6,15 +6,15 @@ use signalling::mqtt::{Audience, Link, LinkEvent};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::permit::Own;
-use crate::agent::serving::Serving;
-use crate::agent::topics;
+use crate::calltest::agent::permit::Own;
+use crate::calltest::agent::serving::Serving;
+use crate::calltest::agent::topics;
 use crate::cli::Agent;
-use crate::events::Event;
-use crate::exit::{ExitStatus, Failure};
-use crate::printer::Printer;
-use crate::settings::resolve_link;
-use crate::signals;
+use crate::output::events::ProgramEvent;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::settings::resolve_link;
+use crate::platform::signals;
 
 /// As [`signalling::mqtt`] has it: a slow reader slows the broker down.
 const EVENTS_MAX: usize = 256;
@@ -36,7 +36,7 @@ pub(crate) async fn run(options: Agent, printer: Arc<Printer>) -> Result<ExitSta
     let printing = tokio::spawn(print(events, printed_tx, printer, me.to_string()));
     let mut ends = signals::heed();
     let mut status = ExitStatus::Done;
-    let told_to_stop = async { status = ends.next().await.status() };
+    let told_to_stop = async { status = ExitStatus::of(ends.next().await) };
     let parts_max = usize::try_from(options.parts).unwrap_or(usize::MAX);
     let served = Serving::new(own, handle, parts_max).run(printed, told_to_stop).await;
     stop.cancel();
@@ -48,8 +48,10 @@ pub(crate) async fn run(options: Agent, printer: Arc<Printer>) -> Result<ExitSta
 async fn print(mut events: mpsc::Receiver<LinkEvent>, to: mpsc::Sender<LinkEvent>, printer: Arc<Printer>, id: String) {
     while let Some(event) = events.recv().await {
         match &event {
-            LinkEvent::Up { broker, .. } => printer.tell(&Event::Online { id: id.clone(), broker: broker.clone() }),
-            LinkEvent::Down { reason } => printer.tell(&Event::Offline { reason: reason.clone() }),
+            LinkEvent::Up { broker, .. } => {
+                printer.tell(&ProgramEvent::Online { id: id.clone(), broker: broker.clone() })
+            }
+            LinkEvent::Down { reason } => printer.tell(&ProgramEvent::Offline { reason: reason.clone() }),
             LinkEvent::Message { .. }
             | LinkEvent::Refused { .. }
             | LinkEvent::Dropped { .. }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::cli;
 use crate::config::{InForce, Origin, Setting};
-use crate::exit::{ExitStatus, Failure};
-use crate::printer::Printer;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
 
 /// The part of the example that tells what goes where; the settings themselves follow from their definition.
 const EXAMPLE: &str = include_str!("../config/example.toml");

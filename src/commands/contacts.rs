@@ -18,11 +18,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Contacts;
-use crate::events::Event;
-use crate::exit::{ExitStatus, Failure};
-use crate::printer::Printer;
-use crate::settings::resolve_link;
-use crate::signals;
+use crate::output::events::ProgramEvent;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::settings::resolve_link;
+use crate::platform::signals;
 
 /// So long after the last retained presence the broker has told all. Longer than a program takes to come back that a
 /// broker has thrown off for us: that must show before we say that all is well.
@@ -117,7 +117,7 @@ impl Looking {
             };
             tokio::select! {
                 biased;
-                end = ends.next() => return Ok(end.status()),
+                end = ends.next() => return Ok(ExitStatus::of(end)),
                 // Presence waits while nobody reads: the broker is slowed down.
                 event = next(&mut events, &printer) => self.link_event(event)?,
                 () = time => if let Some(status) = self.time()? {
@@ -166,7 +166,7 @@ impl Looking {
                 self.phase = Phase::Settling { quiet_at: now + QUIET, latest: now + SETTLE_MAX };
                 self.roster.broker = Some(broker.clone());
                 if self.printer.is_json() {
-                    self.printer.tell(&Event::Online { id: self.me.to_string(), broker });
+                    self.printer.tell(&ProgramEvent::Online { id: self.me.to_string(), broker });
                 }
             }
             Some(LinkEvent::Down { reason }) => {
@@ -179,7 +179,7 @@ impl Looking {
                     _ => Phase::Connecting,
                 };
                 if self.form == Form::Changes {
-                    self.printer.tell(&Event::Offline { reason });
+                    self.printer.tell(&ProgramEvent::Offline { reason });
                 }
             }
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state, now),
@@ -271,8 +271,8 @@ async fn next(events: &mut mpsc::Receiver<LinkEvent>, printer: &Printer) -> Opti
     events.recv().await
 }
 
-fn news(peer: &PeerId, state: Option<PresenceState>) -> Event {
-    Event::Presence { id: peer.to_string(), state: state.map(PresenceState::name) }
+fn news(peer: &PeerId, state: Option<PresenceState>) -> ProgramEvent {
+    ProgramEvent::Presence { id: peer.to_string(), state: state.map(PresenceState::name) }
 }
 
 /// Cuts a table to a terminal's size, with a last line that tells how things stand.

@@ -16,16 +16,14 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use super::report;
-use super::serve::failure;
 use crate::cli::Demo;
-use crate::exit::{ExitStatus, Failure};
-use crate::outputs;
-use crate::printer::Printer;
-use crate::serve::broker::{Access, BrokerConfig};
-use crate::serve::turn::TurnConfig;
-use crate::serve::{Serve, ServeConfig};
-use crate::signals::{self, End, Ends};
-use crate::{child, random};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::outputs;
+use crate::platform::child;
+use crate::platform::signals::{self, End, Ends};
+use crate::servers::broker::Access;
+use crate::servers::one_run::OneRun;
 
 /// Set-up and farewell around the talk itself; both are bounded by time-outs of their own, this is the last resort.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,10 +67,11 @@ impl Outcome {
 pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
     let record = recording(&options)?;
     let ends = signals::heed();
-    let password = random::password();
-    let serve = start_servers(&password).await?;
-    let broker = format!("mqtt://{}", serve.broker.mqtt_addr());
-    let turn = format!("turn:{}", serve.turn.addr());
+    let mut servers = OneRun::new(ICE_USER);
+    servers.start_broker(Access::Anonymous).await?;
+    servers.start_turn().await?;
+    let [broker, turn] = [servers.broker_url(), servers.turn_url()].map(|url| url.expect("both were started"));
+    let password = servers.password();
     let show = options.show.unwrap_or_else(default_show);
     let common = |id: &str| {
         let mut arguments: Vec<String> = ["--id", id, "--broker", &broker, "--ice", &turn, "--ice-user", ICE_USER]
@@ -97,7 +96,7 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
             options.duration.as_secs_f32()
         ));
     }
-    let callee = start_peer(&bob, &password, Group::Own)?;
+    let callee = start_peer(&bob, password, Group::Own)?;
     let (bob_online, online) = oneshot::channel();
     let last_resort = tokio::time::Instant::now() + options.duration + PATIENCE;
     let (alice_done, done) = oneshot::channel::<()>();
@@ -112,13 +111,13 @@ pub(crate) async fn run(options: Demo, printer: Arc<Printer>) -> Result<ExitStat
             let _failed = online.await;
             // Where she shows the call she needs the terminal, of which a group of her own would be in the background.
             let group = if show == Show::Terminal { Group::Ours } else { Group::Own };
-            let alice = start_peer(&alice, &password, group)?;
+            let alice = start_peer(&alice, password, group)?;
             let outcome =
                 watch("alice", alice, &printer, tokio::time::sleep_until(last_resort), None, ends.clone()).await;
             drop(alice_done);
             outcome
         });
-    serve.stop().await;
+    servers.stop().await;
     conclude(&caller?, &callee?, &printer)
 }
 
@@ -144,14 +143,6 @@ fn conclude(caller: &Outcome, callee: &Outcome, printer: &Printer) -> Result<Exi
         }
     }
     Ok(ExitStatus::Done)
-}
-
-async fn start_servers(password: &str) -> Result<Serve, Failure> {
-    let config = ServeConfig {
-        broker: BrokerConfig::on_loopback(0, Access::Anonymous),
-        turn: TurnConfig::on_loopback(0, ICE_USER, password),
-    };
-    Serve::start(config).await.map_err(failure)
 }
 
 /// Who else hears of a Ctrl-C at the terminal.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use media::devices::{self, AudioDevice, Devices};
 
-use crate::exit::{ExitStatus, Failure};
-use crate::printer::Printer;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
 
 pub(crate) async fn run(printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
     let devices = tokio::task::spawn_blocking(devices::list).await.map_err(Failure::internal)?;

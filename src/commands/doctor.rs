@@ -8,12 +8,12 @@ use signalling::mqtt::Audience;
 
 use crate::cli::{Common, Doctor, Habits};
 use crate::config::InForce;
-use crate::doctor::report::{self, Colours};
-use crate::doctor::{self, Finding, NamedBroker, Plan};
-use crate::events::{Check, Event};
-use crate::exit::{ExitStatus, Failure};
-use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::diagnose::doctor::events::{Check, DoctorEvent};
+use crate::diagnose::doctor::report::{self, Colours};
+use crate::diagnose::doctor::{self, Finding, NamedBroker, Plan};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::settings::Settings;
 
 pub(crate) async fn run(
     options: Doctor,
@@ -36,7 +36,7 @@ pub(crate) async fn run(
     let conclusion = report::conclude(&findings);
     if printer.is_json() {
         let (failed, warnings) = (conclusion.failed, conclusion.warnings);
-        printer.tell(&Event::Doctor { status: conclusion.status.code(), failed, warnings });
+        printer.tell(&DoctorEvent::Doctor { status: conclusion.status.code(), failed, warnings });
     } else {
         printer.result(&report::closing(&conclusion));
     }
@@ -45,7 +45,7 @@ pub(crate) async fn run(
 
 fn print(printer: &Printer, finding: &Finding, colours: Colours) {
     if printer.is_json() {
-        printer.tell(&Event::Check(Box::new(Check {
+        printer.tell(&DoctorEvent::Check(Box::new(Check {
             name: finding.name,
             target: finding.target.clone(),
             status: finding.status(),

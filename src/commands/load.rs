@@ -15,28 +15,26 @@ use signalling::mqtt::Audience;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::serve::failure;
+use crate::calltest::load::elsewhere::Crew;
+use crate::calltest::load::events::LoadEvent;
+use crate::calltest::load::here::{self, Site};
+use crate::calltest::load::metrics::{Endpoint, Metrics};
+use crate::calltest::load::tally::{StepSummary, Tally};
+use crate::calltest::load::worker::{REPORTS_MAX, Report, Work};
+use crate::calltest::load::{curve, table};
+use crate::cli::load::{FailAbove, PeerRange};
+use crate::cli::secret::Secret;
 use crate::cli::{Common, Habits, Link, Load, Media};
 use crate::config::InForce;
-use crate::config::secret::Secret;
-use crate::events::Event;
-use crate::exit::{ExitStatus, Failure};
-use crate::load::elsewhere::Crew;
-use crate::load::here::{self, Site};
-use crate::load::metrics::{Endpoint, Metrics};
-use crate::load::plan::{FailAbove, PeerRange};
-use crate::load::tally::{StepSummary, Tally};
-use crate::load::worker::{REPORTS_MAX, Report, Work};
-use crate::load::{curve, table};
-use crate::output::bars;
-use crate::outputs;
-use crate::printer::Printer;
-use crate::serve::broker::{Access, BrokerConfig};
-use crate::serve::turn::TurnConfig;
-use crate::serve::{Serve, ServeConfig};
-use crate::settings::{Settings, resolve_link};
-use crate::signals::{self, Ends};
-use crate::{random, usage};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::output::streams::bars;
+use crate::phone::outputs;
+use crate::phone::settings::{Settings, resolve_link};
+use crate::platform::signals::{self, Ends};
+use crate::platform::usage;
+use crate::servers::broker::Access;
+use crate::servers::one_run::OneRun;
 
 /// Name at the TURN server of our own.
 const ICE_USER: &str = "load";
@@ -57,14 +55,14 @@ pub(crate) async fn run(
         return Err(Failure::usage("calls to or from another machine need a broker that both reach; pass --broker"));
     }
     let mut link = options.link.clone();
-    let serve = if own_servers { Some(bring_servers(&mut link).await?) } else { None };
+    let servers = if own_servers { Some(start_servers(&mut link).await?) } else { None };
     let common = common(&options, link);
     let settings = Settings::resolve(&common, Audience::Anyone)?;
     let site = Site { settings, to, memory_before: usage::memory_bytes(), windows };
     let metrics = Arc::new(Metrics::new());
     let endpoint = options.prometheus.map(|address| Endpoint::start(address, Arc::clone(&metrics))).transpose()?;
     if let Some(endpoint) = &endpoint {
-        printer.tell(&Event::Metrics { address: endpoint.address.to_string() });
+        printer.tell(&LoadEvent::Metrics { address: endpoint.address.to_string() });
     }
     let stop = CancellationToken::new();
     // Kept to the end: a second signal ends the program, whatever it does.
@@ -79,8 +77,8 @@ pub(crate) async fn run(
     }
     heeding.abort();
     drop(endpoint);
-    if let Some(serve) = serve {
-        serve.stop().await;
+    if let Some(servers) = servers {
+        servers.stop().await;
     }
     let steps = outcome?;
     if let Some(file) = &options.curve {
@@ -109,23 +107,21 @@ fn works(options: &Load) -> Result<Vec<Work>, Failure> {
 
 /// A broker and a TURN server for this run alone. Media takes the TURN server only where it has to: each call would ask
 /// it for four allocations, and none of them would be used.
-async fn bring_servers(link: &mut Link) -> Result<Serve, Failure> {
-    let password = random::password();
-    let config = ServeConfig {
-        broker: BrokerConfig::on_loopback(0, Access::Anonymous),
-        turn: TurnConfig::on_loopback(0, ICE_USER, &password),
-    };
-    let serve = Serve::start(config).await.map_err(failure)?;
+async fn start_servers(link: &mut Link) -> Result<OneRun, Failure> {
+    let mut servers = OneRun::new(ICE_USER);
+    servers.start_broker(Access::Anonymous).await?;
+    servers.start_turn().await?;
+    let [broker, turn] = [servers.broker_url(), servers.turn_url()].map(|url| url.expect("both were started"));
     let own = |error: &dyn std::fmt::Display| Failure::internal(format!("an address of our own is wrong: {error}"));
-    link.leave_broker(format!("mqtt://{}", serve.broker.mqtt_addr()).parse().map_err(|error| own(&error))?);
+    link.leave_broker(broker.parse().map_err(|error| own(&error))?);
     // A TURN server that was named is the one to be tried.
     if link.relay_only && link.ice.is_empty() {
-        link.ice = vec![format!("turn:{}", serve.turn.addr()).parse().map_err(|error| own(&error))?];
+        link.ice = vec![turn.parse().map_err(|error| own(&error))?];
         link.ice_user = Some(ICE_USER.into());
-        link.ice_password = Some(password.parse::<Secret>().map_err(|error| own(&error))?);
+        link.ice_password = Some(servers.password().parse::<Secret>().map_err(|error| own(&error))?);
         (link.ice_password_file, link.ice_secret, link.ice_secret_file) = (None, None, None);
     }
-    Ok(serve)
+    Ok(servers)
 }
 
 /// The options of a call, as every session of the load has them.
@@ -195,7 +191,7 @@ impl Loading {
                 }
                 self.printer.result(&table::row(&step));
             }
-            self.printer.tell(&Event::Load(Box::new(step.clone())));
+            self.printer.tell(&LoadEvent::Load(Box::new(step.clone())));
             steps.push(step);
         }
         if let Some(foot) = table::foot(&steps).filter(|_| self.printer.is_text()) {
@@ -236,7 +232,7 @@ impl Loading {
                     Report::Finished(call) => {
                         tally.add(&call);
                         self.metrics.add(&call);
-                        self.printer.tell(&Event::LoadCall(call));
+                        self.printer.tell(&LoadEvent::LoadCall(call));
                     }
                     Report::Ended(outcome) => ended = Some(outcome),
                 }

@@ -2,11 +2,12 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
-use crate::call_log::{CallLog, Entry, Outcome, Read};
 use crate::cli::Log;
-use crate::exit::{ExitStatus, Failure};
-use crate::local_time;
-use crate::printer::{self, Printer};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::call_log::{CallLog, Entry, Outcome, Read};
+use crate::phone::events;
+use crate::platform::local_time;
 
 pub(crate) fn run(options: &Log, printer: &Printer) -> Result<ExitStatus, Failure> {
     let Some(log) = CallLog::of_this_user() else {
@@ -78,7 +79,7 @@ fn row(entry: &Entry) -> [String; 5] {
         entry.peer.to_string(),
         way.to_owned(),
         entry.duration_ms.map_or_else(|| "-".to_owned(), length),
-        printer::ending(entry.reason.as_str()).to_owned(),
+        events::ending(entry.reason.as_str()).to_owned(),
     ]
 }
 
@@ -112,7 +113,7 @@ fn clear(log: &CallLog, options: &Log, printer: &Printer) -> Result<ExitStatus, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call_log::{Direction, VERSION, Word};
+    use crate::phone::call_log::{Direction, VERSION, Word};
 
     fn entry(
         peer: &str,

@@ -6,9 +6,9 @@ use std::path::Path;
 use clap_complete::Shell;
 
 use crate::config;
-use crate::exit::{ExitStatus, Failure};
-use crate::printer::Printer;
-use crate::session;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::session;
 
 pub(crate) fn completions(shell: Shell, printer: &Printer) -> Result<ExitStatus, Failure> {
     let mut script = Vec::new();

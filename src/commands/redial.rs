@@ -6,10 +6,10 @@ use std::sync::Arc;
 use media::display::window::WindowClient;
 
 use super::call;
-use crate::call_log::{CallLog, Direction, Entry, Read};
 use crate::cli::{Call, Redial};
-use crate::exit::{ExitStatus, Failure};
-use crate::printer::Printer;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::call_log::{CallLog, Direction, Entry, Read};
 
 pub(crate) async fn run(redial: Redial, printer: Arc<Printer>, windows: WindowClient) -> Result<ExitStatus, Failure> {
     let read = match CallLog::of_this_user() {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::cli;
 use crate::config::secret::{secret, text_of};
-use crate::exit::{ExitStatus, Failure};
-use crate::printer::Printer;
-use crate::serve::broker::{Access, BrokerConfig};
-use crate::serve::turn::{Credentials, PeerPolicy, TurnConfig};
-use crate::serve::{REALM, Serve, ServeConfig, ServeError};
-use crate::signals;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::platform::signals;
+use crate::servers::broker::{Access, BrokerConfig};
+use crate::servers::turn::{Credentials, PeerPolicy, TurnConfig};
+use crate::servers::{REALM, Serve, ServeConfig};
 
 /// Login on loopback, where the broker needs none but TURN always does (RFC 8656 §5).
 const LOCAL_LOGIN: &str = "tring";
@@ -35,12 +35,12 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
             peers,
         },
     };
-    let mut serve = Serve::start(config).await.map_err(failure)?;
+    let mut serve = Serve::start(config).await?;
     print(&serve, &printer, &logins);
     let mut ends = signals::heed();
     let outcome = tokio::select! {
-        end = ends.next() => Ok(end.status()),
-        error = serve.ended() => Err(failure(error)),
+        end = ends.next() => Ok(ExitStatus::of(end)),
+        error = serve.ended() => Err(error.into()),
     };
     serve.stop().await;
     outcome
@@ -127,7 +127,7 @@ fn print(serve: &Serve, printer: &Printer, logins: &Logins) {
     let turn = reachable(serve.turn.addr());
     if printer.is_json() {
         let line = serde_json::json!({
-            "v": crate::events::VERSION, "ts": crate::printer::unix_ms(), "event": "serving",
+            "v": crate::output::events::VERSION, "ts": crate::platform::clock::unix_ms(), "event": "serving",
             "mqtt": format!("mqtt://{mqtt}"), "websocket": format!("ws://{websocket}/mqtt"),
             "turn": format!("turn:{turn}"), "call_id": null, "peer": null,
         });
@@ -140,22 +140,6 @@ fn print(serve: &Serve, printer: &Printer, logins: &Logins) {
          tring call bob --id alice --broker mqtt://{mqtt}{login}\n\
          and where the direct path fails, on both sides, with\n  --ice turn:{turn} {ice}\n\nCtrl-C ends."
     ));
-}
-
-pub(super) fn failure(error: ServeError) -> Failure {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    let status = match error {
-        ServeError::Broker(_) | ServeError::BrokerStopped | ServeError::Turn(_) | ServeError::TurnStopped => {
-            ExitStatus::Internal
-        }
-        _ => ExitStatus::Usage,
-    };
-    Failure::new(status, text)
 }
 
 /// The address that peers see of a relay listening on `listen`: for a wildcard the one that leads out of this machine.

@@ -11,22 +11,23 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::calltest::judge::outcome::{self, Outcome, Verdict};
+use crate::calltest::report::events::{TestEvent, TestSummary};
+use crate::calltest::report::progress::Progress;
+use crate::calltest::report::{html, junit, results};
+use crate::calltest::run::ready::{self, READY};
+use crate::calltest::run::servers::Servers;
+use crate::calltest::run::{self, Given, Recordings};
+use crate::calltest::scenario::script::{Action, Scenario};
+use crate::calltest::scenario::secrets::Secrets;
+use crate::calltest::scenario::{schema, select};
 use crate::cli::Test;
 use crate::config::{CallOptions, InForce, Inherited};
-use crate::events::{Event, TestSummary};
-use crate::exit::{ExitStatus, Failure};
-use crate::outputs;
-use crate::printer::{Printer, unix_ms};
-use crate::scenario::outcome::{self, Outcome, Verdict};
-use crate::scenario::play::{self, Given, Recordings};
-use crate::scenario::ready::{self, READY};
-use crate::scenario::report::progress::Progress;
-use crate::scenario::report::{html, junit, results};
-use crate::scenario::script::{Action, Scenario};
-use crate::scenario::secrets::Secrets;
-use crate::scenario::stage::Stage;
-use crate::scenario::{schema, select};
-use crate::signals::{self, Ends};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::outputs;
+use crate::platform::clock::unix_ms;
+use crate::platform::signals::{self, Ends};
 
 /// How long writing the reports may take.
 const REPORT_PATIENCE: Duration = Duration::from_secs(20);
@@ -138,7 +139,7 @@ async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) 
         if outcomes.len() == 1 { "" } else { "s" }
     );
     if printer.is_json() {
-        printer.tell(&Event::TestSummary(TestSummary {
+        printer.tell(&TestEvent::TestSummary(TestSummary {
             status: status.code(),
             runs: outcomes.len(),
             passed,
@@ -220,15 +221,15 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
     if let Err(error) = results::clear(&folder) {
         return told(failed(format!("cannot use the folder {}: {error}", folder.display())));
     }
-    let stage = match Stage::set(scenario, runs.inherited.clone()).await {
-        Ok(stage) => stage,
+    let servers = match Servers::start(scenario, runs.inherited.clone()).await {
+        Ok(servers) => servers,
         Err(failure) => {
             tidy(&folder);
             return told(failed(failure.text));
         }
     };
-    if let Some(objection) = objection(scenario, &stage) {
-        stage.strike().await;
+    if let Some(objection) = objection(scenario, &servers) {
+        servers.stop().await;
         tidy(&folder);
         return told(without(Verdict::Skipped(objection)));
     }
@@ -245,7 +246,7 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
         windows: runs.windows.clone(),
         progress: &progress,
     };
-    let mut outcome = play::play(scenario, stage, given).await;
+    let mut outcome = run::play(scenario, servers, given).await;
     secrets.hide_in(&mut outcome);
     keep(&mut outcome, &folder, runs.options.keep);
     runs.progress.end(&running, &outcome);
@@ -257,9 +258,9 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
 }
 
 /// Why the scenario cannot run with these servers.
-fn objection(scenario: &Scenario, stage: &Stage) -> Option<String> {
+fn objection(scenario: &Scenario, servers: &Servers) -> Option<String> {
     scenario.steps.iter().find_map(|step| match step.action {
-        Action::Server(server, action) => stage.objection(server, action),
+        Action::Server(server, action) => servers.objection(server, action),
         _ => None,
     })
 }

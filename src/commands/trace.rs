@@ -1,7 +1,7 @@
 //! `tring trace [PEER…]`: reads a broker live and draws what peers say to each other.
 //!
 //! - in: all call topics and presence, by a link that only looks on and so throws nobody off
-//! - kept and drawn: [`crate::trace`], pure
+//! - kept and drawn: [`crate::diagnose::trace`], pure
 //! - out: a line a message as soon as it is complete; with `--json` an event a message, as it comes
 
 use std::sync::Arc;
@@ -14,13 +14,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Trace;
-use crate::events::{Event, Overheard};
-use crate::exit::{ExitStatus, Failure};
-use crate::harmless::harmless;
-use crate::printer::Printer;
-use crate::settings::{dialect, resolve_link};
-use crate::signals;
-use crate::trace::{Book, Content, Kind, Ladder, Message, Reader};
+use crate::diagnose::trace::events::{Overheard, TraceEvent};
+use crate::diagnose::trace::{Book, Content, Kind, Ladder, Message, Reader};
+use crate::output::events::ProgramEvent;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::output::sanitize::harmless;
+use crate::phone::settings::{dialect, resolve_link};
+use crate::platform::signals;
 
 pub(crate) async fn run(options: Trace, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
     let config = resolve_link(&options.link, Audience::Only(Vec::new()))?;
@@ -119,14 +120,14 @@ impl Tracing {
                     self.end = self.time.map(|time| Instant::now() + time);
                 }
                 match &self.form {
-                    Form::Json(_) => self.printer.tell(&Event::Online { id: self.me.to_string(), broker }),
+                    Form::Json(_) => self.printer.tell(&ProgramEvent::Online { id: self.me.to_string(), broker }),
                     Form::Ladder(_) if self.printer.is_text() => {
                         self.printer.result(&format!("reading along at {broker}; Ctrl-C ends"));
                     }
                     Form::Ladder(_) => {}
                 }
             }
-            Some(LinkEvent::Down { reason }) => self.printer.tell(&Event::Offline { reason }),
+            Some(LinkEvent::Down { reason }) => self.printer.tell(&ProgramEvent::Offline { reason }),
             Some(LinkEvent::Overheard { topic, payload, size, retained }) => {
                 let at = self.began.elapsed();
                 let message = self.reader.read(at, &topic, payload.as_deref(), size, retained);
@@ -185,7 +186,7 @@ async fn at(time: Option<Instant>) {
 }
 
 /// A message as an event for programs.
-fn event(message: Message, since: Duration, kind: Kind) -> Event {
+fn event(message: Message, since: Duration, kind: Kind) -> TraceEvent {
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
     let mut overheard = Overheard {
         from: message.from.to_string(),
@@ -196,7 +197,10 @@ fn event(message: Message, since: Duration, kind: Kind) -> Event {
     };
     match message.content {
         Content::Presence { state, retained: _ } => {
-            return Event::Presence { id: overheard.from, state: state.map(signalling::wire::PresenceState::name) };
+            return TraceEvent::Presence {
+                id: overheard.from,
+                state: state.map(signalling::wire::PresenceState::name),
+            };
         }
         Content::Said { name, id, words, call: _ } => {
             (overheard.kind, overheard.id, overheard.meaning) = (Some(name), id.map(String::from), words);
@@ -216,5 +220,5 @@ fn event(message: Message, since: Duration, kind: Kind) -> Event {
         }
         Kind::AcknowledgesUnknown => {}
     }
-    Event::Message(Box::new(overheard))
+    TraceEvent::Message(Box::new(overheard))
 }

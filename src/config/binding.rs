@@ -16,7 +16,7 @@ use media::peer::config::{IceServerKind, IceUrl};
 use signalling::mqtt::{BrokerUrl, Scheme};
 
 use super::definition;
-use super::layers::{Choice, Origin};
+use super::values::{Choice, Origin};
 
 /// Settings that belong together: servers, and what lets us in there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

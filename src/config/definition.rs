@@ -12,7 +12,7 @@ use clap::builder::{BoolishValueParser, Resettable, ValueHint};
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use signalling::id::PeerId;
 
-use super::file::Contacts;
+use super::values::Contacts;
 use crate::cli::Cli;
 
 /// The option that names the settings file, and the command that shows what is in force.
@@ -180,9 +180,6 @@ pub(super) fn are_rivals(command: &Command, one: &Arg, other: &Arg) -> bool {
     };
     names(one, other) || names(other, one)
 }
-
-/// The options that were typed, by their ids, with their values.
-pub(super) type Typed = BTreeMap<String, Vec<OsString>>;
 
 fn equip(command: Command) -> Command {
     let command = command.mut_subcommands(equip);

@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::definition::{self, Kind};
-use super::layers::Origin;
+use super::values::{Contacts, Entry, Origin, Table};
 
 /// Largest settings file, in bytes; a device that never ends is not read for ever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -23,20 +23,6 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const DEFAULT_PROFILE: &str = "default-profile";
 const PROFILES: &str = "profile";
 const CONTACTS: &str = "contacts";
-
-/// Peers by the nicks they have here.
-pub(crate) type Contacts = Arc<BTreeMap<String, PeerId>>;
-
-/// Settings of one table, by key.
-pub(super) type Table = BTreeMap<String, Entry>;
-
-/// One setting of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) origin: Origin,
-    /// as they would be typed
-    pub(super) values: Vec<OsString>,
-}
 
 /// A settings file, understood.
 #[derive(Debug, Default)]

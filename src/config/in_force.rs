@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::Source;
 use super::binding::{Group, Withheld};
 use super::definition::{self, Kind};
-use super::file::Contacts;
-use super::layers::{Displaced, Layers, Origin};
-use crate::exit::{ExitStatus, Failure};
+use super::layers::{Displaced, Layers};
+use super::values::{Contacts, Origin};
+use crate::output::exit::{ExitStatus, Failure};
 
 /// What came of all layers for one command.
 #[derive(Debug)]

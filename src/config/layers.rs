@@ -8,48 +8,8 @@ use clap::builder::Resettable;
 use clap::{Arg, Command};
 
 use super::binding::{Group, Servers, Withheld};
-use super::definition::{self, Typed};
-use super::file::{Contacts, Table};
-
-/// Where a value comes from; what comes later here gives way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Flag,
-    Variable(String),
-    Profile { name: String, line: usize },
-    Top { line: usize },
-    Default,
-}
-
-impl Origin {
-    pub(super) const fn rank(&self) -> u8 {
-        match self {
-            Self::Flag => 0,
-            Self::Variable(_) => 1,
-            Self::Profile { .. } => 2,
-            Self::Top { .. } => 3,
-            Self::Default => 4,
-        }
-    }
-
-    /// As `tring config` and errors say it.
-    pub(crate) fn words(&self, file: &str) -> String {
-        match self {
-            Self::Flag => "flag".to_owned(),
-            Self::Variable(variable) => variable.clone(),
-            Self::Profile { name, line } => format!("profile {name} in {file}:{line}"),
-            Self::Top { line } => format!("{file}:{line}"),
-            Self::Default => "default".to_owned(),
-        }
-    }
-}
-
-/// The layer a setting is taken from, and its values there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) origin: Origin,
-    pub(super) values: Vec<OsString>,
-}
+use super::definition;
+use super::values::{Choice, Contacts, Origin, Table, Typed};
 
 /// A setting that gave way, and to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,7 +160,7 @@ fn both(one: &str, other: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::definition::command;
-    use crate::config::file::Entry;
+    use crate::config::values::Entry;
 
     const FILE: &str = "config.toml";
 

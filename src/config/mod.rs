@@ -22,6 +22,7 @@ mod options;
 pub(crate) mod secret;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -32,16 +33,17 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches as _};
 
 use crate::cli::Cli;
-use crate::exit::{ExitStatus, Failure};
-use crate::output;
-use definition::{CONFIG, PROFILE, Typed};
-use file::{Document, Place, Table};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::streams;
+use definition::{CONFIG, PROFILE};
+use file::{Document, Place};
 use layers::Layers;
+use values::{Table, Typed};
 
 pub(crate) use definition::{command, command_alone};
 pub(crate) use in_force::{InForce, Setting, WithheldLogin, explained};
-pub(crate) use layers::Origin;
 pub(crate) use options::{CallCommand, CallOptions, Form, Inherited};
+pub(crate) use values::Origin;
 
 /// The command line with all layers below it.
 #[derive(Debug)]
@@ -96,7 +98,7 @@ fn show(error: &clap::Error) -> ExitStatus {
         if error.use_stderr() { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
     let has_colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
     let text = if has_colours { text.ansi().to_string() } else { text.to_string() };
-    output::show(&text, error.use_stderr());
+    streams::show(&text, error.use_stderr());
     if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done }
 }
 

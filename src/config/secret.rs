@@ -1,52 +1,22 @@
-//! Secrets, and the files that hold them.
+//! Files that hold secrets.
 
 use std::io::Read as _;
 use std::path::Path;
 
-use crate::exit::Failure;
+use crate::cli::secret::{NoSecret, Secret, without_mark};
+use crate::output::exit::Failure;
 
 /// Largest file with secrets, in bytes: a device that never ends is not read for ever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// A password or a shared secret.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-/// A text that is no secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoSecret {
-    #[error("it holds no password")]
-    Empty,
-    #[error("it holds several lines; a password is one line")]
-    SeveralLines,
-}
-
-impl std::str::FromStr for Secret {
-    type Err = NoSecret;
-
-    /// The one line that is not blank. Line breaks and the mark that some editors put before a text do not belong to it,
-    /// blanks of that line do.
-    fn from_str(text: &str) -> Result<Self, NoSecret> {
-        let mut lines = without_mark(text).lines().filter(|line| !line.trim().is_empty());
-        let line = lines.next().ok_or(NoSecret::Empty)?;
-        if lines.next().is_some() { Err(NoSecret::SeveralLines) } else { Ok(Self(line.to_owned())) }
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
 
 /// A secret from a file or, without one, as the environment gave it.
 ///
 /// # Errors
 /// A usage [`Failure`] that names the file.
 pub(crate) fn secret(file: Option<&Path>, given: Option<&Secret>) -> Result<Option<String>, Failure> {
-    let Some(path) = file else { return Ok(given.map(|secret| secret.0.clone())) };
-    let Secret(secret) = text_of(path)?.parse().map_err(|error: NoSecret| unusable(path, &error))?;
-    Ok(Some(secret))
+    let Some(path) = file else { return Ok(given.map(|secret| secret.expose().to_owned())) };
+    let secret: Secret = text_of(path)?.parse().map_err(|error: NoSecret| unusable(path, &error))?;
+    Ok(Some(secret.expose().to_owned()))
 }
 
 /// The text of a file with secrets, without the mark that some editors put before a text. Warns where everyone on this
@@ -84,11 +54,6 @@ pub(crate) fn warn_if_open(path: &Path) {
     }
 }
 
-/// The text without its byte order mark.
-fn without_mark(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
-}
-
 fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> Failure {
     Failure::usage(format!("cannot read {}: {reason}", path.display()))
 }
@@ -96,25 +61,6 @@ fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_secret_is_the_line_that_is_not_blank() {
-        for (text, expected) in [
-            ("geheim", Ok("geheim")),
-            ("geheim\n", Ok("geheim")),
-            ("geheim\r\n\r\n", Ok("geheim")),
-            ("\u{feff}geheim\n", Ok("geheim")),
-            ("\n \t\ngeheim\n", Ok("geheim")),
-            (" two words \n", Ok(" two words ")),
-            ("", Err(NoSecret::Empty)),
-            ("\u{feff}", Err(NoSecret::Empty)),
-            (" \t\n\n", Err(NoSecret::Empty)),
-            ("one\ntwo\n", Err(NoSecret::SeveralLines)),
-        ] {
-            let read = text.parse::<Secret>().map(|secret| secret.0);
-            assert_eq!(read.as_deref().map_err(|error| *error), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn a_device_that_never_ends_is_refused() {

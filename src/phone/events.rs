@@ -1,0 +1,281 @@
+//! What a call tells while it goes on: one [`CallEvent`] a thing that happened. Scripts rely on names and fields; unknown
+//! figures are null.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::output::events::{Event, Progress};
+use crate::output::streams::Worth;
+use crate::platform::local_time;
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum CallEvent {
+    /// Another program of this user is online by our ID, in process `process`: our call goes by its connection.
+    Shared { process: u32 },
+    /// We ring someone.
+    Dialing,
+    /// The other side rings.
+    Ringing,
+    /// Someone rings us.
+    Incoming {
+        /// While we are in another call.
+        waiting: bool,
+    },
+    /// The call was answered.
+    Accepted,
+    /// Offer and answer are exchanged; a path is looked for.
+    Connecting { video: Option<String>, audio: Option<String> },
+    /// The path is up.
+    Connected { pair: Option<Pair> },
+    /// The first picture of the other side was shown.
+    FirstFrame { after_accept_ms: Option<f64> },
+    /// The first sound of the other side was heard.
+    FirstAudio { after_accept_ms: Option<f64> },
+    /// Once a second.
+    Stats(Box<Stats>),
+    /// A side's microphone or camera was switched.
+    Muted { side: &'static str, audio: bool, video: bool },
+    /// A side put the call on hold, or talks again.
+    Held { side: &'static str, on: bool },
+    /// The path is interrupted.
+    Reconnecting,
+    /// The path is back, the same or another.
+    Reconnected { pair: Option<Pair>, after_ms: Option<f64> },
+    /// Someone called meanwhile and heard busy.
+    TurnedAway { caller: String },
+    /// Someone called and nobody answered; `started`: Unix time in ms.
+    Missed { caller: String, started: u64 },
+    /// The network of our media is made worse on purpose, from now on; null: a direction that is left as it is.
+    Impaired { up: Option<String>, down: Option<String> },
+    /// A picture was saved.
+    Snapshot { file: String },
+    /// The call is over.
+    Ended { reason: &'static str, detail: Option<String>, text: Option<String> },
+    /// The whole call in figures.
+    Summary(Box<Summary>),
+}
+
+/// The selected candidate pair.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Pair {
+    pub(crate) local: String,
+    pub(crate) remote: String,
+    pub(crate) protocol: String,
+    pub(crate) round_trip_ms: Option<f64>,
+}
+
+/// Figures of the last second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Stats {
+    pub(crate) pair: Option<Pair>,
+    pub(crate) target_bps: Option<u32>,
+    pub(crate) sent: Sent,
+    pub(crate) received: Received,
+}
+
+/// What we send.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Sent {
+    pub(crate) video_bps: Option<f64>,
+    pub(crate) audio_bps: Option<f64>,
+    pub(crate) fps: Option<f64>,
+    pub(crate) frames: u64,
+    pub(crate) keyframes: u64,
+    pub(crate) dropped: u64,
+    /// Share of our video packets that the other side lost lately, 0 to 1.
+    pub(crate) remote_loss: Option<f64>,
+    pub(crate) remote_jitter_ms: Option<f64>,
+}
+
+/// What arrives.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Received {
+    pub(crate) video_bps: Option<f64>,
+    pub(crate) audio_bps: Option<f64>,
+    pub(crate) fps: Option<f64>,
+    /// Latency of sound less that of pictures; positive: sound is late.
+    pub(crate) sync_ms: Option<f64>,
+    /// How the other side's clock stands to ours, which latencies were put right by; `None`: not known, and neither are they.
+    pub(crate) clock: Option<Clock>,
+    pub(crate) video: Value,
+    pub(crate) audio: Value,
+}
+
+/// The clock of the other side.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Clock {
+    /// How far it is ahead of ours; 0 where the two agree as far as can be seen.
+    pub(crate) ahead_ms: f64,
+    /// How much that may be wrong by.
+    pub(crate) within_ms: f64,
+}
+
+/// The whole call.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) reason: &'static str,
+    pub(crate) status: u8,
+    /// From connected to the end.
+    pub(crate) duration_ms: Option<f64>,
+    pub(crate) setup: Setup,
+    pub(crate) pair: Option<Pair>,
+    pub(crate) video_codec: Option<String>,
+    pub(crate) sent: Sent,
+    pub(crate) received: Received,
+    /// Mean opinion score of the sound, estimated by the E-model (ITU-T G.107).
+    pub(crate) mos: Option<f64>,
+    pub(crate) recording: Option<Recording>,
+    pub(crate) signalling: Signalling,
+    pub(crate) process: Process,
+}
+
+/// What the call cost this program so far.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Process {
+    /// Processor time while the call stood, for each second of it; 1 is one core.
+    pub(crate) cores: Option<f64>,
+    /// Most memory held at once since the start, bytes.
+    pub(crate) memory_peak_bytes: Option<u64>,
+}
+
+/// Where the time until the first picture went.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Setup {
+    /// From dialing to the answer, ringing included (caller); from accepting to having answered (callee).
+    pub(crate) signalling_ms: Option<f64>,
+    /// From the answer to a working candidate pair.
+    pub(crate) ice_ms: Option<f64>,
+    /// From there to keys for media.
+    pub(crate) dtls_ms: Option<f64>,
+    /// From there to the first picture.
+    pub(crate) first_frame_ms: Option<f64>,
+    /// From accepting to the first picture.
+    pub(crate) answer_to_first_frame_ms: Option<f64>,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Recording {
+    pub(crate) file: String,
+    pub(crate) video_frames: u64,
+    pub(crate) audio_frames: u64,
+    pub(crate) duration_ms: f64,
+}
+
+/// What was not taken in.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Signalling {
+    pub(crate) dropped: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) candidates_left_out: u64,
+}
+
+impl Event for CallEvent {
+    fn words(&self, peer: &str) -> Option<String> {
+        Some(match self {
+            Self::Shared { process } => format!("calling by the connection of process {process}, which is online here"),
+            Self::Dialing => format!("calling {peer} …"),
+            Self::Ringing => format!("{peer} is ringing …"),
+            Self::Incoming { waiting: false } => format!("{peer} is calling"),
+            Self::Incoming { waiting: true } => format!("{peer} is calling too"),
+            Self::Accepted => "answered".to_owned(),
+            Self::Connecting { .. } | Self::FirstAudio { .. } | Self::Stats(_) => return None,
+            Self::Connected { pair: Some(pair) } => {
+                format!("connected with {peer} ({} to {}, {})", pair.local, pair.remote, pair.protocol)
+            }
+            Self::Connected { pair: None } => format!("connected with {peer}"),
+            Self::FirstFrame { after_accept_ms } => match after_accept_ms {
+                Some(ms) => format!("first picture {ms:.0} ms after the answer"),
+                None => "first picture".to_owned(),
+            },
+            Self::Muted { side, audio, video } => {
+                let state = |off: bool| if off { "off" } else { "on" };
+                let whose = if *side == "remote" { format!("{peer}'s ") } else { String::new() };
+                format!("{whose}microphone {}, camera {}", state(*audio), state(*video))
+            }
+            Self::Held { side: "remote", on: true } => format!("{peer} put the call on hold"),
+            Self::Held { side: "remote", on: false } => format!("{peer} is back"),
+            Self::Held { on: true, .. } => format!("the call with {peer} is on hold"),
+            Self::Held { on: false, .. } => format!("you talk to {peer} again"),
+            Self::Reconnecting => "connection interrupted …".to_owned(),
+            Self::Reconnected { after_ms: Some(ms), .. } => format!("connection is back after {:.1} s", ms / 1000.0),
+            Self::Reconnected { after_ms: None, .. } => "connection is back".to_owned(),
+            Self::TurnedAway { caller } => format!("{caller} called meanwhile and heard busy"),
+            Self::Missed { caller, started } => format!("missed call from {caller} at {}", local_time::time(*started)),
+            Self::Impaired { up: None, down: None } => "the network is left as it is".to_owned(),
+            Self::Impaired { up, down } => {
+                let said = |spec: &Option<String>| spec.clone().unwrap_or_else(|| "none".to_owned());
+                format!("the network is made worse on purpose: up {}, down {}", said(up), said(down))
+            }
+            Self::Snapshot { file } => format!("picture saved as {file}"),
+            Self::Ended { reason, detail, text } => {
+                let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+                let said = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+                format!("call with {peer} ended: {}{said}{detail}", ending(reason))
+            }
+            Self::Summary(summary) => {
+                let seconds = summary.duration_ms? / 1000.0;
+                let fps = summary.received.fps.map_or("n/a".to_owned(), |fps| format!("{fps:.1}"));
+                let kbps = summary.received.video_bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
+                format!("{seconds:.1} s; received video {fps} pictures/s at {kbps} kbit/s{}", judgement(summary))
+            }
+        })
+    }
+
+    fn worth(&self) -> Worth {
+        if matches!(self, Self::Stats(_)) { Worth::Figures } else { Worth::Kept }
+    }
+
+    fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::Ended { .. }
+                | Self::Summary(_)
+                | Self::Snapshot { .. }
+                | Self::TurnedAway { .. }
+                | Self::Missed { .. }
+        )
+    }
+
+    fn progress(&self, peer: &str) -> Option<Progress> {
+        match self {
+            Self::Dialing => Some(Progress::Begin(format!("calling {peer}"))),
+            Self::Ringing => Some(Progress::GoOn(format!("{peer} is ringing"))),
+            Self::Accepted => Some(Progress::GoOn("connecting".to_owned())),
+            Self::Connected { .. } | Self::Ended { .. } => Some(Progress::End),
+            _ => None,
+        }
+    }
+}
+
+/// How good it was, as far as that is known: the picture only of the test pattern, sync only with the test tone too.
+fn judgement(summary: &Summary) -> String {
+    let psnr = summary.received.video.get("psnr_db").and_then(Value::as_f64);
+    let parts = [
+        psnr.map(|db| format!(", PSNR {db:.1} dB")),
+        summary.received.sync_ms.map(|ms| format!("; sound {ms:+.0} ms after the picture")),
+        summary.mos.map(|mos| format!("; MOS about {mos:.1}")),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+/// Why a call ended, for people.
+pub(crate) fn ending(reason: &str) -> &str {
+    match reason {
+        "hangup" => "hung up",
+        "remote-hangup" => "the other side hung up",
+        "cancel" => "cancelled",
+        "remote-cancel" => "the caller gave up",
+        "decline" => "declined",
+        "remote-decline" => "the other side declined",
+        "busy" => "busy",
+        "no-answer" => "no answer",
+        "offline" => "nobody there by that ID",
+        "no-path" => "no network path",
+        "lost" => "connection lost",
+        "failed" => "this side cannot take part",
+        other => other,
+    }
+}

@@ -1,0 +1,15 @@
+//! What a call needs: settings, the session that runs it, ringing, the log of calls.
+//!
+//! - [`settings`], [`plan`]: options of a command → what a session is to do
+//! - [`session`]: one loop that owns the calls of one ID
+//! - [`sharing`]: one connection to the broker for all programs of an ID
+//! - [`ringing`], [`call_log`], [`outputs`]: what else a call leaves or starts on this machine
+
+pub(crate) mod call_log;
+pub(crate) mod events;
+pub(crate) mod outputs;
+pub(crate) mod plan;
+pub(crate) mod ringing;
+pub(crate) mod session;
+pub(crate) mod settings;
+pub(crate) mod sharing;

@@ -1,0 +1,181 @@
+//! Carrying out what the phone decides: messages and notices to the user; what concerns media is [`media_actions`]'s.
+//!
+//! [`media_actions`]: super::media_actions
+
+use std::time::Instant;
+
+use signalling::call::{self, Action, Notice, Side};
+use signalling::id::{CallId, PeerId};
+use signalling::wire::Message;
+
+use super::media::Marks;
+use super::rules::UNANSWERED;
+use super::view::View;
+use super::work::Work;
+use super::{LiveCall, Role, Session};
+use crate::cli::Answer;
+use crate::phone::events::CallEvent;
+use crate::platform::clock::unix_ms;
+
+impl Session {
+    /// Tells the phone what happened, when all that came before it is done.
+    pub(super) fn phone_event(&mut self, event: call::Event) {
+        self.work.push(Work::Phone(event));
+    }
+
+    /// Carries out one action of the phone.
+    pub(super) async fn act(&mut self, action: Action) {
+        match action {
+            Action::Send { to, call, message } => {
+                if let Message::Bye { .. } = message {
+                    self.delivery.forget(&call);
+                }
+                let outputs = self.delivery.send(to, call, message, Instant::now(), unix_ms());
+                self.deliver(outputs);
+            }
+            Action::MakeOffer { call } => self.prepare(call, None),
+            Action::MakeAnswer { call, offer } => self.prepare(call, Some(offer)),
+            Action::ApplyAnswer { call, answer } => self.apply_answer(call, answer).await,
+            Action::MakeUpdate { call, revision, renewal } => self.make_update(call, revision, renewal),
+            Action::AnswerUpdate { call, revision, offer } => self.answer_update(call, revision, offer),
+            Action::ApplyUpdate { call, revision, answer } => self.apply_update(call, revision, answer).await,
+            Action::AddCandidates { call, candidates } => {
+                if let Some(live) = self.calls.get_mut(&call)
+                    && let Some(media) = &mut live.media
+                {
+                    live.candidates_left_out += media.add_candidates(candidates).await as u64;
+                }
+            }
+            Action::HoldMedia { call } => self.hold_media(&call),
+            Action::ResumeMedia { call } => self.resume_media(&call),
+            Action::CloseMedia { call } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.abort_jobs();
+                }
+                self.delivery.forget(&call);
+            }
+            Action::Notify(notice) => self.notice(notice).await,
+        }
+    }
+
+    async fn notice(&mut self, notice: Notice) {
+        self.mind(&notice).await;
+        let now = Instant::now();
+        match notice {
+            Notice::Dialing { call, peer } => {
+                self.begin(&call, peer, Marks { dialed: Some(now), ..Marks::default() });
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.unanswered_at = Some(now + UNANSWERED);
+                }
+                self.tell_of(&call, &CallEvent::Dialing);
+            }
+            Notice::Ringing { call, .. } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.unanswered_at = None;
+                }
+                self.tell_of(&call, &CallEvent::Ringing);
+            }
+            Notice::Incoming { call, peer } => {
+                let waiting = !self.calls.is_empty();
+                self.begin(&call, peer, Marks::default());
+                self.open_question().await;
+                self.tell_of(&call, &CallEvent::Incoming { waiting });
+                self.answer_or_ask(&call);
+            }
+            Notice::Accepted { call, .. } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.marks.accepted = Some(now);
+                    live.unanswered_at = None;
+                }
+                self.show_presence();
+                self.tell_of(&call, &CallEvent::Accepted);
+            }
+            Notice::Connected { call, .. } => self.connected(&call).await,
+            Notice::Reconnecting { call, .. } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.interrupted_at = Some(now);
+                }
+                self.tell_of(&call, &CallEvent::Reconnecting);
+            }
+            Notice::Reconnected { call, .. } => self.reconnected(&call).await,
+            Notice::Held { call, side, on } => {
+                self.held(&call, side, on);
+                self.tell_of(&call, &CallEvent::Held { side: side.name(), on });
+            }
+            Notice::Switched { call, audio, video } => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    (live.remote.audio, live.remote.video) = (audio, video);
+                }
+                let muted = CallEvent::Muted { side: Side::Remote.name(), audio: !audio, video: !video };
+                self.tell_of(&call, &muted);
+            }
+            Notice::UpdateRefused { call, text } => {
+                let why =
+                    text.map(|text| format!(": {}", crate::output::sanitize::harmless(&text))).unwrap_or_default();
+                self.warn_once_of(&call, format!("the other side could not change the call{why}"));
+            }
+            Notice::Superseded { call, by, .. } => self.superseded(&call, by),
+            Notice::TurnedAway { peer } => self.turned_away(peer),
+            Notice::Ended { call, reason, text, .. } => self.ended(&call, reason, text),
+        }
+    }
+
+    fn begin(&mut self, call: &CallId, peer: PeerId, marks: Marks) {
+        self.calls.begin(LiveCall::new(call.clone(), peer, marks));
+    }
+
+    /// The other's call goes on in place of ours.
+    fn superseded(&mut self, call: &CallId, by: CallId) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        live.call = by;
+        if let Some(media) = live.media.take() {
+            self.close_aside(media);
+        }
+    }
+
+    fn answer_or_ask(&mut self, call: &CallId) {
+        match self.role {
+            Role::Listen { answer: Answer::Auto, .. } => self.phone_event(call::Event::Accept),
+            Role::Listen { answer: Answer::Reject, .. } => self.phone_event(call::Event::Decline { text: None }),
+            Role::Listen { answer: Answer::Ask, .. } => self.ask(call),
+            // Whoever waits for someone to come online is glad when they ring first; others are declined.
+            Role::Call { ref peer, .. } => {
+                let awaited = self.calls.get(call).is_some_and(|live| live.peer == *peer);
+                let event = if awaited { call::Event::Accept } else { call::Event::Decline { text: None } };
+                self.phone_event(event);
+            }
+        }
+    }
+
+    /// Throws away what was typed before anybody rang, unless a view in the terminal reads the keys.
+    async fn open_question(&mut self) {
+        if let Some(view) = &mut self.view {
+            view.settle().await;
+        }
+        if !self.is_asked_in_view()
+            && let Some(prompt) = &mut self.prompt
+        {
+            prompt.open().await;
+        }
+    }
+
+    /// True when a second call is told of in the view of the first, which has the terminal.
+    fn is_asked_in_view(&self) -> bool {
+        self.calls.len() > 1 && self.view.as_ref().is_some_and(View::has_terminal)
+    }
+
+    /// Asks whether to answer: in the view of the call that stands, where there is one in the terminal, else there.
+    fn ask(&self, call: &CallId) {
+        let Some(peer) = self.calls.get(call).map(|live| live.peer.clone()) else { return };
+        // The view shows who it is, and which keys there are.
+        if self.is_asked_in_view() || self.prompt.is_none() {
+            return;
+        }
+        if self.printer.is_text() {
+            let held = if self.calls.len() > 1 { " (the call that stands is put on hold)" } else { "" };
+            self.printer.result(&format!("answer? [y/n]{held}"));
+        } else if !self.printer.is_json() {
+            self.printer.result(&format!("{peer} is calling; answer? [y/n]"));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The end of a call: media closed aside, figures summed up, an exit status found.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::media::peer::config::Loopback;
+use ::media::peer::sdp::Negotiated;
+use ::media::peer::{PathSeen, PathStats, has_network};
+use signalling::call::{self, EndReason};
+use signalling::id::CallId;
+
+use super::hints::Evidence;
+use super::jobs::Done;
+use super::media::{CallMedia, Closed, Saved};
+use super::{Absent, Calls, LinkState, LiveCall, Phase, Role, Session, figures, hints};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::phone::events::{CallEvent, Process, Recording, Sent, Signalling, Summary};
+use crate::platform::usage;
+
+/// How long the media of a call may take to close; each of its devices and files has a shorter time of its own.
+const CLOSING: Duration = Duration::from_secs(15);
+
+/// How long the engine may take to name the path of a call that is over.
+const PATH_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long a message to somebody who seems to be away may take to leave this machine.
+const LAST_WORD: Duration = Duration::from_millis(200);
+
+/// How long the last messages may take to be acknowledged when the program ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The same while the broker is away: it may be back soon, and the other side should hear of the end.
+const FAREWELL_TO_COME: Duration = Duration::from_secs(10);
+
+/// A call this long whose media never came was one without media.
+const MEDIA_DUE: Duration = Duration::from_secs(5);
+
+/// A call that is over, its media closed: what is still to be told of it.
+pub(super) struct Ending {
+    live: LiveCall,
+    reason: EndReason,
+    text: Option<String>,
+    ended: Instant,
+    part: Part,
+    media: Option<Last>,
+    saved: Vec<Saved>,
+}
+
+/// What the end of a call means for the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The program ends with it, and has its status.
+    Decides,
+    /// It does not.
+    Passes,
+}
+
+/// What is left of the media of a call, and what was known of them before they were closed.
+struct Last {
+    path: Option<PathStats>,
+    seen: PathSeen,
+    negotiated: Negotiated,
+    sent: Sent,
+    bytes_sent: Option<(u64, u64)>,
+    closed: Closed,
+}
+
+impl Last {
+    /// Closes the media of a call.
+    async fn of(media: CallMedia) -> Self {
+        let peer = Arc::clone(media.peer());
+        let seen = peer.seen();
+        let path = tokio::time::timeout(PATH_PATIENCE, async move { peer.path().await }).await.ok().flatten();
+        let negotiated = media.negotiated.clone().unwrap_or_default();
+        let sent = figures::counts(&media);
+        let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
+        let (video, audio) = media.figures();
+        let closing = tokio::spawn(media.close());
+        let closed = match tokio::time::timeout(CLOSING, closing).await {
+            Ok(Ok(closed)) => closed,
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("the media of a call do not close; left behind");
+                Closed { video, audio, recorded: None, late: Vec::new() }
+            }
+        };
+        Self { path, seen, negotiated, sent, bytes_sent, closed }
+    }
+}
+
+impl Session {
+    /// A call is over: the other side knows, or will. Media, view and pictures are closed aside, so that a device or a
+    /// pipe that hangs holds nobody up; [`Session::conclude`] follows.
+    pub(super) fn ended(&mut self, call: &CallId, reason: EndReason, text: Option<String>) {
+        let ended = Instant::now();
+        if let (Some(file), Some(live)) = (self.settings.media.snapshot.clone(), self.calls.get_mut(call)) {
+            if live.snapshot_due.take().is_some() {
+                self.snapshot(call, file);
+            } else if live.marks.connected.is_some() && live.marks.first_frame.is_none() {
+                self.fail_call(call, Failure::new(ExitStatus::NoMedia, "no picture came that --snapshot could save"));
+            }
+        }
+        let Some(live) = self.calls.end(call) else { return };
+        self.show_presence();
+        let leaves = match self.role {
+            // Presence was out of date; the wait goes on.
+            Role::Call { absent: Absent::Wait, .. } if reason == EndReason::Offline => false,
+            // Whoever calls anew after a crash rings already when the dead call ends.
+            Role::Call { .. } | Role::Listen { calls: Calls::One, .. } => {
+                self.calls.is_empty() && *self.phone.front() == call::State::Idle
+            }
+            Role::Listen { calls: Calls::Many, .. } => false,
+        };
+        let mut part = Part::Passes;
+        if leaves && self.phase == Phase::Running {
+            // Somebody who is not there will not acknowledge that we gave up.
+            let farewell = if reason == EndReason::Offline { LAST_WORD } else { self.farewell() };
+            if self.link_state == LinkState::Down && !self.delivery.is_idle() {
+                let seconds = farewell.as_secs();
+                self.warn(format!("the broker is away; trying for {seconds} s to tell the other side of the end"));
+            }
+            // A connection that is dead and does not know it would swallow the goodbye.
+            self.link.check();
+            part = Part::Decides;
+            self.phase = Phase::Leaving { status: reason.into(), until: ended + farewell };
+        }
+        self.close_call(live, reason, text, part);
+    }
+
+    /// Closes what a call has open, aside.
+    fn close_call(&mut self, mut live: LiveCall, reason: EndReason, text: Option<String>, part: Part) {
+        live.abort_jobs();
+        let ended = Instant::now();
+        let view = if self.calls.is_empty() { self.view.take() } else { None };
+        let (media, saves) = (live.media.take(), std::mem::take(&mut live.saves));
+        self.jobs.spawn(async move {
+            // The terminal is given back before anything is printed there.
+            let view_closed = async {
+                if let Some(view) = view {
+                    view.close().await;
+                }
+            };
+            let media_closed = async {
+                match media {
+                    Some(media) => Some(Last::of(media).await),
+                    None => None,
+                }
+            };
+            let ((), media, saved) = tokio::join!(view_closed, media_closed, saves.join_all());
+            Done::Ended(Box::new(Ending { live, reason, text, ended, part, media, saved }))
+        });
+    }
+
+    /// Everything of a call is closed: prints its end, and finds the exit status.
+    pub(super) fn conclude(&mut self, ending: Ending) {
+        let part = ending.part;
+        let (status, failure) = self.finish_call(ending);
+        match (&mut self.phase, part) {
+            (Phase::Leaving { status: ours, .. }, Part::Decides) => {
+                *ours = status;
+                self.failure = failure;
+            }
+            (Phase::Leaving { .. }, Part::Passes) => self.failure = self.failure.take().or(failure),
+            (Phase::Starting | Phase::Running, _) => {
+                if let Some(failure) = failure {
+                    self.warn(failure.text);
+                }
+            }
+        }
+    }
+
+    /// Prints the end; the exit status the call asks for, and what went wrong on our side.
+    fn finish_call(&mut self, ending: Ending) -> (ExitStatus, Option<Failure>) {
+        let Ending { mut live, reason, text, ended, part: _, media, saved } = ending;
+        for saved in saved {
+            if let Some(failure) = saved.tell(&self.printer, &live.call, &live.peer) {
+                live.failure.get_or_insert(failure);
+            }
+        }
+        let mut summary = Summary { reason: reason.name(), setup: figures::setup(&live.marks), ..Summary::default() };
+        let connected_for = live.marks.connected.map(|at| ended.saturating_duration_since(at));
+        let mut missed = false;
+        let mut path_seen = PathSeen::default();
+        if let Some(Last { path, seen, negotiated, sent, bytes_sent, closed }) = media {
+            path_seen = seen;
+            let round_trip = path.as_ref().and_then(|path| path.round_trip);
+            summary.pair = path.map(figures::pair);
+            let Closed { video, audio, recorded, late } = closed;
+            let promised = negotiated.promised.video || negotiated.promised.audio;
+            missed = promised && video.frames == 0 && audio.frames == 0;
+            if let Some(failure) = late.into_iter().find_map(Failure::of_recording) {
+                live.failure.get_or_insert(failure);
+            }
+            let empty = recorded.is_some_and(|recorded| recorded.video_frames + recorded.audio_frames == 0);
+            if empty && connected_for.is_some() {
+                let text = "nothing came that could be recorded";
+                live.failure.get_or_insert(Failure::new(ExitStatus::NoMedia, text));
+            }
+            summary.video_codec = video.codec.clone().or(negotiated.video.map(|(codec, _)| codec.to_string()));
+            if connected_for.is_some() {
+                (summary.sent, summary.received, summary.mos) =
+                    live.meter.averages(sent, bytes_sent, &video, &audio, round_trip, ended);
+            }
+            summary.recording = self.settings.media.record.as_ref().zip(recorded).map(|(file, recorded)| Recording {
+                file: file.display().to_string(),
+                video_frames: recorded.video_frames,
+                audio_frames: recorded.audio_frames,
+                duration_ms: figures::ms(recorded.duration),
+            });
+        }
+        summary.duration_ms = connected_for.map(figures::ms);
+        let used = usage::processor_time().zip(live.marks.processor_at_connected).zip(connected_for);
+        summary.process = Process {
+            cores: used
+                .filter(|(_, call)| !call.is_zero())
+                .map(|((now, before), call)| now.saturating_sub(before).as_secs_f64() / call.as_secs_f64()),
+            memory_peak_bytes: usage::memory_peak_bytes(),
+        };
+        summary.signalling = Signalling {
+            dropped: self.dropped,
+            duplicates: self.delivery.duplicates(),
+            candidates_left_out: live.candidates_left_out,
+        };
+        let mute = connected_for.is_some_and(|duration| duration >= MEDIA_DUE) && missed;
+        let status = match (&live.failure, ExitStatus::from(reason)) {
+            (Some(failure), _) => failure.status,
+            (None, ExitStatus::Done) if mute => ExitStatus::NoMedia,
+            (None, status) => status,
+        };
+        summary.status = status.code();
+        self.explain(&mut live, &path_seen, reason, ended);
+        if reason == EndReason::Offline {
+            live.problems.extend(self.unanswered(&live.peer));
+        }
+        let entry = self.habits.entry(&live, &summary);
+        let problems = (!live.problems.is_empty()).then(|| live.problems.join("; "));
+        let detail = live.failure.as_ref().map(|failure| failure.text.clone()).or(problems);
+        let end = CallEvent::Ended { reason: reason.name(), detail, text };
+        self.printer.tell_of(&end, &live.call, &live.peer);
+        self.printer.tell_of(&CallEvent::Summary(Box::new(summary)), &live.call, &live.peer);
+        self.keep(&live.call, entry);
+        let failure = live.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
+        (status, failure)
+    }
+
+    /// Notes why there was no path, by what was seen.
+    fn explain(&self, live: &mut LiveCall, seen: &PathSeen, reason: EndReason, ended: Instant) {
+        // What is still wrong now counts, and what was wrong before there was anything to look at.
+        let mut troubles: Vec<String> = match live.marks.described {
+            Some(_) => seen.relays.iter().filter_map(|relay| relay.trouble.as_ref()).map(ToString::to_string).collect(),
+            None => Vec::new(),
+        };
+        if live.marks.connected.is_none() && troubles.is_empty() {
+            troubles.extend(live.relay_troubles.values().cloned());
+        }
+        live.problems.extend(troubles);
+        let searched = live.marks.described.is_some_and(|at| ended.saturating_duration_since(at) >= hints::SEARCHED);
+        if reason == EndReason::NoPath && searched {
+            let loopback = self.settings.peer.loopback;
+            let evidence = Evidence {
+                has_network: has_network(loopback),
+                same_machine: loopback == Loopback::Include,
+                found: live.marks.ice.is_some(),
+                seen,
+                has_problems: !live.problems.is_empty(),
+            };
+            live.problems.extend(hints::no_path(&evidence));
+        }
+    }
+
+    /// The broker went away before the other side acknowledged our last messages: they may take longer.
+    pub(super) fn await_broker_for_farewell(&mut self) {
+        if let Phase::Leaving { status, until } = self.phase
+            && !self.delivery.is_idle()
+        {
+            self.phase = Phase::Leaving { status, until: until.max(Instant::now() + FAREWELL_TO_COME) };
+        }
+    }
+
+    /// How long the last messages may take: longer while the broker is away, so that the other side hears of the end.
+    pub(super) const fn farewell(&self) -> Duration {
+        match self.link_state {
+            LinkState::Up => FAREWELL,
+            LinkState::Down => FAREWELL_TO_COME,
+        }
+    }
+
+    /// The link is gone for good: the other side is told nothing any more, but devices are closed in order.
+    pub(super) async fn abandon(&mut self, failure: &Failure) {
+        self.hush_all().await;
+        for call in self.calls.ids() {
+            let Some(mut live) = self.calls.end(&call) else { continue };
+            live.failure = Some(Failure::new(failure.status, &failure.text));
+            self.close_call(live, EndReason::Lost, None, Part::Passes);
+        }
+        let until = tokio::time::Instant::now() + CLOSING;
+        while let Ok(Some(done)) = tokio::time::timeout_at(until, self.jobs.join_next()).await {
+            match done {
+                Ok(Done::Ended(ending)) => self.conclude(*ending),
+                Ok(Done::NotedDown(written)) => self.noted_down(written),
+                // Nobody wants any of it now.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.tell_left_out();
+        self.habits.finish().await;
+    }
+}

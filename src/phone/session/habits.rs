@@ -1,0 +1,328 @@
+//! What a phone does besides talking: it rings, notes calls down, and says which were missed.
+//!
+//! Nothing here decides what becomes of a call, and nothing that fails here harms one.
+//!
+//! - before a notice is acted on ([`Session::mind`]): ring, ring-back, busy tone, notification
+//! - when a call has ended ([`Habits::entry`], [`Session::keep`]): the call log, `missed`
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use media::playout::AudioSink;
+use media::playout::speaker::Speaker;
+use signalling::call::{EndReason, Notice};
+use signalling::id::{CallId, PeerId};
+
+use super::jobs::Done;
+use super::media::CallMedia;
+use super::open::turn_at_devices;
+use super::turned_away::TurnedAway;
+use super::{LiveCall, Role, Session};
+use crate::cli::{Answer, Ring};
+use crate::output::exit::ExitStatus;
+use crate::output::printer::Printer;
+use crate::phone::call_log::{CallLog, Direction, Entry, Outcome, Quality, VERSION, Word};
+use crate::phone::events::{CallEvent, Pair, Received, Summary};
+use crate::phone::ringing::{Lent, Ringing};
+use crate::phone::settings::Settings;
+use crate::platform::clock::unix_ms;
+use crate::platform::local_time;
+use crate::platform::notify::{Notifier, Showing};
+
+/// How long the call log may take at the end of a call; then the session goes on without it.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Lines that may wait for the disk; further ones are not written.
+const WRITING_MAX: usize = 16;
+
+/// The state of these habits.
+pub(super) struct Habits {
+    printer: Arc<Printer>,
+    ring: Ring,
+    sink: AudioSink,
+    /// `None`: calls are not to be noted down.
+    log: Option<CallLog>,
+    /// Lines under way.
+    writing: usize,
+    /// Callers who heard busy.
+    turned_away: TurnedAway,
+    /// What is wrong with the log is said once.
+    complaint: Complaint,
+    notifier: Notifier,
+    /// The call that rings here.
+    ringing: Option<(CallId, Ringing, Option<Showing>)>,
+    /// The call whose speaker has a tone for the one who calls.
+    lent: Option<(CallId, Lent)>,
+    begun: BTreeMap<CallId, Begun>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Complaint {
+    Unsaid,
+    Said,
+}
+
+/// Whether a call rings while another stands.
+#[derive(Clone, Copy)]
+enum Waiting {
+    Alone,
+    BesideAnother,
+}
+
+/// What is known of a call that has not ended.
+struct Begun {
+    started: u64,
+    direction: Direction,
+    answered: bool,
+}
+
+impl Habits {
+    pub(super) fn new(settings: &Settings, role: &Role, printer: &Arc<Printer>) -> Self {
+        let habits = settings.habits;
+        // A notification is for a person who is asked.
+        let notifier = if habits.no_notify || !asks(role) { Notifier::silent() } else { Notifier::of_this_desktop() };
+        Self {
+            printer: Arc::clone(printer),
+            ring: habits.ring,
+            sink: settings.media.play.clone(),
+            log: if habits.no_log { None } else { CallLog::of_this_user() },
+            writing: 0,
+            turned_away: TurnedAway::new(Instant::now()),
+            complaint: Complaint::Unsaid,
+            notifier,
+            ringing: None,
+            lent: None,
+            begun: BTreeMap::new(),
+        }
+    }
+
+    fn begin(&mut self, call: &CallId, direction: Direction) {
+        self.begun.insert(call.clone(), Begun { started: unix_ms(), direction, answered: false });
+    }
+
+    /// Rings, and shows who it is. In the middle of another call, whose sound is on the speaker, by the bell alone.
+    fn ring(&mut self, call: &CallId, caller: &PeerId, waiting: Waiting) {
+        let ring = match (self.ring, waiting) {
+            (Ring::Sound, Waiting::BesideAnother) => Ring::Bell,
+            (ring, Waiting::BesideAnother | Waiting::Alone) => ring,
+        };
+        let turn = async { turn_at_devices().await.ok() };
+        let ringing = Ringing::start(ring, self.sink.clone(), turn, Arc::clone(&self.printer));
+        self.ringing = Some((call.clone(), ringing, self.notifier.call(caller)));
+    }
+
+    /// The line for the log, of a call that has ended.
+    pub(super) fn entry(&mut self, live: &LiveCall, summary: &Summary) -> Option<Entry> {
+        let begun = self.begun.remove(&live.call)?;
+        Some(Entry {
+            v: VERSION,
+            started: begun.started,
+            direction: begun.direction,
+            peer: live.peer.clone(),
+            call_id: Some(live.call.clone()),
+            answered: begun.answered,
+            duration_ms: summary.duration_ms,
+            reason: Word::known(summary.reason),
+            status: summary.status,
+            path: summary.pair.as_ref().map(|pair| Word::known(path(pair))),
+            received: summary.duration_ms.map(|_| quality(&summary.received)),
+        })
+    }
+
+    /// Waits for what is still to be heard or taken off the screen, at most some seconds.
+    pub(super) async fn finish(&mut self) {
+        self.ringing = None;
+        if let Some((_, lent)) = self.lent.take() {
+            lent.heard().await;
+        }
+        self.notifier.finish().await;
+    }
+}
+
+impl Session {
+    /// What a notice means here; to be called before it is acted on.
+    pub(super) async fn mind(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Dialing { call, .. } => self.habits.begin(call, Direction::Out),
+            Notice::Ringing { call, .. } if self.habits.ring == Ring::Sound => self.lend(call, Lent::ring_back),
+            Notice::Incoming { call, peer } => {
+                self.habits.begin(call, Direction::In);
+                if asks(&self.role) {
+                    let waiting = if self.calls.is_empty() { Waiting::Alone } else { Waiting::BesideAnother };
+                    self.habits.ring(call, peer, waiting);
+                }
+            }
+            Notice::Accepted { call, .. } => {
+                if let Some(begun) = self.habits.begun.get_mut(call) {
+                    begun.answered = true;
+                }
+                self.hush(call).await;
+            }
+            Notice::Superseded { call, by, .. } => {
+                if let Some(begun) = self.habits.begun.remove(call) {
+                    self.habits.begun.insert(by.clone(), begun);
+                }
+                self.hush(call).await;
+            }
+            Notice::Ended { call, reason, .. } => {
+                self.hush(call).await;
+                if *reason == EndReason::Busy && self.habits.ring == Ring::Sound {
+                    self.lend(call, Lent::busy);
+                }
+            }
+            Notice::Ringing { .. }
+            | Notice::TurnedAway { .. }
+            | Notice::Connected { .. }
+            | Notice::Held { .. }
+            | Notice::Switched { .. }
+            | Notice::UpdateRefused { .. }
+            | Notice::Reconnecting { .. }
+            | Notice::Reconnected { .. } => {}
+        }
+    }
+
+    /// Puts a tone on the speaker of a call that has no use for it yet, or any more.
+    fn lend(&mut self, call: &CallId, tone: impl FnOnce(Speaker) -> Lent) {
+        let media = self.calls.get_mut(call).and_then(|live| live.media.as_mut());
+        let speaker = media.and_then(CallMedia::lend_speaker);
+        self.habits.lent = speaker.map(|speaker| (call.clone(), tone(speaker)));
+    }
+
+    /// Silence of this call; it has its speaker back.
+    async fn hush(&mut self, call: &CallId) {
+        self.habits.ringing.take_if(|(ringing, ..)| ringing == call);
+        let Some((_, lent)) = self.habits.lent.take_if(|(lent, _)| lent == call) else { return };
+        if let Some(speaker) = lent.stop().await
+            && let Some(media) = self.calls.get_mut(call).and_then(|live| live.media.as_mut())
+        {
+            media.take_speaker_back(speaker);
+        }
+    }
+
+    /// Silence.
+    pub(super) async fn hush_all(&mut self) {
+        for call in self.calls.ids() {
+            self.hush(&call).await;
+        }
+    }
+
+    /// Notes a call down that has ended, and tells of it when it was missed.
+    pub(super) fn keep(&mut self, call: &CallId, entry: Option<Entry>) {
+        let Some(entry) = entry else { return };
+        if entry.outcome() == Outcome::Missed && matches!(self.role, Role::Listen { .. }) {
+            let event = CallEvent::Missed { caller: entry.peer.to_string(), started: entry.started };
+            self.printer.tell_of(&event, call, &entry.peer);
+            self.habits.notifier.missed(&entry.peer, &local_time::time(entry.started));
+        }
+        self.note_down(entry);
+    }
+
+    /// Tells of somebody who heard busy, and notes it down: of a flood of them a few.
+    pub(super) fn turned_away(&mut self, peer: PeerId) {
+        if !self.habits.turned_away.take(Instant::now()) {
+            return;
+        }
+        self.tell_left_out();
+        self.printer.tell(&CallEvent::TurnedAway { caller: peer.to_string() });
+        self.note_down(Entry::turned_away(peer, unix_ms(), ExitStatus::Busy.code()));
+    }
+
+    /// Says how many of those were not told of.
+    pub(super) fn tell_left_out(&mut self) {
+        if let Some(count) = self.habits.turned_away.left_out() {
+            self.warn(format!("{count} more calls were turned away than are told of and noted down"));
+        }
+    }
+
+    /// Begins to write a line of the log: no call waits for a disk.
+    fn note_down(&mut self, entry: Entry) {
+        let Some(log) = self.habits.log.clone() else { return };
+        if self.habits.writing >= WRITING_MAX {
+            return;
+        }
+        self.habits.writing += 1;
+        self.jobs.spawn(async move {
+            let writing = tokio::task::spawn_blocking(move || {
+                log.append(&entry).map_err(|error| format!("cannot write {}: {error}", log.path().display()))
+            });
+            Done::NotedDown(match tokio::time::timeout(LOG_PATIENCE, writing).await {
+                Ok(written) => written.map_err(|error| error.to_string()).flatten(),
+                Err(_) => Err("the disk takes too long".to_owned()),
+            })
+        });
+    }
+
+    /// A line was written, or could not be, which is said once.
+    pub(super) fn noted_down(&mut self, written: Result<(), String>) {
+        self.habits.writing -= 1;
+        if let Err(why) = written
+            && std::mem::replace(&mut self.habits.complaint, Complaint::Said) == Complaint::Unsaid
+        {
+            self.warn(format!("calls are not noted down: {why}; --no-log does without"));
+        }
+    }
+}
+
+/// True when a person is asked whether to answer.
+const fn asks(role: &Role) -> bool {
+    matches!(role, Role::Listen { answer: Answer::Ask, .. })
+}
+
+/// How far media had to go: the longer way of both ends.
+fn path(pair: &Pair) -> &'static str {
+    let is = |kind: &str| pair.local == kind || pair.remote == kind;
+    if is("relay") {
+        "relay"
+    } else if is("srflx") || is("prflx") {
+        "srflx"
+    } else {
+        "host"
+    }
+}
+
+fn quality(received: &Received) -> Quality {
+    let count = |name: &str| {
+        let of = |medium: &serde_json::Value| medium[name].as_u64().unwrap_or(0);
+        of(&received.video) + of(&received.audio)
+    };
+    let (came, lost) = (count("packets"), count("lost"));
+    let loss = (came + lost > 0).then(|| lost as f64 / (came + lost) as f64);
+    Quality { freezes: count("freezes"), loss }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_longer_way_names_the_path() {
+        let pair = |local: &str, remote: &str| Pair {
+            local: local.to_owned(),
+            remote: remote.to_owned(),
+            protocol: "udp".to_owned(),
+            round_trip_ms: None,
+        };
+        for (local, remote, expected) in [
+            ("host", "host", "host"),
+            ("host", "prflx", "srflx"),
+            ("srflx", "host", "srflx"),
+            ("srflx", "relay", "relay"),
+        ] {
+            assert_eq!(path(&pair(local, remote)), expected);
+        }
+    }
+
+    #[test]
+    fn quality_counts_both_media_and_does_not_invent() {
+        let received = Received {
+            video: json!({"packets": 90, "lost": 2, "freezes": 1}),
+            audio: json!({"packets": 100, "lost": 8}),
+            ..Received::default()
+        };
+        assert_eq!(quality(&received), Quality { freezes: 1, loss: Some(0.05) });
+        assert_eq!(quality(&Received::default()), Quality { freezes: 0, loss: None });
+    }
+}

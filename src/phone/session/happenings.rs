@@ -1,0 +1,151 @@
+//! What the media of a call tells: paths, first pictures, views, TURN servers that refuse.
+
+use std::time::{Duration, Instant};
+
+use ::media::display::DisplayEvent;
+use ::media::peer::PeerEvent;
+use ::media::peer::config::{IcePolicy, IceServerKind};
+use ::media::peer::turn_check::TurnError;
+use ::media::stream::StreamEvent;
+use signalling::call::{self, MediaChange, Renewal};
+use signalling::id::CallId;
+
+use super::control::Command;
+use super::media::Marks;
+use super::work::Work;
+use super::{LinkState, Session, figures, media};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::phone::events::CallEvent;
+
+/// When into a call `--snapshot` is taken: rate control has settled by then.
+const SNAPSHOT_AFTER: Duration = Duration::from_secs(1);
+
+/// What several calls tell of a changed network within this time is one change.
+const ONE_MOVE: Duration = Duration::from_secs(1);
+
+impl Session {
+    pub(super) fn peer_event(&mut self, call: CallId, event: PeerEvent) {
+        let change = match event {
+            PeerEvent::Candidates(candidates) => {
+                let candidates = media::to_wire(candidates);
+                return self.phone_event(call::Event::CandidatesGathered { call, candidates });
+            }
+            PeerEvent::IceConnected => {
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.marks.ice.get_or_insert_with(Instant::now);
+                }
+                return;
+            }
+            PeerEvent::NetworkChanged => {
+                // The connection to the broker began at the same address.
+                // Each call tells of it.
+                let now = Instant::now();
+                if self.moved_at.is_none_or(|at| now.saturating_duration_since(at) > ONE_MOVE) {
+                    self.moved_at = Some(now);
+                    self.link.reconnect();
+                }
+                return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
+            }
+            PeerEvent::PacketsShrunk { bytes } => {
+                let text = format!("large packets do not arrive on this path; sending at most {bytes} bytes in each");
+                return self.warn_of(&call, text);
+            }
+            // The phone tries again by itself.
+            PeerEvent::Stalled => return,
+            PeerEvent::Relay(trouble) => return self.relay_failed(&call, &trouble),
+            PeerEvent::Connected | PeerEvent::Heard => MediaChange::Connected,
+            // Without a broker no new path can be agreed on, and the old one may heal: ICE decides.
+            PeerEvent::Silent if self.link_state == LinkState::Down => return,
+            PeerEvent::Disconnected | PeerEvent::Silent => {
+                // A new path is agreed on by the broker, and what took media away may have taken it too.
+                self.link.check();
+                MediaChange::Interrupted
+            }
+            PeerEvent::Failed => MediaChange::Failed,
+        };
+        self.phone_event(call::Event::Media { call, change });
+    }
+
+    pub(super) fn stream_event(&mut self, call: &CallId, event: StreamEvent) {
+        let after = |at: Instant, marks: &Marks| Some(figures::ms(at.checked_duration_since(marks.accepted?)?));
+        match event {
+            StreamEvent::FirstFrame(at) => {
+                let snapshot = self.settings.media.snapshot.is_some();
+                let Some(live) = self.calls.get_mut(call) else { return };
+                live.marks.first_frame = Some(at);
+                live.snapshot_due = snapshot.then(|| at + SNAPSHOT_AFTER);
+                let after_accept_ms = after(at, &live.marks);
+                self.tell_of(call, &CallEvent::FirstFrame { after_accept_ms });
+            }
+            StreamEvent::FirstAudio(at) => {
+                let Some(live) = self.calls.get_mut(call) else { return };
+                live.marks.first_audio = Some(at);
+                let after_accept_ms = after(at, &live.marks);
+                self.tell_of(call, &CallEvent::FirstAudio { after_accept_ms });
+            }
+            StreamEvent::SourceEnded(what) => {
+                self.warn_of(call, format!("our {what} source ended; the other side gets none"));
+            }
+            StreamEvent::RecordingFailed(text) => {
+                self.warn_of(call, text.clone());
+                self.fail_call(call, Failure::new(ExitStatus::Internal, text));
+            }
+            StreamEvent::CodecFailed(text) => {
+                self.warn_of(call, text.clone());
+                self.fail_call(call, Failure::new(ExitStatus::NoMedia, text));
+            }
+        }
+    }
+
+    /// What the viewer does; figures are asked for by none of its keys, so nothing here waits.
+    pub(super) fn display_event(&mut self, event: DisplayEvent) -> Result<(), Failure> {
+        let key = match event {
+            DisplayEvent::CloseRequested => {
+                self.phone_event(call::Event::HangUp);
+                return Ok(());
+            }
+            DisplayEvent::Interrupted => return self.interrupted(),
+            DisplayEvent::Key(key) => key,
+        };
+        let command = match key {
+            'm' => Command::Mute { on: !self.front_call().is_some_and(|live| live.muted) },
+            'c' => Command::Camera { on: self.front_call().is_some_and(|live| live.camera_off) },
+            'h' if self.front_call().is_some_and(|live| live.held.by_us) => Command::Resume {},
+            'h' => Command::Hold {},
+            'a' => Command::Answer {},
+            'r' => Command::Reject { text: None },
+            's' => Command::Swap {},
+            '?' => {
+                self.help = self.help.toggled();
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        self.work.push(Work::Control(Some(Ok(command))));
+        Ok(())
+    }
+
+    /// What is wrong with TURN servers, by a question before the call.
+    pub(super) fn turn_checked(&mut self, call: &CallId, troubles: &[TurnError]) {
+        for trouble in troubles {
+            self.relay_failed(call, trouble);
+        }
+    }
+
+    /// A TURN server is of no use. Where nothing else may be used, and there is no other, the call has no path.
+    fn relay_failed(&mut self, call: &CallId, trouble: &TurnError) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        let is_news = live.relay_troubles.insert(trouble.url().to_owned(), trouble.to_string()).is_none();
+        if !is_news {
+            return;
+        }
+        let (failed, connected) = (live.relay_troubles.len(), live.marks.connected.is_some());
+        self.warn_of(call, trouble.to_string());
+        let servers = &self.settings.peer.ice_servers;
+        let all = servers.iter().filter(|server| server.url.kind == IceServerKind::Turn).count();
+        let hopeless = self.settings.peer.ice_policy == IcePolicy::RelayOnly && failed == all;
+        if hopeless && !connected {
+            self.phone_event(call::Event::Media { call: call.clone(), change: MediaChange::Failed });
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The words of the view: who is on the phone, what is switched off or broken, figures, keys.
+//!
+//! Made anew after everything that happens, and shown when they changed: what a key did is to be seen at once.
+
+use media::display::{Labels, Own};
+use serde_json::Value;
+use signalling::call::State;
+use signalling::id::PeerId;
+
+use super::{LinkState, LiveCall, Phase, Session};
+use crate::phone::events::Stats;
+
+/// What each key does, for the list that `?` shows and for manual pages.
+pub(crate) const KEYS: [&str; 9] = [
+    "q, Esc   hang up",
+    "Ctrl-C   hang up and end the program",
+    "m        microphone off and on",
+    "c        camera off and on",
+    "h        hold, and talk again",
+    "a        hold this call and answer the second one",
+    "r        decline the second one",
+    "s        talk in the other call",
+    "?        show this list, or close it",
+];
+
+/// Whether the view lists all keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Help {
+    Shown,
+    Hidden,
+}
+
+impl Help {
+    pub(super) const fn toggled(self) -> Self {
+        match self {
+            Self::Shown => Self::Hidden,
+            Self::Hidden => Self::Shown,
+        }
+    }
+}
+
+impl Session {
+    /// Brings the view up to date.
+    pub(super) async fn show_labels(&mut self) {
+        if self.view.as_ref().is_none_or(|view| !view.is_shown()) {
+            return;
+        }
+        let Some(labels) = self.front().and_then(|call| Some(self.labels(self.calls.get(&call)?))) else { return };
+        if let Some(view) = &mut self.view {
+            view.set_labels(labels).await;
+        }
+    }
+
+    fn labels(&self, live: &LiveCall) -> Labels {
+        let back = self.phone.back();
+        let broker = match (self.link_state, self.phase) {
+            (LinkState::Down, Phase::Running) => Some("no broker"),
+            (LinkState::Down, Phase::Starting | Phase::Leaving { .. }) | (LinkState::Up, _) => None,
+        };
+        let help = match self.help {
+            Help::Shown => KEYS.map(str::to_owned).to_vec(),
+            Help::Hidden => Vec::new(),
+        };
+        let (title, state) = match back {
+            State::Incoming { peer, .. } => (format!("tring: {} · {peer} is calling", live.peer), waiting(peer)),
+            _ => (format!("tring: {}", live.peer), state_of(live)),
+        };
+        let parts = [Some(state.as_str()), broker];
+        Labels {
+            title,
+            peer: live.peer.to_string(),
+            state: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
+            figures: live.stats.as_ref().filter(|_| !live.is_held()).map(figures).unwrap_or_default(),
+            keys: keys(live, back),
+            not_live: not_live(live),
+            own: if live.camera_off || live.held.by_us { Own::Withheld } else { Own::Sent },
+            help,
+        }
+    }
+}
+
+fn waiting(caller: &PeerId) -> String {
+    format!("{caller} is calling too")
+}
+
+/// Who it is, and what of either side is off.
+fn state_of(live: &LiveCall) -> String {
+    let peer = &live.peer;
+    let mut state = match (live.held.by_us, live.held.by_them) {
+        (true, _) => format!("{peer} is on hold"),
+        (false, true) => format!("{peer} put the call on hold"),
+        (false, false) => peer.to_string(),
+    };
+    if let Some(off) = off(!live.remote.audio, !live.remote.video) {
+        state += &format!(" ({off})");
+    }
+    if let Some(off) = off(live.muted, live.camera_off) {
+        state += &format!(" · you: {off}");
+    }
+    state
+}
+
+const fn off(sound: bool, pictures: bool) -> Option<&'static str> {
+    match (sound, pictures) {
+        (false, false) => None,
+        (true, false) => Some("muted"),
+        (false, true) => Some("camera off"),
+        (true, true) => Some("muted, camera off"),
+    }
+}
+
+/// Why the picture of the other side is not live.
+fn not_live(live: &LiveCall) -> Option<String> {
+    let peer = &live.peer;
+    if live.marks.connected.is_none() {
+        Some(format!("connecting with {peer} …"))
+    } else if live.interrupted_at.is_some() {
+        Some(format!("connection with {peer} interrupted …"))
+    } else if live.held.by_us {
+        Some(format!("{peer} is on hold"))
+    } else if live.held.by_them {
+        Some(format!("{peer} put the call on hold"))
+    } else if !live.remote.video {
+        Some(format!("{peer}'s camera is off"))
+    } else {
+        None
+    }
+}
+
+/// The most important first.
+fn keys(live: &LiveCall, back: &State) -> Vec<String> {
+    let mut keys = match back {
+        State::Incoming { .. } => vec!["a answer".to_owned(), "r decline".to_owned(), "q end".to_owned()],
+        State::Active { peer, .. } => vec!["q end".to_owned(), format!("s back to {peer}")],
+        State::Idle
+        | State::Offering { .. }
+        | State::Dialing { .. }
+        | State::Ringing { .. }
+        | State::Answering { .. }
+        | State::Connecting { .. } => vec!["q end".to_owned()],
+    };
+    let further: &[&str] = if live.held.by_us { &["h resume"] } else { &["m mute", "c camera", "h hold"] };
+    keys.extend(further.iter().chain(&["? keys"]).map(|&key| key.to_owned()));
+    keys
+}
+
+fn figures(stats: &Stats) -> Vec<String> {
+    let kbps = |bps: Option<f64>| bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
+    let fps = stats.received.fps.map_or("n/a".to_owned(), |fps| format!("{fps:.0}"));
+    let latency = stats.received.video.get("latency_p50_ms").and_then(Value::as_f64);
+    let (received, sent) = (kbps(stats.received.video_bps), kbps(stats.sent.video_bps));
+    let parts = [
+        Some(format!("{fps} pictures/s")),
+        Some(format!("in {received} out {sent} kbit/s")),
+        latency.map(|ms| format!("{ms:.0} ms")),
+        stats.pair.as_ref().map(|pair| format!("{} to {}", pair.local, pair.remote)),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use signalling::id::CallId;
+
+    use super::*;
+    use crate::phone::session::media::Marks;
+
+    fn live() -> LiveCall {
+        let marks = Marks { connected: Some(Instant::now()), ..Marks::default() };
+        LiveCall::new(CallId::from_random(1), "bob".parse().unwrap(), marks)
+    }
+
+    #[test]
+    fn what_is_off_is_said_of_both_sides() {
+        let mut call = live();
+        assert_eq!((state_of(&call).as_str(), not_live(&call)), ("bob", None));
+        call.muted = true;
+        call.remote.video = false;
+        assert_eq!(state_of(&call), "bob (camera off) · you: muted");
+        assert_eq!(not_live(&call).unwrap(), "bob's camera is off");
+        call.camera_off = true;
+        call.held.by_them = true;
+        assert_eq!(state_of(&call), "bob put the call on hold (camera off) · you: muted, camera off");
+        assert_eq!(not_live(&call).unwrap(), "bob put the call on hold");
+        call.interrupted_at = Some(Instant::now());
+        assert!(not_live(&call).unwrap().contains("interrupted"));
+    }
+
+    #[test]
+    fn the_keys_fit_into_eighty_columns() {
+        let mut call = live();
+        (call.muted, call.camera_off) = (true, true);
+        let labels = Labels { state: state_of(&call), keys: keys(&call, &State::Idle), ..Labels::default() };
+        let line = labels.line(80);
+        assert!(line.ends_with("q end · m mute · c camera · h hold · ? keys "), "{line}");
+        assert!(KEYS.iter().all(|key| key.chars().count() <= 70));
+    }
+}

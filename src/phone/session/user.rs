@@ -1,0 +1,143 @@
+//! What the user wants: commands, keys, Ctrl-C.
+
+use std::time::Instant;
+
+use ::media::impair::{Impairment, Impairments};
+use signalling::call::{self, Renewal, Side};
+use signalling::id::{CallId, PeerId};
+use signalling::wire::PresenceState;
+
+use super::control::Command;
+use super::media::{self, Saved};
+use super::{LiveCall, Phase, Session};
+use crate::output::events::ProgramEvent;
+use crate::output::exit::{ExitStatus, Failure};
+use crate::output::printer::Printer;
+use crate::phone::events::CallEvent;
+
+impl Session {
+    pub(super) async fn command(&mut self, command: Command) {
+        match command {
+            Command::Answer {} => self.phone_event(call::Event::Accept),
+            Command::Reject { text } => self.phone_event(call::Event::Decline { text }),
+            Command::Hangup {} => self.phone_event(call::Event::HangUp),
+            Command::Hold {} => self.phone_event(call::Event::Hold),
+            Command::Resume {} => self.phone_event(call::Event::Resume),
+            Command::Swap {} => self.phone_event(call::Event::Swap),
+            Command::Quit {} => self.leave(ExitStatus::Done),
+            Command::Mute { on } => self.switch(|live| live.muted = on),
+            Command::Camera { on } => self.switch(|live| live.camera_off = !on),
+            Command::Send { video, audio } => self.change_sources(video, audio),
+            Command::Snapshot { file } => match self.front() {
+                Some(call) => self.snapshot(&call, file),
+                None => self.warn("no picture of the other side to save".to_owned()),
+            },
+            Command::Impair { spec } => {
+                self.settings.peer.impairments.set(spec);
+                self.tell_impaired(spec);
+            }
+            Command::Reconnect {} => {
+                self.moved_at = Some(Instant::now());
+                self.link.reconnect();
+                for call in self.calls.ids() {
+                    self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
+                }
+            }
+            Command::Away {} => self.rest_as(PresenceState::Away),
+            Command::Back {} => self.rest_as(PresenceState::Available),
+            Command::Stats {} => {
+                if let Some(call) = self.front() {
+                    self.stats(&call).await;
+                }
+            }
+        }
+    }
+
+    /// What the network of our media is made to be.
+    pub(super) fn tell_impaired(&self, impairments: Impairments) {
+        let text = |one: Impairment| (!one.is_none()).then(|| one.to_string());
+        self.printer.tell(&CallEvent::Impaired { up: text(impairments.up), down: text(impairments.down) });
+    }
+
+    /// What others see of us while no call stands; one that stands stays visible as busy.
+    fn rest_as(&mut self, state: PresenceState) {
+        self.at_rest = state;
+        self.show_presence();
+        let id = self.settings.link.me.to_string();
+        self.printer.tell(&ProgramEvent::Presence { id, state: Some(state.name()) });
+    }
+
+    /// Microphone or camera, of the call that the user talks in.
+    fn switch(&mut self, change: impl FnOnce(&mut LiveCall)) {
+        let Some(live) = self.front_call() else {
+            return self.warn("there is no call to switch anything in".to_owned());
+        };
+        change(live);
+        let (muted, off, call) = (live.muted, live.camera_off, live.call.clone());
+        if let Some(media) = &live.media {
+            media.switches().set_muted(muted);
+            media.switches().set_camera_off(off);
+        }
+        self.tell(&CallEvent::Muted { side: Side::Local.name(), audio: muted, video: off });
+        self.phone_event(call::Event::Switch { call, audio: !muted, video: !off });
+    }
+
+    /// Saves the latest picture of the other side, aside: a file may be slow, or nobody takes what is written to it.
+    pub(super) fn snapshot(&mut self, call: &CallId, file: std::path::PathBuf) {
+        let existing = self.settings.media.existing;
+        let live = self.calls.get_mut(call);
+        let shown = live.and_then(|live| Some((live.media.as_ref()?.latest_picture()?, &mut live.saves)));
+        let Some((frame, saves)) = shown else {
+            return self.warn_of(call, "no picture of the other side to save".to_owned());
+        };
+        saves.spawn(media::save_picture(file, frame, existing));
+    }
+
+    pub(super) fn saved(&mut self, call: &CallId, saved: Saved) {
+        let Some(live) = self.calls.get_mut(call) else { return };
+        if let Some(failure) = saved.tell(&self.printer, &live.call, &live.peer) {
+            live.failure.get_or_insert(failure);
+        }
+    }
+
+    /// Ctrl-C: once hangs up, twice leaves at once.
+    ///
+    /// # Errors
+    /// The failure that the session ends with at once.
+    pub(super) fn interrupted(&mut self) -> Result<(), Failure> {
+        self.interrupts += 1;
+        if self.interrupts > 1 {
+            return Err(Failure::new(ExitStatus::Interrupted, "interrupted"));
+        }
+        self.leave(ExitStatus::Interrupted);
+        Ok(())
+    }
+
+    /// Ends the call, if any, and then the program with `status`; an outcome that is known already stays.
+    pub(super) fn leave(&mut self, status: ExitStatus) {
+        if !matches!(self.phase, Phase::Leaving { .. }) {
+            self.phase = Phase::Leaving { status, until: Instant::now() + self.farewell() };
+        }
+        // Held and waiting ones first: nobody comes back only to be left.
+        let calls = [self.phone.back(), self.phone.front()].map(|state| state.call().map(|(call, _)| call.clone()));
+        for call in calls.into_iter().flatten() {
+            self.phone_event(call::Event::End { call });
+        }
+    }
+}
+
+impl Saved {
+    /// Tells what became of it; what that means for the exit status.
+    pub(super) fn tell(self, printer: &Printer, call: &CallId, peer: &PeerId) -> Option<Failure> {
+        match self.outcome {
+            Ok(()) => {
+                printer.tell_of(&CallEvent::Snapshot { file: self.file.display().to_string() }, call, peer);
+                None
+            }
+            Err(text) => {
+                printer.tell_of(&ProgramEvent::Warning { text: text.clone() }, call, peer);
+                Some(Failure::internal(text))
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The servers this program brings itself: an MQTT broker and a STUN/TURN server, for one machine or a LAN.
+//!
+//! - owns: starting both, the addresses they really got, ending both; the texts of what can go wrong
+//! - must never: listen beyond this machine without a login, write to disk, print
+//! - flow: [`ServeConfig`] → [`Serve::start`] → two listening servers → [`Serve::stop`], or [`Serve::ended`] when one dies
+//!
+//! What it is not: a broker for the open internet (no TLS of its own, sessions in memory) or a replacement for coTURN
+//! (UDP only). `docs/OPERATIONS.md` has the configurations of Mosquitto, ActiveMQ and coTURN for that.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+pub(crate) mod broker;
+pub(crate) mod one_run;
+pub(crate) mod turn;
+
+use broker::{Broker, BrokerConfig};
+use turn::{Turn, TurnConfig};
+
+/// Shown to clients, part of their TURN key (RFC 8489 §9.2.2).
+pub(crate) const REALM: &str = "tring";
+
+/// Which listener an error speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// MQTT over TCP
+    Mqtt,
+    /// MQTT over WebSocket
+    WebSocket,
+    /// STUN and TURN over UDP
+    Turn,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mqtt => "MQTT",
+            Self::WebSocket => "WebSocket",
+            Self::Turn => "TURN",
+        })
+    }
+}
+
+/// Why a server could not start, or ended by itself.
+#[derive(Debug, Error)]
+pub(crate) enum ServeError {
+    /// Another program, or another of our own listeners, has the port.
+    #[error(
+        "{service} address {addr} is already in use; stop the program that has it, or choose another port (0 takes a free one)"
+    )]
+    AddressInUse { service: Service, addr: SocketAddr },
+    /// No interface of this machine has the address.
+    #[error(
+        "{service} address {addr} is not one of this machine's; try 127.0.0.1, 0.0.0.0 or an address that `ip address` lists"
+    )]
+    AddressNotLocal { service: Service, addr: SocketAddr },
+    /// A port below 1024 without the right to it.
+    #[error("no permission to listen on {service} address {addr}; try a port above 1023")]
+    PortNotPermitted { service: Service, addr: SocketAddr },
+    /// Every other reason a socket cannot listen.
+    #[error("cannot listen on {service} address {addr}; try another address or port")]
+    Listen {
+        service: Service,
+        addr: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// Anonymous access on an address that others reach.
+    #[error(
+        "refusing to listen on {service} address {addr} without a login, as everyone who reaches it could take part; set a user and a password, or listen on 127.0.0.1"
+    )]
+    OpenToNetwork { service: Service, addr: SocketAddr },
+    /// A login that anyone can guess, or that the protocol cannot carry.
+    #[error("{service} login has an empty user name, password or secret; set it, or leave the login out on 127.0.0.1")]
+    EmptyCredentials { service: Service },
+    /// The name of a user who is to be a peer cannot be a peer ID.
+    #[error("user name `{user}` cannot be a peer ID; use 1 to 64 of A-Z a-z 0-9 _ -")]
+    UserIsNoPeer { user: String },
+    /// The broker library refused, or its task failed.
+    #[error("the MQTT broker ended; start it again, with -v for its log")]
+    Broker(#[source] Box<mqtt5::MqttError>),
+    /// The broker's task ended without an error of its own.
+    #[error("the MQTT broker stopped by itself; start it again, with -v for its log")]
+    BrokerStopped,
+    /// The TURN library refused its configuration.
+    #[error("the TURN server did not start; check realm and addresses")]
+    Turn(#[source] ::turn::Error),
+    /// The TURN server's task ended by itself.
+    #[error("the TURN server stopped by itself; start it again, with -v for its log")]
+    TurnStopped,
+}
+
+impl ServeError {
+    /// With its causes, in a line.
+    pub(crate) fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        text
+    }
+
+    /// True where other options would help.
+    pub(crate) const fn is_usage(&self) -> bool {
+        match self {
+            Self::AddressInUse { .. }
+            | Self::AddressNotLocal { .. }
+            | Self::PortNotPermitted { .. }
+            | Self::Listen { .. }
+            | Self::OpenToNetwork { .. }
+            | Self::EmptyCredentials { .. }
+            | Self::UserIsNoPeer { .. } => true,
+            Self::Broker(_) | Self::BrokerStopped | Self::Turn(_) | Self::TurnStopped => false,
+        }
+    }
+
+    /// Names the cause of a failed bind or listen.
+    fn listen(service: Service, addr: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::AddressInUse { service, addr },
+            io::ErrorKind::AddrNotAvailable => Self::AddressNotLocal { service, addr },
+            io::ErrorKind::PermissionDenied => Self::PortNotPermitted { service, addr },
+            _ => Self::Listen { service, addr, source },
+        }
+    }
+}
+
+/// What both servers listen on and whom they let in.
+#[derive(Debug, Clone)]
+pub(crate) struct ServeConfig {
+    /// MQTT over TCP and WebSocket
+    pub(crate) broker: BrokerConfig,
+    /// STUN and TURN over UDP
+    pub(crate) turn: TurnConfig,
+}
+
+/// A running broker and TURN server; dropping it ends both without waiting.
+pub(crate) struct Serve {
+    /// the broker, for its addresses
+    pub(crate) broker: Broker,
+    /// the TURN server, for its address
+    pub(crate) turn: Turn,
+}
+
+impl Serve {
+    /// Starts both; when one fails, neither is left running.
+    ///
+    /// # Errors
+    /// See [`ServeError`]; nothing listens any more by then.
+    pub(crate) async fn start(config: ServeConfig) -> Result<Self, ServeError> {
+        let broker = broker::start(config.broker).await?;
+        match turn::start(config.turn).await {
+            Ok(turn) => Ok(Self { broker, turn }),
+            Err(error) => {
+                broker.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns only when one of the two has died, which a healthy server never does. Cancellation safe.
+    pub(crate) async fn ended(&mut self) -> ServeError {
+        tokio::select! {
+            error = self.broker.ended() => error,
+            error = self.turn.ended() => error,
+        }
+    }
+
+    /// Ends both and waits until their ports are free again.
+    pub(crate) async fn stop(self) {
+        tokio::join!(self.broker.stop(), self.turn.stop());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::broker::Access;
+    use super::turn::{Credentials, PeerPolicy};
+    use super::*;
+
+    fn loopback(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn config(turn_port: u16) -> ServeConfig {
+        ServeConfig {
+            broker: BrokerConfig { mqtt: loopback(0), websocket: loopback(0), access: Access::Anonymous },
+            turn: TurnConfig {
+                listen: loopback(turn_port),
+                relay_ip: loopback(0).ip(),
+                realm: "tring.test".into(),
+                credentials: Credentials::LongTerm { user: "u".into(), password: "p".into() },
+                peers: PeerPolicy::PrivateToo,
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn both_servers_start_and_give_their_ports_back() {
+        let serve = Serve::start(config(0)).await.unwrap();
+        let (mqtt, turn) = (serve.broker.mqtt_addr(), serve.turn.addr());
+        assert!(std::net::TcpListener::bind(mqtt).is_err());
+        assert!(std::net::UdpSocket::bind(turn).is_err());
+        serve.stop().await;
+        std::net::TcpListener::bind(mqtt).expect("the broker's port is free");
+        std::net::UdpSocket::bind(turn).expect("the TURN port is free");
+    }
+
+    #[tokio::test]
+    async fn a_taken_turn_port_is_named_and_leaves_no_broker_behind() {
+        let taken = std::net::UdpSocket::bind(loopback(0)).unwrap();
+        let addr = taken.local_addr().unwrap();
+        let error = Serve::start(config(addr.port())).await.err().unwrap();
+        assert!(
+            matches!(error, ServeError::AddressInUse { service: Service::Turn, addr: a } if a == addr),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(&addr.to_string()), "{error}");
+    }
+}
