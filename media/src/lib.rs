@@ -5,9 +5,10 @@
 //! - out: [`capture`] → [`queue`] → [`codec`] encoder (thread of its own) → [`peer`]
 //! - in: [`peer`] → [`jitter`] → [`codec`] decoder (thread of its own) → [`display`], [`playout`], [`record`]
 //!
-//! [`stream`] owns the threads of one call, [`send`] decides what leaves, [`stats`] and [`quality`] measure it. Every queue between two of these rooms is bounded,
-//! drops its oldest entry when full, and counts the drop.
+//! [`call`] owns the threads of one call, [`send`] decides what leaves, [`stats`] and [`quality`] measure it. Every queue
+//! between two of these rooms is bounded, drops its oldest entry when full, and counts the drop.
 
+pub mod call;
 pub mod capture;
 pub mod clock;
 pub mod codec;
@@ -30,6 +31,5 @@ pub mod send;
 pub mod snapshot;
 mod sound;
 pub mod stats;
-pub mod stream;
 mod threads;
 mod voice;

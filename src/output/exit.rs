@@ -175,9 +175,9 @@ impl Failure {
     }
 
     /// What a recording that cannot go on means for the exit status; `None` for any other event.
-    pub(crate) fn of_recording(event: media::stream::StreamEvent) -> Option<Self> {
+    pub(crate) fn of_recording(event: media::call::StreamEvent) -> Option<Self> {
         match event {
-            media::stream::StreamEvent::RecordingFailed(text) => Some(Self::internal(text)),
+            media::call::StreamEvent::RecordingFailed(text) => Some(Self::internal(text)),
             _ => None,
         }
     }

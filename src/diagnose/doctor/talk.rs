@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use media::call::StreamEvent;
+use media::call::incoming::{Incoming, Sinks};
+use media::call::outgoing::{Captured, Outgoing, OutgoingCounters, Switches};
 use media::capture::{self, AudioSource, Capture, VideoFormat, VideoSource};
 use media::frame::{Size, VideoCodec};
 use media::peer::config::PeerConfig;
@@ -13,9 +16,6 @@ use media::peer::sdp::Negotiated;
 use media::peer::{Inbox, PathStats, Peer, PeerError, PeerEvent, RelaySeen};
 use media::queue;
 use media::rtp::RtpPacket;
-use media::stream::StreamEvent;
-use media::stream::incoming::{Incoming, Sinks};
-use media::stream::outgoing::{Captured, Outgoing, OutgoingCounters, Switches};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::task::Poll;
 use std::time::Instant;
 
+use media::call::StreamEvent;
 use media::capture::{AudioSource, VideoSource};
 use media::peer::PeerEvent;
-use media::stream::StreamEvent;
 use signalling::id::{CallId, PeerId};
 use signalling::wire::MediaState;
 use tokio::task::{AbortHandle, JoinSet};

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use media::call::incoming::{AudioFigures, VideoFigures};
 use media::clock::Estimate;
 use media::peer::PathStats;
 use media::stats::Rate;
-use media::stream::incoming::{AudioFigures, VideoFigures};
 use serde_json::Value;
 
 use super::media::{CallMedia, Marks};

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use ::media::call::StreamEvent;
 use ::media::display::DisplayEvent;
 use ::media::peer::PeerEvent;
 use ::media::peer::config::{IcePolicy, IceServerKind};
 use ::media::peer::turn_check::TurnError;
-use ::media::stream::StreamEvent;
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use media::call::StreamEvent;
+use media::call::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
+use media::call::light::LightIncoming;
+use media::call::outgoing::{OutgoingCounters, Switches};
 use media::existing::Existing;
 use media::frame::VideoFrame;
 use media::peer::config::PeerConfig;
@@ -15,10 +19,6 @@ use media::playout::speaker::Speaker;
 use media::queue;
 use media::record::{Summary, Tracks};
 use media::rtp::RtpPacket;
-use media::stream::StreamEvent;
-use media::stream::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
-use media::stream::light::LightIncoming;
-use media::stream::outgoing::{OutgoingCounters, Switches};
 use signalling::wire::{Candidate, Description};
 use tokio::sync::{mpsc, watch};
 

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use media::call::light::Looped;
+use media::call::outgoing::Captured;
 use media::capture::{self, AudioSource, Capture, VideoSource};
 use media::codec::CodecError;
 use media::frame::{VideoCodec, VideoFrame};
@@ -9,8 +11,6 @@ use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
 use media::queue;
 use media::record::{Recorder, Tracks};
-use media::stream::light::Looped;
-use media::stream::outgoing::Captured;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::output::exit::Failure;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use media::call::incoming::{AudioFigures, VideoFigures};
 use media::quality::PictureQuality;
 use media::quality::concealment::Steps;
 use media::quality::mos::{self, OPUS, OPUS_DELAY};
-use media::stream::incoming::{AudioFigures, VideoFigures};
 use serde::Serialize;
 
 /// Latency of sound and its sync with the picture are medians of so long: four steps of the test sweep.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use media::call::StreamEvent;
+use media::call::incoming::{AudioFigures, Incoming, VideoFigures};
+use media::call::light::{LightIncoming, LightOutgoing};
+use media::call::outgoing::{Outgoing, OutgoingCounters, Switches};
 use media::frame::VideoCodec;
 use media::peer::MediaSender;
 use media::record::Summary;
-use media::stream::StreamEvent;
-use media::stream::incoming::{AudioFigures, Incoming, VideoFigures};
-use media::stream::light::{LightIncoming, LightOutgoing};
-use media::stream::outgoing::{Outgoing, OutgoingCounters, Switches};
 use tokio::sync::mpsc;
 
 use super::open::Feed;

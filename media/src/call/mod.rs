@@ -1,7 +1,10 @@
-//! The media of one call while it stands: what leaves and what arrives, each medium on a thread of its own.
+//! The threads and tasks of one call: they only carry out what the pure parts decided.
+//!
+//! Owns the threads, their queues and their ends. Decides nothing about the media: what is sent when is decided by
+//! [`crate::send`], what is played when by the jitter buffers.
 //!
 //! - [`outgoing`]: capture queue → encoder → [`crate::peer::MediaSender`]
-//! - [`incoming`]: packet queue → [`crate::jitter`] → decoder → display, speaker, [`crate::record`]
+//! - [`incoming`]: packet queue → jitter buffer → decoder → display, speaker, [`crate::record`]
 //! - [`light`]: both without codecs, on tasks, for many calls at once
 //!
 //! Threads and not tasks, because codecs block. Each ends when it is told to, and its owner joins it. Figures go out

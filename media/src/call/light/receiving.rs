@@ -10,6 +10,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::call::StreamEvent;
+use crate::call::incoming::{AudioFigures, Controls, REQUESTS_APART, VideoFigures};
+use crate::call::outgoing::tell;
 use crate::frame::{AUDIO_RATE_HZ, VideoCodec};
 use crate::jitter::audio::{self, AudioJitter, Tick};
 use crate::jitter::missing::Missing;
@@ -18,9 +21,6 @@ use crate::peer::KeyframeRequester;
 use crate::queue::Receiver;
 use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
 use crate::stats::{Freezes, Jitter};
-use crate::stream::StreamEvent;
-use crate::stream::incoming::{AudioFigures, Controls, REQUESTS_APART, VideoFigures};
-use crate::stream::outgoing::tell;
 
 /// How often the queues are looked at, and one tick of the playout clock.
 const TURN: Duration = Duration::from_millis(20);

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::call::{POLL, Worker};
 use crate::capture::pattern::{self, Stamp};
 use crate::frame::VideoFrame;
 use crate::quality::PictureQuality;
 use crate::queue::{self, Receiver, RecvError, Sender};
-use crate::stream::{POLL, Worker};
 
 /// Time from one compared picture to the next: enough for a figure each second, at the cost of a hundredth of a core.
 const COMPARED_APART: Duration = Duration::from_millis(500);

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::call::outgoing::AUDIO_BPS;
 use crate::capture::VideoFormat;
 use crate::capture::pattern::{self, Stamp};
 use crate::capture::tone::Sweep;
 use crate::codec::opus::OpusEncoder;
 use crate::codec::{CodecError, EncoderConfig, Want, video_encoder};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, VideoCodec, VideoFrame};
-use crate::stream::outgoing::AUDIO_BPS;
 
 /// Length of the loop of pictures: a keyframe every two seconds, as a broadcast has.
 const VIDEO_LOOP_S: u32 = 2;

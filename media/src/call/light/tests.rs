@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::call::StreamEvent;
+use crate::call::outgoing::{OutgoingCounters, Switches};
 use crate::capture::VideoFormat;
 use crate::capture::pattern;
 use crate::codec::video_decoder;
@@ -14,8 +16,6 @@ use crate::peer::packet::Packetizer;
 use crate::peer::{KeyframeRequester, MediaSender};
 use crate::queue;
 use crate::rtp::RtpPacket;
-use crate::stream::StreamEvent;
-use crate::stream::outgoing::{OutgoingCounters, Switches};
 
 const FORMAT: VideoFormat = VideoFormat { size: Size { width: 160, height: 120 }, fps: 20 };
 

@@ -10,6 +10,9 @@ use tracing::debug;
 
 use super::compare::Comparison;
 use super::{Common, Controls, FIGURES_EVERY, TimeLine};
+use crate::call::outgoing::tell;
+use crate::call::recording::Entry;
+use crate::call::{POLL, StreamEvent};
 use crate::capture::pattern;
 use crate::clock::Estimate;
 use crate::codec::{VideoDecoder, video_decoder};
@@ -22,12 +25,9 @@ use crate::queue::{Receiver, RecvError, Sender};
 use crate::record::PictureKind;
 use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
 use crate::stats::{Freezes, Jitter, PatternCount};
-use crate::stream::outgoing::tell;
-use crate::stream::recording::Entry;
-use crate::stream::{POLL, StreamEvent};
 
 /// Requests for a keyframe are at least this far apart: one round trip and the making of a keyframe.
-pub(in crate::stream) const REQUESTS_APART: Duration = Duration::from_millis(150);
+pub(in crate::call) const REQUESTS_APART: Duration = Duration::from_millis(150);
 
 /// Figures of the video that arrives.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::loops::{Looped, SoundLoop, VideoLoop};
+use crate::call::outgoing::{OutgoingCounters, Switches, picture_ready};
 use crate::frame::{EncodedAudio, EncodedVideo};
 use crate::peer::MediaSender;
 use crate::send::adaptation::{Action, Event, VideoAdaptation};
-use crate::stream::outgoing::{OutgoingCounters, Switches, picture_ready};
 
 /// Length of one sound packet.
 const SOUND: Duration = Duration::from_millis(20);

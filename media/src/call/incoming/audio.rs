@@ -11,6 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::{Common, Controls, FIGURES_EVERY, TimeLine};
+use crate::call::outgoing::tell;
+use crate::call::recording::Entry;
+use crate::call::{POLL, StreamEvent};
 use crate::codec::opus::OpusDecoder;
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
 use crate::jitter::audio::{AudioJitter, Counters, Tick};
@@ -24,9 +27,6 @@ use crate::quality::{Latency, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::rtp::RtpPacket;
 use crate::stats::Jitter;
-use crate::stream::outgoing::tell;
-use crate::stream::recording::Entry;
-use crate::stream::{POLL, StreamEvent};
 
 /// Length of one tick of the playout clock.
 const TICK: Duration = Duration::from_millis(20);
