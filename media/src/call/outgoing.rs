@@ -136,7 +136,7 @@ impl Outgoing {
             && self.video.is_none()
             && let Some((frames, format)) = captured.video.take()
         {
-            let sending = VideoSending {
+            let sending = VideoEncodeThread {
                 frames,
                 format,
                 self_view: captured.self_view.clone(),
@@ -169,7 +169,7 @@ impl Outgoing {
     }
 }
 
-struct VideoSending {
+struct VideoEncodeThread {
     frames: Receiver<Arc<VideoFrame>>,
     format: VideoFormat,
     self_view: Option<Sender<Arc<VideoFrame>>>,
@@ -179,7 +179,7 @@ struct VideoSending {
     events: mpsc::Sender<StreamEvent>,
 }
 
-impl VideoSending {
+impl VideoEncodeThread {
     fn run(self, stop: &AtomicBool) {
         let Some(codec) = self.sender.video_codec() else { return };
         let mut encoding = Encoding { codec, fps: self.format.fps, encoder: None };
@@ -190,7 +190,7 @@ impl VideoSending {
             let frame = match next.take().map_or_else(|| self.frames.recv_timeout(POLL), Ok) {
                 Ok(frame) => frame,
                 Err(RecvError::Timeout) => continue,
-                Err(RecvError::Closed) => return tell(&self.events, StreamEvent::SourceEnded("video")),
+                Err(RecvError::Closed) => return send_event(&self.events, StreamEvent::SourceEnded("video")),
             };
             let Some(frame) = self.seen(frame) else {
                 adaptation.handle(Event::Paused, Instant::now());
@@ -203,7 +203,7 @@ impl VideoSending {
                 let happened = match action {
                     Action::SetBitrate(bitrate_bps) => match encoding.set_bitrate(bitrate_bps, frame.size()) {
                         Ok(()) => None,
-                        Err(error) => return tell(&self.events, StreamEvent::CodecFailed(error.to_string())),
+                        Err(error) => return send_event(&self.events, StreamEvent::CodecFailed(error.to_string())),
                     },
                     Action::SendNext => self.send(&mut encoding, &frame, Want::Any),
                     Action::SendKeyframe => self.send(&mut encoding, &frame, Want::Keyframe),
@@ -301,7 +301,7 @@ fn send_audio(
 ) {
     let mut encoder = match OpusEncoder::new(AUDIO_BPS) {
         Ok(encoder) => encoder,
-        Err(error) => return tell(events, StreamEvent::CodecFailed(error.to_string())),
+        Err(error) => return send_event(events, StreamEvent::CodecFailed(error.to_string())),
     };
     let mut expected_loss = 0;
     // What was captured before the call stood is old.
@@ -311,7 +311,7 @@ fn send_audio(
             Ok(frame) => frame,
             Err(RecvError::Timeout) => continue,
             Err(RecvError::Closed) => {
-                tell(events, StreamEvent::SourceEnded("audio"));
+                send_event(events, StreamEvent::SourceEnded("audio"));
                 return;
             }
         };
@@ -333,7 +333,7 @@ fn send_audio(
 }
 
 /// Tells the session, which may be busy: these events are rare, so a full queue means that it is gone.
-pub(super) fn tell(events: &mpsc::Sender<StreamEvent>, event: StreamEvent) {
+pub(super) fn send_event(events: &mpsc::Sender<StreamEvent>, event: StreamEvent) {
     if let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) {
         warn!(?event, "session too slow: event dropped");
     }

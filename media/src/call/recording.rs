@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::outgoing::tell;
+use super::outgoing::send_event;
 use super::{POLL, StreamEvent, Worker};
 use crate::frame::Size;
 use crate::patience;
@@ -66,7 +66,7 @@ impl Recording {
                 let path = self.path.display();
                 let text =
                     format!("the recording {path} is cut off: nothing more could be written; is anybody reading it?");
-                tell(&self.events, StreamEvent::RecordingFailed(text));
+                send_event(&self.events, StreamEvent::RecordingFailed(text));
                 self.worker.leave();
                 return None;
             }
@@ -83,7 +83,7 @@ fn run(
     count: &AtomicU64,
     stop: &Arc<AtomicBool>,
 ) -> Option<Summary> {
-    let fail = |error: RecordError| tell(events, StreamEvent::RecordingFailed(error.to_string()));
+    let fail = |error: RecordError| send_event(events, StreamEvent::RecordingFailed(error.to_string()));
     loop {
         let entry = match waiting.recv_timeout(POLL) {
             Ok(entry) => entry,
@@ -104,7 +104,7 @@ fn run(
     }
     if waiting.dropped() > 0 {
         let text = format!("{} entries were lost because the disk was too slow", waiting.dropped());
-        tell(events, StreamEvent::RecordingFailed(text));
+        send_event(events, StreamEvent::RecordingFailed(text));
     }
     recorder.finish().map_err(fail).ok()
 }

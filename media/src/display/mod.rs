@@ -15,8 +15,8 @@ use crate::queue::{self, RecvError};
 
 pub mod cells;
 pub mod labels;
+mod raw_terminal;
 mod scale;
-mod taken;
 pub mod terminal;
 #[cfg(unix)]
 pub mod tty;

@@ -1,6 +1,6 @@
 //! Pictures in the terminal this program runs in.
 //!
-//! Owns the terminal while it is open ([`Taken`]), and one thread that draws and reads keys.
+//! Owns the terminal while it is open ([`RawTerminal`]), and one thread that draws and reads keys.
 //! Text from outside never reaches the terminal as control characters. While a shell has the terminal, because this program
 //! was stopped or put into the background, nothing is drawn and read; afterwards it is taken anew and drawn anew.
 //!
@@ -18,12 +18,12 @@ use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifier
 use tokio::sync::mpsc;
 
 use super::cells::{Cells, Colours};
-use super::taken::{Taken, output};
+use super::raw_terminal::{RawTerminal, output};
 use super::tty::{self, Place};
 use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene, key_event, report};
 use crate::threads::join_or_leave;
 
-pub use super::taken::restore;
+pub use super::raw_terminal::restore;
 
 /// How often keys, the terminal's size and the status line are looked at: 25 times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
@@ -57,7 +57,7 @@ impl Terminal {
     /// # Errors
     /// [`DisplayError::NoTerminal`] when there is none, it refuses, or it is taken already.
     pub fn open(pictures: Pictures, events: mpsc::Sender<DisplayEvent>) -> Result<Self, DisplayError> {
-        let taken = Taken::take().map_err(|error| DisplayError::NoTerminal(error.to_string()))?;
+        let taken = RawTerminal::take().map_err(|error| DisplayError::NoTerminal(error.to_string()))?;
         let shared = Arc::new(Shared::default());
         let view = View {
             taken,
@@ -116,7 +116,7 @@ fn size() -> io::Result<(u16, u16)> {
 
 /// The thread's state.
 struct View {
-    taken: Taken,
+    taken: RawTerminal,
     /// The terminal, to look at its mode; without one it is taken to be ours.
     keyboard: Option<File>,
     hold: Hold,

@@ -4,7 +4,7 @@
 //! thread hosts: [`main_thread`] gives a [`WindowHost`] to run there and a [`WindowClient`] to open windows from
 //! anywhere. The host sleeps until the first window is asked for, and touches no desktop before.
 //!
-//! - pictures → a thread a window ([`pump`]) → its [`Slot`] → wakes the host → [`canvas`] → screen
+//! - pictures → a thread a window ([`forward_pictures`]) → its [`Slot`] → wakes the host → [`canvas`] → screen
 //! - keys and the close button → host → [`DisplayEvent`]
 
 use std::sync::atomic::Ordering;
@@ -54,7 +54,7 @@ pub struct WindowClient {
 #[derive(Debug)]
 pub struct Window {
     slot: Arc<Slot>,
-    pump: Option<JoinHandle<()>>,
+    forwarder: Option<JoinHandle<()>>,
     client: WindowClient,
 }
 
@@ -78,7 +78,7 @@ impl WindowClient {
         self.waker.wake();
         let opened = answered.recv_timeout(OPEN_PATIENCE);
         // From here on, dropping the handle tells the host, also when it opens the window only later.
-        let mut window = Window { slot, pump: None, client: self.clone() };
+        let mut window = Window { slot, forwarder: None, client: self.clone() };
         match opened {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => return Err(DisplayError::NoWindow(reason)),
@@ -86,11 +86,11 @@ impl WindowClient {
             Err(RecvTimeoutError::Disconnected) => return Err(failed("the main thread shows no windows any more")),
         }
         let (slot, waker) = (Arc::clone(&window.slot), Arc::clone(&self.waker));
-        let pump = std::thread::Builder::new()
+        let forwarder = std::thread::Builder::new()
             .name("window-pictures".to_owned())
-            .spawn(move || pump(&pictures, &slot, &waker))
+            .spawn(move || forward_pictures(&pictures, &slot, &waker))
             .map_err(|error| failed(&error.to_string()))?;
-        window.pump = Some(pump);
+        window.forwarder = Some(forwarder);
         Ok(window)
     }
 }
@@ -115,8 +115,8 @@ impl Drop for Window {
     fn drop(&mut self) {
         self.slot.closed.store(true, Ordering::Release);
         self.client.waker.wake();
-        if let Some(pump) = self.pump.take()
-            && pump.join().is_err()
+        if let Some(forwarder) = self.forwarder.take()
+            && forwarder.join().is_err()
         {
             tracing::error!("window's picture thread panicked");
         }
@@ -124,7 +124,7 @@ impl Drop for Window {
 }
 
 /// Moves pictures from their queues to the host until the window is closed.
-fn pump(pictures: &Pictures, slot: &Slot, waker: &Waker) {
+fn forward_pictures(pictures: &Pictures, slot: &Slot, waker: &Waker) {
     let mut scene = Scene::default();
     while !slot.closed.load(Ordering::Acquire) {
         let moved = pictures.refresh(&mut scene, LOOK_EVERY) == Refreshed::Moved;

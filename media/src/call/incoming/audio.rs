@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use super::{Common, Controls, FIGURES_EVERY, TimeLine};
-use crate::call::outgoing::tell;
+use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine};
+use crate::call::outgoing::send_event;
 use crate::call::recording::Entry;
 use crate::call::{POLL, StreamEvent};
 use crate::codec::opus::OpusDecoder;
@@ -81,14 +81,14 @@ pub struct AudioFigures {
     pub steps: Steps,
 }
 
-pub(super) struct AudioReceiving {
+pub(super) struct AudioDecodeThread {
     packets: Receiver<RtpPacket>,
     controls: Arc<Controls>,
     speaker: Option<Speaker>,
     entries: Option<Sender<Entry>>,
     events: mpsc::Sender<StreamEvent>,
     jitter: AudioJitter,
-    line: TimeLine,
+    line: RtpTimeLine,
     missing: Missing,
     network_jitter: Jitter,
     test_sound: TestSound,
@@ -99,7 +99,7 @@ pub(super) struct AudioReceiving {
     out: watch::Sender<AudioFigures>,
 }
 
-impl AudioReceiving {
+impl AudioDecodeThread {
     pub(super) fn new(
         packets: Receiver<RtpPacket>,
         common: Common,
@@ -113,7 +113,7 @@ impl AudioReceiving {
             entries: common.entries,
             events: common.events,
             jitter: AudioJitter::default(),
-            line: TimeLine::new(common.started, AUDIO_RATE_HZ),
+            line: RtpTimeLine::new(common.started, AUDIO_RATE_HZ),
             missing: Missing::default(),
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
             test_sound: TestSound::default(),
@@ -128,13 +128,13 @@ impl AudioReceiving {
     pub(super) fn run(mut self, stop: &AtomicBool) {
         let mut decoder = match OpusDecoder::new() {
             Ok(decoder) => decoder,
-            Err(error) => return tell(&self.events, StreamEvent::CodecFailed(error.to_string())),
+            Err(error) => return send_event(&self.events, StreamEvent::CodecFailed(error.to_string())),
         };
         let mut next_tick = Instant::now() + TICK;
         let mut figures_due = Instant::now();
         let mut held = false;
         while !stop.load(Ordering::Relaxed) {
-            if self.controls.are_held() != held {
+            if self.controls.is_held() != held {
                 held = !held;
                 self.jitter.begin_anew();
                 self.steps.begin_anew();
@@ -184,7 +184,7 @@ impl AudioReceiving {
                 if decoded.is_ok() {
                     self.figures.frames += 1;
                     if self.figures.frames == 1 {
-                        tell(&self.events, StreamEvent::FirstAudio(Instant::now()));
+                        send_event(&self.events, StreamEvent::FirstAudio(Instant::now()));
                     }
                 }
                 if let Some(entries) = &self.entries {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use self::audio::AudioReceiving;
+use self::audio::AudioDecodeThread;
 pub(super) use self::video::REQUESTS_APART;
-use self::video::{VideoReceiving, Views};
+use self::video::{VideoDecodeThread, Views};
 use super::recording::{Entry, Recording};
 use super::{StreamEvent, Worker};
 use crate::frame::{VideoCodec, VideoFrame};
@@ -71,7 +71,7 @@ impl Controls {
         self.held.store(held, Ordering::Relaxed);
     }
 
-    pub(super) fn are_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.held.load(Ordering::Relaxed)
     }
 
@@ -108,7 +108,7 @@ impl Incoming {
             events: events.clone(),
             started,
         };
-        let receiving = VideoReceiving::new(
+        let receiving = VideoDecodeThread::new(
             video_packets,
             common(entries.clone()),
             keyframes,
@@ -116,7 +116,7 @@ impl Incoming {
             video_out,
         );
         let video = Worker::spawn("video-decode", move |stop| receiving.run(&stop))?;
-        let hearing = AudioReceiving::new(audio_packets, common(entries), sinks.speaker, audio_out);
+        let hearing = AudioDecodeThread::new(audio_packets, common(entries), sinks.speaker, audio_out);
         let audio = Worker::spawn("audio-decode", move |stop| hearing.run(&stop))?;
         Ok(Self { video, audio, recording, controls, video_figures, audio_figures })
     }
@@ -151,14 +151,14 @@ struct Common {
 }
 
 /// Maps RTP time stamps of a stream to time since the start, common to all streams of a call.
-struct TimeLine {
+struct RtpTimeLine {
     started: Instant,
     clock_hz: f64,
     stamps: TimestampUnwrapper,
     first: Option<(i64, Duration)>,
 }
 
-impl TimeLine {
+impl RtpTimeLine {
     fn new(started: Instant, clock_hz: u32) -> Self {
         Self { started, clock_hz: clock_hz.into(), stamps: TimestampUnwrapper::default(), first: None }
     }

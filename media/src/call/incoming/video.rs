@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use super::compare::Comparison;
-use super::{Common, Controls, FIGURES_EVERY, TimeLine};
-use crate::call::outgoing::tell;
+use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine};
+use crate::call::outgoing::send_event;
 use crate::call::recording::Entry;
 use crate::call::{POLL, StreamEvent};
 use crate::capture::pattern;
@@ -86,7 +86,7 @@ pub(super) struct Views {
     pub(super) latest: watch::Sender<Option<Arc<VideoFrame>>>,
 }
 
-pub(super) struct VideoReceiving {
+pub(super) struct VideoDecodeThread {
     packets: Receiver<RtpPacket>,
     controls: Arc<Controls>,
     held: bool,
@@ -97,7 +97,7 @@ pub(super) struct VideoReceiving {
     events: mpsc::Sender<StreamEvent>,
     jitter: VideoJitter,
     decoder: Option<(VideoCodec, Box<dyn VideoDecoder>)>,
-    line: TimeLine,
+    line: RtpTimeLine,
     asked: Option<Instant>,
     missing: Missing,
     network_jitter: Jitter,
@@ -109,7 +109,7 @@ pub(super) struct VideoReceiving {
     out: watch::Sender<VideoFigures>,
 }
 
-impl VideoReceiving {
+impl VideoDecodeThread {
     pub(super) fn new(
         packets: Receiver<RtpPacket>,
         common: Common,
@@ -128,7 +128,7 @@ impl VideoReceiving {
             events: common.events,
             jitter: VideoJitter::default(),
             decoder: None,
-            line: TimeLine::new(common.started, VIDEO_CLOCK_HZ),
+            line: RtpTimeLine::new(common.started, VIDEO_CLOCK_HZ),
             asked: None,
             missing: Missing::default(),
             network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
@@ -144,7 +144,7 @@ impl VideoReceiving {
     pub(super) fn run(mut self, stop: &AtomicBool) {
         let mut figures_due = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            if self.controls.are_held() != self.held {
+            if self.controls.is_held() != self.held {
                 self.held = !self.held;
                 self.pause();
             }
@@ -215,7 +215,7 @@ impl VideoReceiving {
             match video_decoder(codec) {
                 Ok(decoder) => self.decoder = Some((codec, decoder)),
                 Err(error) => {
-                    tell(&self.events, StreamEvent::CodecFailed(error.to_string()));
+                    send_event(&self.events, StreamEvent::CodecFailed(error.to_string()));
                     return None;
                 }
             }
@@ -257,7 +257,7 @@ impl VideoReceiving {
             display.send(frame);
         }
         if self.figures.frames == 1 {
-            tell(&self.events, StreamEvent::FirstFrame(now));
+            send_event(&self.events, StreamEvent::FirstFrame(now));
         }
     }
 

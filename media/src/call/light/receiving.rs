@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::call::StreamEvent;
 use crate::call::incoming::{AudioFigures, Controls, REQUESTS_APART, VideoFigures};
-use crate::call::outgoing::tell;
+use crate::call::outgoing::send_event;
 use crate::frame::{AUDIO_RATE_HZ, VideoCodec};
 use crate::jitter::audio::{self, AudioJitter, Tick};
 use crate::jitter::missing::Missing;
@@ -122,7 +122,7 @@ impl Counting {
     }
 
     fn turn(&mut self, now: Instant) {
-        if self.controls.are_held() != self.held {
+        if self.controls.is_held() != self.held {
             self.held = !self.held;
             self.pictures.pause();
             self.sounds.jitter.begin_anew();
@@ -208,7 +208,7 @@ impl Pictures {
                     self.freezes.shown(arrived);
                     self.figures.frames += 1;
                     if self.figures.frames == 1 {
-                        tell(&self.events, StreamEvent::FirstFrame(arrived));
+                        send_event(&self.events, StreamEvent::FirstFrame(arrived));
                     }
                 }
             }
@@ -263,7 +263,7 @@ impl Sounds {
     fn take(&mut self, packet: RtpPacket) {
         if !self.came {
             self.came = true;
-            tell(&self.events, StreamEvent::FirstAudio(packet.arrived));
+            send_event(&self.events, StreamEvent::FirstAudio(packet.arrived));
         }
         self.figures.bytes += packet.payload.len() as u64;
         self.network_jitter.add(packet.arrived, packet.timestamp);

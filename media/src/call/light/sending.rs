@@ -59,12 +59,12 @@ impl LightOutgoing {
 }
 
 /// Absolute deadlines a fixed time apart.
-struct Beat {
+struct Ticker {
     next: Instant,
     period: Duration,
 }
 
-impl Beat {
+impl Ticker {
     /// Waits for the next one; how many were left out because they were long past.
     async fn wait(&mut self) -> u32 {
         tokio::time::sleep_until(self.next.into()).await;
@@ -81,11 +81,11 @@ impl Beat {
 }
 
 async fn send_video(pictures: Arc<VideoLoop>, sender: MediaSender, switches: Switches, counters: OutgoingCounters) {
-    let mut beat = Beat { next: Instant::now(), period: pictures.period };
+    let mut ticker = Ticker { next: Instant::now(), period: pictures.period };
     let adaptation = VideoAdaptation::of_loop(Instant::now());
     let mut sending = LoopSending { pictures, next: 0, adaptation, sender, counters };
     loop {
-        let missed = beat.wait().await;
+        let missed = ticker.wait().await;
         if switches.are_pictures_off() || sending.sender.is_path_closed() {
             sending.happened(Event::Paused);
             continue;
@@ -140,9 +140,9 @@ impl LoopSending {
 }
 
 async fn send_audio(sounds: Arc<SoundLoop>, sender: MediaSender, switches: Switches) {
-    let mut beat = Beat { next: Instant::now(), period: SOUND };
+    let mut ticker = Ticker { next: Instant::now(), period: SOUND };
     for data in sounds.iter().cycle() {
-        beat.wait().await;
+        ticker.wait().await;
         if !switches.is_sound_off() && !sender.is_path_closed() {
             sender.audio(EncodedAudio { data: data.clone(), captured_at: Instant::now() });
         }
@@ -154,11 +154,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beat_that_was_held_up_catches_up_a_little_and_jumps_over_the_rest() {
+    fn a_ticker_that_was_held_up_catches_up_a_little_and_jumps_over_the_rest() {
         let next = Instant::now();
-        let beat = Beat { next, period: Duration::from_millis(20) };
+        let ticker = Ticker { next, period: Duration::from_millis(20) };
         for (late_ms, left_out) in [(0, 0), (19, 0), (199, 0), (200, 10), (1_001, 50)] {
-            assert_eq!(beat.left_out(next + Duration::from_millis(late_ms)), left_out, "{late_ms} ms");
+            assert_eq!(ticker.left_out(next + Duration::from_millis(late_ms)), left_out, "{late_ms} ms");
         }
     }
 }

@@ -37,16 +37,16 @@ impl WindowHost {
         match event_loop() {
             Ok(events) => {
                 self.waker.set(events.create_proxy());
-                let mut desk = Desk::new(&self.requests, first, events.owned_display_handle());
+                let mut windows = OpenWindows::new(&self.requests, first, events.owned_display_handle());
                 // The library panics where a desktop takes something away that it counts on.
-                match catch_unwind(AssertUnwindSafe(|| events.run_app(&mut desk))) {
+                match catch_unwind(AssertUnwindSafe(|| events.run_app(&mut windows))) {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::error!(%error, "the desktop failed"),
                     Err(_panic) => tracing::error!("the desktop failed: no window is shown any more"),
                 }
                 // Whoever looked at one sees nothing any more, as if it had been closed.
-                desk.panes.values().for_each(|pane| report(&pane.events, DisplayEvent::CloseRequested));
-                drop(desk);
+                windows.open.values().for_each(|window| report(&window.events, DisplayEvent::CloseRequested));
+                drop(windows);
                 self.refuse("the desktop is gone");
             }
             Err(reason) => {
@@ -86,16 +86,16 @@ fn plain(error: &dyn std::fmt::Display) -> String {
 }
 
 /// The event loop's side: all open windows.
-struct Desk<'a> {
+struct OpenWindows<'a> {
     requests: &'a Receiver<Request>,
     /// The request that woke the host.
     first: Option<Request>,
     display: OwnedDisplayHandle,
-    panes: HashMap<WindowId, Pane>,
+    open: HashMap<WindowId, OpenWindow>,
 }
 
 /// One open window.
-struct Pane {
+struct OpenWindow {
     slot: Arc<Slot>,
     events: mpsc::Sender<DisplayEvent>,
     canvas: Canvas,
@@ -107,9 +107,9 @@ struct Pane {
     surface: softbuffer::Surface<OwnedDisplayHandle, Arc<winit::window::Window>>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> OpenWindows<'a> {
     fn new(requests: &'a Receiver<Request>, first: Request, display: OwnedDisplayHandle) -> Self {
-        Self { requests, first: Some(first), display, panes: HashMap::new() }
+        Self { requests, first: Some(first), display, open: HashMap::new() }
     }
 
     /// Opens what is asked for; ends the event loop when nobody can ask any more.
@@ -120,9 +120,9 @@ impl<'a> Desk<'a> {
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return events.exit(),
             };
-            match Pane::open(&request, events, &self.display) {
-                Ok(pane) => {
-                    self.panes.insert(pane.surface.window().id(), pane);
+            match OpenWindow::open(&request, events, &self.display) {
+                Ok(window) => {
+                    self.open.insert(window.surface.window().id(), window);
                     drop(request.answer.try_send(Ok(())));
                 }
                 Err(reason) => refuse(&request, &reason),
@@ -131,48 +131,48 @@ impl<'a> Desk<'a> {
     }
 }
 
-impl ApplicationHandler<Wake> for Desk<'_> {
+impl ApplicationHandler<Wake> for OpenWindows<'_> {
     fn resumed(&mut self, events: &ActiveEventLoop) {
         self.serve(events);
     }
 
     fn user_event(&mut self, events: &ActiveEventLoop, _: Wake) {
-        self.panes.retain(|_, pane| !pane.slot.closed.load(Ordering::Acquire));
-        for pane in self.panes.values_mut() {
-            if pane.slot.dirty.swap(false, Ordering::AcqRel) {
-                pane.follow_title();
-                pane.surface.window().request_redraw();
+        self.open.retain(|_, window| !window.slot.closed.load(Ordering::Acquire));
+        for window in self.open.values_mut() {
+            if window.slot.dirty.swap(false, Ordering::AcqRel) {
+                window.follow_title();
+                window.surface.window().request_redraw();
             }
         }
         self.serve(events);
     }
 
     fn window_event(&mut self, _: &ActiveEventLoop, id: WindowId, event: WindowEvent) {
-        let Some(pane) = self.panes.get_mut(&id) else { return };
+        let Some(window) = self.open.get_mut(&id) else { return };
         match event {
             WindowEvent::RedrawRequested => {
-                if let Err(error) = pane.draw() {
+                if let Err(error) = window.draw() {
                     tracing::debug!(%error, "window not drawn");
                 }
             }
             WindowEvent::Resized(size) => {
-                pane.size = size;
-                pane.surface.window().request_redraw();
+                window.size = size;
+                window.surface.window().request_redraw();
             }
             // Closed by another program, which asks nobody.
             WindowEvent::Destroyed => {
-                report(&pane.events, DisplayEvent::CloseRequested);
-                self.panes.remove(&id);
+                report(&window.events, DisplayEvent::CloseRequested);
+                self.open.remove(&id);
             }
-            WindowEvent::ModifiersChanged(modifiers) => pane.modifiers = modifiers.state(),
-            WindowEvent::CloseRequested => report(&pane.events, DisplayEvent::CloseRequested),
-            WindowEvent::KeyboardInput { event, is_synthetic: false, .. } => pane.key(&event),
+            WindowEvent::ModifiersChanged(modifiers) => window.modifiers = modifiers.state(),
+            WindowEvent::CloseRequested => report(&window.events, DisplayEvent::CloseRequested),
+            WindowEvent::KeyboardInput { event, is_synthetic: false, .. } => window.key(&event),
             _ => {}
         }
     }
 }
 
-impl Pane {
+impl OpenWindow {
     fn open(request: &Request, events: &ActiveEventLoop, display: &OwnedDisplayHandle) -> Result<Self, String> {
         let attributes =
             winit::window::Window::default_attributes().with_title(&request.title).with_inner_size(FIRST_SIZE);

@@ -1,4 +1,4 @@
-//! What passes between whoever opens a window, its pump and the host.
+//! What passes between whoever opens a window, the thread that brings pictures and the host.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
@@ -18,7 +18,7 @@ pub(super) struct Request {
     pub(super) answer: SyncSender<Result<(), String>>,
 }
 
-/// What a window's pump, its handle and the host share.
+/// What a window's handle, the thread that brings its pictures and the host share.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub(super) scene: Mutex<Scene>,

@@ -28,11 +28,11 @@ const PANIC_PATIENCE: Duration = Duration::from_millis(100);
 static TAKEN: Mutex<bool> = Mutex::new(false);
 
 /// The terminal while it is ours; dropping it gives it back.
-pub(super) struct Taken {
+pub(super) struct RawTerminal {
     output: Box<dyn Write + Send>,
 }
 
-impl Taken {
+impl RawTerminal {
     pub(super) fn take() -> io::Result<Self> {
         let output = output()?;
         let deadline = Instant::now() + TAKE_PATIENCE;
@@ -67,7 +67,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for RawTerminal {
     fn drop(&mut self) {
         give_back(lock());
     }
