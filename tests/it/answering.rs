@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::call::{self, Args, Ended, TEST_MEDIA, alone, talking};
+use crate::support::call::{self, Args, Ended, TEST_MEDIA, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{PROGRAM, Tring};
 use crate::support::screen::Tmux;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir};
 
 /// Bob waits at a terminal; when the program has ended, it shows the status and whether the terminal is as before.
@@ -108,7 +109,7 @@ fn say(side: &mut Tring, command: &str) {
 
 #[test]
 fn a_call_goes_out_while_listen_runs_under_the_same_id() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, home) = (Mosquitto::anonymous(), TempDir::new("bob"));
     let broker = mosquitto.url();
     let mut listener = bobs("listen", &broker, &home, &[]);
@@ -141,7 +142,7 @@ fn a_call_goes_out_while_listen_runs_under_the_same_id() {
 
 #[test]
 fn a_call_goes_on_when_the_program_that_has_the_connection_ends() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, home) = (Mosquitto::anonymous(), TempDir::new("bob"));
     let broker = mosquitto.url();
     let mut listener = bobs("listen", &broker, &home, &["--from", "carol"]);
@@ -164,7 +165,7 @@ fn a_call_goes_on_when_the_program_that_has_the_connection_ends() {
 
 #[test]
 fn whoever_crashed_in_a_call_is_let_through_when_calling_anew() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let broker = mosquitto.url();
     let mut bob = call::listen(["--id", "bob", "--broker", &broker, "--answer", "auto"]);

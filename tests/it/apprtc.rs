@@ -8,10 +8,11 @@ use signalling::mqtt::{Audience, Link, LinkConfig, LinkEvent, TlsFiles};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::aiortc::Aiortc;
-use crate::support::call::{self, Args, Ended, alone, talking};
+use crate::support::call::{self, Args, Ended, talking};
 use crate::support::mallory::Mallory;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, password_of, sound};
 
 /// What a call must bring at the very least, far below the 15 pictures (30 of ours) and 50 packets a second of 4 s: a busy
@@ -79,7 +80,7 @@ fn media_flowed(alice: &Ended, phone: &Value, codec: &str) {
 /// The other side tells its candidates one by one and hangs up.
 #[test]
 fn tring_calls_over_h264() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     // What a tring of that ID left behind says nothing of the phone.
     let mut before = Mallory::at(mosquitto.port());
@@ -99,7 +100,7 @@ fn tring_calls_over_h264() {
 /// The other side has all its candidates in its answer; we hang up. The broker knows who may say and hear what.
 #[test]
 fn tring_calls_over_vp8_with_logins() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let (mosquitto, dir) = (Mosquitto::password(), TempDir::new("secrets"));
     let broker = format!("127.0.0.1:{}", mosquitto.port());
     let login = ["--user", "bob", "--password", password_of("bob")];
@@ -117,7 +118,7 @@ fn tring_calls_over_vp8_with_logins() {
 /// The other side has a transport a medium, as some clients offer it, and hangs up.
 #[test]
 fn tring_is_called_over_vp8() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     let mut alice = listening(&mosquitto, &["--answer", "auto", "--from", "phone"]);
     let mut phone = phone(&mosquitto, "call", &["--talk", "4"]);
@@ -130,7 +131,7 @@ fn tring_is_called_over_vp8() {
 /// Anyone may call; the other side tells its candidates one by one; we hang up.
 #[test]
 fn tring_is_called_over_h264() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     let mut alice = listening(&mosquitto, &["--answer", "auto", "--duration", "4s"]);
     let mut phone = phone(&mosquitto, "call", &["--trickle", "--max-bundle", "--codec", "H264"]);
@@ -199,7 +200,7 @@ fn waiting_for_somebody_without_presence_is_refused() {
 
 /// Alice, who calls, and bob, who waits, in a call on these topics; carol calls bob then.
 fn a_second_caller(topic: &str, carol_ends: (i32, &str), bob_warns: usize) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let peer = |command: &[&str], id: &str| tring(command, id, &mosquitto).option("--topic", topic);
     let mut bob = Tring::spawn(peer(&["listen", "--answer", "auto", "--once"], "bob"));

@@ -3,13 +3,12 @@
 //! The page speaks the protocol by an implementation of its own, over MQTT over WebSocket; both sides send a picture
 //! and sound that the other can check, or Chromium's fake camera.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use serde_json::{Value, json};
 
 use crate::support::chromium::Chromium;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, peer};
 
 /// What a call must bring at the very least, far below the 30 pictures and 50 packets a second of 6 s: a busy machine
@@ -23,12 +22,6 @@ const TONES_MIN: usize = 4;
 fn test_peer(id: &str, broker: &str) -> Vec<String> {
     let media = ["--video", "test", "--audio", "tone", "--show", "none", "--play", "none"].map(str::to_owned);
     [peer(id, broker), media.to_vec()].concat()
-}
-
-/// One browser at a time: it encodes and decodes without hardware.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn count(value: &Value) -> u64 {
@@ -101,7 +94,7 @@ fn media_flows(tring: &mut Tring, page: &mut Chromium) {
 
 /// The program calls over Mosquitto; the page answers with Chromium's camera; the program hangs up.
 fn tring_calls(codec: &str, options: &[&str]) {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     let broker = mosquitto.websocket_url();
     let mut page = Chromium::open(&[("broker", &broker), ("id", "browser"), ("role", "answer")]);
@@ -124,7 +117,7 @@ fn tring_calls(codec: &str, options: &[&str]) {
 
 /// The page calls over the embedded broker with a generated picture; the program answers; the page hangs up.
 fn chromium_calls(codec: &str, options: &[&str]) {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let ports = ["--mqtt-port", "0", "--websocket-port", "0", "--turn-port", "0"];
     let mut serve = Tring::spawn([&["serve"][..], &ports].concat());
     let serving = serve.wait_event("serving", PATIENCE);
@@ -223,7 +216,7 @@ fn is_updated(tring: &mut Tring, page: &mut Chromium) {
 
 #[test]
 fn a_call_to_chromium_gets_other_media_and_a_new_path() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     let broker = mosquitto.websocket_url();
     let mut page = Chromium::open(&[("broker", &broker), ("id", "browser"), ("role", "answer")]);
@@ -237,7 +230,7 @@ fn a_call_to_chromium_gets_other_media_and_a_new_path() {
 /// The page makes the offers here, and the program asks for them.
 #[test]
 fn a_call_of_chromium_gets_other_media_and_a_new_path() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     let broker = mosquitto.websocket_url();
     let listen = ["listen", "--answer", "auto", "--once", "--control", "-"].map(str::to_owned).to_vec();

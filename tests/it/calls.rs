@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::activemq::ActiveMq;
-use crate::support::call::{self, Args, Ended, alone};
+use crate::support::call::{self, Args, Ended};
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, password_of};
 
 /// Long enough for every step of the test tone.
@@ -107,7 +108,7 @@ impl Peers {
 
     /// A call whose `connected` event tells at once, on both sides, which way the media goes.
     fn names_its_path(self) {
-        let _alone = alone();
+        let _turn = Turn::call();
         let mut bob = call::listen(self.bob.and(["--answer", "auto", "--once"]));
         let mut alice = call::call_bob(self.alice.option("--duration", "1s"));
         for side in [&mut alice, &mut bob] {
@@ -121,7 +122,7 @@ impl Peers {
 
     /// The whole call: alice calls bob, hangs up, and everything that was promised came true on both sides.
     fn call(self, codec: Codec, recorder: Recorder) {
-        let _alone = alone();
+        let _turn = Turn::call();
         let dir = TempDir::new("call");
         let file = dir.file(codec.file());
         let record = |args: Args| args.option("--record", &file);

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::support::call::{Args, Ended, TEST_MEDIA, alone};
+use crate::support::call::{Args, Ended, TEST_MEDIA};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, require};
 
 /// A call of alice, whose clock is `ahead` (as faketime takes it), to bob, whose clock is right.
@@ -53,7 +54,7 @@ fn assert_right(side: &Ended, ahead_ms: f64) {
 
 #[test]
 fn two_seconds_between_two_clocks_are_seen_and_taken_out() {
-    let _alone = alone();
+    let _turn = Turn::call();
     for (ahead, ahead_ms) in [("+2s", 2000.0), ("+1d", 86_400_000.0)] {
         let [alice, bob] = call(ahead);
         assert_right(&bob, ahead_ms);
@@ -63,7 +64,7 @@ fn two_seconds_between_two_clocks_are_seen_and_taken_out() {
 
 #[test]
 fn one_clock_is_not_put_right() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let [alice, bob] = call("+0s");
     for side in [&alice, &bob] {
         assert_eq!(side.event("summary")["received"]["clock"]["ahead_ms"], 0.0, "{}", side.event("summary"));

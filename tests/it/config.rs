@@ -5,9 +5,10 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::call::{Args, Ended, alone};
+use crate::support::call::{Args, Ended};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{Tring, TringCommand};
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, password_of};
 
 /// A home of its own, with a settings file where the program looks for one.
@@ -261,7 +262,7 @@ fn manual_and_completions_know_all_layers() {
 
 #[test]
 fn a_call_with_everything_from_the_file() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::password();
     let common =
         format!("broker = ['{}']\nvideo = 'test'\naudio = 'tone'\nshow = 'none'\nplay = 'none'\n", mosquitto.url());

@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::call::{self, Args, Ended, alone, talking};
+use crate::support::call::{self, Args, Ended, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{PROGRAM, Tring};
 use crate::support::screen::{Picture, Tmux, Xvfb, is_about};
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, require, run};
 
 /// Seconds of a demo: six steps of the test tone.
 const SECONDS: f64 = 3.0;
 
 fn demo(options: &[&str], folder: &Path) -> Output {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let args = Args::new(["demo", "--duration", "3s", "--show", "none"]).and(options);
     let output = Tring::command(args).output(folder);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -207,7 +208,7 @@ fn assert_restored(tmux: &Tmux, status: i32) {
 
 #[test]
 fn the_demo_in_a_terminal() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let dir = TempDir::new("demo");
     let tmux = Tmux::run(&script("demo --duration 6s"), dir.path());
     tmux.until("the picture", is_picture);
@@ -223,7 +224,7 @@ fn the_demo_in_a_terminal() {
 
 #[test]
 fn keys_rule_a_call_in_a_terminal() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("terminal"));
     let mut bob = call::listen(["--id", "bob", "--broker", &mosquitto.url(), "--answer", "auto", "--once"]);
     let arguments = format!(
@@ -260,7 +261,7 @@ fn keys_rule_a_call_in_a_terminal() {
 
 #[test]
 fn a_second_call_is_answered_in_a_terminal() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("terminal"));
     let arguments =
         format!("listen --id bob --broker {} --video test --audio tone --play none --show terminal", mosquitto.url());
@@ -292,7 +293,7 @@ fn a_second_call_is_answered_in_a_terminal() {
 
 #[test]
 fn a_terminal_is_restored_after_an_interrupt() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("terminal"));
     let mut bob = call::listen(["--id", "bob", "--broker", &mosquitto.url(), "--answer", "auto", "--once"]);
     let arguments = format!(
@@ -334,7 +335,7 @@ fn stamp(picture: &Picture, [left, top, width, height]: [usize; 4]) -> Option<[u
 
 #[test]
 fn a_call_in_a_window() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let (mosquitto, xvfb) = (Mosquitto::anonymous(), Xvfb::start());
     let mut bob = call::listen(["--id", "bob", "--broker", &mosquitto.url(), "--answer", "auto", "--once"]);
     let args = Args::new(["call", "bob", "--id", "alice", "--broker", &mosquitto.url(), "--control", "-"]);
@@ -367,7 +368,7 @@ fn xdotool(xvfb: &Xvfb, args: &[&str]) -> String {
 
 #[test]
 fn a_window_that_another_program_closes_ends_the_call() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, xvfb) = (Mosquitto::anonymous(), Xvfb::start());
     let call = |keys: &[&str]| {
         let mut bob = call::listen(["--id", "bob", "--broker", &mosquitto.url(), "--answer", "auto", "--once"]);
@@ -394,7 +395,7 @@ fn a_window_that_another_program_closes_ends_the_call() {
 
 #[test]
 fn no_desktop_to_show_a_window_on() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut bob = call::listen(["--id", "bob", "--broker", &mosquitto.url(), "--answer", "auto", "--once"]);
     let args = Args::new(["call", "bob", "--id", "alice", "--broker", &mosquitto.url(), "--duration", "4s"]);

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::call::{Args, Ended, alone, talking};
+use crate::support::call::{Args, Ended, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
 use crate::support::pulse::{MICROPHONE, Pulse, SPEAKER};
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, require, run, sound};
 
 /// Not one of the program's own test tones.
@@ -69,7 +70,7 @@ fn pitch(samples: &[i16]) -> (f64, f64) {
 
 #[test]
 fn a_tone_reaches_the_other_sides_speaker() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let pulse = Pulse::start();
     let heard = spoken_and_heard(&pulse, "mic", "speaker", &sound::sine(TONE_HZ, SPOKEN));
     let (hz, share) = pitch(&heard);
@@ -79,7 +80,7 @@ fn a_tone_reaches_the_other_sides_speaker() {
 
 #[test]
 fn speech_reaches_the_other_sides_named_speaker() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (pulse, dir) = (Pulse::start(), TempDir::new("speech"));
     let spoken = dir.file("speech.wav");
     let words = "one two three four five six seven eight nine ten ".repeat(10);

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::support::call::{self, Args, alone};
+use crate::support::call::{self, Args};
 use crate::support::certificates::Flaw;
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{PROGRAM, Tring};
 use crate::support::pulse::Pulse;
 use crate::support::screen::{Tmux, Xvfb};
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, free_port, loopback, password_of, require, servers_dir, signal_and_wait};
 
 /// Promised, on a machine that does nothing else.
@@ -101,7 +102,7 @@ fn login(user: &str, password: &str, dir: &TempDir) -> Args {
 
 #[test]
 fn all_is_well() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, coturn, dir) = (Mosquitto::password(), Coturn::long_term(), TempDir::new("secrets"));
     let args = peer("alice", &mosquitto.url())
         .and(login("alice", password_of("alice"), &dir))
@@ -387,7 +388,7 @@ fn a_broker_that_wants_a_client_certificate_says_so() {
 
 #[test]
 fn a_turn_server_that_refuses_is_22_with_the_cause() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::long_term(), TempDir::new("secrets"));
     let found = Found::by(peer("alice", &mosquitto.url()).and(turn(&coturn, &dir, "wrong-one")));
     assert_eq!(found.status, 22, "{}", found.printed);
@@ -423,7 +424,7 @@ fn servers_that_are_not_there_say_so() {
 
 #[test]
 fn one_turn_server_that_works_makes_up_for_one_that_is_not_there() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::long_term(), TempDir::new("secrets"));
     let nowhere = format!("turn:127.0.0.1:{}", free_port());
     let args = peer("alice", &mosquitto.url()).and(["--ice", &nowhere]).and(turn(&coturn, &dir, coturn::PASSWORD));
@@ -453,7 +454,7 @@ fn a_quota_that_is_used_up_is_22() {
 
 #[test]
 fn a_relay_with_too_few_ports_for_two_is_22() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (coturn, mosquitto, dir) = (Coturn::with_ports(1), Mosquitto::anonymous(), TempDir::new("secrets"));
     let found = Found::by(peer("alice", &mosquitto.url()).and(turn(&coturn, &dir, coturn::PASSWORD)));
     assert_eq!(found.status, 22, "{}", found.printed);
@@ -464,7 +465,7 @@ fn a_relay_with_too_few_ports_for_two_is_22() {
 
 #[test]
 fn logins_that_expire_are_told_apart() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::shared_secret(), TempDir::new("secrets"));
     let with = |text: &str| {
         let args = peer("alice", &mosquitto.url()).and(["--ice", &coturn.udp_url()]);
@@ -489,7 +490,7 @@ fn logins_that_expire_are_told_apart() {
 
 #[test]
 fn relay_only_needs_its_relay() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::long_term(), TempDir::new("secrets"));
     let args = peer("alice", &mosquitto.url()).and(["--relay-only"]).and(turn(&coturn, &dir, coturn::PASSWORD));
     let found = Found::by(args);

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::call::{self, Args, Ended, TEST_MEDIA, alone, talking};
+use crate::support::call::{self, Args, Ended, TEST_MEDIA, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, alice, bob, require, run};
 
 /// Runs ffmpeg; its output is the last argument.
@@ -29,7 +30,7 @@ fn refused(args: Args) -> String {
 
 #[test]
 fn a_film_of_a_telephone_arrives_upright() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("phone"));
     let (plain, phone) = (dir.file("plain.mp4"), dir.file("phone.mp4"));
     let (plain, phone) = (plain.to_str().unwrap(), phone.to_str().unwrap());
@@ -44,7 +45,7 @@ fn a_film_of_a_telephone_arrives_upright() {
 
 #[test]
 fn a_film_of_one_picture_is_sent_at_a_sane_rate() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("one"));
     let one = dir.file("one.webm");
     let one = one.to_str().unwrap();
@@ -57,7 +58,7 @@ fn a_film_of_one_picture_is_sent_at_a_sane_rate() {
 
 #[test]
 fn a_file_that_is_there_stays_unless_asked_otherwise() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("kept"));
     let film = dir.write("film.mp4", "somebody's wedding");
     let film = film.to_str().unwrap();
@@ -87,7 +88,7 @@ fn a_call_that_failed_leaves_no_empty_file() {
 
 #[test]
 fn a_full_disk_is_told_and_ends_the_recording_alone() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("full"));
     let disk = dir.file("disk");
     std::fs::create_dir(&disk).unwrap();

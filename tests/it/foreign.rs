@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 use crate::support::aiortc::Aiortc;
-use crate::support::call::{self, Args, Ended, alone};
+use crate::support::call::{self, Args, Ended};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 
 fn phone(mosquitto: &Mosquitto, role: &str, options: &[&str]) -> Aiortc {
     let broker = format!("127.0.0.1:{}", mosquitto.port());
@@ -96,7 +97,7 @@ fn no_complaints(ended: &Ended) {
 
 #[test]
 fn it_is_called() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     let mut phone = phone(&mosquitto, "answer", &["--late", "0.6"]);
     let mut alice = alice(&["call", "phone"], &mosquitto);
@@ -124,7 +125,7 @@ fn it_is_called() {
 
 #[test]
 fn it_calls() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     let mut alice = alice(&["listen", "--once", "--answer", "auto"], &mosquitto);
     alice.wait_event("online", PATIENCE);

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::call::{self, Args, Ended, TEST_MEDIA, alone, talking};
+use crate::support::call::{self, Args, Ended, TEST_MEDIA, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{PROGRAM, Tring, TringCommand};
 use crate::support::pulse::Pulse;
 use crate::support::screen::Tmux;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, run, sound};
 
 /// How often something is looked at that tells of no event.
@@ -108,7 +109,7 @@ fn three_calls(broker: &str, alices: &TempDir, bobs: &TempDir) {
 
 #[test]
 fn calls_are_noted_down_shown_and_dialled_again() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let (alices, bobs) = (TempDir::new("alice"), TempDir::new("bob"));
     three_calls(&mosquitto.url(), &alices, &bobs);
@@ -272,7 +273,7 @@ fn pause() {
 
 #[test]
 fn it_rings_until_it_is_answered_or_declined() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (pulse, mosquitto) = (Pulse::start(), Mosquitto::anonymous());
     let home = TempDir::new("home");
     let mut bob =
@@ -310,7 +311,7 @@ fn it_rings_until_it_is_answered_or_declined() {
 
 #[test]
 fn whoever_calls_hears_the_other_side_ring() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (pulse, mosquitto) = (Pulse::start(), Mosquitto::anonymous());
     let mut bob = listen(&mosquitto.url(), &TEST_MEDIA).spawn();
     bob.wait_event("online", PATIENCE);
@@ -347,7 +348,7 @@ fn whoever_calls_hears_the_other_side_ring() {
 
 #[test]
 fn busy_is_heard_for_a_second() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (pulse, mosquitto) = (Pulse::start(), Mosquitto::anonymous());
     let home = TempDir::new("home");
     let answers = ["--answer", "auto"];
@@ -383,7 +384,7 @@ fn in_terminal(arguments: &str, folder: &Path) -> Tmux {
 
 #[test]
 fn the_progress_of_dialling_is_one_line() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mut mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("terminal"));
     let broker = mosquitto.url();
     let mut bob = listen(&broker, &TEST_MEDIA).spawn();

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::PATIENCE;
-use crate::support::call::{self, Args, Ended, alone, talking};
+use crate::support::call::{self, Args, Ended, talking};
 use crate::support::mallory::{Mallory, Noise};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 
 /// Where mallory reaches bob: in her own name, and in alice's.
 const TOPICS: [&str; 2] = ["tring/call/mallory/bob", "tring/call/alice/bob"];
@@ -36,7 +37,7 @@ fn peer(id: &str, broker: &str) -> Args {
 
 /// Alice and bob talk while mallory does this; they never notice, but for the drops that bob counts.
 fn under_attack(drops: Drops, attack: impl FnOnce(&mut Mallory, &mut Tring)) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut mallory = Mallory::at(mosquitto.port());
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--once"]));
@@ -97,7 +98,7 @@ fn messages_above_the_limit() {
 fn messages_far_above_the_limit() {
     // Bob's client does not even read these: it leaves the broker and comes back. That must not count as the take-over
     // of his ID, which two clients that kick each other look like.
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut mallory = Mallory::at(mosquitto.port());
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--once"]));
@@ -296,7 +297,7 @@ fn presence_of_all_kinds() {
 
 #[test]
 fn retained_messages_do_not_ring() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut mallory = Mallory::at(mosquitto.port());
     for (topic, face) in TOPICS.into_iter().zip(FACES) {
@@ -347,7 +348,7 @@ fn nonsense_sdp() -> Vec<String> {
 
 #[test]
 fn garbage_offers_do_not_wear_out_a_listener() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut mallory = Mallory::at(mosquitto.port());
     let mut noise = Noise(17);
@@ -369,7 +370,7 @@ fn garbage_offers_do_not_wear_out_a_listener() {
 
 #[test]
 fn offers_that_lead_nowhere_do_not_keep_a_listener() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut mallory = Mallory::at(mosquitto.port());
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto"]));
@@ -390,7 +391,7 @@ fn offers_that_lead_nowhere_do_not_keep_a_listener() {
 
 #[test]
 fn garbage_answers_end_the_call() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut mallory = Mallory::at(mosquitto.port());
     mallory.subscribe("tring/call/alice/mallory");
@@ -415,7 +416,7 @@ fn garbage_answers_end_the_call() {
 /// Updates that cannot be taken, and counts that none can be above: the call goes on, and the true caller has its say.
 #[test]
 fn what_is_said_in_the_callers_name_locks_nobody_out() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut mallory = Mallory::at(mosquitto.port());
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--once"]));

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
-use crate::support::call::{self, Args, Ended, alone, talking};
+use crate::support::call::{self, Args, Ended, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 
 /// A call of alice's to bob that stands until it is told to end.
 struct Call {
@@ -84,7 +85,7 @@ fn latency(impair: &[&str]) -> (f64, f64) {
 
 #[test]
 fn a_delay_shows_in_latency_and_round_trip_as_long_as_it_is() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let (latency_before, round_trip_before) = latency(&[]);
     let (latency, round_trip) = latency(&["--impair", "up:delay=120ms"]);
     let (more_latency, more_round_trip) = (latency - latency_before, round_trip - round_trip_before);
@@ -94,7 +95,7 @@ fn a_delay_shows_in_latency_and_round_trip_as_long_as_it_is() {
 
 #[test]
 fn a_loss_is_read_as_large_as_it_is_before_repair() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mut call = Call::standing(&["--impair", "up:loss=5%,seed=3"]);
     let network = |stats: &Value, kind: &str| {
         let figures = &stats["received"][kind];
@@ -121,7 +122,7 @@ fn a_loss_is_read_as_large_as_it_is_before_repair() {
 #[test]
 fn a_rate_is_adapted_to_and_loses_no_call() {
     const RATE_BPS: f64 = 500_000.0;
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let mut call = Call::standing(&["--size", "640x480"]);
     let sent = |call: &mut Call, seconds: u32| {
         call.alice.catch_up();
@@ -143,7 +144,7 @@ fn a_rate_is_adapted_to_and_loses_no_call() {
 
 #[test]
 fn reconnect_renews_the_broker_and_the_path() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mut call = Call::standing(&[]);
     call.run(seconds(1));
     call.alice.send_control(&json!({"command": "reconnect"}));

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
-use crate::support::call::{self, Args, Ended, alone};
+use crate::support::call::{self, Args, Ended};
 use crate::support::lab::{Host, Lab, Nat, Router};
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 
 mod addresses;
 mod uplinks;
@@ -222,7 +223,7 @@ fn assert_back(title: &str, sides: [&Ended; 2], broken_ms: u64, since_ms: u64, w
 
 #[test]
 fn two_cones_meet_by_stun() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.stun());
@@ -231,7 +232,7 @@ fn two_cones_meet_by_stun() {
 
 #[test]
 fn two_cones_that_know_a_turn_server_alone_need_no_relay() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.turn_alone());
@@ -240,7 +241,7 @@ fn two_cones_that_know_a_turn_server_alone_need_no_relay() {
 
 #[test]
 fn a_full_cone_and_a_symmetric_nat_meet_by_stun() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::FullCone), lab.router(Nat::Symmetric)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.stun());
@@ -249,7 +250,7 @@ fn a_full_cone_and_a_symmetric_nat_meet_by_stun() {
 
 #[test]
 fn two_symmetric_nats_need_a_relay_and_are_told_so() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Symmetric), lab.router(Nat::Symmetric)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.stun());
@@ -260,7 +261,7 @@ fn two_symmetric_nats_need_a_relay_and_are_told_so() {
 
 #[test]
 fn a_cone_and_a_symmetric_nat_need_a_relay() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Symmetric)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.stun());
@@ -269,7 +270,7 @@ fn a_cone_and_a_symmetric_nat_need_a_relay() {
 
 #[test]
 fn two_symmetric_nats_meet_at_a_relay() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Symmetric), lab.router(Nat::Symmetric)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.turn());
@@ -278,7 +279,7 @@ fn two_symmetric_nats_meet_at_a_relay() {
 
 #[test]
 fn a_relay_that_one_side_names_is_enough() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Symmetric), lab.router(Nat::Symmetric)];
     let Peers { alice, bob: (host, _) } = Peers::behind(&lab, routers.each_ref(), &lab.turn());
@@ -288,7 +289,7 @@ fn a_relay_that_one_side_names_is_enough() {
 
 #[test]
 fn a_cone_and_a_symmetric_nat_meet_at_a_relay() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Symmetric)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.turn());
@@ -297,7 +298,7 @@ fn a_cone_and_a_symmetric_nat_meet_at_a_relay() {
 
 #[test]
 fn one_network_is_direct_whatever_servers_there_are() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let router = lab.router(Nat::Symmetric);
     let peers = Peers::behind(&lab, [&router, &router], &lab.turn());
@@ -306,7 +307,7 @@ fn one_network_is_direct_whatever_servers_there_are() {
 
 #[test]
 fn a_network_without_a_way_out_is_a_network() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let [alice, bob] = ["alice", "bob"].map(|id| (lab.host(id), lab.peer(id)));
     Peers { alice, bob }.call("one network without a gateway", [Kinds::LAN; 2]);
@@ -314,7 +315,7 @@ fn a_network_without_a_way_out_is_a_network() {
 
 #[test]
 fn a_network_without_udp_is_named() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.turn());
@@ -327,7 +328,7 @@ fn a_network_without_udp_is_named() {
 
 #[test]
 fn a_peer_without_ipv4_is_told_so() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let router = lab.router(Nat::Cone);
     let alice = (lab.host_of_ipv6("alice"), lab.peer_of_ipv6("alice"));
@@ -341,7 +342,7 @@ fn a_peer_without_ipv4_is_told_so() {
 
 #[test]
 fn a_path_that_was_cut_is_used_again() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.stun());
@@ -411,25 +412,25 @@ fn moves(title: &str, mover: Mover, change: impl FnOnce(&Host, &Router, &Router)
 
 #[test]
 fn the_caller_gets_another_address() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     moves("caller readdressed", Mover::Caller, |host, home, _| host.readdress(home));
 }
 
 #[test]
 fn the_caller_moves_to_another_network() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     moves("caller moved", Mover::Caller, |host, _, elsewhere| host.move_to(elsewhere));
 }
 
 #[test]
 fn the_callee_moves_to_another_network() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     moves("callee moved", Mover::Callee, |host, _, elsewhere| host.move_to(elsewhere));
 }
 
 #[test]
 fn a_relay_that_was_restarted_is_used_again() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(mut lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Symmetric), lab.router(Nat::Symmetric)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.turn().and(["--relay-only"]));
@@ -448,7 +449,7 @@ fn a_relay_that_was_restarted_is_used_again() {
 
 #[test]
 fn another_side_that_dies_is_noticed() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.stun());
@@ -467,7 +468,7 @@ fn another_side_that_dies_is_noticed() {
 
 #[test]
 fn a_call_goes_on_though_packets_are_lost() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.stun());

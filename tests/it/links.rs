@@ -12,11 +12,12 @@ use signalling::topic::Template;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::activemq::ActiveMq;
-use crate::support::call::{self, Args, Ended, alone, talking};
+use crate::support::call::{self, Args, Ended, talking};
 use crate::support::mallory::Mallory;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{PROGRAM, Tring};
 use crate::support::screen::Tmux;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, USERS, free_port, loopback, password_of};
 
 /// What a program on a busy machine needs beside the time it is allowed to wait for.
@@ -76,7 +77,7 @@ fn wait_presence(contacts: &mut Tring, id: &str, state: Value) {
 
 #[test]
 fn a_call_over_mqtt_5() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let five = |id: &str| peer(id, &mosquitto.url()).option("--mqtt", "5");
     let mut bob = call::listen(five("bob").and(["--answer", "auto", "--once"]));
@@ -93,7 +94,7 @@ fn a_call_over_mqtt_5() {
 
 #[test]
 fn versions_meet_at_one_broker() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--once"]));
     let five = Tring::command(calling(peer("alice", &mosquitto.url())).option("--duration", "1s"));
@@ -259,13 +260,13 @@ fn taken_over(broker: &str) {
 
 #[test]
 fn an_id_taken_over_in_mqtt_5() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     taken_over(&Mosquitto::anonymous().url());
 }
 
 #[test]
 fn an_id_taken_over_at_a_broker_that_says_so() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let mut serve = Tring::spawn(["serve", "--mqtt-port", "0", "--websocket-port", "0", "--turn-port", "0"]);
     let broker = serve.wait_event("serving", PATIENCE)["mqtt"].as_str().unwrap().to_owned();
     taken_over(&broker);
@@ -293,7 +294,7 @@ fn assert_meet(sides: [&mut Tring; 2], broker: &str, since_ms: u64) {
 
 #[test]
 fn the_next_broker_carries_the_call_and_the_first_has_it_back() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mut first, mut second) = (Mosquitto::anonymous(), Mosquitto::anonymous());
     let list = |id: &str| peer(id, &first.url()).option("--broker", second.url());
     let both = ["--control", "-"];
@@ -334,7 +335,7 @@ fn brokers_that_are_all_away_are_named() {
 
 #[test]
 fn contacts_shows_what_happens() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let mosquitto = Mosquitto::anonymous();
     let mut contacts = contacts(Args::new(["bob"]).and(peer("carol", &mosquitto.url())));
     wait_presence(&mut contacts, "bob", Value::Null);
@@ -359,7 +360,7 @@ fn contacts_shows_what_happens() {
 
 #[test]
 fn who_is_away_can_be_called_and_is_away_again() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let mosquitto = Mosquitto::anonymous();
     let mut contacts = contacts(peer("carol", &mosquitto.url()));
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--away", "--control", "-"]));

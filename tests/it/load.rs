@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::call::{Args, Ended, TEST_MEDIA, alone};
+use crate::support::call::{Args, Ended, TEST_MEDIA};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir};
 
 /// All calls of a load, and what it took: more than one call takes.
@@ -38,7 +39,7 @@ fn get(address: &str, path: &str) -> String {
 
 #[test]
 fn ten_calls_at_once_connect_and_prometheus_sees_them() {
-    let (_alone, broker) = (alone(), Mosquitto::anonymous());
+    let (_turn, broker) = (Turn::whole_machine(), Mosquitto::anonymous());
     let args = Args::new(["--calls", "10", "--rate", "10/s", "--talk", "6s", "--size", "320x240"]);
     let mut many = load(args.option("--broker", broker.url()).option("--prometheus", "127.0.0.1:0"));
     let address = many.wait_event("metrics", PATIENCE)["address"].as_str().unwrap().to_owned();
@@ -79,7 +80,7 @@ fn ten_calls_at_once_connect_and_prometheus_sees_them() {
 
 #[test]
 fn steps_come_one_after_the_other_and_make_a_curve_without_any_broker() {
-    let (_alone, dir) = (alone(), TempDir::new("load"));
+    let (_turn, dir) = (Turn::small_call(), TempDir::new("load"));
     let curve = dir.path().join("load.svg");
     let args = Args::new(["--calls", "1,3", "--rate", "10/s", "--talk", "1s", "--relay-only"]);
     let mut steps = load(args.option("--curve", &curve));
@@ -95,7 +96,7 @@ fn steps_come_one_after_the_other_and_make_a_curve_without_any_broker() {
 
 #[test]
 fn calls_to_nobody_are_counted_as_such_and_the_status_tells() {
-    let (_alone, broker) = (alone(), Mosquitto::anonymous());
+    let (_turn, broker) = (Turn::small_call(), Mosquitto::anonymous());
     let args = Args::new(["--calls", "3", "--rate", "10/s", "--to", "nobody-{1..3}", "--talk", "1s"]);
     let mut none = load(args.option("--broker", broker.url()));
     let ended = ended(&mut none);
@@ -109,7 +110,7 @@ fn calls_to_nobody_are_counted_as_such_and_the_status_tells() {
 
 #[test]
 fn whoever_is_busy_is_counted_and_a_share_may_be_allowed() {
-    let (_alone, broker) = (alone(), Mosquitto::anonymous());
+    let (_turn, broker) = (Turn::small_call(), Mosquitto::anonymous());
     let mut there = load(Args::new(["--answerers", "1", "--id", "there"]).option("--broker", broker.url()));
     let two = || {
         let args = Args::new(["--calls", "2", "--rate", "1/s", "--to", "there-answerer-1", "--talk", "4s"]);
@@ -147,7 +148,7 @@ fn a_broker_that_is_not_there_is_what_is_wrong() {
 
 #[test]
 fn ctrl_c_ends_all_calls_in_order() {
-    let (_alone, broker) = (alone(), Mosquitto::anonymous());
+    let (_turn, broker) = (Turn::small_call(), Mosquitto::anonymous());
     let args = Args::new(["--calls", "3", "--rate", "10/s", "--talk", "1h", "--prometheus", "127.0.0.1:0"]);
     let mut long = load(args.option("--broker", broker.url()));
     let address = long.wait_event("metrics", PATIENCE)["address"].as_str().unwrap().to_owned();
@@ -163,7 +164,7 @@ fn ctrl_c_ends_all_calls_in_order() {
 
 #[test]
 fn a_light_side_and_a_whole_one_talk_to_each_other() {
-    let (_alone, broker) = (alone(), Mosquitto::anonymous());
+    let (_turn, broker) = (Turn::small_call(), Mosquitto::anonymous());
     let link = |id: &str| Args::new(["--id", id]).option("--broker", broker.url());
     let mut bob = Tring::spawn(Args::new(["listen", "--answer", "auto", "--once"]).and(TEST_MEDIA).and(link("bob")));
     bob.wait_event("online", PATIENCE);
@@ -183,7 +184,7 @@ fn a_light_side_and_a_whole_one_talk_to_each_other() {
 
 #[test]
 fn agents_share_the_calls_and_meet_across_bridged_brokers() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let here = Mosquitto::anonymous();
     let there = Mosquitto::bridged(&here);
     let agent = |id: &str, broker: &Mosquitto| {

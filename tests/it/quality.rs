@@ -9,6 +9,7 @@ use media::frame::{Size, VideoFrame};
 use media::quality::psnr::{mean_squared_error, psnr_db};
 use media::quality::ssim::ssim;
 
+use crate::support::turn::Turn;
 use crate::support::{TempDir, require, run};
 
 /// The test pattern, and sizes whose sides are no multiples of 4, 8 or 2 among them.
@@ -71,6 +72,7 @@ fn drawn(path: &Path, size: Size) {
 
 #[test]
 fn damaged_pictures_have_the_figures_that_ffmpeg_has() {
+    let _turn = Turn::call();
     let dir = TempDir::new("quality");
     let (original, received) = (dir.file("original.raw"), dir.file("received.raw"));
     for (width, height) in SIZES {
@@ -89,6 +91,7 @@ fn damaged_pictures_have_the_figures_that_ffmpeg_has() {
 
 #[test]
 fn coded_pictures_have_the_figures_that_ffmpeg_has() {
+    let _turn = Turn::call();
     let dir = TempDir::new("quality");
     let [original, coded, received] = ["original.raw", "coded.avi", "received.raw"].map(|name| dir.file(name));
     for (width, height) in [(640, 480), (330, 250), (1280, 720)] {
@@ -104,6 +107,7 @@ fn coded_pictures_have_the_figures_that_ffmpeg_has() {
 
 #[test]
 fn equal_pictures_are_infinitely_alike_to_ffmpeg_and_capped_here() {
+    let _turn = Turn::call();
     let dir = TempDir::new("quality");
     let original = dir.file("original.raw");
     let size = Size { width: 322, height: 182 };

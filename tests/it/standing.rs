@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 use crate::support::broker::{Make, over_each_broker};
-use crate::support::call::{self, Args, Ended, alone, talking};
+use crate::support::call::{self, Args, Ended, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 
 over_each_broker!(hold_and_resume, a_second_call_is_answered_while_the_first_is_held);
 
@@ -84,7 +85,7 @@ fn held(side: &mut Tring, other: &str) -> (String, bool) {
 }
 
 fn hold_and_resume(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let broker = make.open();
     let mut bob = bob(&broker.url());
     let mut alice = talks_to_bob(&mut bob, "alice", &broker.url());
@@ -110,7 +111,7 @@ fn hold_and_resume(make: Make) {
 }
 
 fn a_second_call_is_answered_while_the_first_is_held(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let broker = make.open();
     let mut bob = bob(&broker.url());
     let mut alice = talks_to_bob(&mut bob, "alice", &broker.url());
@@ -160,7 +161,7 @@ fn a_second_call_is_answered_while_the_first_is_held(make: Make) {
 
 #[test]
 fn a_waiting_call_is_declined_with_a_word_or_given_up() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut bob = bob(&mosquitto.url());
     let mut alice = talks_to_bob(&mut bob, "alice", &mosquitto.url());
@@ -188,7 +189,7 @@ fn a_waiting_call_is_declined_with_a_word_or_given_up() {
 
 #[test]
 fn media_change_in_mid_call() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let silent = ["--video", "none"];
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--once"]).and(silent));
@@ -224,7 +225,7 @@ fn media_change_in_mid_call() {
 
 #[test]
 fn what_is_switched_off_while_it_rings_stays_off() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut bob = bob(&mosquitto.url());
     let mut alice = call::call_bob(peer("alice", &mosquitto.url()));
@@ -246,7 +247,7 @@ fn what_is_switched_off_while_it_rings_stays_off() {
 
 #[test]
 fn of_changes_in_quick_succession_the_last_holds() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut bob = bob(&mosquitto.url());
     let mut alice = talks_to_bob(&mut bob, "alice", &mosquitto.url());
@@ -282,7 +283,7 @@ fn of_changes_in_quick_succession_the_last_holds() {
 
 #[test]
 fn a_held_call_whose_time_is_up_ends_without_the_other() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "ask", "--duration", "6s"]));
     let mut alice = talks_to_bob(&mut bob, "alice", &mosquitto.url());
@@ -300,7 +301,7 @@ fn a_held_call_whose_time_is_up_ends_without_the_other() {
 
 #[test]
 fn who_is_gone_is_missed_soon_and_the_call_ends() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--once"]));
     let mut alice = call::call_bob(peer("alice", &mosquitto.url()));

@@ -5,10 +5,11 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::call::{self, Args, Ended, alone, talking};
+use crate::support::call::{self, Args, Ended, talking};
 use crate::support::mallory::Mallory;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{self, Tring};
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, daemon, servers_dir};
 
 /// What the ladder of a call with hold must show, in this order: what stands in a line.
@@ -86,7 +87,7 @@ fn wait_for(file: &Path, text: &str) {
 
 #[test]
 fn a_call_with_hold_is_drawn_and_told() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let (messages, ladder) = traced(&mosquitto);
     let mut lines = ladder.lines();

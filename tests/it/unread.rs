@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::call::{Args, Ended, alone};
+use crate::support::call::{Args, Ended};
 use crate::support::daemon::signal;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{PROGRAM, Tring, clean};
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, free_ports};
 
 /// A pipe without a byte of room.
@@ -171,7 +172,7 @@ fn callee_is_free_after_the_call(mut bob: Running, broker: &Mosquitto) {
 
 #[test]
 fn a_callee_whose_events_nobody_reads() {
-    let (_alone, broker, full) = (alone(), Mosquitto::anonymous(), FullPipe::new());
+    let (_turn, broker, full) = (Turn::call(), Mosquitto::anonymous(), FullPipe::new());
     let listen =
         Args::new(["listen", "--answer", "auto", "--json", "--show", "none"]).and(MEDIA).and(link("bob", &broker));
     callee_is_free_after_the_call(Running::of(listen, full.writer(), Stdio::null()), &broker);
@@ -179,7 +180,7 @@ fn a_callee_whose_events_nobody_reads() {
 
 #[test]
 fn a_callee_whose_log_nobody_reads() {
-    let (_alone, broker, full) = (alone(), Mosquitto::anonymous(), FullPipe::new());
+    let (_turn, broker, full) = (Turn::call(), Mosquitto::anonymous(), FullPipe::new());
     let listen = Args::new(["listen", "--answer", "auto", "--json", "--show", "none", "-v", "-v"]);
     callee_is_free_after_the_call(
         Running::of(listen.and(MEDIA).and(link("bob", &broker)), Stdio::null(), full.writer()),
@@ -189,14 +190,14 @@ fn a_callee_whose_log_nobody_reads() {
 
 #[test]
 fn a_callee_whose_terminal_nobody_reads() {
-    let (_alone, broker) = (alone(), Mosquitto::anonymous());
+    let (_turn, broker) = (Turn::call(), Mosquitto::anonymous());
     let listen = Args::new(["listen", "--answer", "auto", "--show", "terminal"]).and(MEDIA).and(link("bob", &broker));
     callee_is_free_after_the_call(Running::on_full_terminal(listen), &broker);
 }
 
 /// Who recorded or saved into a pipe without a reader: the call ends as it should, and the status tells what is lost.
 fn nobody_takes(option: &str, file: &str) {
-    let (_alone, broker, dir) = (alone(), Mosquitto::anonymous(), TempDir::new("no-reader"));
+    let (_turn, broker, dir) = (Turn::call(), Mosquitto::anonymous(), TempDir::new("no-reader"));
     let path = pipe(&dir, file);
     let listen =
         Args::new(["listen", "--once", "--answer", "auto", "--show", "none"]).and(MEDIA).and(link("bob", &broker));
@@ -246,7 +247,7 @@ fn waiting_commands(broker: &Mosquitto, dir: &Path) -> Vec<Args> {
 
 /// Both signals, for each command whose output is `unread`.
 fn signals_are_heeded(args: impl Fn(Args) -> Args, start: impl Fn(Args) -> Running) {
-    let (_alone, broker, dir) = (alone(), Mosquitto::anonymous(), TempDir::new("waiting"));
+    let (_turn, broker, dir) = (Turn::call(), Mosquitto::anonymous(), TempDir::new("waiting"));
     for command in waiting_commands(&broker, dir.path()) {
         let words: Vec<_> = command.clone().into_iter().take(2).collect();
         let mut once = start(args(command.clone()));
@@ -317,7 +318,7 @@ fn a_full_disk_is_said_and_is_no_success() {
 
 #[test]
 fn long_commands_say_that_the_disk_is_full() {
-    let (_alone, broker) = (alone(), Mosquitto::anonymous());
+    let (_turn, broker) = (Turn::call(), Mosquitto::anonymous());
     let commands = [
         Args::new(["contacts", "--once", "--json"]).and(link("look", &broker)),
         Args::new(["contacts", "--json"]).and(link("look", &broker)),
@@ -353,7 +354,7 @@ fn a_reader_that_has_gone_ends_it_quietly() {
 
 #[test]
 fn what_a_scenario_calls_itself_is_not_obeyed() {
-    let (_alone, dir) = (alone(), TempDir::new("hostile-name"));
+    let (_turn, dir) = (Turn::call(), TempDir::new("hostile-name"));
     let file = dir.write(
         "hostile.toml",
         "name = \"red\\u001b[31m\\u009b1m\\uFFFE\\u202E\"\ntimeout = \"1s\"\n[peers.mole]\ncommand = [\"/nonexistent/x\\u001b[2J\"]\n",

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{DURATION, Peers};
-use crate::support::call::{Args, Ended, alone};
+use crate::support::call::{Args, Ended};
 use crate::support::lab::{Host, Lab, Nat};
+use crate::support::turn::Turn;
 
 /// A path is found this soon, however many addresses there are.
 const FOUND_WITHIN: Duration = Duration::from_secs(1);
@@ -45,12 +46,12 @@ fn call_over_bridges(title: &str, count: u8, alive: u8) {
 
 #[test]
 fn bridges_without_containers_are_left_alone() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     call_over_bridges("60 bridges without a carrier", 60, 0);
 }
 
 #[test]
 fn bridges_with_containers_do_not_keep_a_call_from_its_path() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     call_over_bridges("40 bridges with a carrier", 40, 40);
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{DURATION, LINK_BACK_WITHIN, Mover, Peers, SMALL, assert_flow, now_ms, until};
 use crate::support::PATIENCE;
-use crate::support::call::{self, Args, Ended, alone};
+use crate::support::call::{self, Args, Ended};
 use crate::support::lab::{Host, Lab, Nat};
+use crate::support::turn::Turn;
 
 /// Pictures and sound are back this soon where the address stays and only the way changes: that is looked at,
 /// here and for the broker.
@@ -33,26 +34,26 @@ fn goes_on_by_the_other(title: &str, mover: Mover, change: impl FnOnce(&Host)) {
 
 #[test]
 fn an_uplink_that_goes_down_is_left_though_its_address_stays() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     goes_on_by_the_other("uplink down", Mover::Caller, |host| host.ip("link set cable1 down"));
 }
 
 #[test]
 fn an_uplink_that_loses_its_route_is_left() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     goes_on_by_the_other("route gone", Mover::Callee, |host| host.ip("route del default dev cable1"));
 }
 
 #[test]
 fn an_uplink_that_is_preferred_from_now_on_is_used() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let prefer = "route del default dev cable1\nroute add default via 10.77.1.1 dev cable1 metric 300";
     goes_on_by_the_other("other preferred", Mover::Caller, |host| host.ip(prefer));
 }
 
 #[test]
 fn whoever_waits_for_calls_is_reached_again_soon_after_a_change() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
     let elsewhere = lab.router(Nat::Cone);
@@ -77,7 +78,7 @@ fn whoever_waits_for_calls_is_reached_again_soon_after_a_change() {
 
 #[test]
 fn a_goodbye_gets_through_though_the_way_to_the_broker_has_just_changed() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let [home, elsewhere] = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
     let peers = Peers::behind(&lab, [&home, &home], &Args::default());

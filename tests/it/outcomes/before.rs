@@ -5,9 +5,10 @@ use serde_json::json;
 use super::{alice, assert_flowing, bob, call_with, controlled, in_a_call, peer, refused};
 use crate::support::PATIENCE;
 use crate::support::broker::{Make, over_each_broker};
-use crate::support::call::{self, Args, Ended, alone, talking};
+use crate::support::call::{self, Args, Ended, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 
 over_each_broker!(
     declined,
@@ -31,7 +32,7 @@ fn declined(make: Make) {
 }
 
 fn two_who_call_each_other_end_up_in_one_call(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let broker = make.open();
     let mut alice = call::call_bob(alice(&broker.url()));
     let call_alice = Args::new(["call", "alice"]).and(call::TEST_MEDIA).and(bob(&broker.url()));
@@ -50,7 +51,7 @@ fn two_who_call_each_other_end_up_in_one_call(make: Make) {
 }
 
 fn busy(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let broker = make.open();
     let (mut alice, mut bob) = in_a_call(&broker.url());
     let carol = Ended::wait(&mut call::call_bob(peer("carol", &broker.url())));

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{alice, assert_flowing, assert_usage, bob, call_with, controlled, in_a_call, peer, refused};
 use crate::support::broker::{Make, over_each_broker};
-use crate::support::call::{self, Args, Ended, alone};
+use crate::support::call::{self, Args, Ended};
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, certificates, free_port, loopback, password_of};
 
 over_each_broker!(
@@ -55,7 +56,7 @@ fn warned_of_in_the_end(events: &[&'static str]) -> Vec<&'static str> {
 }
 
 fn killed_in_mid_call_does_not_end_it(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mut broker = make.open();
     let (mut alice, mut bob) = in_a_call(&broker.url());
     broker.kill();
@@ -82,7 +83,7 @@ fn killed_in_mid_call_does_not_end_it(make: Make) {
 }
 
 fn restarted_in_mid_call_carries_the_hangup(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mut broker = make.open();
     let (mut alice, mut bob) = in_a_call(&broker.url());
     broker.kill();
@@ -105,7 +106,7 @@ fn restarted_in_mid_call_carries_the_hangup(make: Make) {
 }
 
 fn restarted_while_it_rings_carries_the_answer(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mut broker = make.open();
     let mut bob = controlled(bob(&broker.url()));
     let mut alice = call::call_bob(alice(&broker.url()).option("--duration", "1s"));
@@ -124,7 +125,7 @@ fn restarted_while_it_rings_carries_the_answer(make: Make) {
 }
 
 fn back_again_carries_the_hangup_said_meanwhile(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mut broker = make.open();
     let mut bob = call::listen(bob(&broker.url()).and(["--answer", "auto", "--control", "-"]));
     let mut alice = call::call_bob(alice(&broker.url()));
@@ -168,7 +169,7 @@ fn back_again_carries_the_decline_said_meanwhile(make: Make) {
 /// One of two programs with one ID ends, and says why; the other lives and can be called. It is the first that ends;
 /// ActiveMQ may let each throw the other off before either has read who else is there, and then it may be the second.
 fn an_id_taken_over(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let server = make.open();
     let broker = &server.url();
     let mut first = call::listen(bob(broker).and(["--answer", "auto"]));

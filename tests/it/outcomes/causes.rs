@@ -5,11 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::{alice, answering, bob, call_with, peer, refused};
-use crate::support::call::{self, Args, Ended, alone};
+use crate::support::call::{self, Args, Ended};
 use crate::support::certificates::Flaw;
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, did_not_run, free_port, loopback, password_of};
 
 /// The program ended with this status before a call, and said all these words and none of those.
@@ -177,7 +178,7 @@ fn with_rules(mosquitto: &mut Mosquitto, calls: &str) {
 
 #[test]
 fn rules_that_lose_calls_are_told_on_the_side_that_they_concern() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mut mosquitto, dir) = (Mosquitto::password(), TempDir::new("secrets"));
     let url = mosquitto.url();
     let link = |id: &str| peer(id, &url).option("--user", id).option("--password-file", dir.write(id, password_of(id)));
@@ -225,7 +226,7 @@ fn in_vain(coturn: &Coturn) -> String {
 
 #[test]
 fn a_quota_and_ports_that_are_used_up_are_no_wrong_login() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let quota = Coturn::with("lt-cred-mech\nuser=alice:alice-secret\nuser-quota=1");
     assert_says(&in_vain(&quota), &["quota", "(486)", "user-quota"], &["--ice-user", "server works"]);
     assert_says(&in_vain(&Coturn::with_ports(1)), &["no relay port left", "(508)", "min-port"], &["--ice-user"]);
@@ -233,7 +234,7 @@ fn a_quota_and_ports_that_are_used_up_are_no_wrong_login() {
 
 #[test]
 fn a_relay_that_forbids_the_other_side_is_said_to() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let rules = "lt-cred-mech\nuser=alice:alice-secret\ndenied-peer-ip=127.0.0.0-127.255.255.255";
     let said = in_vain(&Coturn::with(rules));
     assert_says(&said, &["forbids packets to the other side", "(403)", "denied-peer-ip"], &["server works"]);
@@ -241,7 +242,7 @@ fn a_relay_that_forbids_the_other_side_is_said_to() {
 
 #[test]
 fn a_relay_that_dies_for_good_is_named_in_the_end() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, mut coturn, dir) = (Mosquitto::anonymous(), Coturn::long_term(), TempDir::new("secrets"));
     let mut bob = answering(bob(&mosquitto.url()).and(relayed(&coturn, &dir)));
     let mut alice = call::call_bob(alice(&mosquitto.url()).and(relayed(&coturn, &dir)));

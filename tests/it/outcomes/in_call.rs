@@ -6,14 +6,15 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{alice, answering, bob, controlled, in_a_call, peer};
-use crate::support::call::{self, Ended, alone, talking};
+use crate::support::call::{self, Ended, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir};
 
 #[test]
 fn commands_rule_a_call() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("snapshot"));
     let mut bob = controlled(bob(&mosquitto.url()));
     let mut alice = call::call_bob(alice(&mosquitto.url()).and(["--control", "-"]).option("--size", "320x240"));
@@ -82,7 +83,7 @@ fn png_size(path: &Path) -> (u32, u32) {
 
 #[test]
 fn interrupted_caller() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let (mut alice, mut bob) = in_a_call(&mosquitto.url());
     alice.interrupt();
@@ -93,7 +94,7 @@ fn interrupted_caller() {
 
 #[test]
 fn interrupted_callee() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let (mut alice, mut bob) = in_a_call(&mosquitto.url());
     bob.interrupt();
@@ -104,7 +105,7 @@ fn interrupted_callee() {
 
 #[test]
 fn terminated() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let (mut alice, mut bob) = in_a_call(&mosquitto.url());
     alice.signal("TERM");
@@ -115,7 +116,7 @@ fn terminated() {
 
 #[test]
 fn the_set_duration_and_a_snapshot() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("snapshot"));
     let file = dir.file("seen.png");
     let mut bob = answering(bob(&mosquitto.url()).option("--size", "480x360"));
@@ -130,7 +131,7 @@ fn the_set_duration_and_a_snapshot() {
 
 #[test]
 fn a_listener_takes_one_call_after_the_other() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let mosquitto = Mosquitto::anonymous();
     let mut bob = call::listen(bob(&mosquitto.url()).and(["--answer", "auto"]));
     for id in ["alice", "carol"] {

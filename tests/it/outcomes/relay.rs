@@ -4,9 +4,10 @@ use std::net::UdpSocket;
 use std::path::Path;
 
 use super::{alice, answering, assert_usage, bob, call_with, refused};
-use crate::support::call::{self, Args, Ended, alone};
+use crate::support::call::{self, Args, Ended};
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, free_port, loopback};
 
 /// What makes a peer use this relay and nothing else.
@@ -37,7 +38,7 @@ fn a_wrong_turn_password_of_the_caller() {
 
 #[test]
 fn a_wrong_turn_password_of_the_callee() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::long_term(), TempDir::new("secrets"));
     let wrong = dir.write("turn", "guessed");
     let mut bob = answering(bob(&mosquitto.url()).and(relay_only(&coturn.udp_url(), &wrong)));
@@ -59,7 +60,7 @@ fn a_turn_server_that_is_not_there() {
 
 #[test]
 fn a_turn_server_behind_a_firewall() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("secrets"));
     let password = dir.write("turn", coturn::PASSWORD);
     let silent = UdpSocket::bind(loopback(0)).unwrap();

@@ -1,14 +1,15 @@
 //! Cameras, microphones and files that are not there.
 
 use super::{alice, bob, refused};
-use crate::support::call::{self, Args, Ended, alone};
+use crate::support::call::{self, Args, Ended};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir};
 
 #[test]
 fn a_missing_file() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let mosquitto = Mosquitto::anonymous();
     for file in ["file:/nonexistent/film.webm", "file:/nonexistent/film.y4m"] {
         let args = alice(&mosquitto.url()).option("--audio", "tone").option("--video", file);
@@ -21,7 +22,7 @@ fn a_missing_file() {
 
 #[test]
 fn no_camera_and_no_microphone() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let mosquitto = Mosquitto::anonymous();
     for (video, audio, play) in
         [("camera", "none", "none"), ("test", "mic", "none"), ("test", "tone", "speaker"), ("camera:9", "tone", "none")]
@@ -45,7 +46,7 @@ fn a_listener_without_a_camera_says_so_before_anyone_calls() {
 
 #[test]
 fn a_source_that_went_away_before_the_call() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("film"));
     let grey = "FRAME\n".to_owned() + &"x".repeat(64 * 48 * 3 / 2);
     let film = dir.write("film.y4m", &format!("YUV4MPEG2 W64 H48 F30:1 C420jpeg\n{grey}{grey}"));

@@ -5,9 +5,10 @@ use serde_json::json;
 use super::Scene;
 use crate::support::PATIENCE;
 use crate::support::broker::{Make, over_each_broker};
-use crate::support::call::{self, Ended, alone, talking};
+use crate::support::call::{self, Ended, talking};
 use crate::support::mallory::Mallory;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 
 over_each_broker!(a_spoofed_offer, a_poisoned_listener, a_call_overheard_and_ended_by_another, a_client_id_stolen);
 
@@ -79,7 +80,7 @@ fn assert_goes_on(mut alice: Tring, mut bob: Tring) {
 }
 
 fn a_call_overheard_and_ended_by_another(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let attack = |scene: &Scene| {
         let mut mallory = scene.client("mallory");
         for filter in ["tring/call/+/mallory", "tring/call/+/+"] {
@@ -116,7 +117,7 @@ fn call_id(bob: &mut Tring) -> String {
 /// Mosquitto gives nobody the ClientId of another login. ActiveMQ does: alice is thrown off for a moment, and takes her
 /// ID back from a thief who does not insist; the call never notices.
 fn a_client_id_stolen(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let steal = |scene: &Scene| {
         let (alice, bob) = in_a_call(scene);
         let thief = Mallory::connect(scene.options("alice", "mallory"));

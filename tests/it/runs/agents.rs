@@ -1,9 +1,10 @@
 //! Peers at agents, each at a broker of its own; a bridge joins the brokers.
 
 use super::{FAILED, scenario, test};
-use crate::support::call::{Args, alone};
+use crate::support::call::Args;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir};
 
 /// An agent for our runner alone, online.
@@ -15,7 +16,7 @@ fn agent(id: &str, broker: &Mosquitto) -> Tring {
 
 #[test]
 fn a_call_between_agents_at_two_bridged_brokers() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let here = Mosquitto::anonymous();
     let there = Mosquitto::bridged(&here);
     let (_berlin, _tokyo) = (agent("berlin", &here), agent("tokyo", &there));

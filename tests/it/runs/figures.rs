@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::{FAILED, command, results, scenario, test};
 use crate::support::TempDir;
-use crate::support::call::{Args, alone};
+use crate::support::call::Args;
 use crate::support::process::Tring;
+use crate::support::turn::Turn;
 
 /// The one that only a call that did not come about can fail: there is no other codec.
 const OF_NO_CALL: &str = "audio_codec";
@@ -38,7 +39,7 @@ fn failed(run: &Value, peer: &str, step: &Value) -> Vec<(String, bool)> {
 
 #[test]
 fn every_expectation_fails_where_it_should() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let folder = TempDir::new("figures");
     let (junit, html) = (folder.file("junit.xml"), folder.file("report.html"));
     let args = Args::new([scenario("figures")]).option("--junit", &junit).option("--report", &html);
@@ -89,7 +90,7 @@ fn every_expectation_fails_where_it_should() {
 
 #[test]
 fn what_is_not_known_fails() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let folder = TempDir::new("silent");
     let ran = test(Args::new([scenario("silent")]), &folder);
     assert_eq!(ran.status, FAILED);

@@ -2,7 +2,8 @@
 
 use super::{scenario, test};
 use crate::support::TempDir;
-use crate::support::call::{Args, alone};
+use crate::support::call::Args;
+use crate::support::turn::Turn;
 
 #[test]
 fn a_script_takes_part() {
@@ -12,7 +13,7 @@ fn a_script_takes_part() {
 
 #[test]
 fn a_client_of_another_make_is_called() {
-    let _alone = alone();
+    let _turn = Turn::whole_machine();
     let folder = TempDir::new("aiortc");
     test(Args::new([scenario("aiortc")]), &folder).assert_passed(&["aiortc"]);
 }

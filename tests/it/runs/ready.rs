@@ -6,9 +6,10 @@ use quick_junit::{Report, TestCaseStatus};
 
 use super::{FAILED, LOOK, Ran, command, results, test};
 use crate::support::broker::{Make, over_each_broker};
-use crate::support::call::{Args, alone};
+use crate::support::call::Args;
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir};
 
 /// The scenarios with this tag, by the files they come from.
@@ -24,7 +25,7 @@ fn tagged(tag: &str) -> Vec<String> {
 
 #[test]
 fn the_quick_ones_pass_and_are_reported() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let folder = TempDir::new("quick");
     let (junit, html) = (folder.file("junit.xml"), folder.file("report.html"));
     let args = Args::new(["--tag", "quick"]).option("--junit", &junit).option("--report", &html);
@@ -47,7 +48,7 @@ fn the_quick_ones_pass_and_are_reported() {
 }
 
 fn passes_over_real_servers(make: Make) {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (broker, turn, folder) = (make.open(), Coturn::long_term(), TempDir::new("real"));
     let names = ["smoke", "relay-only", "busy", "declined", "hold", "glare"];
     let args = Args::new(names).option("--broker", broker.url()).option("--ice", turn.udp_url());
@@ -87,7 +88,7 @@ fn what_cannot_run_is_skipped_with_its_reason() {
 /// Somebody's broker is restarted by the command that the scenario names for it.
 #[test]
 fn a_real_broker_is_restarted_in_mid_call() {
-    let _alone = alone();
+    let _turn = Turn::call();
     let (mut mosquitto, folder) = (Mosquitto::anonymous(), TempDir::new("restart"));
     let (wanted, done) = (folder.file("wanted"), folder.file("done"));
     let script = format!("touch {}; until test -e {}; do sleep 0.05; done", wanted.display(), done.display());

@@ -6,8 +6,9 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::{FAILED, LOOK, Ran, command, results, test};
-use crate::support::call::{Args, alone};
+use crate::support::call::Args;
 use crate::support::mosquitto::Mosquitto;
+use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, free_port, password_of};
 
 /// Two who talk without an end of their own.
@@ -37,7 +38,7 @@ const TROUBLES: [(&str, &str, &[&str]); 5] = [
 
 #[test]
 fn what_goes_wrong_is_named() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (files, folder) = (TempDir::new("troubles"), TempDir::new("troubles-results"));
     for (name, rest, _) in TROUBLES {
         files.write(&format!("{name}.toml"), &format!("timeout = \"{}\"\n{TALK}{rest}", timeout_of(name)));
@@ -103,7 +104,7 @@ fn a_broker_that_is_not_there_is_named() {
 #[test]
 fn a_secret_is_told_nowhere() {
     const SECRET: &str = "sesame-open-7531";
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let (mosquitto, folder) = (Mosquitto::password(), TempDir::new("secret"));
     let source = r#"
         name = "of ${WORD}"
@@ -176,7 +177,7 @@ fn children(of: u32) -> Vec<u32> {
 
 #[test]
 fn an_interrupt_ends_the_peers_and_is_told() {
-    let _alone = alone();
+    let _turn = Turn::small_call();
     let folder = TempDir::new("interrupt");
     let there = folder.file("there");
     let witness = format!("touch {}; read line", there.display());

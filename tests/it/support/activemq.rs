@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::daemon::{self, Daemon, NotReady};
+use super::turn::Turn;
 use super::{TempDir, USERS, certificates, loopback, require, servers_dir};
 
 const JARS: &str = "/usr/share/java";
@@ -55,6 +56,8 @@ impl ActiveMq {
     }
 
     fn start(variant: Variant) -> Self {
+        // A second or two of processor time.
+        let _turn = Turn::call();
         let dir = TempDir::new("activemq");
         match variant {
             Variant::Anonymous | Variant::Password => {}

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -37,14 +36,6 @@ const MILESTONES: [&str; 18] = [
     "summary",
     "error",
 ];
-
-/// Waits until no other test of this file has a call under way: two calls at once overload a small machine, and then
-/// pictures come late for reasons that are not the program's.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static CALL: Mutex<()> = Mutex::new(());
-    // A test that failed has ended its call too.
-    CALL.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Arguments of any kinds, one after the other.
 #[derive(Clone, Default)]

@@ -7,7 +7,8 @@
 //!   [`broker`]: one and the same test over each broker
 //! - [`lab`]: peers behind NATs, in network namespaces
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
-//! - [`daemon::Daemon`]: what they share: a log, readiness that is seen and never guessed, an end by process ID
+//! - [`turn`]: which tests run beside each other
+//! - [`daemon::Daemon`]: what servers share: a log, readiness that is seen and never guessed, an end by process ID
 //!
 //! Nothing here skips: a program that is missing fails the test with the package to install. What needs a kernel that
 //! lets it, as [`lab`] does, says aloud that it did not run ([`did_not_run`]), and fails where `CI` is set.
@@ -35,6 +36,7 @@ pub mod process;
 pub mod pulse;
 pub mod screen;
 pub mod sound;
+pub mod turn;
 
 /// How long anything may take before a test fails: far above what it takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
