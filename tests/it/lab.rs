@@ -14,6 +14,7 @@ use crate::support::process::Tring;
 use crate::support::turn::Turn;
 
 mod addresses;
+mod small_packets;
 mod uplinks;
 
 /// Long enough for every step of the test tone.

@@ -89,11 +89,6 @@ impl ActiveMq {
         self.port
     }
 
-    /// What it has logged since it was started last.
-    pub fn log(&self) -> String {
-        self.daemon.log()
-    }
-
     /// Ends it as a crash would: connections break, everything is lost.
     pub fn kill(&mut self) {
         self.daemon.kill();

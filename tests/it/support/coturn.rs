@@ -82,16 +82,6 @@ impl Coturn {
         format!("turn:127.0.0.1:{}?transport=udp", self.ports.plain)
     }
 
-    /// For `--ice`: TURN over TCP.
-    pub fn tcp_url(&self) -> String {
-        format!("turn:127.0.0.1:{}?transport=tcp", self.ports.plain)
-    }
-
-    /// For `--ice`: TURN over TLS; its certificate is from [`Self::ca_file`].
-    pub fn tls_url(&self) -> String {
-        format!("turns:127.0.0.1:{}?transport=tcp", self.ports.tls)
-    }
-
     /// For `--ca-file`.
     pub fn ca_file(&self) -> PathBuf {
         self.dir.file("ca.crt")

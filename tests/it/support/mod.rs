@@ -12,7 +12,7 @@
 //!
 //! Nothing here skips: a program that is missing fails the test with the package to install. What needs a kernel that
 //! lets it, as [`lab`] does, says aloud that it did not run ([`did_not_run`]), and fails where `CI` is set.
-#![allow(dead_code, unreachable_pub, reason = "nothing is reached from outside of a test binary, and not all is used")]
+#![allow(unreachable_pub, reason = "nothing is reached from outside of a test binary")]
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};

@@ -35,7 +35,8 @@ pub struct Tring {
     waiting: VecDeque<usize>,
     stderr: Option<JoinHandle<String>>,
     stdout: Option<JoinHandle<()>>,
-    home: Option<TempDir>,
+    /// removed with it
+    _home: Option<TempDir>,
 }
 
 /// The program before it starts.
@@ -111,7 +112,7 @@ impl TringCommand {
             waiting: VecDeque::new(),
             stderr: Some(stderr),
             stdout: Some(stdout),
-            home: own_home,
+            _home: own_home,
         }
     }
 
@@ -231,11 +232,6 @@ impl Tring {
         if let Err(error) = sent {
             self.fail(&format!("does not read its commands: {error}"));
         }
-    }
-
-    /// Ends its standard input.
-    pub fn close_stdin(&mut self) {
-        self.stdin = None;
     }
 
     /// Ctrl-C.
