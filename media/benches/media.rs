@@ -9,11 +9,11 @@ use media::codec::opus::{OpusDecoder, OpusEncoder};
 use media::codec::{EncoderConfig, Want, video_decoder, video_encoder};
 use media::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame};
 use media::impair::{Impairment, Link};
-use media::jitter::audio::AudioJitter;
-use media::jitter::video::VideoJitter;
-use media::peer::packet::Packetizer;
 use media::quality::PictureQuality;
+use media::receive::audio_jitter::AudioJitter;
+use media::receive::video_jitter::VideoJitter;
 use media::rtp::RtpPacket;
+use media::rtp::payload::Packetizer;
 
 const SIZE: Size = Size { width: 640, height: 480 };
 

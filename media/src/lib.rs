@@ -3,7 +3,7 @@
 //! Nothing in this crate knows MQTT or who is calling. Data flow of one call:
 //!
 //! - out: [`capture`] → [`queue`] → [`codec`] encoder (thread of its own) → [`peer`]
-//! - in: [`peer`] → [`jitter`] → [`codec`] decoder (thread of its own) → [`display`], [`playout`], [`record`]
+//! - in: [`peer`] → [`receive`] → [`codec`] decoder (thread of its own) → [`display`], [`playout`], [`record`]
 //!
 //! [`call`] owns the threads of one call, [`send`] decides what leaves, [`stats`] and [`quality`] measure it. Every queue
 //! between two of these rooms is bounded, drops its oldest entry when full, and counts the drop.
@@ -12,21 +12,25 @@ pub mod call;
 pub mod capture;
 pub mod clock;
 pub mod codec;
+mod congestion;
 mod container;
 pub mod devices;
 pub mod display;
+mod engine;
 pub mod existing;
 pub mod frame;
 pub mod impair;
-pub mod jitter;
+mod path;
 pub mod patience;
 pub mod peer;
 pub mod playout;
 pub mod private_file;
 pub mod quality;
 pub mod queue;
+pub mod receive;
 pub mod record;
 pub mod rtp;
+mod sdp;
 pub mod send;
 pub mod snapshot;
 mod sound;

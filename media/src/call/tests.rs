@@ -14,10 +14,10 @@ use crate::capture::VideoFormat;
 use crate::codec::opus::OpusEncoder;
 use crate::codec::{EncoderConfig, VideoEncoder, Want, video_encoder};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame};
-use crate::peer::packet::Packetizer;
 use crate::peer::{KeyframeRequester, MediaSender, PeerClock, SentToTest};
 use crate::queue;
 use crate::rtp::RtpPacket;
+use crate::rtp::payload::Packetizer;
 
 const SIZE: Size = Size { width: 64, height: 48 };
 

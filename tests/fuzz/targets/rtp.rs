@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::frame::VideoCodec;
-use media::jitter::audio::{AudioJitter, Tick};
-use media::jitter::video::{Output, VideoJitter};
-use media::peer::packet::{Packetizer, assemble, begins_picture};
+use media::receive::audio_jitter::{AudioJitter, Tick};
+use media::receive::video_jitter::{Output, VideoJitter};
 use media::rtp::RtpPacket;
+use media::rtp::payload::{Packetizer, assemble, begins_picture};
 
 use super::reader::Reader;
 

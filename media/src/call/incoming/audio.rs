@@ -16,8 +16,6 @@ use crate::call::recording::Entry;
 use crate::call::{POLL, StreamEvent};
 use crate::codec::opus::OpusDecoder;
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
-use crate::jitter::audio::{AudioJitter, Counters, Tick};
-use crate::jitter::missing::{Missing, NetworkLoss};
 use crate::peer::PeerClock;
 use crate::playout::speaker::Speaker;
 use crate::quality::concealment::{StepCounter, Steps};
@@ -25,6 +23,8 @@ use crate::quality::sweep::{self, Origin};
 use crate::quality::test_sound::TestSound;
 use crate::quality::{Latency, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
+use crate::receive::audio_jitter::{AudioJitter, Counters, Tick};
+use crate::receive::network_loss::{Missing, NetworkLoss};
 use crate::rtp::RtpPacket;
 use crate::stats::Jitter;
 

@@ -4,7 +4,7 @@
 //!
 //! - [`loops`]: the test pattern and the test tone, encoded once a program, shared by all its calls
 //! - out ([`sending`]): a loop, picture by picture, to [`crate::peer::MediaSender`]
-//! - in ([`receiving`]): packet queues → [`crate::jitter`] → the same figures as of decoded media, as far as arrival
+//! - in ([`receiving`]): packet queues → [`crate::receive`] → the same figures as of decoded media, as far as arrival
 //!   alone tells them; the others are unknown
 //!
 //! Never opens a device, never decodes, and has no threads: one task a medium sent, and one for all that comes.

@@ -14,11 +14,11 @@ use crate::call::StreamEvent;
 use crate::call::incoming::{AudioFigures, Controls, REQUESTS_APART, VideoFigures};
 use crate::call::outgoing::send_event;
 use crate::frame::{AUDIO_RATE_HZ, VideoCodec};
-use crate::jitter::audio::{self, AudioJitter, Tick};
-use crate::jitter::missing::Missing;
-use crate::jitter::video::{self, Output, VideoJitter};
 use crate::peer::KeyframeRequester;
 use crate::queue::Receiver;
+use crate::receive::audio_jitter::{self as audio, AudioJitter, Tick};
+use crate::receive::network_loss::Missing;
+use crate::receive::video_jitter::{self as video, Output, VideoJitter};
 use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
 use crate::stats::{Freezes, Jitter};
 

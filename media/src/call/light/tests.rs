@@ -12,10 +12,10 @@ use crate::capture::VideoFormat;
 use crate::capture::pattern;
 use crate::codec::video_decoder;
 use crate::frame::{Size, VideoCodec};
-use crate::peer::packet::Packetizer;
 use crate::peer::{KeyframeRequester, MediaSender};
 use crate::queue;
 use crate::rtp::RtpPacket;
+use crate::rtp::payload::Packetizer;
 
 const FORMAT: VideoFormat = VideoFormat { size: Size { width: 160, height: 120 }, fps: 20 };
 

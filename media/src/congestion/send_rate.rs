@@ -1,0 +1,82 @@
+//! What the path carries: the send-side estimate that encoders follow (draft-ietf-rmcat-gcc-02).
+//!
+//! - reports of the other side → [`split_reported`]: without the packets that nothing is known of
+//! - → [`DelayEstimate`]; [`LossLimit`], window by window
+//! - → [`SizeWatch`], whether packets are too large for the path; losses of that kind say nothing of a rate
+//! - the lower of both → the pacer, and [`crate::send`], where the encoder reads it
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use super::feedback::{PacketReport, split_reported};
+use super::limits::BitrateLimits;
+use super::loss_limit::LossLimit;
+use super::loss_window::LossWindow;
+use super::payload_limit::{PayloadLimit, SizeWatch};
+
+/// What one feedback tells of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    /// Packets that no feedback told of.
+    pub(crate) unreported: &'a [PacketReport],
+    /// Packets that one did.
+    pub(crate) reported: &'a [PacketReport],
+}
+
+/// An estimate by the delay that packets meet on their way.
+pub(crate) trait DelayEstimate {
+    /// Takes in a batch; `own_loss` is the share that the path loses by itself. It backs off from what arrives, and
+    /// what was lost on the way would have fitted.
+    fn update(&mut self, now: Instant, batch: Batch<'_>, own_loss: f64);
+
+    /// The estimate, bits a second.
+    fn target_bps(&self) -> f64;
+}
+
+/// The estimate, published for the encoder.
+pub(crate) struct SendRate<D> {
+    delay_based: D,
+    window: LossWindow,
+    loss_limit: LossLimit,
+    limits: BitrateLimits,
+    sizes: SizeWatch,
+    payload: Arc<PayloadLimit>,
+    target: Arc<AtomicU32>,
+}
+
+impl<D: DelayEstimate> SendRate<D> {
+    /// Starts within `limits`; `target` is kept at the estimate, in bits a second, and `payload` at what arrives.
+    pub(crate) fn new(
+        limits: BitrateLimits,
+        delay_based: D,
+        target: Arc<AtomicU32>,
+        payload: Arc<PayloadLimit>,
+    ) -> Self {
+        let (loss_limit, window, sizes) = (LossLimit::new(limits), LossWindow::default(), SizeWatch::default());
+        Self { delay_based, window, loss_limit, limits, sizes, payload, target }
+    }
+
+    /// Takes in what a feedback tells, in the order in which the packets were sent.
+    pub(crate) fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
+        if reports.is_empty() {
+            return;
+        }
+        let (unreported, reported) = split_reported(reports);
+        // The unreported too: large packets in a row, paced, look like a feedback that was lost.
+        if self.sizes.add(now, reports, &self.payload) {
+            (self.window, self.loss_limit) = (LossWindow::default(), LossLimit::new(self.limits));
+        }
+        self.delay_based.update(now, Batch { unreported, reported }, self.loss_limit.own_loss());
+        if let Some(seen) = self.window.add(now, reported) {
+            self.loss_limit.update(now, seen, self.target_bps());
+        }
+        // A float cast saturates, and the estimate is bounded anyway.
+        self.target.store(self.target_bps() as u32, Ordering::Relaxed);
+    }
+
+    /// The estimate, bits a second.
+    pub(crate) fn target_bps(&self) -> f64 {
+        self.delay_based.target_bps().min(self.loss_limit.bps())
+    }
+}

@@ -1,0 +1,161 @@
+//! How a peer connection is put together: sockets, servers, one transceiver a medium.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+
+use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCIceTransportPolicy};
+use webrtc::runtime::Runtime;
+
+use super::callbacks::Handler;
+use super::config::PeerConfig;
+use super::events::{EVENTS_MAX, PeerError, PeerEvent};
+use super::exchange::Exchange;
+use super::ice_servers::for_engine;
+use super::medium::{local_track, medium};
+use super::peer::Peer;
+use super::random::random_u32;
+use super::runtime::SettlingRuntime;
+use super::shared::Shared;
+use super::socket_errors::{self, Usable};
+use super::sockets::early::Early;
+use super::tracks::local::Outlets;
+use super::tracks::remote;
+use super::{interceptors, path_task, setup};
+use crate::congestion::payload_limit::PayloadLimit;
+use crate::path::addresses::{BindTo, Network};
+use crate::path::ice_server::IcePolicy;
+use crate::path::receive_counter::ReceiveCounter;
+use crate::path::servers::Servers;
+use crate::receive::inbox::Inbox;
+use crate::receive::peer_clock::PeerClock;
+use crate::send::state::SendState;
+
+/// What fails when there are no sockets.
+const SETTING_UP: &str = "setting up the connection for media";
+
+impl Peer {
+    /// [`Peer::new`] on a runtime and a network of one's own.
+    pub(super) async fn on(
+        runtime: Arc<dyn Runtime>,
+        network: Arc<dyn Network>,
+        config: &PeerConfig,
+        inbox: Inbox,
+    ) -> Result<(Self, mpsc::Receiver<PeerEvent>), PeerError> {
+        let (events_tx, events) = mpsc::channel(EVENTS_MAX);
+        // One video and one audio track, and a spare for a stranger's mistake.
+        let (tracks_tx, tracks) = mpsc::channel(4);
+        let target_bps = Arc::new(AtomicU32::new(config.bitrate.start_bps));
+        let payload = Arc::new(PayloadLimit::default());
+        let sending = Arc::new(SendState::new(Arc::clone(&target_bps), Arc::clone(&payload)));
+        let servers = Arc::new(Servers::new(&config.ice_servers));
+        let addresses = network.addresses();
+        let shared =
+            Shared::new(events_tx, tracks_tx, inbox, Arc::clone(&sending), Arc::clone(&servers), addresses.clone());
+        let shared = Arc::new(shared);
+        let received = Arc::new(ReceiveCounter::default());
+        let early = Arc::new(Early::default());
+        let seen = (Arc::clone(&received), Arc::clone(&payload), servers);
+        let settling =
+            SettlingRuntime::new(runtime, Arc::clone(&network), seen, Arc::clone(&early), config.impairments.clone());
+        let settling = Arc::new(settling);
+        let takes_multicast = network.takes_multicast();
+        let clock = PeerClock::default();
+        let foundation = Foundation {
+            network: Arc::clone(&network),
+            takes_multicast,
+            settling: Arc::clone(&settling),
+            target_bps,
+            clock: clock.clone(),
+            payload,
+        };
+        let connection = foundation.build(config, &shared).await.map_err(|error| {
+            let bind_to = BindTo { network: Arc::clone(&network), loopback: config.loopback };
+            let wanted: Vec<SocketAddr> = bind_to.to_socket_addrs().into_iter().flatten().collect();
+            let usable = if addresses.usable.is_empty() { Usable::None } else { Usable::Some };
+            PeerError::new(SETTING_UP, socket_errors::of_sockets(&wanted, usable).unwrap_or_else(|| error.to_string()))
+        })?;
+
+        let audio = local_track(RtpCodecKind::Audio, setup::audio_codec(), random_u32(), None);
+        let audio = medium(&*connection, "audio", audio).await?;
+        let video_codecs = setup::video_codecs(config);
+        let video = match video_codecs.first() {
+            Some(first) => {
+                let track = local_track(RtpCodecKind::Video, first.rtp_codec.clone(), random_u32(), Some(random_u32()));
+                let video = medium(&*connection, "video", track).await?;
+                // Offers all codecs: a track alone would offer the one it was made for.
+                let preferred = video.transceiver.set_codec_preferences(video_codecs).await;
+                preferred.map_err(|error| PeerError::new("choosing codecs", error))?;
+                Some(video)
+            }
+            None => None,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(remote::route_tracks(tracks, shared.inbox.clone(), shared.keyframes.clone()));
+        let watched = (Arc::clone(&connection), Arc::clone(&network), Arc::clone(&settling));
+        tasks.spawn(path_task::run(Arc::clone(&shared), Arc::clone(&received), watched.0, watched.1, watched.2));
+        let peer = Self {
+            connection,
+            shared,
+            received,
+            early,
+            network,
+            takes_multicast,
+            video,
+            audio,
+            exchange: Mutex::new(Exchange::new(config.video, config.audio)),
+            renewed_servers: Mutex::new(None),
+            outlets: Mutex::new(Outlets::new(sending)),
+            remote_addresses: Mutex::default(),
+            tasks: Mutex::new(tasks),
+            clock,
+            settling,
+        };
+        Ok((peer, events))
+    }
+}
+
+/// What the engine stands on.
+struct Foundation {
+    network: Arc<dyn Network>,
+    takes_multicast: bool,
+    settling: Arc<SettlingRuntime>,
+    target_bps: Arc<AtomicU32>,
+    clock: PeerClock,
+    payload: Arc<PayloadLimit>,
+}
+
+impl Foundation {
+    async fn build(
+        self,
+        config: &PeerConfig,
+        shared: &Arc<Shared>,
+    ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
+        let mut media = setup::media_engine(config)?;
+        let published = (self.target_bps, self.payload);
+        let interceptors = interceptors::chain(&mut media, config.bitrate, published, self.clock)?;
+        let policy = match config.ice_policy {
+            IcePolicy::All => RTCIceTransportPolicy::All,
+            IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
+        };
+        let configuration = RTCConfigurationBuilder::default()
+            .with_ice_servers(for_engine(&config.ice_servers, config.ice_policy))
+            .with_ice_transport_policy(policy)
+            .build();
+        let connection = PeerConnectionBuilder::new()
+            .with_runtime(self.settling)
+            .with_configuration(configuration)
+            .with_media_engine(media)
+            .with_interceptor_registry(interceptors)
+            .with_setting_engine(setup::settings(self.takes_multicast, config.ice_policy))
+            .with_handler(Arc::new(Handler(Arc::clone(shared))))
+            .with_udp_addrs(vec![BindTo { network: self.network, loopback: config.loopback }])
+            .build()
+            .await?;
+        Ok(Arc::new(connection))
+    }
+}

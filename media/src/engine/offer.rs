@@ -1,0 +1,132 @@
+//! The side that offers, at first and in mid-call.
+//!
+//! One side, the caller, makes all offers of a call. An offer that is not answered may be followed by another, which
+//! then stands for both. A description that cannot be used changes nothing: the call goes on as it was, and a better one
+//! may still come.
+//!
+//! Media and path are renewed apart: [`Renewal::Media`] leaves sockets and candidates alone.
+
+use rtc::peer_connection::configuration::RTCOfferOptions;
+use webrtc::peer_connection::RTCSessionDescription;
+
+use super::events::{LocalDescription, PeerError};
+use super::exchange::Offered;
+use super::gather::OFFER;
+use super::medium::{Reception, direction};
+use super::peer::Peer;
+use crate::path::candidates::IceCandidate;
+use crate::path::early::Awaited;
+use crate::sdp::continuity::{self, Renewal};
+use crate::sdp::foreign::{self, Refused};
+use crate::sdp::{self, Negotiated};
+
+impl Peer {
+    /// Makes an offer and starts gathering.
+    ///
+    /// # Errors
+    /// [`PeerError`] when the engine refuses.
+    pub async fn offer(&self) -> Result<LocalDescription, PeerError> {
+        let sdp = self.describe("making an offer", Renewal::Media).await?;
+        Ok(LocalDescription { sdp, candidates: self.gather(OFFER).await, renewed: Renewal::Media })
+    }
+
+    /// Takes the answer to our offer.
+    ///
+    /// # Errors
+    /// [`PeerError`] when the answer is broken or does not fit the offer.
+    pub async fn apply_answer(&self, answer: &str) -> Result<Negotiated, PeerError> {
+        self.conclude(&foreign::bundled(answer)).await
+    }
+
+    /// Makes an offer in mid-call, for media as [`Peer::set_sending`] says and, with [`Renewal::Restart`], over a path
+    /// to be found anew. Candidates are then gathered and told as they were at first. For the caller of the call alone.
+    ///
+    /// # Errors
+    /// [`PeerError`] when there was no first offer and answer, there is no network, or the engine refuses.
+    pub async fn update_offer(&self, renewal: Renewal) -> Result<LocalDescription, PeerError> {
+        const OPERATION: &str = "making an update";
+        let renewal = {
+            let exchange = self.exchange();
+            if exchange.theirs.is_none() {
+                return Err(PeerError::new(OPERATION, "there is no call yet"));
+            }
+            match &exchange.offered {
+                // The path that an offer renewed is gone, whether or not it was heard.
+                Some(Offered { renewal: Renewal::Restart, .. }) => Renewal::Restart,
+                Some(Offered { renewal: Renewal::Media, .. }) | None => renewal,
+            }
+        };
+        self.check_network(OPERATION, renewal)?;
+        let sdp = self.describe(OPERATION, renewal).await?;
+        Ok(LocalDescription { sdp, candidates: self.gather_for(renewal).await, renewed: renewal })
+    }
+
+    /// Takes the answer to an update of ours.
+    ///
+    /// # Errors
+    /// [`PeerError`] when the answer is broken or does not fit; the call then goes on as it was, and another answer, or
+    /// at any rate another update, may follow.
+    pub async fn apply_update(&self, answer: &str) -> Result<Negotiated, PeerError> {
+        const OPERATION: &str = "reading the answer to an update";
+        let answer = foreign::bundled(answer);
+        let answer = answer.as_str();
+        {
+            let exchange = self.exchange();
+            let (Some(before), Some(offered)) = (&exchange.theirs, &exchange.offered) else {
+                return Err(PeerError::new(OPERATION, "no update of ours waits for one"));
+            };
+            continuity::of_answer(&offered.sdp, offered.renewal, before, answer)
+                .map_err(|error| PeerError::new(OPERATION, error))?;
+        }
+        self.conclude(answer).await
+    }
+
+    /// Makes an offer and sets it: from then on candidates are gathered.
+    async fn describe(&self, operation: &'static str, renewal: Renewal) -> Result<String, PeerError> {
+        let failed = |error| PeerError::new(operation, error);
+        for (medium, wanted) in self.media() {
+            medium.transceiver.set_direction(direction(wanted, Reception::Receive)).await.map_err(failed)?;
+        }
+        let options = RTCOfferOptions { ice_restart: renewal == Renewal::Restart };
+        let offer = self.connection.create_offer(Some(options)).await.map_err(failed)?;
+        let sdp = self.exchange().numbered(&sdp::as_sent(&offer.sdp));
+        if renewal == Renewal::Restart {
+            self.use_renewed_servers().await.map_err(failed)?;
+            self.renew();
+        }
+        let awaited = {
+            let exchange = self.exchange();
+            let streams_beside = exchange.theirs.as_deref().and_then(sdp::streams);
+            Awaited { path: renewal == Renewal::Restart || exchange.theirs.is_none(), streams_beside }
+        };
+        self.early.hold(awaited);
+        self.connection.set_local_description(offer).await.map_err(failed)?;
+        self.exchange().offered = Some(Offered { sdp: sdp.clone(), renewal });
+        Ok(sdp)
+    }
+
+    /// Takes the answer to our offer, whichever it was.
+    async fn conclude(&self, answer: &str) -> Result<Negotiated, PeerError> {
+        let broken = |error| PeerError::new("reading the answer", error);
+        let (text, candidates) = sdp::split_candidates(answer);
+        let mut negotiated = Negotiated::from_answer(answer);
+        if negotiated.video.is_none() && negotiated.audio.is_none() {
+            return Err(PeerError::new("reading the answer", "it has no codec that we offered"));
+        }
+        let taken = sdp::taken(answer);
+        continuity::certificate(answer).map_err(|error| PeerError::new("reading the answer", error))?;
+        let ours = self.exchange().offered.as_ref().map(|offered| offered.sdp.clone()).unwrap_or_default();
+        let offered = sdp::promised(&ours);
+        negotiated.promised = sdp::promised(answer);
+        negotiated.granted.video = offered.video && taken.video;
+        negotiated.granted.audio = offered.audio && taken.audio;
+        let description =
+            RTCSessionDescription::answer(foreign::readable(&text, &ours, Refused::Off)).map_err(broken)?;
+        self.connection.set_remote_description(description).await.map_err(broken)?;
+        self.agreed(answer, &negotiated);
+        if !candidates.is_empty() {
+            self.add_candidates(candidates.into_iter().map(IceCandidate::from).collect()).await;
+        }
+        Ok(negotiated)
+    }
+}

@@ -1,0 +1,84 @@
+//! The task that watches over the path: looks at the clock, at what was heard and at this machine's addresses, asks
+//! [`Watch`](crate::path::watch::Watch) what follows, and tells it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::time::MissedTickBehavior;
+use webrtc::peer_connection::PeerConnection;
+
+use super::events::PeerEvent;
+use super::runtime::SettlingRuntime;
+use super::shared::Shared;
+use super::stats;
+use crate::path::addresses::Network;
+use crate::path::receive_counter::ReceiveCounter;
+use crate::path::turn_error::TurnError;
+use crate::path::watch::{PathEvent, TICK, TICKS_A_LOOK};
+
+/// Watches until the peer connection goes away.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    received: Arc<ReceiveCounter>,
+    connection: Arc<dyn PeerConnection>,
+    network: Arc<dyn Network>,
+    settling: Arc<SettlingRuntime>,
+) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    let mut troubled = Vec::new();
+    for tick in 0u32.. {
+        ticks.tick().await;
+        let now = Instant::now();
+        let ran = now.saturating_duration_since(last);
+        last = now;
+        let events = shared.watch().tick(now, ran, received.count());
+        for event in events {
+            shared.tell(PeerEvent::from(event));
+        }
+        if let Some(bytes) = shared.sending.shrunk() {
+            shared.tell(PeerEvent::PacketsShrunk { bytes });
+        }
+        for trouble in news(&mut troubled, shared.servers.troubles(now)) {
+            shared.tell(PeerEvent::Relay(trouble));
+        }
+        if tick % TICKS_A_LOOK == 0 && look(&shared, &*connection, &*network, &settling).await {
+            shared.tell(PeerEvent::NetworkChanged);
+        }
+    }
+}
+
+/// What is told now and was not before.
+fn news(before: &mut Vec<TurnError>, now: Vec<TurnError>) -> Vec<TurnError> {
+    let news = now.iter().filter(|trouble| !before.contains(trouble)).cloned().collect();
+    *before = now;
+    news
+}
+
+async fn look(
+    shared: &Shared,
+    connection: &dyn PeerConnection,
+    network: &dyn Network,
+    settling: &SettlingRuntime,
+) -> bool {
+    let ends = stats::ends(connection).await;
+    let route = ends.map(|ends| {
+        // What is relayed goes to a server first.
+        let to = if ends.is_relayed { settling.server() } else { ends.to };
+        network.route(ends.from, to)
+    });
+    let addresses = network.addresses();
+    shared.watch().moved(addresses, route)
+}
+
+impl From<PathEvent> for PeerEvent {
+    fn from(event: PathEvent) -> Self {
+        match event {
+            PathEvent::Silent => Self::Silent,
+            PathEvent::Heard => Self::Heard,
+            PathEvent::Stalled => Self::Stalled,
+            PathEvent::Failed => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The runtime the engine's driver runs on: tokio, with five changes. Its sockets count what comes from the other side
+//! ([`super::sockets::counting`]) and hold what comes before the answer that it belongs to ([`super::sockets::early`]), behind a network that may
+//! be bad on purpose ([`super::sockets::impaired`]); its names are looked up within bounds, and its sleeps let the driver settle first.
+//!
+//! The driver waits for each name before it does anything else, also when ICE is restarted because the network is not
+//! what it was. A name server that does not answer would then end the call; what a name meant before stands in for it.
+//!
+//! The driver (`webrtc` 0.21.1, `peer_connection/driver.rs`) hands what came through a TURN server to its core after it
+//! has written what the core had to say, and hands what the core says through a TURN server to its TURN client after
+//! that was written out. Both then wait until something else wakes it, often a timer 200 ms away: a relayed call took
+//! more than a second longer to set up, a direct one a check interval. [`SettlingRuntime`] lets the driver go round twice more after every event
+//! before it sleeps, so that nothing is left lying.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rtc::mdns::MDNS_PORT;
+use tracing::debug;
+use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
+
+use super::machine::interfaces;
+use super::sockets::counting::CountingSocket;
+use super::sockets::early::{Early, EarlySocket};
+use super::sockets::impaired::ImpairHandle;
+use crate::congestion::payload_limit::PayloadLimit;
+use crate::path::addresses::Network;
+use crate::path::receive_counter::ReceiveCounter;
+use crate::path::servers::Servers;
+
+/// How long a name is looked up that was known before.
+const LOOKUP_AGAIN_MAX: Duration = Duration::from_millis(300);
+
+/// From a relayed packet read to its answer written: once through the core, once through the TURN client.
+const EXTRA_ROUNDS: u8 = 2;
+
+/// See the module. One for each peer connection: its sleeps are the driver's own.
+pub(super) struct SettlingRuntime {
+    inner: Arc<dyn Runtime>,
+    rounds_left: AtomicU8,
+    closing: AtomicBool,
+    received: Arc<ReceiveCounter>,
+    payload: Arc<PayloadLimit>,
+    network: Arc<dyn Network>,
+    servers: Arc<Servers>,
+    early: Arc<Early>,
+    impairments: ImpairHandle,
+    names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+}
+
+impl SettlingRuntime {
+    /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, lower the payload
+    /// limit when they refuse a datagram as too large, show what STUN and TURN servers answer, and hold what comes too
+    /// early as `early` says.
+    pub(super) fn new(
+        inner: Arc<dyn Runtime>,
+        network: Arc<dyn Network>,
+        (received, payload, servers): (Arc<ReceiveCounter>, Arc<PayloadLimit>, Arc<Servers>),
+        early: Arc<Early>,
+        impairments: ImpairHandle,
+    ) -> Self {
+        Self {
+            inner,
+            rounds_left: AtomicU8::new(EXTRA_ROUNDS),
+            closing: AtomicBool::new(false),
+            received,
+            payload,
+            network,
+            servers,
+            early,
+            impairments,
+            names: Mutex::default(),
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<String, Vec<SocketAddr>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address of a STUN or TURN server that was looked up.
+    pub(super) fn server(&self) -> Option<Ipv4Addr> {
+        let names = self.names();
+        let mut addresses = names.values().flatten();
+        addresses.find_map(|address| match address.ip() {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// From now on every sleep is a real one: closing waits by one for the TURN server to be told.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for SettlingRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettlingRuntime").finish_non_exhaustive()
+    }
+}
+
+impl Runtime for SettlingRuntime {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        let left = self.rounds_left.load(Ordering::Relaxed);
+        if left > 0 && !self.closing.load(Ordering::Relaxed) {
+            self.rounds_left.store(left - 1, Ordering::Relaxed);
+            return Box::pin(std::future::ready(()));
+        }
+        self.rounds_left.store(EXTRA_ROUNDS, Ordering::Relaxed);
+        self.inner.sleep(duration)
+    }
+
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
+        self.inner.spawn(future)
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        if let Ok(SocketAddr::V4(address)) = socket.local_addr()
+            && let Some(interface) = self.network.tie(*address.ip())
+            && let Err(error) = interfaces::tie(&socket, &interface)
+        {
+            debug!(%error, interface, "socket not tied to its interface");
+        }
+        let inner = self.inner.wrap_udp_socket(socket)?;
+        // Multicast DNS is anybody's talk.
+        if inner.local_addr()?.port() == MDNS_PORT {
+            return Ok(inner);
+        }
+        // What is still on its way to us was not heard yet.
+        let inner = self.impairments.wrap(inner, &*self.inner);
+        let inner = Arc::new(EarlySocket::new(inner, Arc::clone(&self.early)));
+        let (received, payload, servers) = (&self.received, &self.payload, &self.servers);
+        let (received, payload, servers) = (Arc::clone(received), Arc::clone(payload), Arc::clone(servers));
+        Ok(Arc::new(CountingSocket { inner, received, payload, servers }))
+    }
+
+    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        self.inner.wrap_tcp_listener(listener)
+    }
+
+    fn connect_tcp<'a>(
+        &'a self,
+        remote_addr: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Arc<dyn AsyncTcpStream>>> + Send + 'a>> {
+        self.inner.connect_tcp(remote_addr)
+    }
+
+    fn resolve_host<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
+        Box::pin(async move {
+            let known = self.names().get(host).cloned();
+            let addresses = match known {
+                None => self.inner.resolve_host(host).await?,
+                Some(known) => match tokio::time::timeout(LOOKUP_AGAIN_MAX, self.inner.resolve_host(host)).await {
+                    Ok(Ok(addresses)) => addresses,
+                    Ok(Err(_)) | Err(_) => known,
+                },
+            };
+            self.names().insert(host.to_owned(), addresses.clone());
+            self.servers.resolved(host, &addresses);
+            Ok(addresses)
+        })
+    }
+
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.inner.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.inner.block_on(future);
+    }
+
+    fn name(&self) -> &'static str {
+        "tokio, settling"
+    }
+}

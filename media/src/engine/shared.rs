@@ -1,0 +1,146 @@
+//! What the engine's callbacks and the rest of a peer connection share. Nobody waits here: everything is a `try_send`, an
+//! atomic, or a lock that is held for a few instructions.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, mpsc};
+use tracing::warn;
+use webrtc::media_stream::track_remote::TrackRemote;
+
+use super::events::PeerEvent;
+use crate::path::addresses::Addresses;
+use crate::path::candidates::{self, IceCandidate};
+use crate::path::servers::Servers;
+use crate::path::watch::Watch;
+use crate::receive::inbox::Inbox;
+use crate::receive::keyframes::KeyframeRequester;
+use crate::send::state::SendState;
+
+/// See the module.
+pub(super) struct Shared {
+    pub(super) events: mpsc::Sender<PeerEvent>,
+    pub(super) inbox: Inbox,
+    pub(super) gathered: Notify,
+    pub(super) keyframes: KeyframeRequester,
+    pub(super) sending: Arc<SendState>,
+    tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
+    gathering: Mutex<Gathering>,
+    complete: AtomicBool,
+    watch: Mutex<Watch>,
+    /// What STUN and TURN servers answer.
+    pub(super) servers: Arc<Servers>,
+}
+
+/// Candidates go into the description until it is out, and are events from then on.
+enum Gathering {
+    Collecting(Vec<IceCandidate>),
+    Trickling,
+}
+
+impl Shared {
+    pub(super) fn new(
+        events: mpsc::Sender<PeerEvent>,
+        tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
+        inbox: Inbox,
+        sending: Arc<SendState>,
+        servers: Arc<Servers>,
+        bound: Addresses,
+    ) -> Self {
+        Self {
+            events,
+            inbox,
+            gathered: Notify::new(),
+            keyframes: KeyframeRequester::default(),
+            sending,
+            tracks,
+            gathering: Mutex::new(Gathering::Collecting(Vec::new())),
+            complete: AtomicBool::new(false),
+            watch: Mutex::new(Watch::new(bound)),
+            servers,
+        }
+    }
+
+    pub(super) fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tell(&self, event: PeerEvent) {
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            warn!(?event, "session too slow: event of the peer connection dropped");
+        }
+    }
+
+    /// ICE begins anew, on sockets bound to `bound`: so do candidates, and nothing is sent until there is a path.
+    pub(super) fn renew(&self, bound: Addresses) {
+        self.complete.store(false, Ordering::Release);
+        *self.gathering() = Gathering::Collecting(Vec::new());
+        self.sending.close_path();
+        self.servers.renew();
+        self.watch().renewed(Instant::now(), bound);
+    }
+
+    /// True when all candidates of this generation are known.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// True when there is a candidate to hand out.
+    pub(super) fn has_candidate(&self) -> bool {
+        matches!(&*self.gathering(), Gathering::Collecting(candidates) if !candidates.is_empty())
+    }
+
+    /// Hands out the candidates so far, in order of use; later ones are events.
+    pub(super) fn take_candidates(&self) -> Vec<IceCandidate> {
+        let collected = std::mem::replace(&mut *self.gathering(), Gathering::Trickling);
+        match collected {
+            Gathering::Collecting(mut candidates) => {
+                candidates::sort(&mut candidates, self.watch().bound());
+                candidates
+            }
+            Gathering::Trickling => Vec::new(),
+        }
+    }
+
+    /// A candidate of ours: to be told, unless it goes into the description.
+    pub(super) fn gathered(&self, candidate: IceCandidate) {
+        let trickled = match &mut *self.gathering() {
+            Gathering::Collecting(collected) => {
+                collected.push(candidate);
+                None
+            }
+            Gathering::Trickling => Some(candidate),
+        };
+        match trickled {
+            Some(candidate) => self.tell(PeerEvent::Candidates(vec![candidate])),
+            None => self.gathered.notify_one(),
+        }
+    }
+
+    /// No more candidates of this generation will come.
+    pub(super) fn complete(&self) {
+        // An update that keeps the path gathers what is known already, and completes again.
+        let was_complete = self.complete.swap(true, Ordering::AcqRel);
+        if !was_complete && self.is_trickling() {
+            self.tell(PeerEvent::Candidates(Vec::new()));
+        }
+        self.gathered.notify_one();
+    }
+
+    /// The other side opened a track.
+    pub(super) fn opened(&self, track: Arc<dyn TrackRemote>) {
+        self.watch().began();
+        if self.tracks.try_send(track).is_err() {
+            warn!("the other side opened more tracks than a call has; left out");
+        }
+    }
+
+    fn gathering(&self) -> MutexGuard<'_, Gathering> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_trickling(&self) -> bool {
+        matches!(&*self.gathering(), Gathering::Trickling)
+    }
+}

@@ -1,0 +1,69 @@
+//! What the engine knows of the selected candidate pair.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use webrtc::peer_connection::transport::DtlsTransport;
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, RTCIceCandidateType, StatsSelector};
+
+use crate::path::pair::{CandidateInfo, PathStats};
+
+pub(super) async fn path(connection: &dyn PeerConnection) -> Option<PathStats> {
+    // All media is bundled, so any transceiver leads to the one ICE transport. Its own view of the pair is used:
+    // the report of `get_stats` knows no peer-reflexive candidates.
+    let dtls = transport(connection).await?;
+    let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
+    let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
+    let seconds = report.candidate_pairs().find(|pair| pair.nominated).map(|pair| pair.current_round_trip_time);
+    Some(PathStats {
+        local: info(pair.local()),
+        remote: info(pair.remote()),
+        round_trip: seconds
+            .filter(|seconds| seconds.is_finite() && *seconds > 0.0)
+            .map(|seconds| Duration::from_secs_f64(seconds.min(3600.0))),
+    })
+}
+
+/// Where the selected pair starts and where its packets go.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    /// The address of this machine.
+    pub(super) from: Ipv4Addr,
+    /// The other end, when it is an IPv4 address.
+    pub(super) to: Option<Ipv4Addr>,
+    /// Our end is at a TURN server.
+    pub(super) is_relayed: bool,
+}
+
+/// The ends of the selected pair; `None` before there is one.
+pub(super) async fn ends(connection: &dyn PeerConnection) -> Option<Ends> {
+    let dtls = transport(connection).await?;
+    let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
+    let local = pair.local();
+    // What a server gave us is related to the address that it was asked from (RFC 8839 §5.1).
+    let address = if local.related_address.is_empty() { &local.address } else { &local.related_address };
+    let is_relayed = local.typ == RTCIceCandidateType::Relay;
+    Some(Ends { from: address.parse().ok()?, to: pair.remote().address.parse().ok(), is_relayed })
+}
+
+/// The one DTLS transport, reached by whichever sender or receiver is in use.
+pub(super) async fn transport(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>> {
+    for transceiver in connection.get_transceivers().await {
+        if let Ok(Some(receiver)) = transceiver.receiver().await
+            && let Ok(Some(transport)) = receiver.transport().await
+        {
+            return Some(transport);
+        }
+        if let Ok(Some(sender)) = transceiver.sender().await
+            && let Ok(Some(transport)) = sender.transport().await
+        {
+            return Some(transport);
+        }
+    }
+    None
+}
+
+fn info(candidate: &RTCIceCandidate) -> CandidateInfo {
+    CandidateInfo { kind: candidate.typ.to_string(), protocol: candidate.protocol.to_string().to_lowercase() }
+}

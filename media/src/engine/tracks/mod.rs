@@ -1,0 +1,4 @@
+//! Between the engine's tracks and the queues of encoders and decoders.
+
+pub(super) mod local;
+pub(super) mod remote;

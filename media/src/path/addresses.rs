@@ -1,0 +1,212 @@
+//! This machine's addresses: what sockets are bound to, and whether that is still what there is.
+//!
+//! - [`BindTo`] is asked by the engine each time it binds: at first, and again for each ICE restart
+//! - [`Addresses::outdated_by`] decides, from one look to the next, whether a call should move
+//!
+//! An address counts only while its interface is up and has a carrier: a bridge without a container, a cable that is
+//! pulled out and a radio that is off lead nowhere, though they keep their addresses.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use super::ice_server::Loopback;
+
+/// Addresses that sockets are bound to, and so are offered, at most. ICE checks each of ours against each of theirs:
+/// with 8 a side, and as many of the other kinds, a round of checks takes milliseconds. A machine with more has them
+/// for its containers.
+pub(crate) const ADDRESSES_MAX: usize = 8;
+
+/// 192.0.2.0/24 is for documentation (RFC 5737): never a real peer, but routed like any other address.
+pub(crate) const ANYWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// Addresses of this machine at one time. IPv4: the engine's sockets are.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// Those that another machine may reach, in order of use: the way out first.
+    pub(crate) usable: Vec<Ipv4Addr>,
+    /// The one that packets to the rest of the world leave from.
+    pub(crate) way_out: Option<Ipv4Addr>,
+}
+
+impl fmt::Debug for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Addresses({}, …)", self.usable.len())
+    }
+}
+
+/// The path in use, as the system's routes see it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The address of this machine that the path starts at.
+    pub(crate) from: Ipv4Addr,
+    /// Where its packets go: to the other side, or to a TURN server.
+    pub(crate) to: Ipv4Addr,
+    /// The address that the system chooses for packets to there.
+    pub(crate) chosen: Option<Ipv4Addr>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route(…)")
+    }
+}
+
+impl Route {
+    /// True when both are of one path.
+    fn is_of(&self, other: &Self) -> bool {
+        (self.from, self.to) == (other.from, other.to)
+    }
+}
+
+impl Addresses {
+    /// True when the path that is used, or looked for, should be looked for anew now that addresses or routes are
+    /// others. `before` and `route` are of the path in use: how packets to the other side were routed at the look
+    /// before, and how they are now. Without one the way to the rest of the world stands for it.
+    ///
+    /// False while there is nothing to move to; what the call does not use changes nothing.
+    pub(crate) fn outdated_by(&self, now: &Self, before: Option<&Route>, route: Option<&Route>) -> bool {
+        let Some(route) = route else {
+            let lost = self.usable.iter().any(|address| !now.usable.contains(address));
+            let moved = now.way_out.is_some_and(|way_out| !self.usable.contains(&way_out));
+            // An address comes a moment before its route: whoever had a route waits for one.
+            let ready = !now.usable.is_empty() && (now.way_out.is_some() || self.way_out.is_none());
+            return ready && (lost || moved);
+        };
+        let before = before.filter(|before| before.is_of(route));
+        let lost = self.usable.contains(&route.from) && !now.usable.contains(&route.from);
+        // Packets keep the address that the path starts at, but leave by another interface: few routers take them.
+        let moved = before.is_some_and(|before| route.chosen != before.chosen) && route.chosen != Some(route.from);
+        let ready = match route.chosen {
+            Some(chosen) => now.usable.contains(&chosen),
+            None => before.is_some_and(|before| before.chosen.is_none()) && !now.usable.is_empty(),
+        };
+        ready && (lost || moved)
+    }
+}
+
+/// What a peer connection wants to know of the network; tests have one of their own.
+pub(crate) trait Network: Send + Sync {
+    /// The addresses at the moment.
+    fn addresses(&self) -> Addresses;
+
+    /// The address that packets to this destination leave from at the moment.
+    fn way_to(&self, destination: Ipv4Addr) -> Option<Ipv4Addr>;
+
+    /// Whether a multicast group can be joined, which the engine does at each binding to look up candidates that hide
+    /// behind multicast DNS names. Where it fails the engine gives up.
+    fn takes_multicast(&self) -> bool;
+
+    /// The interface that a socket of this address has to be tied to, because routes lead by another one that is dead.
+    fn tie(&self, _address: Ipv4Addr) -> Option<String> {
+        None
+    }
+
+    /// How packets of the path between these two are routed at the moment.
+    fn route(&self, from: Ipv4Addr, to: Option<Ipv4Addr>) -> Route {
+        let to = to.unwrap_or(ANYWHERE);
+        Route { from, to, chosen: self.way_to(to) }
+    }
+}
+
+/// Where sockets are bound: one each of the first addresses that there are at that moment.
+#[derive(Clone)]
+pub(crate) struct BindTo {
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) loopback: Loopback,
+}
+
+impl ToSocketAddrs for BindTo {
+    type Iter = std::vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        let mut ips = self.network.addresses().usable;
+        ips.truncate(ADDRESSES_MAX);
+        // Without a network both ends can only be here.
+        if self.loopback == Loopback::Include || ips.is_empty() {
+            ips.push(Ipv4Addr::LOCALHOST);
+        }
+        Ok(ips.into_iter().map(|ip| SocketAddr::from((ip, 0))).collect::<Vec<_>>().into_iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn ip(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(192, 0, 2, last)
+    }
+
+    fn addresses(usable: &[u8], way_out: Option<u8>) -> Addresses {
+        Addresses { usable: usable.iter().copied().map(ip).collect(), way_out: way_out.map(ip) }
+    }
+
+    /// A path from address 1, whose packets the system would send from `chosen`.
+    fn route(chosen: Option<u8>) -> Route {
+        Route { from: ip(1), to: ip(200), chosen: chosen.map(ip) }
+    }
+
+    #[test]
+    fn a_call_moves_when_its_address_is_gone_and_there_is_another() {
+        let before = addresses(&[1, 9], Some(1));
+        for (now, chosen, moves, why) in [
+            (addresses(&[1, 9], Some(1)), Some(1), false, "nothing changed"),
+            (addresses(&[], None), None, false, "nothing to move to"),
+            (addresses(&[9], None), None, false, "no route yet"),
+            (addresses(&[9], Some(1)), Some(1), false, "the route leads by an interface that is dead"),
+            (addresses(&[9], Some(9)), Some(9), true, "over to the other interface"),
+            (addresses(&[9], None), Some(9), true, "a route to the other side need not be a default route"),
+            (addresses(&[2, 9], Some(2)), Some(2), true, "another address"),
+            (addresses(&[1], Some(1)), Some(1), false, "an interface that is not used went"),
+            (addresses(&[1, 3, 9], Some(1)), Some(1), false, "one more that leads nowhere"),
+            (addresses(&[1, 3, 9], Some(3)), Some(3), true, "one more, and the way out is by it"),
+            (addresses(&[1, 9], Some(9)), Some(9), true, "the address stays, but packets leave by the other"),
+            (addresses(&[1, 9], Some(9)), Some(1), false, "the way out is another, but not to the other side"),
+        ] {
+            let moved = before.outdated_by(&now, Some(&route(Some(1))), Some(&route(chosen)));
+            assert_eq!(moved, moves, "{why}");
+        }
+        assert!(before.outdated_by(&addresses(&[1], Some(1)), None, None), "unknown which is in use");
+    }
+
+    #[test]
+    fn a_path_against_the_routes_is_left_alone_while_they_stay() {
+        let same = addresses(&[1, 9], Some(9));
+        let (here, there) = (route(Some(1)), route(Some(9)));
+        assert!(!same.outdated_by(&same, Some(&there), Some(&there)), "found so, and works");
+        assert!(!same.outdated_by(&same, None, Some(&there)), "seen for the first time");
+        assert!(!same.outdated_by(&same, Some(&there), Some(&here)), "now by the address in use");
+        let elsewhere = Route { to: ip(201), ..here };
+        assert!(!same.outdated_by(&same, Some(&elsewhere), Some(&there)), "that was another path");
+    }
+
+    #[test]
+    fn a_network_without_a_way_out_is_one_too() {
+        assert!(addresses(&[1], None).outdated_by(&addresses(&[2], None), Some(&route(None)), Some(&route(None))));
+        assert!(addresses(&[], None).outdated_by(&addresses(&[2], Some(2)), None, None), "back after there was none");
+        assert!(!addresses(&[], None).outdated_by(&addresses(&[], None), None, None));
+    }
+
+    #[test]
+    fn no_more_sockets_are_bound_than_ice_can_check() {
+        struct Many;
+        impl Network for Many {
+            fn addresses(&self) -> Addresses {
+                Addresses { usable: (1..=100).map(ip).collect(), way_out: Some(ip(1)) }
+            }
+            fn way_to(&self, _: Ipv4Addr) -> Option<Ipv4Addr> {
+                Some(ip(1))
+            }
+            fn takes_multicast(&self) -> bool {
+                false
+            }
+        }
+        let bound = BindTo { network: Arc::new(Many), loopback: Loopback::Exclude };
+        let bound: Vec<IpAddr> = bound.to_socket_addrs().unwrap().map(|address| address.ip()).collect();
+        assert_eq!(bound, (1..=8).map(|last| IpAddr::V4(ip(last))).collect::<Vec<_>>());
+    }
+}

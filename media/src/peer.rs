@@ -1,0 +1,46 @@
+//! The peer connection as the rest of the program sees it: one public name for each item, whichever room it lives in.
+
+pub use crate::engine::Peer;
+pub use crate::engine::events::{LocalDescription, PathSeen, PeerError, PeerEvent};
+pub use crate::engine::peer::has_network;
+pub use crate::path::candidates::IceCandidate;
+pub use crate::path::pair::{CandidateInfo, PathStats};
+pub use crate::path::remote_addresses::RemoteAddresses;
+pub use crate::path::servers::RelaySeen;
+pub use crate::path::watch::Expectation;
+pub use crate::receive::inbox::Inbox;
+pub use crate::receive::keyframes::KeyframeRequester;
+pub use crate::receive::peer_clock::PeerClock;
+pub use crate::sdp::continuity::Renewal;
+pub use crate::send::media_sender::MediaSender;
+#[cfg(test)]
+pub(crate) use crate::send::media_sender::SentToTest;
+pub use crate::send::state::RemoteReport;
+
+/// What a peer connection is set up with; ICE servers and their credentials.
+pub mod config {
+    pub use crate::congestion::BitrateLimits;
+    pub use crate::engine::config::PeerConfig;
+    pub use crate::path::ice_server::{
+        IcePolicy, IceServer, IceServerKind, IceUrl, InvalidIceUrl, Loopback, time_limited_credentials,
+    };
+    pub use crate::sdp::Direction;
+}
+
+/// A network that is bad on purpose.
+pub mod impaired {
+    pub use crate::engine::sockets::impaired::ImpairHandle;
+}
+
+/// What descriptions say.
+pub mod sdp {
+    pub use crate::sdp::{
+        Negotiated, Promised, announce_trickle, as_sent, promised, split_candidates, taken, without_pauses,
+    };
+}
+
+/// Whether a TURN server is there at all.
+pub mod turn_check {
+    pub use crate::engine::turn_check::check;
+    pub use crate::path::turn_error::TurnError;
+}
