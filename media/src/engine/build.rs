@@ -16,6 +16,7 @@ use super::config::PeerConfig;
 use super::events::{EVENTS_MAX, PeerError, PeerEvent};
 use super::exchange::Exchange;
 use super::ice_servers::for_engine;
+use super::interceptors::{self, Parts};
 use super::medium::{local_track, medium};
 use super::peer::Peer;
 use super::random::random_u32;
@@ -25,7 +26,7 @@ use super::socket_errors::{self, Usable};
 use super::sockets::early::Early;
 use super::tracks::local::Outlets;
 use super::tracks::remote;
-use super::{interceptors, path_task, setup};
+use super::{path_task, setup};
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::path::addresses::{BindTo, Network};
 use crate::path::ice_server::IcePolicy;
@@ -136,8 +137,8 @@ impl Foundation {
         shared: &Arc<Shared>,
     ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
         let mut media = setup::media_engine(config)?;
-        let published = (self.target_bps, self.payload);
-        let interceptors = interceptors::chain(&mut media, config.bitrate, published, self.clock)?;
+        let (limits, target, payload, clock) = (config.bitrate, self.target_bps, self.payload, self.clock);
+        let interceptors = interceptors::chain(&mut media, &Parts { limits, target, payload, clock })?;
         let policy = match config.ice_policy {
             IcePolicy::All => RTCIceTransportPolicy::All,
             IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,

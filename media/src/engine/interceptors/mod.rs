@@ -1,48 +1,167 @@
-//! The interceptor chain: what RTP and RTCP pass between the engine's tracks and its transport.
+//! The interceptor chain: what RTP and RTCP pass between the wire and the engine's tracks. [`CHAIN`] is all of it.
 
 mod bandwidth;
 mod deliver_rtcp;
 mod drop_late_rtx;
+mod pass_through;
 mod read_clock;
 mod send_nacks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use rtc::interceptor::{PacerBuilder, Registry, Slot};
+use rtc::interceptor::{
+    BoxedInterceptor, CongestionControlBuilder, NackResponderBuilder, PacerBuilder, ReceiverReportBuilder, Registry,
+    SenderReportBuilder, Slot, TwccReceiverBuilder, TwccSenderBuilder,
+};
 use rtc::peer_connection::configuration::interceptor_registry::{
-    CongestionFeedback, configure_congestion_control, configure_nack, configure_rtcp_reports,
-    configure_simulcast_extension_headers,
+    CongestionFeedback, configure_congestion_control, configure_nack, configure_simulcast_extension_headers,
 };
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::shared::error::Result;
+use tracing::trace;
 
 use self::bandwidth::Bandwidth;
 use self::deliver_rtcp::DeliverRtcp;
 use self::drop_late_rtx::DropLateRtx;
+use self::pass_through::PassThrough;
 use self::read_clock::ReadClock;
 use self::send_nacks::SendNacks;
 use crate::congestion::BitrateLimits;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::receive::peer_clock::PeerClock;
 
-/// What packets pass on their way; `target` is kept at the send-side estimate, in bits a second, and `payload` at what
-/// the path carries.
-pub(super) fn chain(
-    engine: &mut MediaEngine,
-    limits: BitrateLimits,
-    (target, payload): (Arc<AtomicU32>, Arc<PayloadLimit>),
-    clock: PeerClock,
-) -> Result<Registry> {
-    let registry = configure_nack(Registry::new(), engine);
-    // `with` on a taken slot replaces what is there, which is what is wanted for the generator alone.
+/// What the interceptors of one peer connection are made with.
+pub(super) struct Parts {
+    pub(super) limits: BitrateLimits,
+    /// Kept at the send-side estimate, in bits a second.
+    pub(super) target: Arc<AtomicU32>,
+    /// Kept at what the path carries.
+    pub(super) payload: Arc<PayloadLimit>,
+    pub(super) clock: PeerClock,
+}
+
+/// One place in the chain.
+struct Place {
+    /// The distance from the wire.
+    slot: Slot,
+    /// What stands there, in a word.
+    name: &'static str,
+    /// Why it stands there and nowhere else.
+    why: &'static str,
+    make: fn(&Parts) -> BoxedInterceptor,
+}
+
+/// Between the pacer and the responder that makes retransmissions.
+const LATE_RTX: Slot = Slot::Custom(3_500);
+
+/// Behind all of the engine's own, next to the tracks.
+const CLOCK: Slot = Slot::Custom(59_000);
+const DELIVERY: Slot = Slot::Custom(60_000);
+
+/// The chain, from the wire to the tracks: what comes goes down this table, what leaves goes up.
+const CHAIN: [Place; 11] = [
+    Place {
+        slot: Slot::CongestionControl,
+        name: "send history and rate estimate",
+        why: "nearest to the wire: a packet departs when the pacer has let it go, with its number",
+        make: |parts| {
+            let (target, payload) = (Arc::clone(&parts.target), Arc::clone(&parts.payload));
+            Box::new(CongestionControlBuilder::new(Bandwidth::new(parts.limits, target, payload)).build())
+        },
+    },
+    Place {
+        slot: Slot::TwccSender,
+        name: "transport-wide numbers",
+        why: "after the pacer, so that numbers are in the order of departure; before the history, which keys on them",
+        make: |_| Box::new(TwccSenderBuilder::new().build()),
+    },
+    Place {
+        slot: Slot::Pacer,
+        name: "pacer",
+        why: "after all that makes packets, so that each is paced",
+        // It would start at a rate of its own and hold the first keyframe back.
+        make: |parts| Box::new(PacerBuilder::new().with_target_bitrate(parts.limits.start_bps.into()).build()),
+    },
+    Place {
+        slot: LATE_RTX,
+        name: "filter of late retransmissions",
+        why: "after the responder that makes them, and before they wait in the pacer",
+        make: |_| Box::new(PassThrough::new(DropLateRtx::default())),
+    },
+    Place {
+        slot: Slot::NackResponder,
+        name: "NACK responder",
+        why: "before the pacer: retransmissions are paced, numbered and counted like all else",
+        make: |_| Box::new(NackResponderBuilder::new().build()),
+    },
+    Place {
+        slot: Slot::NackGenerator,
+        name: "NACK generator",
+        why: "in the place of the engine's, which does not see RTX: losses are told by the order of arrival",
+        make: |_| Box::new(PassThrough::new(SendNacks::default())),
+    },
+    Place {
+        slot: Slot::TwccReceiver,
+        name: "transport-wide feedback",
+        why: "notes arrivals as they are; what it sends is paced",
+        make: |_| Box::new(TwccReceiverBuilder::new().build()),
+    },
+    Place {
+        slot: Slot::ReceiverReport,
+        name: "receiver reports",
+        why: "notes arrivals as they are; what it sends is paced",
+        make: |_| Box::new(ReceiverReportBuilder::new().build()),
+    },
+    Place {
+        slot: Slot::SenderReport,
+        name: "sender reports",
+        why: "what it sends is paced",
+        make: |_| Box::new(SenderReportBuilder::new().build()),
+    },
+    Place {
+        slot: CLOCK,
+        name: "clock of the other side",
+        why: "only reads, and behind all that may change a report",
+        make: |parts| Box::new(PassThrough::new(ReadClock(parts.clock.clone()))),
+    },
+    Place {
+        slot: DELIVERY,
+        name: "RTCP for the tracks",
+        why: "last: whatever is still there is for the tracks",
+        make: |_| Box::new(PassThrough::new(DeliverRtcp)),
+    },
+];
+
+/// Builds the chain, and declares to the engine what it needs: RTCP feedback and header extensions.
+pub(super) fn chain(engine: &mut MediaEngine, parts: &Parts) -> Result<Registry> {
+    declare(engine, parts)?;
+    let mut registry = Registry::new();
+    for place in &CHAIN {
+        trace!(slot = usize::from(place.slot), what = place.name, why = place.why, "interceptor");
+        registry = registry.with(place.slot, (place.make)(parts));
+    }
+    Ok(registry)
+}
+
+/// The engine's helpers declare feedback and extensions, and place interceptors: these are left out for those of the
+/// table.
+fn declare(engine: &mut MediaEngine, parts: &Parts) -> Result<()> {
+    let _of_the_helper = configure_nack(Registry::new(), engine);
     configure_simulcast_extension_headers(engine)?;
-    let registry = configure_rtcp_reports(registry);
-    let estimator = Bandwidth::new(limits, target, payload);
-    let registry = configure_congestion_control(registry, estimator, CongestionFeedback::Twcc, engine)?;
-    // The pacer would start at a rate of its own and hold the first keyframe back.
-    let pacer = PacerBuilder::new().with_target_bitrate(limits.start_bps.into()).build();
-    let registry = registry.with(Slot::Pacer, pacer).with(Slot::from(3_500), DropLateRtx::default());
-    let registry = registry.with(Slot::NackGenerator, SendNacks::default());
-    Ok(registry.with(Slot::from(59_000), ReadClock::new(clock)).with(Slot::from(60_000), DeliverRtcp::default()))
+    let unused = Bandwidth::new(parts.limits, Arc::default(), Arc::default());
+    let _of_the_helper = configure_congestion_control(Registry::new(), unused, CongestionFeedback::Twcc, engine)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_runs_from_the_wire_to_the_tracks_and_each_place_says_why() {
+        let slots: Vec<usize> = CHAIN.iter().map(|place| place.slot.into()).collect();
+        assert!(slots.is_sorted_by(|a, b| a < b), "{slots:?}");
+        assert!(CHAIN.iter().all(|place| !place.name.is_empty() && place.why.len() > 10));
+    }
 }

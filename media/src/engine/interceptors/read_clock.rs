@@ -1,65 +1,24 @@
 //! Reads the reports of the other side as they pass, for the [`PeerClock`].
 
-use std::collections::VecDeque;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Packet, TaggedPacket};
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
-use rtc::sansio::Protocol;
-use rtc::shared::error::{Error, Result};
 
+use super::pass_through::Hooks;
 use crate::receive::peer_clock::{PeerClock, ReceptionTimes};
 
-/// Lets everything through, and reads the reports.
-#[derive(Default)]
-pub(super) struct ReadClock {
-    clock: PeerClock,
-    reads: VecDeque<TaggedPacket>,
-    writes: VecDeque<TaggedPacket>,
-}
+/// See the module.
+pub(super) struct ReadClock(pub(super) PeerClock);
 
-impl ReadClock {
-    pub(super) fn new(clock: PeerClock) -> Self {
-        Self { clock, ..Self::default() }
-    }
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for ReadClock {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<()> {
+impl Hooks for ReadClock {
+    fn came(&mut self, packet: &mut TaggedPacket) {
         if let Packet::Rtcp(packets) = &packet.message.packet {
-            read(&self.clock, packets, packet.now);
+            read(&self.0, packets, packet.now);
         }
-        self.reads.push_back(packet);
-        Ok(())
     }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.reads.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<()> {
-        self.writes.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.writes.pop_front()
-    }
-}
-
-impl Interceptor for ReadClock {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 /// Takes reports that came at `arrived`.

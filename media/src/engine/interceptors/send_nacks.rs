@@ -1,78 +1,43 @@
 //! Between the interceptor chain and [`NackGenerator`]: shows it what comes, and sends the NACKs that are due.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
-use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
-use rtc::sansio::Protocol;
-use rtc::shared::TransportContext;
-use rtc::shared::error::{Error, Result};
 
+use super::pass_through::Hooks;
 use crate::receive::nack::{Nack, NackGenerator, RemoteStream};
 
-/// Sends what [`NackGenerator`] asks for; its place in the chain is that of the engine's own.
+/// See the module.
 #[derive(Default)]
-pub(super) struct SendNacks {
-    nacks: NackGenerator,
-    reads: VecDeque<TaggedPacket>,
-    writes: VecDeque<TaggedPacket>,
-}
+pub(super) struct SendNacks(NackGenerator);
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for SendNacks {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<()> {
+impl Hooks for SendNacks {
+    fn came(&mut self, packet: &mut TaggedPacket) {
         if let Packet::Rtp(rtp) = &packet.message.packet {
-            self.nacks.came(rtp.header.ssrc, rtp.header.sequence_number, &rtp.payload, packet.now);
+            self.0.came(rtp.header.ssrc, rtp.header.sequence_number, &rtp.payload, packet.now);
         }
-        self.reads.push_back(packet);
-        Ok(())
     }
 
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.reads.pop_front()
+    fn bind_remote(&mut self, stream: &StreamInfo) {
+        let takes_nack = stream.rtcp_feedback.iter().any(|fb| fb.typ == "nack" && fb.parameter.is_empty());
+        self.0.bind(RemoteStream { ssrc: stream.ssrc, rtx: stream.ssrc_rtx, takes_nack });
     }
 
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<()> {
-        self.writes.push_back(packet);
-        Ok(())
+    fn unbind_remote(&mut self, stream: &StreamInfo) {
+        self.0.unbind(stream.ssrc);
     }
 
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.writes.pop_front()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<()> {
-        for Nack { media_ssrc, sequence_numbers } in self.nacks.take_due(now) {
+    fn take_due(&mut self, now: Instant) -> Vec<Box<dyn rtc::rtcp::Packet>> {
+        let rtcp = |Nack { media_ssrc, sequence_numbers }| -> Box<dyn rtc::rtcp::Packet> {
             let nacks = nack_pairs_from_sequence_numbers(&sequence_numbers);
-            let nack = TransportLayerNack { sender_ssrc: 0, media_ssrc, nacks };
-            let message = AttributedPacket::new(Packet::Rtcp(vec![Box::new(nack)]));
-            self.writes.push_back(TaggedPacket { now, transport: TransportContext::default(), message });
-        }
-        Ok(())
+            Box::new(TransportLayerNack { sender_ssrc: 0, media_ssrc, nacks })
+        };
+        self.0.take_due(now).into_iter().map(rtcp).collect()
     }
 
-    fn poll_timeout(&mut self) -> Option<Instant> {
-        self.nacks.poll_timeout()
-    }
-}
-
-impl Interceptor for SendNacks {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-
-    fn bind_remote_stream(&mut self, info: &StreamInfo) {
-        let takes_nack = info.rtcp_feedback.iter().any(|fb| fb.typ == "nack" && fb.parameter.is_empty());
-        self.nacks.bind(RemoteStream { ssrc: info.ssrc, rtx: info.ssrc_rtx, takes_nack });
-    }
-
-    fn unbind_remote_stream(&mut self, info: &StreamInfo) {
-        self.nacks.unbind(info.ssrc);
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.0.poll_timeout()
     }
 }
 
@@ -80,8 +45,12 @@ impl Interceptor for SendNacks {
 mod tests {
     use std::time::Duration;
 
+    use rtc::interceptor::{AttributedPacket, Interceptor as _};
     use rtc::rtp;
+    use rtc::sansio::Protocol as _;
+    use rtc::shared::TransportContext;
 
+    use super::super::pass_through::PassThrough;
     use super::*;
 
     #[test]
@@ -95,7 +64,7 @@ mod tests {
             let message = AttributedPacket::new(Packet::Rtp(rtp::Packet { header, payload: payload.into() }));
             TaggedPacket { now: start, transport: TransportContext::default(), message }
         };
-        let mut nacks = SendNacks::default();
+        let mut nacks = PassThrough::new(SendNacks::default());
         nacks.bind_remote_stream(&of(1, Some(2)));
         nacks.bind_remote_stream(&of(2, None));
         for (ssrc, number, payload) in [(1, 10, &[7, 7, 7][..]), (1, 12, &[7; 3]), (2, 500, &[7]), (2, 502, &[])] {
