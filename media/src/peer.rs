@@ -15,7 +15,7 @@ pub use crate::sdp::continuity::Renewal;
 pub use crate::send::media_sender::MediaSender;
 #[cfg(test)]
 pub(crate) use crate::send::media_sender::SentToTest;
-pub use crate::send::state::RemoteReport;
+pub use crate::send::stream_stats::RemoteReport;
 
 /// What a peer connection is set up with; ICE servers and their credentials.
 pub mod config {

@@ -6,7 +6,6 @@
 //! - the lower of both → the pacer, and [`crate::send`], where the encoder reads it
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::feedback::{PacketReport, split_reported};
@@ -14,6 +13,7 @@ use super::limits::BitrateLimits;
 use super::loss_limit::LossLimit;
 use super::loss_window::LossWindow;
 use super::payload_limit::{PayloadLimit, SizeWatch};
+use super::target::TargetBitrate;
 
 /// What one feedback tells of.
 #[derive(Clone, Copy, Debug)]
@@ -42,15 +42,15 @@ pub(crate) struct SendRate<D> {
     limits: BitrateLimits,
     sizes: SizeWatch,
     payload: Arc<PayloadLimit>,
-    target: Arc<AtomicU32>,
+    target: TargetBitrate,
 }
 
 impl<D: DelayEstimate> SendRate<D> {
-    /// Starts within `limits`; `target` is kept at the estimate, in bits a second, and `payload` at what arrives.
+    /// Starts within `limits`; `target` is kept at the estimate, and `payload` at what arrives.
     pub(crate) fn new(
         limits: BitrateLimits,
         delay_based: D,
-        target: Arc<AtomicU32>,
+        target: TargetBitrate,
         payload: Arc<PayloadLimit>,
     ) -> Self {
         let (loss_limit, window, sizes) = (LossLimit::new(limits), LossWindow::default(), SizeWatch::default());
@@ -72,7 +72,7 @@ impl<D: DelayEstimate> SendRate<D> {
             self.loss_limit.update(now, seen, self.target_bps());
         }
         // A float cast saturates, and the estimate is bounded anyway.
-        self.target.store(self.target_bps() as u32, Ordering::Relaxed);
+        self.target.set(self.target_bps() as u32);
     }
 
     /// The estimate, bits a second.

@@ -1,7 +1,6 @@
 //! How a peer connection is put together: sockets, servers, one transceiver a medium.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
@@ -28,13 +27,14 @@ use super::tracks::local::Outlets;
 use super::tracks::remote;
 use super::{path_task, setup};
 use crate::congestion::payload_limit::PayloadLimit;
+use crate::congestion::target::TargetBitrate;
 use crate::path::addresses::{BindTo, Network};
 use crate::path::ice_server::IcePolicy;
 use crate::path::receive_counter::ReceiveCounter;
 use crate::path::servers::Servers;
 use crate::receive::inbox::Inbox;
 use crate::receive::peer_clock::PeerClock;
-use crate::send::state::SendState;
+use crate::send::media_sender::Watched;
 
 /// What fails when there are no sockets.
 const SETTING_UP: &str = "setting up the connection for media";
@@ -50,13 +50,18 @@ impl Peer {
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         // One video and one audio track, and a spare for a stranger's mistake.
         let (tracks_tx, tracks) = mpsc::channel(4);
-        let target_bps = Arc::new(AtomicU32::new(config.bitrate.start_bps));
         let payload = Arc::new(PayloadLimit::default());
-        let sending = Arc::new(SendState::new(Arc::clone(&target_bps), Arc::clone(&payload)));
+        let watched = Watched {
+            target: TargetBitrate::new(config.bitrate.start_bps),
+            gate: Arc::default(),
+            keyframes: Arc::default(),
+            video: Arc::default(),
+            audio: Arc::default(),
+        };
         let servers = Arc::new(Servers::new(&config.ice_servers));
         let addresses = network.addresses();
-        let shared =
-            Shared::new(events_tx, tracks_tx, inbox, Arc::clone(&sending), Arc::clone(&servers), addresses.clone());
+        let encoders = (Arc::clone(&watched.gate), Arc::clone(&watched.keyframes));
+        let shared = Shared::new(events_tx, tracks_tx, inbox, encoders, Arc::clone(&servers), addresses.clone());
         let shared = Arc::new(shared);
         let received = Arc::new(ReceiveCounter::default());
         let early = Arc::new(Early::default());
@@ -70,9 +75,9 @@ impl Peer {
             network: Arc::clone(&network),
             takes_multicast,
             settling: Arc::clone(&settling),
-            target_bps,
+            target: watched.target.clone(),
             clock: clock.clone(),
-            payload,
+            payload: Arc::clone(&payload),
         };
         let connection = foundation.build(config, &shared).await.map_err(|error| {
             let bind_to = BindTo { network: Arc::clone(&network), loopback: config.loopback };
@@ -97,8 +102,9 @@ impl Peer {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(remote::route_tracks(tracks, shared.inbox.clone(), shared.keyframes.clone()));
-        let watched = (Arc::clone(&connection), Arc::clone(&network), Arc::clone(&settling));
-        tasks.spawn(path_task::run(Arc::clone(&shared), Arc::clone(&received), watched.0, watched.1, watched.2));
+        let seen = (Arc::clone(&received), Arc::clone(&payload));
+        let path = (Arc::clone(&connection), Arc::clone(&network), Arc::clone(&settling));
+        tasks.spawn(path_task::run(Arc::clone(&shared), seen, path.0, path.1, path.2));
         let peer = Self {
             connection,
             shared,
@@ -110,7 +116,7 @@ impl Peer {
             audio,
             exchange: Mutex::new(Exchange::new(config.video, config.audio)),
             renewed_servers: Mutex::new(None),
-            outlets: Mutex::new(Outlets::new(sending)),
+            outlets: Mutex::new(Outlets::new(watched, payload)),
             remote_addresses: Mutex::default(),
             tasks: Mutex::new(tasks),
             clock,
@@ -125,7 +131,7 @@ struct Foundation {
     network: Arc<dyn Network>,
     takes_multicast: bool,
     settling: Arc<SettlingRuntime>,
-    target_bps: Arc<AtomicU32>,
+    target: TargetBitrate,
     clock: PeerClock,
     payload: Arc<PayloadLimit>,
 }
@@ -137,7 +143,7 @@ impl Foundation {
         shared: &Arc<Shared>,
     ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
         let mut media = setup::media_engine(config)?;
-        let (limits, target, payload, clock) = (config.bitrate, self.target_bps, self.payload, self.clock);
+        let (limits, target, payload, clock) = (config.bitrate, self.target, self.payload, self.clock);
         let interceptors = interceptors::chain(&mut media, &Parts { limits, target, payload, clock })?;
         let policy = match config.ice_policy {
             IcePolicy::All => RTCIceTransportPolicy::All,

@@ -42,11 +42,7 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         match state {
-            RTCPeerConnectionState::Connected => {
-                self.0.watch().up();
-                self.0.sending.open_path();
-                self.0.tell(PeerEvent::Connected);
-            }
+            RTCPeerConnectionState::Connected => self.0.connected(),
             RTCPeerConnectionState::Disconnected => {
                 self.0.watch().interrupted(Instant::now());
                 self.0.tell(PeerEvent::Disconnected);

@@ -11,6 +11,7 @@ use super::events::PeerEvent;
 use super::runtime::SettlingRuntime;
 use super::shared::Shared;
 use super::stats;
+use crate::congestion::payload_limit::PayloadLimit;
 use crate::path::addresses::Network;
 use crate::path::receive_counter::ReceiveCounter;
 use crate::path::turn_error::TurnError;
@@ -19,7 +20,7 @@ use crate::path::watch::{PathEvent, TICK, TICKS_A_LOOK};
 /// Watches until the peer connection goes away.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    received: Arc<ReceiveCounter>,
+    (received, payload): (Arc<ReceiveCounter>, Arc<PayloadLimit>),
     connection: Arc<dyn PeerConnection>,
     network: Arc<dyn Network>,
     settling: Arc<SettlingRuntime>,
@@ -37,8 +38,8 @@ pub(super) async fn run(
         for event in events {
             shared.tell(PeerEvent::from(event));
         }
-        if let Some(bytes) = shared.sending.shrunk() {
-            shared.tell(PeerEvent::PacketsShrunk { bytes });
+        if let Some(bytes) = payload.news() {
+            shared.shrunk(bytes);
         }
         for trouble in news(&mut troubled, shared.servers.troubles(now)) {
             shared.tell(PeerEvent::Relay(trouble));

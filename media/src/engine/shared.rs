@@ -16,7 +16,8 @@ use crate::path::servers::Servers;
 use crate::path::watch::Watch;
 use crate::receive::inbox::Inbox;
 use crate::receive::keyframes::KeyframeRequester;
-use crate::send::state::SendState;
+use crate::send::keyframe_demand::KeyframeDemand;
+use crate::send::path_gate::PathGate;
 
 /// See the module.
 pub(super) struct Shared {
@@ -24,7 +25,8 @@ pub(super) struct Shared {
     pub(super) inbox: Inbox,
     pub(super) gathered: Notify,
     pub(super) keyframes: KeyframeRequester,
-    pub(super) sending: Arc<SendState>,
+    gate: Arc<PathGate>,
+    demand: Arc<KeyframeDemand>,
     tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
     gathering: Mutex<Gathering>,
     complete: AtomicBool,
@@ -44,7 +46,7 @@ impl Shared {
         events: mpsc::Sender<PeerEvent>,
         tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
         inbox: Inbox,
-        sending: Arc<SendState>,
+        (gate, demand): (Arc<PathGate>, Arc<KeyframeDemand>),
         servers: Arc<Servers>,
         bound: Addresses,
     ) -> Self {
@@ -53,7 +55,8 @@ impl Shared {
             inbox,
             gathered: Notify::new(),
             keyframes: KeyframeRequester::default(),
-            sending,
+            gate,
+            demand,
             tracks,
             gathering: Mutex::new(Gathering::Collecting(Vec::new())),
             complete: AtomicBool::new(false),
@@ -76,9 +79,23 @@ impl Shared {
     pub(super) fn renew(&self, bound: Addresses) {
         self.complete.store(false, Ordering::Release);
         *self.gathering() = Gathering::Collecting(Vec::new());
-        self.sending.close_path();
+        self.gate.close();
         self.servers.renew();
         self.watch().renewed(Instant::now(), bound);
+    }
+
+    /// There is a path, and the other side has missed something.
+    pub(super) fn connected(&self) {
+        self.watch().up();
+        self.demand.want();
+        self.gate.open();
+        self.tell(PeerEvent::Connected);
+    }
+
+    /// Payloads have become smaller: what was sent before did not arrive.
+    pub(super) fn shrunk(&self, bytes: usize) {
+        self.demand.want();
+        self.tell(PeerEvent::PacketsShrunk { bytes });
     }
 
     /// True when all candidates of this generation are known.

@@ -1,11 +1,13 @@
 //! What encoders send by: hands coded pictures and sound to the tasks that packetise them. Never blocks.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::state::{RemoteReport, SendState};
+use super::keyframe_demand::KeyframeDemand;
+use super::path_gate::PathGate;
+use super::stream_stats::{RemoteReport, StreamStats};
+use crate::congestion::target::TargetBitrate;
 use crate::frame::{EncodedAudio, EncodedVideo, VideoCodec};
 
 /// What one stream of pictures is sent as.
@@ -28,7 +30,18 @@ pub(crate) struct AudioStream {
 pub struct MediaSender {
     pub(crate) video: Option<(VideoStream, mpsc::Sender<(EncodedVideo, VideoStream)>)>,
     pub(crate) audio: Option<(AudioStream, mpsc::Sender<(EncodedAudio, AudioStream)>)>,
-    pub(crate) shared: Arc<SendState>,
+    pub(crate) watched: Watched,
+}
+
+/// What encoders look at while they send, and what statistics are read from; the same for all senders of one peer
+/// connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    pub(crate) target: TargetBitrate,
+    pub(crate) gate: Arc<PathGate>,
+    pub(crate) keyframes: Arc<KeyframeDemand>,
+    pub(crate) video: Arc<StreamStats>,
+    pub(crate) audio: Arc<StreamStats>,
 }
 
 impl MediaSender {
@@ -48,15 +61,15 @@ impl MediaSender {
     /// for.
     #[must_use]
     pub fn is_path_closed(&self) -> bool {
-        self.shared.path_closed.load(Ordering::Relaxed)
+        self.watched.gate.is_closed()
     }
 
     /// Sends a picture; a full queue drops it, counts it and asks for a keyframe, as later ones refer to it.
     pub fn video(&self, picture: EncodedVideo) {
         let Some((stream, queue)) = self.video.as_ref().filter(|_| !self.is_path_closed()) else { return };
         if queue.try_send((picture, *stream)).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-            self.shared.keyframe_wanted.store(true, Ordering::Relaxed);
+            self.watched.video.drop_one();
+            self.watched.keyframes.want();
         }
     }
 
@@ -64,60 +77,65 @@ impl MediaSender {
     pub fn audio(&self, sound: EncodedAudio) {
         let Some((stream, queue)) = self.audio.as_ref().filter(|_| !self.is_path_closed()) else { return };
         if queue.try_send((sound, *stream)).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            self.watched.audio.drop_one();
         }
     }
 
     /// True once after the other side asked for a keyframe.
     #[must_use]
     pub fn take_keyframe_request(&self) -> bool {
-        self.shared.keyframe_wanted.swap(false, Ordering::Relaxed)
+        self.watched.keyframes.take()
     }
 
     /// What the path is estimated to carry, in bits a second, for all media together.
     #[must_use]
     pub fn target_bps(&self) -> u32 {
-        self.shared.target_bps.load(Ordering::Relaxed)
+        self.watched.target.bps()
     }
 
     /// Payload bytes sent so far: video, audio.
     #[must_use]
     pub fn bytes_sent(&self) -> (u64, u64) {
-        (self.shared.video_bytes.load(Ordering::Relaxed), self.shared.audio_bytes.load(Ordering::Relaxed))
+        (self.watched.video.bytes(), self.watched.audio.bytes())
     }
 
     /// Pictures and sound packets dropped here because the engine was too slow.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+        self.watched.video.dropped() + self.watched.audio.dropped()
     }
 
     /// Keyframes the other side asked for.
     #[must_use]
     pub fn keyframe_requests(&self) -> u64 {
-        self.shared.keyframe_requests.load(Ordering::Relaxed)
+        self.watched.keyframes.requests()
     }
 
     /// The latest reports of the other side: on our video, on our audio.
     #[must_use]
     pub fn remote_reports(&self) -> (Option<RemoteReport>, Option<RemoteReport>) {
-        let read = |report: &Mutex<Option<RemoteReport>>| *report.lock().unwrap_or_else(PoisonError::into_inner);
-        (read(&self.shared.video_report), read(&self.shared.audio_report))
+        (self.watched.video.report(), self.watched.audio.report())
     }
 }
 
 #[cfg(test)]
 impl MediaSender {
-    /// A sender that leads to nobody but the test, and what it shares with its peer connection.
+    /// A sender that leads to nobody but the test, and the other end of it.
     pub(crate) fn to_test(codec: VideoCodec) -> (Self, SentToTest) {
-        let shared = Arc::new(SendState::new(Arc::new(std::sync::atomic::AtomicU32::new(1_000_000)), Arc::default()));
+        let watched = Watched {
+            target: TargetBitrate::new(1_000_000),
+            gate: Arc::default(),
+            keyframes: Arc::default(),
+            video: Arc::default(),
+            audio: Arc::default(),
+        };
         let ((pictures_tx, pictures), (sounds_tx, sounds)) = (mpsc::channel(64), mpsc::channel(64));
         let sender = Self {
             video: Some((VideoStream { codec, payload_type: 96, ssrc: 1 }, pictures_tx)),
             audio: Some((AudioStream { payload_type: 111, ssrc: 2 }, sounds_tx)),
-            shared: Arc::clone(&shared),
+            watched: watched.clone(),
         };
-        (sender, SentToTest { pictures, sounds, shared })
+        (sender, SentToTest { pictures, sounds, watched })
     }
 }
 
@@ -126,7 +144,7 @@ impl MediaSender {
 pub(crate) struct SentToTest {
     pictures: mpsc::Receiver<(EncodedVideo, VideoStream)>,
     sounds: mpsc::Receiver<(EncodedAudio, AudioStream)>,
-    shared: Arc<SendState>,
+    watched: Watched,
 }
 
 #[cfg(test)]
@@ -139,15 +157,16 @@ impl SentToTest {
     }
 
     pub(crate) fn close_path(&self) {
-        self.shared.close_path();
+        self.watched.gate.close();
     }
 
     pub(crate) fn open_path(&self) {
-        self.shared.open_path();
+        self.watched.keyframes.want();
+        self.watched.gate.open();
     }
 
     /// The estimate of the path from now on.
     pub(crate) fn carries(&self, bits_a_second: u32) {
-        self.shared.target_bps.store(bits_a_second, Ordering::Relaxed);
+        self.watched.target.set(bits_a_second);
     }
 }

@@ -1,13 +1,17 @@
 //! What is sent: from the encoders to RTP packets, and what the other side says of them. Pure: no IO, no engine.
 //!
 //! - [`adaptation`]: rate of the path, requests for keyframes → bitrate, pictures left out, keyframes
+//! - [`adaptation`]: rate of the path, requests for keyframes → bitrate, pictures left out, keyframes
 //! - [`media_sender`]: what encoders send by
 //! - [`packets`]: payloads, sequence numbers and time stamps
+//! - [`keyframe_demand`]: whether the encoder has to make a keyframe; [`path_gate`]: whether it need encode at all
+//! - [`stream_stats`]: what is counted of a stream, and reported of it
 //! - [`rtx_filter`]: which retransmissions are still worth sending
-//! - [`state`]: what all senders of a peer connection share
 
 pub mod adaptation;
+pub(crate) mod keyframe_demand;
 pub(crate) mod media_sender;
 pub(crate) mod packets;
+pub(crate) mod path_gate;
 pub(crate) mod rtx_filter;
-pub(crate) mod state;
+pub(crate) mod stream_stats;

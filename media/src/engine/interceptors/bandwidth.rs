@@ -5,7 +5,6 @@
 //! feedback that was lost itself for lost.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
 use rtc::interceptor::{
@@ -18,13 +17,14 @@ use crate::congestion::BitrateLimits;
 use crate::congestion::feedback::PacketReport;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::congestion::send_rate::{Batch, DelayEstimate, SendRate};
+use crate::congestion::target::TargetBitrate;
 
 /// [`SendRate`] as the engine's congestion control asks for it.
 pub(super) struct Bandwidth(SendRate<DelayBased>);
 
 impl Bandwidth {
-    /// Starts within `limits`; `target` is kept at the estimate, in bits a second, and `payload` at what arrives.
-    pub(super) fn new(limits: BitrateLimits, target: Arc<AtomicU32>, payload: Arc<PayloadLimit>) -> Self {
+    /// Starts within `limits`; `target` is kept at the estimate, and `payload` at what arrives.
+    pub(super) fn new(limits: BitrateLimits, target: TargetBitrate, payload: Arc<PayloadLimit>) -> Self {
         Self(SendRate::new(limits, DelayBased::new(limits), target, payload))
     }
 }
@@ -110,7 +110,6 @@ fn for_engine(report: &PacketReport) -> EngineReport {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::*;
@@ -119,8 +118,8 @@ mod tests {
     #[test]
     fn a_tenth_lost_at_random_does_not_make_it_send_less_and_less() {
         let limits = BitrateLimits { start_bps: 1_000_000, min_bps: 100_000, max_bps: 2_000_000 };
-        let target = Arc::new(AtomicU32::new(0));
-        let (mut rate, start) = (Bandwidth::new(limits, Arc::clone(&target), Arc::default()), Instant::now());
+        let target = TargetBitrate::new(0);
+        let (mut rate, start) = (Bandwidth::new(limits, target.clone(), Arc::default()), Instant::now());
         let mut random = 7_u32;
         let mut is_lost = || {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -137,7 +136,7 @@ mod tests {
             let first = u64::from(n) * 10 - arrived.len() as u64;
             let batch = reports(start, first, arrived.drain(..));
             rate.0.on_reports(start + Duration::from_millis(100) * n, &batch);
-            low += u32::from(target.load(Ordering::Relaxed) < 500_000);
+            low += u32::from(target.bps() < 500_000);
         }
         assert!(low < 50, "{low} of 540 times the rate was low, for a trial");
     }

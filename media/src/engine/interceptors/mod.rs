@@ -8,7 +8,6 @@ mod read_clock;
 mod send_nacks;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use rtc::interceptor::{
     BoxedInterceptor, CongestionControlBuilder, NackResponderBuilder, PacerBuilder, ReceiverReportBuilder, Registry,
@@ -29,13 +28,14 @@ use self::read_clock::ReadClock;
 use self::send_nacks::SendNacks;
 use crate::congestion::BitrateLimits;
 use crate::congestion::payload_limit::PayloadLimit;
+use crate::congestion::target::TargetBitrate;
 use crate::receive::peer_clock::PeerClock;
 
 /// What the interceptors of one peer connection are made with.
 pub(super) struct Parts {
     pub(super) limits: BitrateLimits,
-    /// Kept at the send-side estimate, in bits a second.
-    pub(super) target: Arc<AtomicU32>,
+    /// Kept at the send-side estimate.
+    pub(super) target: TargetBitrate,
     /// Kept at what the path carries.
     pub(super) payload: Arc<PayloadLimit>,
     pub(super) clock: PeerClock,
@@ -66,7 +66,7 @@ const CHAIN: [Place; 11] = [
         name: "send history and rate estimate",
         why: "nearest to the wire: a packet departs when the pacer has let it go, with its number",
         make: |parts| {
-            let (target, payload) = (Arc::clone(&parts.target), Arc::clone(&parts.payload));
+            let (target, payload) = (parts.target.clone(), Arc::clone(&parts.payload));
             Box::new(CongestionControlBuilder::new(Bandwidth::new(parts.limits, target, payload)).build())
         },
     },
@@ -149,7 +149,7 @@ pub(super) fn chain(engine: &mut MediaEngine, parts: &Parts) -> Result<Registry>
 fn declare(engine: &mut MediaEngine, parts: &Parts) -> Result<()> {
     let _of_the_helper = configure_nack(Registry::new(), engine);
     configure_simulcast_extension_headers(engine)?;
-    let unused = Bandwidth::new(parts.limits, Arc::default(), Arc::default());
+    let unused = Bandwidth::new(parts.limits, TargetBitrate::new(0), Arc::default());
     let _of_the_helper = configure_congestion_control(Registry::new(), unused, CongestionFeedback::Twcc, engine)?;
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! The tasks that send on the local tracks, and that read what the other side reports back.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
@@ -16,12 +15,14 @@ use tracing::trace;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 
+use crate::congestion::payload_limit::PayloadLimit;
 use crate::engine::random::random_u32;
 use crate::frame::{AUDIO_RATE_HZ, EncodedAudio, EncodedVideo};
 use crate::rtp::VIDEO_CLOCK_HZ;
-use crate::send::media_sender::{AudioStream, MediaSender, VideoStream};
+use crate::send::keyframe_demand::KeyframeDemand;
+use crate::send::media_sender::{AudioStream, MediaSender, VideoStream, Watched};
 use crate::send::packets::{AudioPackets, OutgoingPacket, Start, VideoPackets};
-use crate::send::state::{RemoteReport, SendState};
+use crate::send::stream_stats::{RemoteReport, StreamStats};
 
 /// Pictures waiting to be packetised: more than one means that the engine stalls, and old ones are worth nothing.
 const PICTURES_MAX: usize = 4;
@@ -33,14 +34,15 @@ const SOUNDS_MAX: usize = 10;
 /// were when it is sent again after a while (RFC 3711 §9.1).
 #[derive(Debug)]
 pub(in crate::engine) struct Outlets {
-    shared: Arc<SendState>,
+    watched: Watched,
+    payload: Arc<PayloadLimit>,
     video: Option<mpsc::Sender<(EncodedVideo, VideoStream)>>,
     audio: Option<mpsc::Sender<(EncodedAudio, AudioStream)>>,
 }
 
 impl Outlets {
-    pub(in crate::engine) const fn new(shared: Arc<SendState>) -> Self {
-        Self { shared, video: None, audio: None }
+    pub(in crate::engine) const fn new(watched: Watched, payload: Arc<PayloadLimit>) -> Self {
+        Self { watched, payload, video: None, audio: None }
     }
 
     /// A sender for the streams named; starts what does not run yet.
@@ -50,12 +52,18 @@ impl Outlets {
         video: Option<(&Arc<TrackLocalStaticRTP>, VideoStream)>,
         audio: Option<(&Arc<TrackLocalStaticRTP>, AudioStream)>,
     ) -> MediaSender {
-        let shared = &self.shared;
+        let watched = &self.watched;
         let video = video.map(|(track, stream)| {
             let start = || {
                 let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
-                tasks.spawn(send_video(Arc::clone(track), pictures, Arc::clone(shared)));
-                tasks.spawn(read_feedback(Arc::clone(track), stream.ssrc, Arc::clone(shared)));
+                tasks.spawn(send_video(
+                    Arc::clone(track),
+                    pictures,
+                    Arc::clone(&self.payload),
+                    Arc::clone(&watched.video),
+                ));
+                let feedback = Feedback::of(stream.ssrc, VIDEO_CLOCK_HZ, &watched.keyframes, &watched.video);
+                tasks.spawn(read_feedback(Arc::clone(track), feedback));
                 pictures_tx
             };
             (stream, self.video.get_or_insert_with(start).clone())
@@ -63,25 +71,27 @@ impl Outlets {
         let audio = audio.map(|(track, stream)| {
             let start = || {
                 let (sounds_tx, sounds) = mpsc::channel(SOUNDS_MAX);
-                tasks.spawn(send_audio(Arc::clone(track), sounds, Arc::clone(shared)));
-                tasks.spawn(read_feedback(Arc::clone(track), stream.ssrc, Arc::clone(shared)));
+                tasks.spawn(send_audio(Arc::clone(track), sounds, Arc::clone(&watched.audio)));
+                let feedback = Feedback::of(stream.ssrc, AUDIO_RATE_HZ, &watched.keyframes, &watched.audio);
+                tasks.spawn(read_feedback(Arc::clone(track), feedback));
                 sounds_tx
             };
             (stream, self.audio.get_or_insert_with(start).clone())
         });
-        MediaSender { video, audio, shared: Arc::clone(shared) }
+        MediaSender { video, audio, watched: watched.clone() }
     }
 }
 
 async fn send_video(
     track: Arc<TrackLocalStaticRTP>,
     mut pictures: mpsc::Receiver<(EncodedVideo, VideoStream)>,
-    shared: Arc<SendState>,
+    payload: Arc<PayloadLimit>,
+    stats: Arc<StreamStats>,
 ) {
     let mut packets = VideoPackets::new(random_start());
     while let Some((picture, stream)) = pictures.recv().await {
-        for packet in packets.of(&picture, stream, shared.payload.bytes()) {
-            shared.video_bytes.fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
+        for packet in packets.of(&picture, stream, payload.bytes()) {
+            stats.sent(packet.payload.len());
             if track.write_rtp(for_engine(packet)).await.is_err() {
                 return;
             }
@@ -92,12 +102,12 @@ async fn send_video(
 async fn send_audio(
     track: Arc<TrackLocalStaticRTP>,
     mut sounds: mpsc::Receiver<(EncodedAudio, AudioStream)>,
-    shared: Arc<SendState>,
+    stats: Arc<StreamStats>,
 ) {
     let mut packets = AudioPackets::new(random_start());
     while let Some((sound, stream)) = sounds.recv().await {
         let packet = packets.of(sound, stream);
-        shared.audio_bytes.fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
+        stats.sent(packet.payload.len());
         if track.write_rtp(for_engine(packet)).await.is_err() {
             return;
         }
@@ -121,35 +131,45 @@ fn for_engine(packet: OutgoingPacket) -> rtp::Packet {
     rtp::Packet { header, payload: packet.payload }
 }
 
-/// Drains what comes back on a track; undrained it would overflow inside the engine.
-async fn read_feedback(track: Arc<TrackLocalStaticRTP>, ssrc: u32, shared: Arc<SendState>) {
-    while let Some(event) = track.poll().await {
-        let TrackLocalEvent::OnRtcpPacket(packets) = event else { continue };
-        for packet in packets {
-            let packet = packet.as_any();
-            if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
-                shared.keyframe_requests.fetch_add(1, Ordering::Relaxed);
-                shared.keyframe_wanted.store(true, Ordering::Relaxed);
-            } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-                note_reports(&report.reports, ssrc, &track, &shared).await;
-            } else if let Some(report) = packet.downcast_ref::<SenderReport>() {
-                note_reports(&report.reports, ssrc, &track, &shared).await;
-            }
-        }
-    }
-    trace!("track ended");
+/// Where the feedback on one stream of ours goes.
+struct Feedback {
+    ssrc: u32,
+    clock_hz: u32,
+    keyframes: Arc<KeyframeDemand>,
+    stats: Arc<StreamStats>,
 }
 
-async fn note_reports(reports: &[ReceptionReport], ssrc: u32, track: &TrackLocalStaticRTP, shared: &SendState) {
-    use webrtc::media_stream::Track as _;
-    let is_video = track.kind().await == rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
-    for report in reports.iter().filter(|report| report.ssrc == ssrc) {
-        let (clock_hz, slot) =
-            if is_video { (VIDEO_CLOCK_HZ, &shared.video_report) } else { (AUDIO_RATE_HZ, &shared.audio_report) };
-        let noted = RemoteReport {
-            fraction_lost: f32::from(report.fraction_lost) / 256.0,
-            jitter_ms: report.jitter as f32 * 1000.0 / clock_hz as f32,
-        };
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+impl Feedback {
+    fn of(ssrc: u32, clock_hz: u32, keyframes: &Arc<KeyframeDemand>, stats: &Arc<StreamStats>) -> Self {
+        Self { ssrc, clock_hz, keyframes: Arc::clone(keyframes), stats: Arc::clone(stats) }
     }
+
+    fn read(&self, packet: &dyn rtc::rtcp::Packet) {
+        let packet = packet.as_any();
+        if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+            self.keyframes.requested();
+        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+            self.note(&report.reports);
+        } else if let Some(report) = packet.downcast_ref::<SenderReport>() {
+            self.note(&report.reports);
+        }
+    }
+
+    fn note(&self, reports: &[ReceptionReport]) {
+        for report in reports.iter().filter(|report| report.ssrc == self.ssrc) {
+            self.stats.reported(RemoteReport {
+                fraction_lost: f32::from(report.fraction_lost) / 256.0,
+                jitter_ms: report.jitter as f32 * 1000.0 / self.clock_hz as f32,
+            });
+        }
+    }
+}
+
+/// Drains what comes back on a track; undrained it would overflow inside the engine.
+async fn read_feedback(track: Arc<TrackLocalStaticRTP>, feedback: Feedback) {
+    while let Some(event) = track.poll().await {
+        let TrackLocalEvent::OnRtcpPacket(packets) = event else { continue };
+        packets.iter().for_each(|packet| feedback.read(&**packet));
+    }
+    trace!("track ended");
 }

@@ -43,6 +43,7 @@ pub(in crate::engine) async fn route_tracks(
 
 async fn route_video(track: Arc<dyn TrackRemote>, out: queue::Sender<RtpPacket>, keyframes: KeyframeRequester) {
     let came = AtomicBool::new(false);
+    let requests = keyframes.of_track();
     let requests = async {
         let Some(media_ssrc) = track.ssrcs().await.first().copied() else { return };
         // Packets that come before the engine has told of the track are lost inside it, mostly on relayed paths:
@@ -52,7 +53,7 @@ async fn route_video(track: Arc<dyn TrackRemote>, out: queue::Sender<RtpPacket>,
             keyframes.request();
         }
         loop {
-            keyframes.requested().await;
+            requests.next().await;
             let pli = PictureLossIndication { sender_ssrc: 0, media_ssrc };
             if track.write_rtcp(vec![Box::new(pli)]).await.is_err() {
                 return;
