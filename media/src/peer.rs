@@ -24,7 +24,7 @@ pub mod config {
     pub use crate::path::ice_server::{
         IcePolicy, IceServer, IceServerKind, IceUrl, InvalidIceUrl, Loopback, time_limited_credentials,
     };
-    pub use crate::sdp::Direction;
+    pub use crate::sdp::negotiated::Direction;
 }
 
 /// A network that is bad on purpose.
@@ -34,9 +34,8 @@ pub mod impaired {
 
 /// What descriptions say.
 pub mod sdp {
-    pub use crate::sdp::{
-        Negotiated, Promised, announce_trickle, as_sent, promised, split_candidates, taken, without_pauses,
-    };
+    pub use crate::sdp::negotiated::{Negotiated, Promised, promised, taken};
+    pub use crate::sdp::rewrite::{announce_trickle, as_sent, split_candidates, without_pauses};
 }
 
 /// Whether a TURN server is there at all.

@@ -10,8 +10,10 @@ use super::medium::{Reception, direction};
 use super::peer::Peer;
 use crate::path::candidates::IceCandidate;
 use crate::sdp::continuity::{self, Renewal};
-use crate::sdp::foreign::{self, Refused, Setup};
-use crate::sdp::{self, Direction, Negotiated, Section};
+use crate::sdp::description::{Description, Section};
+use crate::sdp::interop::{self, Refused, Setup};
+use crate::sdp::negotiated::{self, Direction, Negotiated};
+use crate::sdp::rewrite;
 
 impl Peer {
     /// Takes an offer, makes the answer and starts gathering.
@@ -19,7 +21,7 @@ impl Peer {
     /// # Errors
     /// [`PeerError`] when the offer is broken or has nothing in common with us.
     pub async fn answer(&self, offer: &str) -> Result<(LocalDescription, Negotiated), PeerError> {
-        let (sdp, negotiated) = self.accept(&foreign::bundled(offer), Renewal::Media).await?;
+        let (sdp, negotiated) = self.accept(&interop::bundled(offer), Renewal::Media).await?;
         Ok((LocalDescription { sdp, candidates: self.gather(ANSWER).await, renewed: Renewal::Media }, negotiated))
     }
 
@@ -31,7 +33,7 @@ impl Peer {
     pub async fn answer_update(&self, offer: &str) -> Result<(LocalDescription, Negotiated), PeerError> {
         const OPERATION: &str = "answering an update";
         let unfit = |reason: &str| PeerError::new(OPERATION, reason);
-        let offer = foreign::bundled(offer);
+        let offer = interop::bundled(offer);
         let offer = offer.as_str();
         let renewal = {
             let exchange = self.exchange();
@@ -51,8 +53,8 @@ impl Peer {
         let broken = |error| PeerError::new("reading the offer", error);
         let failed = |error| PeerError::new("making an answer", error);
         let before = self.begin_answer(offer)?;
-        let (text, candidates) = sdp::split_candidates(offer);
-        let text = foreign::readable(&sdp::without_pauses(&text), &before, Refused::Kept);
+        let (text, candidates) = rewrite::split_candidates(offer);
+        let text = interop::readable(&rewrite::without_pauses(&text), &before, Refused::Kept);
         let description = RTCSessionDescription::offer(text).map_err(broken)?;
         self.open_to(offer).await.map_err(broken)?;
         if let Err(error) = self.connection.set_remote_description(description).await {
@@ -83,7 +85,7 @@ impl Peer {
 
     /// What the other side said before. The first offer decides who begins DTLS.
     fn begin_answer(&self, offer: &str) -> Result<String, PeerError> {
-        continuity::certificate(offer).map_err(|error| PeerError::new("reading the offer", error))?;
+        continuity::check_certificate(offer).map_err(|error| PeerError::new("reading the offer", error))?;
         let mut exchange = self.exchange();
         if exchange.theirs.is_none() {
             exchange.setup = Setup::for_offer(offer);
@@ -93,37 +95,38 @@ impl Peer {
 
     /// The answer to `offer`, which the engine has read: each medium flows as far as both sides want it to.
     async fn settle(&self, offer: &str) -> rtc::shared::error::Result<(RTCSessionDescription, String, Negotiated)> {
+        let description = Description::read(offer);
         for (medium, wanted) in self.media() {
             let mid = medium.transceiver.mid().await?;
-            if let Some(section) =
-                sdp::sections(offer).find(|section| section.mid.is_some() && section.mid == mid.as_deref())
-            {
-                medium.transceiver.set_direction(answering(wanted, &section)).await?;
+            let mut sections = description.media.iter().filter(|section| section.mid.is_some());
+            if let Some(section) = sections.find(|section| section.mid == mid.as_deref()) {
+                medium.transceiver.set_direction(answering(wanted, section)).await?;
             }
         }
         let answer = self.connection.create_answer(None).await?;
         let sdp = {
             let mut exchange = self.exchange();
             let setup = exchange.setup;
-            exchange.numbered(&foreign::answer(&sdp::as_sent(&answer.sdp), offer, setup))
+            exchange.numbered(&interop::answer(&rewrite::as_sent(&answer.sdp), offer, setup))
         };
-        let mut negotiated = Negotiated::from_answer(&sdp);
-        negotiated.promised = sdp::promised(offer);
-        negotiated.granted = sdp::promised(&sdp);
-        Ok((answer, sdp, negotiated))
+        let mut agreed = Negotiated::from_answer(&sdp);
+        agreed.promised = negotiated::promised(offer);
+        agreed.granted = negotiated::promised(&sdp);
+        Ok((answer, sdp, agreed))
     }
 
     /// Makes the engine give a first offer's sections to the media that are there: it looks for one whose direction
     /// suits, and would add another of its own.
     async fn open_to(&self, offer: &str) -> rtc::shared::error::Result<()> {
+        let description = Description::read(offer);
         for (medium, _) in self.media() {
             let taken = medium.transceiver.mid().await?.is_some();
             if taken {
                 continue;
             }
-            if let Some(section) = sdp::sections(offer).find(|section| section.kind == medium.kind && !section.refused)
-            {
-                let sends_only = section.sends && !section.receives;
+            let mut sections = description.media.iter().filter(|section| !section.refused);
+            if let Some(section) = sections.find(|section| section.kind == medium.kind) {
+                let sends_only = section.sends() && !section.receives();
                 let wanted = if sends_only { Direction::ReceiveOnly } else { Direction::SendReceive };
                 medium.transceiver.set_direction(direction(wanted, Reception::Receive)).await?;
             }
@@ -144,7 +147,7 @@ impl Peer {
 
 /// How we answer a section: we send what we want to and they take, and receive what they send.
 fn answering(wanted: Direction, section: &Section<'_>) -> RTCRtpTransceiverDirection {
-    let reception = if section.sends { Reception::Receive } else { Reception::Ignore };
-    let sends = if section.receives { wanted } else { Direction::ReceiveOnly };
+    let reception = if section.sends() { Reception::Receive } else { Reception::Ignore };
+    let sends = if section.receives() { wanted } else { Direction::ReceiveOnly };
     direction(sends, reception)
 }

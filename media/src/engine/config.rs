@@ -4,7 +4,7 @@ use super::sockets::impaired::ImpairHandle;
 use crate::congestion::BitrateLimits;
 use crate::frame::VideoCodec;
 use crate::path::ice_server::{IcePolicy, IceServer, Loopback};
-use crate::sdp::Direction;
+use crate::sdp::negotiated::Direction;
 
 /// Everything that shapes one peer connection.
 #[derive(Clone, Debug)]

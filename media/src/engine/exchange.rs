@@ -1,9 +1,10 @@
 //! Where offer and answer stand.
 
 use crate::path::candidates::Taken;
-use crate::sdp::Direction;
 use crate::sdp::continuity::Renewal;
-use crate::sdp::foreign::{self, Setup};
+use crate::sdp::interop::Setup;
+use crate::sdp::negotiated::Direction;
+use crate::sdp::rewrite;
 
 /// See the module.
 #[derive(Debug)]
@@ -45,6 +46,6 @@ impl Exchange {
     /// A description of ours as it is sent: of each the version is one above that of the last (RFC 8829 §5.2.2).
     pub(super) fn numbered(&mut self, sdp: &str) -> String {
         self.version += 1;
-        foreign::with_version(sdp, self.version)
+        rewrite::with_version(sdp, self.version)
     }
 }

@@ -13,7 +13,7 @@ use webrtc::peer_connection::PeerConnection;
 use webrtc::rtp_transceiver::RtpTransceiver;
 
 use super::events::PeerError;
-use crate::sdp::Direction;
+use crate::sdp::negotiated::Direction;
 
 /// Sound or pictures of a call: one transceiver for the whole of it, whichever way it flows at the moment.
 pub(super) struct Medium {

@@ -17,8 +17,10 @@ use super::peer::Peer;
 use crate::path::candidates::IceCandidate;
 use crate::path::early::Awaited;
 use crate::sdp::continuity::{self, Renewal};
-use crate::sdp::foreign::{self, Refused};
-use crate::sdp::{self, Negotiated};
+use crate::sdp::description::Description;
+use crate::sdp::interop::{self, Refused};
+use crate::sdp::negotiated::{self, Negotiated};
+use crate::sdp::rewrite;
 
 impl Peer {
     /// Makes an offer and starts gathering.
@@ -35,7 +37,7 @@ impl Peer {
     /// # Errors
     /// [`PeerError`] when the answer is broken or does not fit the offer.
     pub async fn apply_answer(&self, answer: &str) -> Result<Negotiated, PeerError> {
-        self.conclude(&foreign::bundled(answer)).await
+        self.conclude(&interop::bundled(answer)).await
     }
 
     /// Makes an offer in mid-call, for media as [`Peer::set_sending`] says and, with [`Renewal::Restart`], over a path
@@ -68,7 +70,7 @@ impl Peer {
     /// at any rate another update, may follow.
     pub async fn apply_update(&self, answer: &str) -> Result<Negotiated, PeerError> {
         const OPERATION: &str = "reading the answer to an update";
-        let answer = foreign::bundled(answer);
+        let answer = interop::bundled(answer);
         let answer = answer.as_str();
         {
             let exchange = self.exchange();
@@ -89,14 +91,14 @@ impl Peer {
         }
         let options = RTCOfferOptions { ice_restart: renewal == Renewal::Restart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(failed)?;
-        let sdp = self.exchange().numbered(&sdp::as_sent(&offer.sdp));
+        let sdp = self.exchange().numbered(&rewrite::as_sent(&offer.sdp));
         if renewal == Renewal::Restart {
             self.use_renewed_servers().await.map_err(failed)?;
             self.renew();
         }
         let awaited = {
             let exchange = self.exchange();
-            let streams_beside = exchange.theirs.as_deref().and_then(sdp::streams);
+            let streams_beside = exchange.theirs.as_deref().and_then(|theirs| Description::read(theirs).streams());
             Awaited { path: renewal == Renewal::Restart || exchange.theirs.is_none(), streams_beside }
         };
         self.early.hold(awaited);
@@ -108,25 +110,25 @@ impl Peer {
     /// Takes the answer to our offer, whichever it was.
     async fn conclude(&self, answer: &str) -> Result<Negotiated, PeerError> {
         let broken = |error| PeerError::new("reading the answer", error);
-        let (text, candidates) = sdp::split_candidates(answer);
-        let mut negotiated = Negotiated::from_answer(answer);
-        if negotiated.video.is_none() && negotiated.audio.is_none() {
+        let (text, candidates) = rewrite::split_candidates(answer);
+        let mut agreed = Negotiated::from_answer(answer);
+        if agreed.video.is_none() && agreed.audio.is_none() {
             return Err(PeerError::new("reading the answer", "it has no codec that we offered"));
         }
-        let taken = sdp::taken(answer);
-        continuity::certificate(answer).map_err(|error| PeerError::new("reading the answer", error))?;
+        let taken = negotiated::taken(answer);
+        continuity::check_certificate(answer).map_err(|error| PeerError::new("reading the answer", error))?;
         let ours = self.exchange().offered.as_ref().map(|offered| offered.sdp.clone()).unwrap_or_default();
-        let offered = sdp::promised(&ours);
-        negotiated.promised = sdp::promised(answer);
-        negotiated.granted.video = offered.video && taken.video;
-        negotiated.granted.audio = offered.audio && taken.audio;
+        let offered = negotiated::promised(&ours);
+        agreed.promised = negotiated::promised(answer);
+        agreed.granted.video = offered.video && taken.video;
+        agreed.granted.audio = offered.audio && taken.audio;
         let description =
-            RTCSessionDescription::answer(foreign::readable(&text, &ours, Refused::Off)).map_err(broken)?;
+            RTCSessionDescription::answer(interop::readable(&text, &ours, Refused::Off)).map_err(broken)?;
         self.connection.set_remote_description(description).await.map_err(broken)?;
-        self.agreed(answer, &negotiated);
+        self.agreed(answer, &agreed);
         if !candidates.is_empty() {
             self.add_candidates(candidates.into_iter().map(IceCandidate::from).collect()).await;
         }
-        Ok(negotiated)
+        Ok(agreed)
     }
 }

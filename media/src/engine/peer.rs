@@ -28,7 +28,7 @@ use crate::path::watch::Expectation;
 use crate::receive::inbox::Inbox;
 use crate::receive::keyframes::KeyframeRequester;
 use crate::receive::peer_clock::PeerClock;
-use crate::sdp::{Direction, Negotiated};
+use crate::sdp::negotiated::{Direction, Negotiated};
 use crate::send::media_sender::{AudioStream, MediaSender, VideoStream};
 
 /// One peer connection. Call [`Peer::close`] when done; dropping it ends its tasks but tells no TURN server.

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::foreign::HASH;
-use super::{Section, sections};
+use super::description::{Description, IceCredentials, fingerprint};
+use super::interop::HASH;
 
 /// Sections of one description at most: sound, pictures, and what a browser may add.
 const SECTIONS_MAX: usize = 8;
@@ -37,42 +37,40 @@ pub(crate) enum Unfit {
 
 /// Whether `offer` can follow `before`, the last description of the same side, and whether it restarts ICE.
 pub(crate) fn of_offer(before: &str, offer: &str) -> Result<Renewal, Unfit> {
-    let known = shape(before).ok_or(Unfit::Sections)?;
-    let offered = shape(offer).ok_or(Unfit::Sections)?;
+    let (before, offer) = (Description::read(before), Description::read(offer));
+    let known = places(&before).ok_or(Unfit::Sections)?;
+    let offered = places(&offer).ok_or(Unfit::Sections)?;
     // Sections stay in their places for the whole call; new ones come after them (RFC 3264 §8).
     if offered.len() > SECTIONS_MAX || !offered.get(..known.len()).is_some_and(|kept| in_place(kept, &known)) {
         return Err(Unfit::Sections);
     }
-    follows(before, offer)
+    follows(&before, &offer)
 }
 
 /// Whether `answer` fits `offer`, which was ours and renews `renewal`, and can follow `before`.
 pub(crate) fn of_answer(offer: &str, renewal: Renewal, before: &str, answer: &str) -> Result<(), Unfit> {
-    let answered = shape(answer).ok_or(Unfit::Sections)?;
-    if !shape(offer).is_some_and(|offered| in_place(&answered, &offered)) {
+    let (offer, before, answer) = (Description::read(offer), Description::read(before), Description::read(answer));
+    let answered = places(&answer).ok_or(Unfit::Sections)?;
+    if !places(&offer).is_some_and(|offered| in_place(&answered, &offered)) {
         return Err(Unfit::Sections);
     }
-    match (follows(before, answer)?, renewal) {
+    match (follows(&before, &answer)?, renewal) {
         (Renewal::Restart, Renewal::Media) => Err(Unfit::Renewed),
         (Renewal::Media | Renewal::Restart, _) => Ok(()),
     }
 }
 
-/// The same certificate as before, and the names of a path: other names than before restart ICE (RFC 8839
-/// §4.4.1.1.1).
-fn follows(before: &str, description: &str) -> Result<Renewal, Unfit> {
-    let of = |name, what| single(description, name).ok_or(Unfit::Missing(what));
-    let user = of("a=ice-ufrag:", "ICE user name")?;
-    let password = of("a=ice-pwd:", "ICE password")?;
+/// The same certificate as before, and the credentials of a path: others than before restart ICE (RFC 8839 §4.4.1.1.1).
+fn follows(before: &Description<'_>, description: &Description<'_>) -> Result<Renewal, Unfit> {
+    let of = |name, what| description.single(name).ok_or(Unfit::Missing(what));
+    let (ufrag, pwd) = (of("ice-ufrag", "ICE user name")?, of("ice-pwd", "ICE password")?);
     let certificate = certificate(description)?;
-    // RFC 8839 §5.4.
-    let lawful = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte));
-    let long_enough = (4..=256).contains(&user.len()) && (22..=256).contains(&password.len());
-    if !long_enough || !lawful(user) || !lawful(password) {
+    let credentials = IceCredentials { ufrag, pwd };
+    if !is_lawful(credentials) {
         return Err(Unfit::Missing("lawful ICE user name and password"));
     }
     // The engine tells streams apart by them alone.
-    if sections(description).any(|section| is_used(&section) && section.sends && !section.names_stream) {
+    if description.media.iter().any(|section| section.is_used() && section.sends() && !section.names_stream()) {
         return Err(Unfit::Stream);
     }
     // Hashes may be added or left out; what is told by the same one must be the same.
@@ -80,8 +78,14 @@ fn follows(before: &str, description: &str) -> Result<Renewal, Unfit> {
     if known.iter().any(|(hash, digits)| certificate.get(hash).is_some_and(|told| told != digits)) {
         return Err(Unfit::Certificate);
     }
-    let known = (single(before, "a=ice-ufrag:"), single(before, "a=ice-pwd:"));
-    Ok(if known == (Some(user), Some(password)) { Renewal::Media } else { Renewal::Restart })
+    Ok(if before.ice_credentials() == Some(credentials) { Renewal::Media } else { Renewal::Restart })
+}
+
+/// Lengths and letters of RFC 8839 §5.4.
+fn is_lawful(IceCredentials { ufrag, pwd }: IceCredentials<'_>) -> bool {
+    let lawful = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte));
+    let long_enough = (4..=256).contains(&ufrag.len()) && (22..=256).contains(&pwd.len());
+    long_enough && lawful(ufrag) && lawful(pwd)
 }
 
 /// Kind and name of a section; one that is refused may have no name.
@@ -89,18 +93,18 @@ type Place<'a> = (&'a str, Option<&'a str>);
 
 /// The sections in order; `None` when there is none, one has no name, two have the same, or one of media does not say its
 /// direction or its payload types.
-fn shape(description: &str) -> Option<Vec<Place<'_>>> {
-    let mut shape: Vec<Place<'_>> = Vec::new();
-    for section in sections(description) {
+fn places<'a>(description: &Description<'a>) -> Option<Vec<Place<'a>>> {
+    let mut places: Vec<Place<'_>> = Vec::new();
+    for section in &description.media {
         let mid = section.mid.filter(|mid| !mid.is_empty());
-        let understood = section.says_direction && section.has_payload_types;
-        let repeated = mid.is_some() && shape.iter().any(|(_, known)| *known == mid);
-        if repeated || (mid.is_none() && !section.refused) || (is_used(&section) && !understood) {
+        let understood = section.direction.is_some() && section.has_payload_types();
+        let repeated = mid.is_some() && places.iter().any(|(_, known)| *known == mid);
+        if repeated || (mid.is_none() && !section.refused) || (section.is_used() && !understood) {
             return None;
         }
-        shape.push((section.kind, mid));
+        places.push((section.kind, mid));
     }
-    (!shape.is_empty()).then_some(shape)
+    (!places.is_empty()).then_some(places)
 }
 
 /// Whether sections are in the places of `known`.
@@ -111,33 +115,23 @@ fn in_place(sections: &[Place<'_>], known: &[Place<'_>]) -> bool {
     sections.len() == known.len() && sections.iter().zip(known).all(same)
 }
 
-fn is_used(section: &Section<'_>) -> bool {
-    matches!(section.kind, "audio" | "video") && !section.refused
+/// Whether a description names one certificate, by the hash that we compute.
+pub(crate) fn check_certificate(description: &str) -> Result<(), Unfit> {
+    certificate(&Description::read(description)).map(|_| ())
 }
 
 /// The certificate, by each hash that tells of it (RFC 8122 §5): there may be several, of the one certificate, and one
 /// must be the hash that we compute.
-pub(crate) fn certificate(description: &str) -> Result<BTreeMap<String, String>, Unfit> {
+fn certificate(description: &Description<'_>) -> Result<BTreeMap<String, String>, Unfit> {
     let mut told = BTreeMap::new();
-    for line in description.lines() {
-        let Some((hash, digits)) = line.strip_prefix("a=fingerprint:").and_then(|rest| rest.trim().split_once(' '))
-        else {
-            continue;
-        };
-        let digits = digits.trim().to_ascii_uppercase();
+    for (hash, digits) in description.values("fingerprint").filter_map(fingerprint) {
+        let digits = digits.to_ascii_uppercase();
         let known = told.entry(hash.to_ascii_lowercase()).or_insert_with(|| digits.clone());
         if *known != digits {
             return Err(Unfit::Missing("fingerprint"));
         }
     }
     if told.contains_key(HASH) { Ok(told) } else { Err(Unfit::Missing("SHA-256 fingerprint")) }
-}
-
-/// The value of an attribute that may stand in several places, but must be the same in all.
-fn single<'a>(description: &'a str, name: &str) -> Option<&'a str> {
-    let mut values = description.lines().filter_map(|line| line.trim_end().strip_prefix(name)).map(str::trim);
-    let first = values.next()?;
-    values.all(|value| value == first).then_some(first)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ use crate::queue;
 use crate::receive::inbox::Inbox;
 use crate::rtp::RtpPacket;
 use crate::sdp::continuity::Renewal;
-use crate::sdp::{Direction, Negotiated};
+use crate::sdp::negotiated::{Direction, Negotiated};
 use crate::send::media_sender::MediaSender;
 
 /// How often media are sent and events looked at.

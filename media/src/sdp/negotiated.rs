@@ -1,0 +1,123 @@
+//! What offer and answer agreed on: codecs, payload types, and who sends.
+
+use std::collections::BTreeMap;
+
+use super::description::{Description, Section};
+use crate::frame::VideoCodec;
+
+/// Whether a medium is sent as well as received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Both ways.
+    SendReceive,
+    /// Only received.
+    ReceiveOnly,
+}
+
+/// What offer and answer agreed on, read from the answer, which has the last word (RFC 3264 §6.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Negotiated {
+    /// Video codec and payload type that both prefer; `None` when there is no video.
+    pub video: Option<(VideoCodec, u8)>,
+    /// Payload type of Opus; `None` when there is no audio.
+    pub audio: Option<u8>,
+    /// Every agreed video payload type: the other side may switch among them.
+    pub video_types: BTreeMap<u8, VideoCodec>,
+    /// What the other side said it sends.
+    pub promised: Promised,
+    /// What we said we send, and the other side takes.
+    pub granted: Promised,
+}
+
+/// Which media a side said it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promised {
+    /// Pictures.
+    pub video: bool,
+    /// Sound.
+    pub audio: bool,
+}
+
+impl Negotiated {
+    /// Reads an answer; what is not understood is left out.
+    #[must_use]
+    pub fn from_answer(sdp: &str) -> Self {
+        let mut result = Self::default();
+        for section in Description::read(sdp).media.iter().filter(|section| !section.refused) {
+            let codecs = section.codecs();
+            for payload_type in section.payload_types.iter().filter_map(|t| t.parse::<u8>().ok()) {
+                match (section.kind, codecs.get(&payload_type).map(String::as_str)) {
+                    ("audio", Some("opus")) => result.audio = result.audio.or(Some(payload_type)),
+                    ("video", Some("h264")) => result.add_video(payload_type, VideoCodec::H264),
+                    ("video", Some("vp8")) => result.add_video(payload_type, VideoCodec::Vp8),
+                    _ => {}
+                }
+            }
+        }
+        result
+    }
+
+    fn add_video(&mut self, payload_type: u8, codec: VideoCodec) {
+        self.video = self.video.or(Some((codec, payload_type)));
+        self.video_types.insert(payload_type, codec);
+    }
+}
+
+/// What a description says that its author sends.
+#[must_use]
+pub fn promised(sdp: &str) -> Promised {
+    media_where(sdp, |section| section.sends())
+}
+
+/// What a description says that its author takes.
+#[must_use]
+pub fn taken(sdp: &str) -> Promised {
+    media_where(sdp, |section| section.receives())
+}
+
+fn media_where(sdp: &str, holds: impl Fn(&Section<'_>) -> bool) -> Promised {
+    let mut result = Promised::default();
+    for section in Description::read(sdp).media.iter().filter(|section| holds(section)) {
+        result.audio |= section.kind == "audio";
+        result.video |= section.kind == "video";
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 125 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=rtpmap:125 H264/90000\r\n";
+
+    #[test]
+    fn the_first_known_codec_of_the_answer_is_the_one() {
+        let negotiated = Negotiated::from_answer(ANSWER);
+        assert_eq!(negotiated.video, Some((VideoCodec::H264, 125)));
+        assert_eq!(negotiated.audio, Some(111));
+        assert_eq!(negotiated.video_types, BTreeMap::from([(96, VideoCodec::Vp8), (125, VideoCodec::H264)]));
+    }
+
+    #[test]
+    fn refused_sections_and_nonsense_are_left_out() {
+        let refused = ANSWER.replace("m=video 9", "m=video 0");
+        assert_eq!(Negotiated::from_answer(&refused).video, None);
+        for text in ["", "m=", "\nm=", "\nm=video", "\nm=video 9 X 999 -1 a\na=rtpmap:x y\na=rtpmap:1", "\u{0}"] {
+            assert_eq!(Negotiated::from_answer(text), Negotiated::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_side_that_only_listens_promises_nothing() {
+        assert_eq!(promised(ANSWER), Promised { video: true, audio: true });
+        let deaf = ANSWER.replace("a=rtpmap:111", "a=recvonly\r\na=rtpmap:111");
+        assert_eq!(promised(&deaf), Promised { video: true, audio: false });
+        let silent = deaf.replace("a=rtpmap:96", "a=inactive\r\na=rtpmap:96");
+        assert_eq!((promised(&silent), promised("")), (Promised::default(), Promised::default()));
+        assert_eq!(promised(&ANSWER.replace("m=video 9", "m=application 9")), Promised { video: false, audio: true });
+        let mixed = ANSWER.replace("a=rtpmap:111", "a=mid:0\r\na=sendonly\r\na=rtpmap:111");
+        assert_eq!(taken(&mixed), Promised { video: true, audio: false });
+    }
+}
