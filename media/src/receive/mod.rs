@@ -2,7 +2,7 @@
 //!
 //! - [`inbox`]: the queues that packets come by, from the engine's tracks to the decoders
 //! - [`video_jitter`]: the video jitter buffer; hands out a picture as soon as it is whole and everything before it was
-//!   handed out
+//!   handed out; [`packet_store`] knows when that is
 //! - [`audio_jitter`]: the audio jitter buffer; hands out one packet a tick of the playout clock, as late as the measured
 //!   jitter asks for
 //! - [`network_loss`]: counts what the network lost before any repair
@@ -14,5 +14,6 @@ pub(crate) mod inbox;
 pub(crate) mod keyframes;
 pub(crate) mod nack;
 pub mod network_loss;
+pub(crate) mod packet_store;
 pub(crate) mod peer_clock;
 pub mod video_jitter;

@@ -2,15 +2,17 @@
 //!
 //! A picture is handed out the moment it is whole, without added delay. A gap is waited for, as long as a
 //! retransmission can take; then everything up to the next keyframe is left out, because a decoder that misses a
-//! reference shows garbage.
+//! reference shows garbage. Reads no clock.
+//!
+//! - packets → [`PacketStore`], which knows whether a picture is whole
+//! - [`VideoJitter`] decides what to wait for, and what to give up
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::packet_store::{Inserted, PacketStore, Span, Taken};
 use crate::frame::VideoCodec;
-use crate::rtp::payload::{assemble, begins_picture};
 use crate::rtp::{RtpPacket, SequenceUnwrapper};
 
 /// How long a missing packet is waited for: two rounds of NACK and RTX on a path of 100 ms.
@@ -61,7 +63,7 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub struct VideoJitter {
     sequences: SequenceUnwrapper,
-    packets: BTreeMap<i64, (RtpPacket, VideoCodec)>,
+    packets: PacketStore,
     progress: Progress,
     gap_since: Option<Instant>,
     /// Packets in a row that came after their turn.
@@ -71,23 +73,13 @@ pub struct VideoJitter {
 
 #[derive(Debug, Default)]
 enum Progress {
-    /// Waiting for a keyframe; packets before `after` are history.
+    /// Nothing was handed out yet: the first keyframe is awaited.
     #[default]
     Starting,
-    /// A keyframe is needed; packets before this number are history.
+    /// A picture was given up: a keyframe is needed, and packets before this number come too late.
     Restarting { from: i64 },
     /// The next packet to hand out.
     Flowing { next: i64 },
-}
-
-/// Where a picture's packets lie.
-enum Span {
-    /// From the first to the last, both included.
-    Whole(i64),
-    /// Something is missing.
-    Gap,
-    /// All that came fits, but its end did not come.
-    Open,
 }
 
 impl VideoJitter {
@@ -110,11 +102,9 @@ impl VideoJitter {
             return self.insert(packet, codec);
         }
         self.late_run = 0;
-        if self.packets.contains_key(&number) {
-            self.counters.duplicates += 1;
-        } else {
-            self.counters.received += 1;
-            self.packets.insert(number, (packet, codec));
+        match self.packets.insert(number, packet, codec) {
+            Inserted::New => self.counters.received += 1,
+            Inserted::Duplicate => self.counters.duplicates += 1,
         }
         if self.packets.len() > PACKETS_MAX {
             self.restart();
@@ -149,12 +139,11 @@ impl VideoJitter {
 
     fn poll_flowing(&mut self, mut next: i64, now: Instant) -> Option<Output> {
         // Packets without payload belong to no picture: senders probe the path with them.
-        while self.packets.get(&next).is_some_and(|(packet, _)| packet.payload.is_empty()) {
-            self.packets.remove(&next);
+        while self.packets.remove_empty(next) {
             next += 1;
             self.progress = Progress::Flowing { next };
         }
-        match self.span(next) {
+        match self.packets.span(next) {
             Span::Whole(last) => {
                 self.gap_since = None;
                 self.progress = Progress::Flowing { next: last + 1 };
@@ -181,15 +170,14 @@ impl VideoJitter {
 
     fn poll_restarting(&mut self, now: Instant) -> Option<Output> {
         loop {
-            let start = self.packets.iter().find(|(_, (p, codec))| begins_picture(*codec, &p.payload)).map(|(n, _)| *n);
-            let Some(start) = start else {
+            let Some(start) = self.packets.first_beginning() else {
                 // Packets without a beginning are the rest of a picture that cannot be shown.
-                let asks = !self.packets.is_empty();
-                self.forget_before(i64::MAX);
-                return asks.then_some(Output::KeyframeNeeded);
+                let last = self.packets.clear()?;
+                self.progress = Progress::Restarting { from: last + 1 };
+                return Some(Output::KeyframeNeeded);
             };
-            self.forget_before(start);
-            match self.span(start) {
+            self.packets.forget_before(start);
+            match self.packets.span(start) {
                 Span::Whole(last) => {
                     self.gap_since = None;
                     match self.take(start, last) {
@@ -207,7 +195,7 @@ impl VideoJitter {
                 Span::Gap if self.has_waited(now) => {
                     self.gap_since = None;
                     self.counters.lost += 1;
-                    self.forget_before(start + 1);
+                    self.packets.forget_before(start + 1);
                 }
                 Span::Gap => return None,
                 Span::Open => {
@@ -218,45 +206,14 @@ impl VideoJitter {
         }
     }
 
-    /// Looks whether the picture that starts at `start` is whole.
-    fn span(&self, start: i64) -> Span {
-        let Some((first, _)) = self.packets.get(&start) else {
-            return if self.packets.is_empty() { Span::Open } else { Span::Gap };
-        };
-        let timestamp = first.timestamp;
-        for (expected, (number, (packet, _))) in (start..).zip(self.packets.range(start..)) {
-            if *number != expected {
-                return Span::Gap;
-            }
-            if packet.payload.is_empty() {
-                continue;
-            }
-            if packet.timestamp != timestamp {
-                return Span::Whole(number - 1);
-            }
-            if packet.marker {
-                return Span::Whole(*number);
-            }
-        }
-        Span::Open
-    }
-
     fn has_waited(&mut self, now: Instant) -> bool {
         let since = *self.gap_since.get_or_insert(now);
         now.saturating_duration_since(since) >= GAP_WAIT
     }
 
     fn take(&mut self, first: i64, last: i64) -> Option<Output> {
-        let mut taken = (first..=last).filter_map(|number| self.packets.remove(&number));
-        let (head, codec) = taken.next()?;
-        let (timestamp, mut arrived) = (head.timestamp, head.arrived);
-        let mut payloads = vec![head.payload];
-        for (packet, _) in taken.filter(|(packet, _)| !packet.payload.is_empty()) {
-            arrived = arrived.max(packet.arrived);
-            payloads.push(packet.payload);
-        }
-        let picture = assemble(codec, &payloads)?;
-        Some(Output::Picture { data: picture.data, keyframe: picture.keyframe, codec, timestamp, arrived })
+        let Taken { data, keyframe, codec, timestamp, arrived } = self.packets.take(first, last)?;
+        Some(Output::Picture { data, keyframe, codec, timestamp, arrived })
     }
 
     /// Gives up what is missing; what came since is looked through for a keyframe.
@@ -265,7 +222,7 @@ impl VideoJitter {
             Progress::Flowing { next } => Some(next),
             Progress::Starting | Progress::Restarting { .. } => None,
         };
-        if let (Some(next), Some((first, _))) = (missing_from, self.packets.first_key_value()) {
+        if let (Some(next), Some(first)) = (missing_from, self.packets.first()) {
             self.counters.lost += u64::try_from(first - next).unwrap_or(0).max(1);
         }
         if self.packets.len() > PACKETS_MAX {
@@ -276,17 +233,6 @@ impl VideoJitter {
             Some(from) => Progress::Restarting { from },
             None => Progress::Starting,
         };
-    }
-
-    fn forget_before(&mut self, number: i64) {
-        if number == i64::MAX {
-            if let Some((last, _)) = self.packets.last_key_value() {
-                self.progress = Progress::Restarting { from: last + 1 };
-            }
-            self.packets.clear();
-        } else {
-            self.packets = self.packets.split_off(&number);
-        }
     }
 }
 
