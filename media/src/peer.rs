@@ -6,7 +6,7 @@ pub use crate::engine::peer::has_network;
 pub use crate::path::candidates::IceCandidate;
 pub use crate::path::pair::{CandidateInfo, PathStats};
 pub use crate::path::remote_addresses::RemoteAddresses;
-pub use crate::path::servers::RelaySeen;
+pub use crate::path::server_log::RelaySeen;
 pub use crate::path::watch::Expectation;
 pub use crate::receive::inbox::Inbox;
 pub use crate::receive::keyframes::KeyframeRequester;

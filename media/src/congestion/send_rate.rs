@@ -80,3 +80,40 @@ impl<D: DelayEstimate> SendRate<D> {
         self.delay_based.target_bps().min(self.loss_limit.bps())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::feedback::tests::reports;
+    use super::*;
+
+    /// A delay that never says anything but this rate, and notes what it was told.
+    struct Fixed {
+        bps: f64,
+        told: usize,
+    }
+
+    impl DelayEstimate for Fixed {
+        fn update(&mut self, _now: Instant, batch: Batch<'_>, _own_loss: f64) {
+            self.told += batch.reported.len() + batch.unreported.len();
+        }
+
+        fn target_bps(&self) -> f64 {
+            self.bps
+        }
+    }
+
+    #[test]
+    fn the_lower_of_delay_and_loss_is_published() {
+        let limits = BitrateLimits { start_bps: 300_000, min_bps: 100_000, max_bps: 2_000_000 };
+        let (target, start) = (TargetBitrate::new(limits.start_bps), Instant::now());
+        let delay = Fixed { bps: 1_000_000.0, told: 0 };
+        let mut rate = SendRate::new(limits, delay, target.clone(), Arc::default());
+        rate.on_reports(start, &[]);
+        assert_eq!(target.bps(), 300_000, "nothing was told");
+        let batch = reports(start, 0, [true, false].repeat(10));
+        rate.on_reports(start, &batch);
+        assert_eq!((target.bps(), rate.delay_based.told), (1_000_000, 20), "a window is not over");
+        rate.on_reports(start + std::time::Duration::from_secs(1), &batch);
+        assert!(target.bps() < 500_000, "half of it is lost: {}", target.bps());
+    }
+}

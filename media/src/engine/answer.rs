@@ -61,7 +61,7 @@ impl Peer {
             self.roll_back().await;
             return Err(broken(error));
         }
-        if renewal == Renewal::Restart {
+        if renewal == Renewal::IceRestart {
             self.use_renewed_servers().await.map_err(failed)?;
             self.renew();
         }

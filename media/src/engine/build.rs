@@ -31,7 +31,7 @@ use crate::congestion::target::TargetBitrate;
 use crate::path::addresses::{BindTo, Network};
 use crate::path::ice_server::IcePolicy;
 use crate::path::receive_counter::ReceiveCounter;
-use crate::path::servers::Servers;
+use crate::path::server_log::ServerLog;
 use crate::receive::inbox::Inbox;
 use crate::receive::peer_clock::PeerClock;
 use crate::send::media_sender::Watched;
@@ -58,7 +58,7 @@ impl Peer {
             video: Arc::default(),
             audio: Arc::default(),
         };
-        let servers = Arc::new(Servers::new(&config.ice_servers));
+        let servers = Arc::new(ServerLog::new(&config.ice_servers));
         let addresses = network.addresses();
         let encoders = (Arc::clone(&watched.gate), Arc::clone(&watched.keyframes));
         let shared = Shared::new(events_tx, tracks_tx, inbox, encoders, Arc::clone(&servers), addresses.clone());

@@ -2,7 +2,7 @@
 
 use crate::path::candidates::IceCandidate;
 use crate::path::remote_addresses::RemoteAddresses;
-use crate::path::servers::RelaySeen;
+use crate::path::server_log::RelaySeen;
 use crate::path::turn_error::TurnError;
 use crate::sdp::continuity::Renewal;
 

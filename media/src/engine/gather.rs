@@ -74,7 +74,7 @@ impl Peer {
         match renewal {
             // The other side knows them.
             Renewal::Media => Vec::new(),
-            Renewal::Restart => self.gather(UPDATE).await,
+            Renewal::IceRestart => self.gather(UPDATE).await,
         }
     }
 

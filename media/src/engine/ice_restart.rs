@@ -16,7 +16,7 @@ use crate::sdp::continuity::Renewal;
 impl Peer {
     /// Refuses a restart that the engine would not survive: it gives up when it cannot bind.
     pub(super) fn check_network(&self, operation: &'static str, renewal: Renewal) -> Result<(), PeerError> {
-        if renewal == Renewal::Restart && self.takes_multicast && !self.network.takes_multicast() {
+        if renewal == Renewal::IceRestart && self.takes_multicast && !self.network.takes_multicast() {
             return Err(PeerError::new(operation, "there is no network; it can be tried again when there is one"));
         }
         Ok(())

@@ -40,7 +40,7 @@ impl Peer {
         self.conclude(&interop::bundled(answer)).await
     }
 
-    /// Makes an offer in mid-call, for media as [`Peer::set_sending`] says and, with [`Renewal::Restart`], over a path
+    /// Makes an offer in mid-call, for media as [`Peer::set_sending`] says and, with [`Renewal::IceRestart`], over a path
     /// to be found anew. Candidates are then gathered and told as they were at first. For the caller of the call alone.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Peer {
             }
             match &exchange.offered {
                 // The path that an offer renewed is gone, whether or not it was heard.
-                Some(Offered { renewal: Renewal::Restart, .. }) => Renewal::Restart,
+                Some(Offered { renewal: Renewal::IceRestart, .. }) => Renewal::IceRestart,
                 Some(Offered { renewal: Renewal::Media, .. }) | None => renewal,
             }
         };
@@ -89,17 +89,17 @@ impl Peer {
         for (medium, wanted) in self.media() {
             medium.transceiver.set_direction(direction(wanted, Reception::Receive)).await.map_err(failed)?;
         }
-        let options = RTCOfferOptions { ice_restart: renewal == Renewal::Restart };
+        let options = RTCOfferOptions { ice_restart: renewal == Renewal::IceRestart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(failed)?;
         let sdp = self.exchange().numbered(&rewrite::as_sent(&offer.sdp));
-        if renewal == Renewal::Restart {
+        if renewal == Renewal::IceRestart {
             self.use_renewed_servers().await.map_err(failed)?;
             self.renew();
         }
         let awaited = {
             let exchange = self.exchange();
             let streams_beside = exchange.theirs.as_deref().and_then(|theirs| Description::read(theirs).streams());
-            Awaited { path: renewal == Renewal::Restart || exchange.theirs.is_none(), streams_beside }
+            Awaited { path: renewal == Renewal::IceRestart || exchange.theirs.is_none(), streams_beside }
         };
         self.early.hold(awaited);
         self.connection.set_local_description(offer).await.map_err(failed)?;

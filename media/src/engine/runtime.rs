@@ -32,7 +32,7 @@ use super::sockets::impaired::ImpairHandle;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::path::addresses::Network;
 use crate::path::receive_counter::ReceiveCounter;
-use crate::path::servers::Servers;
+use crate::path::server_log::ServerLog;
 
 /// How long a name is looked up that was known before.
 const LOOKUP_AGAIN_MAX: Duration = Duration::from_millis(300);
@@ -48,7 +48,7 @@ pub(super) struct SettlingRuntime {
     received: Arc<ReceiveCounter>,
     payload: Arc<PayloadLimit>,
     network: Arc<dyn Network>,
-    servers: Arc<Servers>,
+    servers: Arc<ServerLog>,
     early: Arc<Early>,
     impairments: ImpairHandle,
     names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
@@ -61,7 +61,7 @@ impl SettlingRuntime {
     pub(super) fn new(
         inner: Arc<dyn Runtime>,
         network: Arc<dyn Network>,
-        (received, payload, servers): (Arc<ReceiveCounter>, Arc<PayloadLimit>, Arc<Servers>),
+        (received, payload, servers): (Arc<ReceiveCounter>, Arc<PayloadLimit>, Arc<ServerLog>),
         early: Arc<Early>,
         impairments: ImpairHandle,
     ) -> Self {

@@ -12,7 +12,7 @@ use webrtc::media_stream::track_remote::TrackRemote;
 use super::events::PeerEvent;
 use crate::path::addresses::Addresses;
 use crate::path::candidates::{self, IceCandidate};
-use crate::path::servers::Servers;
+use crate::path::server_log::ServerLog;
 use crate::path::watch::Watch;
 use crate::receive::inbox::Inbox;
 use crate::receive::keyframes::KeyframeRequester;
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     complete: AtomicBool,
     watch: Mutex<Watch>,
     /// What STUN and TURN servers answer.
-    pub(super) servers: Arc<Servers>,
+    pub(super) servers: Arc<ServerLog>,
 }
 
 /// Candidates go into the description until it is out, and are events from then on.
@@ -47,7 +47,7 @@ impl Shared {
         tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
         inbox: Inbox,
         (gate, demand): (Arc<PathGate>, Arc<KeyframeDemand>),
-        servers: Arc<Servers>,
+        servers: Arc<ServerLog>,
         bound: Addresses,
     ) -> Self {
         Self {

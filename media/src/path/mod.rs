@@ -1,7 +1,7 @@
 //! The path between the two sides: how it is looked for, and whether it is alive. Pure: the time, the addresses of this
 //! machine and the datagrams come in; no sockets, no engine.
 //!
-//! - [`ice_server`]: which STUN and TURN servers are asked; [`servers`]: what they answer, read with [`stun`];
+//! - [`ice_server`]: which STUN and TURN servers are asked; [`server_log`]: what they answer, read with [`stun`];
 //!   [`turn_error`]: what is wrong with one
 //! - [`addresses`]: which addresses sockets are bound to, and when they are out of date
 //! - [`candidates`]: which candidates are taken, and in which order ours are offered; [`remote_addresses`]: their kinds
@@ -15,7 +15,7 @@ pub(crate) mod ice_server;
 pub(crate) mod pair;
 pub(crate) mod receive_counter;
 pub(crate) mod remote_addresses;
-pub(crate) mod servers;
+pub(crate) mod server_log;
 pub(crate) mod stun;
 pub(crate) mod turn_error;
 pub(crate) mod watch;

@@ -4,68 +4,72 @@
 //! The engine's own NACK generator does not see that RTX repaired a packet, and asks on without end, or for a fixed
 //! number of times: with two, and 10 % lost each way, every thirtieth loss stayed. This one is shown RTX packets too.
 //!
-//! - a packet of a stream → [`Holes`]: what it jumped over is missing
-//! - a packet of its RTX stream (RFC 4588) → the hole is filled, and how long that took spaces the next requests
-//! - a hole that is due → one NACK for all that are, and the next request for it later, and later
+//! - a packet of a stream → [`MissingPackets`]: the numbers it jumped over are missing
+//! - a packet of its RTX stream (RFC 4588) → the missing packet is there, and how long that took spaces the next NACKs
+//! - missing packets that are due → one NACK for all of them, and the next NACK for the same ones later, and later
 //!
-//! What was missed in a silence is never asked for: after seconds without a path a keyframe is worth more than what is
-//! too old to be shown, and new pictures would wait behind it.
+//! What was missed in a silence is never NACKed: after seconds without a path a keyframe is worth more than what is too
+//! old to be shown, and new pictures would wait behind it. [`crate::send::rtx_filter`] is the other half.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use crate::rtp::nearest;
+
 /// So long without a packet of a stream is no loss but a path, or a sender, that was away.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// A packet may be overtaken by so much before it counts as missing.
-const OVERTAKEN: Duration = Duration::from_millis(10);
+/// A packet that is overtaken by no more than this is reordered, not missing.
+const REORDERED: Duration = Duration::from_millis(10);
 
-/// Requests that are due within this time go together.
+/// NACKs that are due within this time go together.
 const TOGETHER: Duration = Duration::from_millis(5);
 
-/// So long a hole is asked for: the jitter buffer waits 250 ms, but for a second hole only once the first is filled.
-const ASKED_FOR: Duration = Duration::from_millis(300);
+/// A packet that is missing for longer is no longer NACKed: the jitter buffer waits 250 ms, but for a second gap only
+/// once the first is filled.
+const GIVE_UP_AFTER: Duration = Duration::from_millis(300);
 
-/// How long a repair takes as long as none was seen.
-const FIRST_REPAIR: Duration = Duration::from_millis(70);
+/// How long a retransmission takes as long as none was seen.
+const FIRST_ROUND: Duration = Duration::from_millis(70);
 
-/// Requests for one packet are at least so far apart: the other side may have to pace a keyframe out first.
+/// NACKs for one packet are at least so far apart: the other side may have to pace a keyframe out first.
 const APART_MIN: Duration = Duration::from_millis(20);
 
-/// And at most: no repair is waited for any longer.
+/// And at most: no retransmission is waited for any longer.
 const APART_MAX: Duration = Duration::from_millis(250);
 
-/// Each request for the same packet waits by so much longer than the one before.
+/// Each NACK for the same packet waits by so much longer than the one before.
 const BACKOFF: f64 = 1.5;
 
-/// A repair that came twice was asked for too early by so much.
-const TOO_EARLY: f64 = 1.25;
+/// When a retransmission came twice, the NACKs were too close by so much.
+const TOO_CLOSE: f64 = 1.25;
 
 /// A jump of more packets is a sender that counts anew, or so much that only a keyframe mends it.
 const JUMP_MAX: i64 = 512;
 
 /// What is missing of one stream. Reads no clock.
 #[derive(Debug, Default)]
-struct Holes {
+struct MissingPackets {
     /// Extended number of the newest packet, and when the latest came.
     highest: Option<(i64, Instant)>,
-    missing: BTreeMap<i64, Hole>,
-    /// From request to repair, smoothed.
-    repair: Option<Duration>,
+    /// By extended sequence number.
+    packets: BTreeMap<i64, MissingPacket>,
+    /// From NACK to retransmission, smoothed.
+    round: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Hole {
+struct MissingPacket {
     since: Instant,
-    /// How often it was asked for, and when last.
-    asked: u32,
-    asked_at: Instant,
+    /// How many NACKs named it, and when the last did.
+    nacks: u32,
+    nacked_at: Instant,
     due: Instant,
 }
 
-impl Holes {
-    /// A packet of the stream itself.
-    fn came(&mut self, sequence: u16, now: Instant) {
+impl MissingPackets {
+    /// A packet of the stream itself came.
+    fn received(&mut self, sequence: u16, now: Instant) {
         let Some((highest, latest)) = self.highest else {
             self.highest = Some((i64::from(sequence), now));
             return;
@@ -73,45 +77,45 @@ impl Holes {
         let number = nearest(sequence, highest);
         let is_silence = now.saturating_duration_since(latest) >= SILENCE;
         if is_silence || (number - highest).abs() > JUMP_MAX {
-            self.missing.clear();
+            self.packets.clear();
             self.highest = Some((number, now));
             return;
         }
-        let hole = Hole { since: now, asked: 0, asked_at: now, due: now + OVERTAKEN };
-        self.missing.extend((highest + 1..number).map(|missed| (missed, hole)));
-        self.missing.remove(&number);
-        // A packet so old is no longer asked for; [`ASKED_FOR`] ends most holes before this bound on memory does.
-        while self.missing.first_key_value().is_some_and(|(oldest, _)| *oldest < number - JUMP_MAX) {
-            self.missing.pop_first();
+        let missing = MissingPacket { since: now, nacks: 0, nacked_at: now, due: now + REORDERED };
+        self.packets.extend((highest + 1..number).map(|missed| (missed, missing)));
+        self.packets.remove(&number);
+        // A packet so far behind is no longer NACKed; a retransmission of it may still arrive.
+        while self.packets.first_key_value().is_some_and(|(oldest, _)| *oldest < number - JUMP_MAX) {
+            self.packets.pop_first();
         }
         self.highest = Some((highest.max(number), now));
     }
 
     /// A packet of the stream came again by RTX.
-    fn repaired(&mut self, sequence: u16, now: Instant) {
+    fn retransmitted(&mut self, sequence: u16, now: Instant) {
         let Some((highest, _)) = self.highest else { return };
-        match self.missing.remove(&nearest(sequence, highest)) {
-            // Which request was answered is known only where there was one (Karn's rule, RFC 6298 §3).
-            Some(Hole { asked: 1, asked_at, .. }) => {
-                let took = now.saturating_duration_since(asked_at);
-                self.repair = Some(self.repair.map_or(took, |before| (before * 7 + took) / 8));
+        match self.packets.remove(&nearest(sequence, highest)) {
+            // Which NACK was answered is known only where there was one (Karn's rule, RFC 6298 §3).
+            Some(MissingPacket { nacks: 1, nacked_at, .. }) => {
+                let took = now.saturating_duration_since(nacked_at);
+                self.round = Some(self.round.map_or(took, |before| (before * 7 + took) / 8));
             }
             Some(_) => {}
             None => {
-                let before = self.repair.unwrap_or(FIRST_REPAIR);
-                self.repair = Some(before.mul_f64(TOO_EARLY).min(APART_MAX));
+                let before = self.round.unwrap_or(FIRST_ROUND);
+                self.round = Some(before.mul_f64(TOO_CLOSE).min(APART_MAX));
             }
         }
     }
 
-    /// What is to be asked for now.
+    /// The sequence numbers to be NACKed now.
     fn take_due(&mut self, now: Instant) -> Vec<u16> {
-        let apart = self.repair.unwrap_or(FIRST_REPAIR).mul_f64(BACKOFF);
-        self.missing.retain(|_, hole| now.saturating_duration_since(hole.since) < ASKED_FOR);
+        let apart = self.round.unwrap_or(FIRST_ROUND).mul_f64(BACKOFF);
+        self.packets.retain(|_, missing| now.saturating_duration_since(missing.since) < GIVE_UP_AFTER);
         let mut numbers = Vec::new();
-        for (number, hole) in self.missing.iter_mut().filter(|(_, hole)| hole.due <= now + TOGETHER) {
-            let wait = apart.max(APART_MIN).mul_f64(BACKOFF.powi(hole.asked.cast_signed())).min(APART_MAX);
-            *hole = Hole { asked: hole.asked + 1, asked_at: now, due: now + wait, ..*hole };
+        for (number, missing) in self.packets.iter_mut().filter(|(_, missing)| missing.due <= now + TOGETHER) {
+            let wait = apart.max(APART_MIN).mul_f64(BACKOFF.powi(missing.nacks.cast_signed())).min(APART_MAX);
+            *missing = MissingPacket { nacks: missing.nacks + 1, nacked_at: now, due: now + wait, ..*missing };
             // The wire has the lower 16 bits.
             numbers.push(*number as u16);
         }
@@ -119,20 +123,15 @@ impl Holes {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.missing.values().map(|hole| hole.due).min()
+        self.packets.values().map(|missing| missing.due).min()
     }
 }
 
-/// The extended number of `sequence` that is nearest to `to`.
-fn nearest(sequence: u16, to: i64) -> i64 {
-    to + i64::from(sequence.wrapping_sub(to as u16).cast_signed())
-}
-
-/// Which packets are to be asked for again, of all streams that take NACKs. Reads no clock.
+/// Which packets are to be NACKed, of all streams whose sender takes that. Reads no clock.
 #[derive(Debug, Default)]
 pub(crate) struct NackGenerator {
     /// By SSRC.
-    streams: HashMap<u32, Holes>,
+    streams: HashMap<u32, MissingPackets>,
     /// The SSRC of the stream that an RTX stream (RFC 4588) repairs.
     repaired: HashMap<u32, u32>,
 }
@@ -163,7 +162,7 @@ impl NackGenerator {
             self.streams.remove(&rtx);
         }
         if stream.takes_nack && !self.repaired.contains_key(&stream.ssrc) {
-            self.streams.insert(stream.ssrc, Holes::default());
+            self.streams.insert(stream.ssrc, MissingPackets::default());
         }
     }
 
@@ -175,27 +174,27 @@ impl NackGenerator {
 
     /// A packet came, of a stream or of the RTX stream that repairs it.
     pub(crate) fn came(&mut self, ssrc: u32, sequence: u16, payload: &[u8], now: Instant) {
-        if let Some(holes) = self.repaired.get(&ssrc).and_then(|media| self.streams.get_mut(media)) {
+        if let Some(missing) = self.repaired.get(&ssrc).and_then(|media| self.streams.get_mut(media)) {
             // The number comes first (RFC 4588 §4); without one it is padding that probes the path.
             if let [high, low, ..] = payload[..] {
-                holes.repaired(u16::from_be_bytes([high, low]), now);
+                missing.retransmitted(u16::from_be_bytes([high, low]), now);
             }
-        } else if let Some(holes) = self.streams.get_mut(&ssrc) {
-            holes.came(sequence, now);
+        } else if let Some(missing) = self.streams.get_mut(&ssrc) {
+            missing.received(sequence, now);
         }
     }
 
     /// What is to be asked for now.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Nack> {
-        let due = self.streams.iter_mut().filter(|(_, holes)| holes.next_due().is_some_and(|due| due <= now));
-        due.map(|(&media_ssrc, holes)| Nack { media_ssrc, sequence_numbers: holes.take_due(now) })
+        let due = self.streams.iter_mut().filter(|(_, missing)| missing.next_due().is_some_and(|due| due <= now));
+        due.map(|(&media_ssrc, missing)| Nack { media_ssrc, sequence_numbers: missing.take_due(now) })
             .filter(|nack| !nack.sequence_numbers.is_empty())
             .collect()
     }
 
     /// When [`NackGenerator::take_due`] will have something.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.streams.values().filter_map(Holes::next_due).min()
+        self.streams.values().filter_map(MissingPackets::next_due).min()
     }
 }
 
@@ -210,10 +209,10 @@ mod tests {
     }
 
     /// Lets time pass to `end`, and says when which packets are asked for, in milliseconds.
-    fn requests(holes: &mut Holes, start: Instant, end: Duration) -> Vec<(u128, Vec<u16>)> {
+    fn requests(missing: &mut MissingPackets, start: Instant, end: Duration) -> Vec<(u128, Vec<u16>)> {
         let mut asked = Vec::new();
-        while let Some(due) = holes.next_due().filter(|due| *due <= start + end) {
-            let numbers = holes.take_due(due);
+        while let Some(due) = missing.next_due().filter(|due| *due <= start + end) {
+            let numbers = missing.take_due(due);
             if !numbers.is_empty() {
                 asked.push(((due - start).as_millis(), numbers));
             }
@@ -223,65 +222,65 @@ mod tests {
 
     #[test]
     fn a_hole_is_asked_for_ever_more_seldom_until_it_is_too_late() {
-        let (mut holes, start) = (Holes { repair: Some(ms(2)), ..Holes::default() }, Instant::now());
+        let (mut missing, start) = (MissingPackets { round: Some(ms(2)), ..MissingPackets::default() }, Instant::now());
         for sequence in [65_534, 1, 2] {
-            holes.came(sequence, start);
+            missing.received(sequence, start);
         }
-        let asked = requests(&mut holes, start, ms(5000));
+        let asked = requests(&mut missing, start, ms(5000));
         let times: Vec<_> = asked.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [10, 30, 60, 105, 172, 273], "of the shortest distance, and half as much more each time");
         assert!(asked.iter().all(|(_, numbers)| numbers == &[65_535, 0]), "{asked:?}");
-        assert_eq!(holes.next_due(), None, "nothing is kept");
+        assert_eq!(missing.next_due(), None, "nothing is kept");
     }
 
     #[test]
     fn a_repair_ends_the_asking_and_spaces_what_is_asked_next() {
-        let (mut holes, start) = (Holes::default(), Instant::now());
+        let (mut missing, start) = (MissingPackets::default(), Instant::now());
         for sequence in [10, 12] {
-            holes.came(sequence, start);
+            missing.received(sequence, start);
         }
-        assert_eq!(requests(&mut holes, start, ms(50)), [(10, vec![11])]);
-        holes.repaired(11, start + ms(60));
-        assert_eq!((holes.next_due(), holes.repair), (None, Some(ms(50))));
-        holes.came(14, start + ms(100));
-        assert_eq!(requests(&mut holes, start, ms(200)), [(110, vec![13]), (185, vec![13])]);
-        holes.repaired(13, start + ms(210));
-        assert_eq!(holes.repair, Some(ms(50)), "which request this answers is not known");
+        assert_eq!(requests(&mut missing, start, ms(50)), [(10, vec![11])]);
+        missing.retransmitted(11, start + ms(60));
+        assert_eq!((missing.next_due(), missing.round), (None, Some(ms(50))));
+        missing.received(14, start + ms(100));
+        assert_eq!(requests(&mut missing, start, ms(200)), [(110, vec![13]), (185, vec![13])]);
+        missing.retransmitted(13, start + ms(210));
+        assert_eq!(missing.round, Some(ms(50)), "which request this answers is not known");
     }
 
     #[test]
     fn repairs_that_come_twice_make_it_ask_later() {
-        let (mut holes, start) = (Holes::default(), Instant::now());
-        holes.came(10, start);
+        let (mut missing, start) = (MissingPackets::default(), Instant::now());
+        missing.received(10, start);
         for _ in 0..20 {
-            holes.repaired(9, start);
+            missing.retransmitted(9, start);
         }
-        assert_eq!(holes.repair, Some(APART_MAX));
-        holes.came(12, start);
-        assert_eq!(requests(&mut holes, start, ms(5000)), [(10, vec![11]), (260, vec![11])]);
+        assert_eq!(missing.round, Some(APART_MAX));
+        missing.received(12, start);
+        assert_eq!(requests(&mut missing, start, ms(5000)), [(10, vec![11]), (260, vec![11])]);
     }
 
     #[test]
     fn what_was_only_overtaken_is_not_asked_for() {
-        let (mut holes, start) = (Holes::default(), Instant::now());
+        let (mut missing, start) = (MissingPackets::default(), Instant::now());
         for (sequence, at) in [(10, 0), (13, 1), (11, 4), (12, 9), (14, 10)] {
-            holes.came(sequence, start + ms(at));
+            missing.received(sequence, start + ms(at));
         }
-        assert_eq!(requests(&mut holes, start, ms(5000)), []);
+        assert_eq!(requests(&mut missing, start, ms(5000)), []);
     }
 
     #[test]
     fn a_silence_and_a_sender_that_counts_anew_leave_nothing_to_ask_for() {
-        let (mut holes, start) = (Holes::default(), Instant::now());
-        holes.came(10, start);
-        holes.came(12, start + ms(499));
-        assert!(holes.next_due().is_some());
-        holes.came(20, start + ms(999));
-        assert_eq!(holes.next_due(), None, "after a silence");
-        holes.came(40_000, start + ms(1000));
-        assert_eq!(holes.next_due(), None, "counted anew");
-        holes.came(40_002, start + ms(1001));
-        assert_eq!(requests(&mut holes, start, ms(1020)), [(1011, vec![40_001])]);
+        let (mut missing, start) = (MissingPackets::default(), Instant::now());
+        missing.received(10, start);
+        missing.received(12, start + ms(499));
+        assert!(missing.next_due().is_some());
+        missing.received(20, start + ms(999));
+        assert_eq!(missing.next_due(), None, "after a silence");
+        missing.received(40_000, start + ms(1000));
+        assert_eq!(missing.next_due(), None, "counted anew");
+        missing.received(40_002, start + ms(1001));
+        assert_eq!(requests(&mut missing, start, ms(1020)), [(1011, vec![40_001])]);
     }
 
     /// The storm: repairs that nobody noticed were asked for again and again. Requests and repairs are lost here as
@@ -289,7 +288,7 @@ mod tests {
     #[test]
     fn no_more_is_asked_for_than_is_needed() {
         for (loss, round_trip, per_loss_max) in [(5, 5, 1.2), (10, 5, 1.35), (10, 100, 1.35), (20, 200, 1.8)] {
-            let (mut holes, start) = (Holes::default(), Instant::now());
+            let (mut missing, start) = (MissingPackets::default(), Instant::now());
             let (mut random, mut lost, mut sent) = (7_u32, 0, 0);
             let mut is_lost = || {
                 random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -299,14 +298,14 @@ mod tests {
             for n in 0..30_000_u16 {
                 let now = start + ms(8) * n.into();
                 while let Some((_, number)) = under_way.pop_front_if(|(at, _)| *at <= now) {
-                    holes.repaired(number, now);
+                    missing.retransmitted(number, now);
                 }
                 match is_lost() {
                     true => lost += 1,
-                    false => holes.came(n, now),
+                    false => missing.received(n, now),
                 }
-                if holes.next_due().is_some_and(|due| due <= now) {
-                    let asked = holes.take_due(now);
+                if missing.next_due().is_some_and(|due| due <= now) {
+                    let asked = missing.take_due(now);
                     if is_lost() {
                         continue;
                     }
@@ -329,10 +328,10 @@ mod tests {
         for (ssrc, number, payload) in [(1, 10, &[7, 7, 7][..]), (1, 12, &[7; 3]), (2, 500, &[7]), (2, 502, &[])] {
             nacks.came(ssrc, number, payload, start);
         }
-        assert_eq!(nacks.poll_timeout(), Some(start + OVERTAKEN));
-        let due = nacks.take_due(start + OVERTAKEN);
+        assert_eq!(nacks.poll_timeout(), Some(start + REORDERED));
+        let due = nacks.take_due(start + REORDERED);
         assert_eq!(due, [Nack { media_ssrc: 1, sequence_numbers: vec![11] }]);
-        nacks.came(2, 503, &[0, 11, 7], start + OVERTAKEN);
-        assert_eq!((nacks.poll_timeout(), nacks.take_due(start + OVERTAKEN)), (None, Vec::new()));
+        nacks.came(2, 503, &[0, 11, 7], start + REORDERED);
+        assert_eq!((nacks.poll_timeout(), nacks.take_due(start + REORDERED)), (None, Vec::new()));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+pub(crate) use unwrap::nearest;
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 
 /// Clock rate of all video payload formats (RFC 6184 §8.2.1, RFC 7741 §4.1).
@@ -26,6 +27,6 @@ pub struct RtpPacket {
     pub payload_type: u8,
     /// The payload, starting with the payload format's own header.
     pub payload: Bytes,
-    /// When it came out of the socket.
+    /// When the engine handed it on: decrypted, and a moment after it came out of the socket.
     pub arrived: Instant,
 }

@@ -1,5 +1,11 @@
 //! Arithmetic on counters that wrap.
 
+/// The extended number of `sequence` that is nearest to `to`.
+pub(crate) fn nearest(sequence: u16, to: i64) -> i64 {
+    // The difference as a signed 16-bit number is the shortest way round.
+    to + i64::from(sequence.wrapping_sub(to as u16).cast_signed())
+}
+
 /// Extends 16-bit sequence numbers to a counter that does not wrap (RFC 3550 appendix A.1).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SequenceUnwrapper {
@@ -11,8 +17,7 @@ impl SequenceUnwrapper {
     pub fn unwrap(&mut self, sequence: u16) -> i64 {
         let extended = match self.last {
             None => i64::from(sequence),
-            // The difference as a signed 16-bit number is the shortest way round.
-            Some(last) => last + i64::from(sequence.wrapping_sub(last as u16) as i16),
+            Some(last) => nearest(sequence, last),
         };
         self.last = Some(self.last.map_or(extended, |last| last.max(extended)));
         extended

@@ -17,7 +17,7 @@ pub enum Renewal {
     /// Media alone; the path stays.
     Media,
     /// The path as well: an ICE restart (RFC 8445 §9).
-    Restart,
+    IceRestart,
 }
 
 /// Why a description cannot follow.
@@ -55,8 +55,8 @@ pub(crate) fn of_answer(offer: &str, renewal: Renewal, before: &str, answer: &st
         return Err(Unfit::Sections);
     }
     match (follows(&before, &answer)?, renewal) {
-        (Renewal::Restart, Renewal::Media) => Err(Unfit::Renewed),
-        (Renewal::Media | Renewal::Restart, _) => Ok(()),
+        (Renewal::IceRestart, Renewal::Media) => Err(Unfit::Renewed),
+        (Renewal::Media | Renewal::IceRestart, _) => Ok(()),
     }
 }
 
@@ -78,7 +78,7 @@ fn follows(before: &Description<'_>, description: &Description<'_>) -> Result<Re
     if known.iter().any(|(hash, digits)| certificate.get(hash).is_some_and(|told| told != digits)) {
         return Err(Unfit::Certificate);
     }
-    Ok(if before.ice_credentials() == Some(credentials) { Renewal::Media } else { Renewal::Restart })
+    Ok(if before.ice_credentials() == Some(credentials) { Renewal::Media } else { Renewal::IceRestart })
 }
 
 /// Lengths and letters of RFC 8839 §5.4.
@@ -147,8 +147,8 @@ mod tests {
         let turned = BEFORE.replace("a=recvonly", "a=sendrecv\r\na=ssrc:2 cname:a");
         assert_eq!(of_offer(BEFORE, &turned), Ok(Renewal::Media));
         let renewed = turned.replace("abcd", "efgh");
-        assert_eq!(of_offer(BEFORE, &renewed), Ok(Renewal::Restart));
-        assert_eq!(of_answer(BEFORE, Renewal::Restart, BEFORE, &renewed), Ok(()));
+        assert_eq!(of_offer(BEFORE, &renewed), Ok(Renewal::IceRestart));
+        assert_eq!(of_answer(BEFORE, Renewal::IceRestart, BEFORE, &renewed), Ok(()));
         assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &turned), Ok(()));
         assert_eq!(of_answer(BEFORE, Renewal::Media, BEFORE, &renewed), Err(Unfit::Renewed));
     }

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// Older than this no repair is waited for: the jitter buffer waits 250 ms, and asking takes a round trip.
-const REPAIR_AGE_MAX: Duration = Duration::from_millis(500);
+const RTX_AGE_MAX: Duration = Duration::from_millis(500);
 
-/// Turns down retransmissions of what is older than [`REPAIR_AGE_MAX`], by their own RTP time stamps. Reads no clock.
+/// Turns down retransmissions of what is older than [`RTX_AGE_MAX`], by their own RTP time stamps. Reads no clock.
 #[derive(Default)]
 pub(crate) struct RtxFilter {
     /// By SSRC.
@@ -37,7 +37,7 @@ impl Stream {
         let Some(newest) = self.newest else { return true };
         // RTP time wraps around; what is ahead of the newest is none the older.
         let age = newest.wrapping_sub(timestamp).cast_signed();
-        i64::from(age) * 1000 <= i64::from(self.clock_hz) * REPAIR_AGE_MAX.as_millis() as i64
+        i64::from(age) * 1000 <= i64::from(self.clock_hz) * RTX_AGE_MAX.as_millis() as i64
     }
 }
 

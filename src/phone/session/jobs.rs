@@ -130,7 +130,7 @@ impl Session {
                 }
                 let renewed = match renewed {
                     peer::Renewal::Media => Renewal::Media,
-                    peer::Renewal::Restart => Renewal::Restart,
+                    peer::Renewal::IceRestart => Renewal::Restart,
                 };
                 self.phone_event(call::Event::UpdateReady { call, revision, description, renewed });
             }

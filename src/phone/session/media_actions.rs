@@ -96,7 +96,7 @@ impl Session {
         peer.set_ice_servers(self.settings.peer_now().ice_servers);
         let renewal = match renewal {
             Renewal::Media => peer::Renewal::Media,
-            Renewal::Restart => peer::Renewal::Restart,
+            Renewal::Restart => peer::Renewal::IceRestart,
         };
         let call = id.clone();
         self.spawn(&call, async move { Done::Revised(id, revision, media::make_update(peer, renewal).await) });

@@ -12,7 +12,7 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::path::receive_counter::ReceiveCounter;
-use crate::path::servers::Servers;
+use crate::path::server_log::ServerLog;
 
 /// What the system says of a datagram that the interface does not carry.
 #[cfg(unix)]
@@ -31,7 +31,7 @@ pub(in crate::engine) struct CountingSocket {
     pub(in crate::engine) inner: Arc<dyn AsyncUdpSocket>,
     pub(in crate::engine) received: Arc<ReceiveCounter>,
     pub(in crate::engine) payload: Arc<PayloadLimit>,
-    pub(in crate::engine) servers: Arc<Servers>,
+    pub(in crate::engine) servers: Arc<ServerLog>,
 }
 
 impl fmt::Debug for CountingSocket {

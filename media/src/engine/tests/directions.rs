@@ -36,7 +36,7 @@ async fn a_call_gains_pictures_and_loses_them_again() {
     assert!(call.bob.audio_heard.1 > heard && call.alice.video_heard.1 > of_callee, "the rest goes on");
 
     call.alice.peer.set_sending(SendReceive, SendReceive);
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     call.until_healed(Duration::from_secs(2)).await;
     // Sound was sent from one end to the other of all this, by one stream.
     let jumps = call.bob.sequences.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));

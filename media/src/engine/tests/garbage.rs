@@ -51,7 +51,7 @@ async fn a_broken_offer_changes_nothing() {
     call.until_healed(Duration::from_millis(500)).await;
     assert_eq!(call.bob.told.len(), told, "{:?}", call.bob.told);
     call.update(Renewal::Media).await;
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     call.until_healed(Duration::from_secs(2)).await;
     call.end().await;
 }
@@ -60,7 +60,7 @@ async fn a_broken_offer_changes_nothing() {
 async fn a_broken_answer_changes_nothing_and_a_good_one_may_follow() {
     let mut call = Call::standing(&talking(), &talking()).await;
     assert!(call.alice.peer.apply_update("").await.is_err(), "none was asked for");
-    for renewal in [Renewal::Media, Renewal::Restart] {
+    for renewal in [Renewal::Media, Renewal::IceRestart] {
         let offer = call.alice.peer.update_offer(renewal).await.unwrap();
         let (answer, at_bob) = call.bob.peer.answer_update(&offer.sdp).await.unwrap();
         for garbage in broken(&answer.sdp) {
@@ -81,7 +81,7 @@ async fn a_broken_answer_changes_nothing_and_a_good_one_may_follow() {
 #[tokio::test]
 async fn updates_out_of_turn_are_refused() {
     let early = Side::at(Place::at(31), &talking()).await;
-    assert!(early.peer.update_offer(Renewal::Restart).await.is_err());
+    assert!(early.peer.update_offer(Renewal::IceRestart).await.is_err());
     let offer = early.peer.offer().await.unwrap();
     assert!(early.peer.answer_update(&offer.sdp).await.is_err());
     assert!(early.peer.apply_update(&offer.sdp).await.is_err());

@@ -36,7 +36,7 @@ async fn an_ice_restart_does_not_get_out_of_the_network() {
     let mut call = standing_in(&network).await;
     network.set(impairments("loss=100%"));
     call.until("silence", 2 * SECOND, |call| call.alice.was_told("Silent") > 0).await;
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     let since = Instant::now();
     call.run(2 * SECOND).await;
     assert!(!call.alice.hears_and_sees_since(since + SECOND / 2) && !call.bob.hears_and_sees_since(since + SECOND / 2));

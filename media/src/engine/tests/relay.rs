@@ -71,7 +71,7 @@ async fn heal(call: &mut Call, length: Duration) -> Duration {
         let restart = told.any(|(_, event)| matches!(event.as_str(), "Silent" | "Stalled"));
         seen = (call.alice.told.len(), call.bob.told.len());
         if restart {
-            call.update(Renewal::Restart).await;
+            call.update(Renewal::IceRestart).await;
         }
     }
     since.elapsed()
@@ -113,7 +113,7 @@ async fn a_restart_asks_with_the_login_of_its_moment() {
     call.run(Duration::from_millis(300)).await;
     assert!(users.try_recv().is_err(), "an update of media asks no server");
     call.alice.peer.set_ice_servers(with("1900000000:alice"));
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     call.until_healed(Duration::from_secs(2)).await;
     let asked = tokio::time::timeout(Duration::from_secs(2), users.recv()).await;
     assert_eq!(asked.ok().flatten().as_deref(), Some("1900000000:alice"));

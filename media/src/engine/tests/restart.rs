@@ -14,12 +14,12 @@ async fn media_go_on_after_a_restart_with_the_keys_of_before() {
     let handshakes = call.handshakes();
     assert!(handshakes > 0);
     let before = call.alice.peer.update_offer(Renewal::Media).await.unwrap();
-    let offer = call.alice.peer.update_offer(Renewal::Restart).await.unwrap();
+    let offer = call.alice.peer.update_offer(Renewal::IceRestart).await.unwrap();
     assert_eq!(values(&offer.sdp, "a=fingerprint:"), values(&before.sdp, "a=fingerprint:"));
     assert!(values(&offer.sdp, "a=ice-ufrag:").is_disjoint(&values(&before.sdp, "a=ice-ufrag:")));
     assert!(!offer.candidates.is_empty(), "candidates of the new sockets travel with the offer");
 
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     let since = Instant::now();
     while !call.alice.hears_and_sees_since(since) || !call.bob.hears_and_sees_since(since) {
         assert!(since.elapsed() < Duration::from_secs(2), "not healed");
@@ -61,7 +61,7 @@ async fn the_caller_moves_to_another_address() {
     let cut_at = Instant::now();
     call.alice.place.move_to(12);
     call.until("the change to be told", Duration::from_secs(1), |call| call.alice.was_told("NetworkChanged") > 0).await;
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     call.until_healed(Duration::from_secs(2)).await;
     assert!(cut_at.elapsed() < Duration::from_millis(1500), "{:?}", cut_at.elapsed());
     let address = stats::ends(&*call.alice.peer.connection).await.map(|ends| ends.from);
@@ -78,7 +78,7 @@ async fn the_callee_moves_and_the_caller_offers() {
     let cut_at = Instant::now();
     call.bob.place.move_to(22);
     call.until("the change to be told", Duration::from_secs(1), |call| call.bob.was_told("NetworkChanged") > 0).await;
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     call.until_healed(Duration::from_secs(2)).await;
     assert!(cut_at.elapsed() < Duration::from_millis(1500), "{:?}", cut_at.elapsed());
     let address = stats::ends(&*call.bob.peer.connection).await.map(|ends| ends.from);
@@ -89,7 +89,7 @@ async fn the_callee_moves_and_the_caller_offers() {
 #[tokio::test]
 async fn an_update_that_was_lost_may_be_followed_by_another() {
     let mut call = Call::standing(&talking(), &talking()).await;
-    let _lost = call.alice.peer.update_offer(Renewal::Restart).await.unwrap();
+    let _lost = call.alice.peer.update_offer(Renewal::IceRestart).await.unwrap();
     call.run(Duration::from_millis(300)).await;
     // The path is gone with the first: the second has to renew it whatever it was asked for.
     let offer = call.alice.peer.update_offer(Renewal::Media).await.unwrap();
@@ -109,7 +109,7 @@ async fn candidates_are_counted_anew_for_each_restart() {
         (0..=REMOTE_HOST_MAX).map(candidate).collect::<Vec<_>>()
     };
     assert!(call.bob.peer.add_candidates(flood()).await > 1, "those of the first path count");
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     let left_out = call.bob.peer.add_candidates(flood()).await;
     assert!((1..8).contains(&left_out), "{left_out}");
     call.until_healed(Duration::from_secs(2)).await;
@@ -127,7 +127,7 @@ async fn candidates_are_trickled_after_a_restart() {
     let reflexive = |side: &Side| side.trickled.iter().filter(|candidate| candidate.contains("typ srflx")).count();
     call.until("the first", Duration::from_secs(3), |call| reflexive(&call.alice) > 0).await;
     call.alice.trickled.clear();
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     call.until_healed(Duration::from_secs(2)).await;
     call.until("another", Duration::from_secs(3), |call| reflexive(&call.alice) > 0).await;
     call.end().await;

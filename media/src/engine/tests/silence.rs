@@ -57,7 +57,7 @@ async fn a_restart_that_leads_nowhere_stalls_and_is_lost_in_the_end() {
     call.until("silence", 2 * SECOND, |call| call.alice.was_told("Silent") > 0).await;
     let restarted = Instant::now();
     // Heard by nobody.
-    let _offer = call.alice.peer.update_offer(Renewal::Restart).await.unwrap();
+    let _offer = call.alice.peer.update_offer(Renewal::IceRestart).await.unwrap();
     call.until("the loss", 15 * SECOND, |call| call.alice.was_told("Failed") > 0).await;
     let after = |event| call.alice.told_at(event).unwrap().duration_since(restarted).as_millis();
     assert!((2900..3400).contains(&after("Stalled")), "{} ms", after("Stalled"));
@@ -66,7 +66,7 @@ async fn a_restart_that_leads_nowhere_stalls_and_is_lost_in_the_end() {
 
     // Too late for the session, which has hung up by now; the engine would still do it.
     call.bob.place.mend();
-    call.update(Renewal::Restart).await;
+    call.update(Renewal::IceRestart).await;
     call.until_healed(2 * SECOND).await;
     call.end().await;
 }

@@ -2,8 +2,8 @@
 //! missing. So the reason that is given is the one that was seen, on the very allocations of the call.
 //!
 //! - in: questions to servers, their answers, and what a TURN server passes on
-//! - out: what is wrong with a server ([`Servers::troubles`]), what came through it ([`Servers::relays`]), and whether
-//!   all have answered ([`Servers::have_answered`])
+//! - out: what is wrong with a server ([`ServerLog::troubles`]), what came through it ([`ServerLog::relays`]), and whether
+//!   all have answered ([`ServerLog::have_answered`])
 //!
 //! Pure but for its lock: the time comes in.
 
@@ -34,7 +34,7 @@ pub struct RelaySeen {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Servers(Mutex<Log>);
+pub(crate) struct ServerLog(Mutex<Log>);
 
 #[derive(Debug, Default)]
 struct Log {
@@ -76,7 +76,7 @@ struct Refused {
     reason: String,
 }
 
-impl Servers {
+impl ServerLog {
     /// Nothing seen yet of these.
     pub(crate) fn new(servers: &[IceServer]) -> Self {
         let servers = servers.iter().map(|server| server.url.clone()).collect();
@@ -246,7 +246,7 @@ mod tests {
 
     /// A log of one TURN server, a clock, and the number of the next question.
     struct Bench {
-        servers: Servers,
+        servers: ServerLog,
         now: Instant,
         next: u8,
     }
@@ -254,7 +254,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let url = "turn:turn.example".parse().unwrap();
-            let servers = Servers::new(&[IceServer { url, username: "a".into(), password: "b".into() }]);
+            let servers = ServerLog::new(&[IceServer { url, username: "a".into(), password: "b".into() }]);
             servers.resolved("turn.example:3478", &[SERVER.parse().unwrap()]);
             Self { servers, now: Instant::now(), next: 1 }
         }
