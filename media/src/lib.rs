@@ -19,6 +19,8 @@ pub mod display;
 mod engine;
 pub mod existing;
 pub mod frame;
+#[cfg(test)]
+mod house;
 pub mod impair;
 mod path;
 pub mod patience;

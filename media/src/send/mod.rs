@@ -1,7 +1,6 @@
 //! What is sent: from the encoders to RTP packets, and what the other side says of them. Pure: no IO, no engine.
 //!
 //! - [`adaptation`]: rate of the path, requests for keyframes → bitrate, pictures left out, keyframes
-//! - [`adaptation`]: rate of the path, requests for keyframes → bitrate, pictures left out, keyframes
 //! - [`media_sender`]: what encoders send by
 //! - [`packets`]: payloads, sequence numbers and time stamps
 //! - [`keyframe_demand`]: whether the encoder has to make a keyframe; [`path_gate`]: whether it need encode at all
