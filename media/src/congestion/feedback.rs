@@ -1,4 +1,4 @@
-//! What the other side's transport-wide feedback tells of packets that we sent.
+//! What transport-wide feedback (TWCC) says of the packets that we sent.
 
 use std::time::{Duration, Instant};
 

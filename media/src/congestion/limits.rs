@@ -1,4 +1,4 @@
-//! Between which rates the estimate of the path stays.
+//! The limits of the bandwidth estimate.
 
 /// Bits a second that the estimate starts at and stays between.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,11 +1,11 @@
-//! What loss lets us send: less while loss is ours, and all while it is the path's own.
+//! Limits the rate by packet loss: sends less when the loss is congestion, and not when the path loses packets at any
+//! rate.
 //!
 //! A queue that overflows loses less when less is sent; a radio link loses as much as before. So when more is lost than
-//! the path is known to lose by itself, less is sent, and what comes of it is looked at:
+//! the path is known to lose by itself, less is sent for a trial:
 //!
-//! - loss falls → it was ours: the limit stays, and rises while nothing more is lost
-//! - loss stays → it is the path's own: the limit is what it was before, and so much loss is no reason any more, for a
-//!   while
+//! - loss falls → it was congestion: the limit stays, and rises while no more is lost
+//! - loss stays → it is the path's own: the limit goes back, and so much loss is accepted for a while
 
 use std::time::{Duration, Instant};
 

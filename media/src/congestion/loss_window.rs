@@ -1,4 +1,4 @@
-//! Adds packet reports up to windows, of which the share of lost packets says something.
+//! Adds packet reports up to windows that are long enough for a share of lost packets.
 
 use std::time::{Duration, Instant};
 

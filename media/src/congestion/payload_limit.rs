@@ -1,13 +1,13 @@
-//! How large packets may be on this path.
+//! Limits the payload size to what the path carries.
 //!
-//! Datagrams are never fragmented on their way. A path that carries less than usual, as tunnels and mobile networks
-//! make them, then swallows large packets and lets small ones through: sound comes, pictures do not. Nobody says so
-//! reliably (routers often send no ICMP, and the system does not hand it to these sockets), so it is seen here:
+//! These datagrams are never fragmented. A path with a small MTU, as tunnels and mobile networks have, drops large
+//! packets and lets small ones through: sound comes, pictures do not. Routers often send no ICMP, and the system does
+//! not hand it to these sockets, so the MTU is found here:
 //!
-//! - reports of the other side → [`SizeWatch`]: large packets are lost, all of them, while small ones arrive
+//! - packet reports → [`SizeWatch`]: large packets are lost, all of them, while small ones arrive
 //! - a socket that refuses a datagram as too large → [`PayloadLimit::fit`]
-//! - [`PayloadLimit`] goes down a step; [`crate::send`] cuts pictures by it. It stays down for the call: smaller packets
-//!   cost a few per cent, another search costs pictures.
+//! - [`PayloadLimit`] goes down a step; [`crate::send`] packetises by it. It stays down for the call: smaller packets
+//!   cost a few per cent, another search would cost pictures
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
-//! What the path carries: the send-side estimate that encoders follow (draft-ietf-rmcat-gcc-02).
+//! The send-side bandwidth estimate that encoders and the pacer follow (draft-ietf-rmcat-gcc-02).
 //!
-//! - reports of the other side → [`split_reported`]: without the packets that nothing is known of
-//! - → [`DelayEstimate`]; [`LossLimit`], window by window
-//! - → [`SizeWatch`], whether packets are too large for the path; losses of that kind say nothing of a rate
-//! - the lower of both → the pacer, and [`crate::send`], where the encoder reads it
+//! - packet reports → [`split_reported`]: without packets that no feedback told of
+//! - → [`DelayEstimate`], by the delay; [`LossLimit`], by the loss of a window; the lower of both is the estimate
+//! - → [`SizeWatch`]: whether packets are too large for the path; such losses say nothing of the rate
+//! - the estimate → [`TargetBitrate`] → encoders; → the engine's pacer
 
 use std::sync::Arc;
 use std::time::Instant;

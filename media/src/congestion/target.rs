@@ -1,4 +1,4 @@
-//! The send-side estimate, published: the estimate writes it, encoders read it.
+//! [`TargetBitrate`]: where the estimate is published. [`super::send_rate`] writes it, encoders read it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,8 @@
-//! The side that answers, at first and in mid-call. A description that cannot be used changes nothing.
+//! The answering side of a negotiation: takes an offer, makes the answer, at first and in mid-call.
+//!
+//! - offer → [`interop`] and [`rewrite`] → the engine → answer → [`rewrite`] → the other side
+//!
+//! An offer that cannot be used changes nothing: the engine is rolled back, and the call goes on as it was.
 
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use tracing::debug;

@@ -1,4 +1,4 @@
-//! How a peer connection is put together: sockets, servers, one transceiver a medium.
+//! Sets a peer connection up: sockets, ICE servers, the interceptor chain, one transceiver a medium, and its tasks.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Where offer and answer stand.
+//! The state of offer and answer: what was agreed on last, and which offer of ours waits for its answer.
 
 use crate::path::candidates::Taken;
 use crate::sdp::continuity::Renewal;

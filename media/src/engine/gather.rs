@@ -1,4 +1,4 @@
-//! Candidates: ours are gathered within a time, those of the other side are taken.
+//! Candidates: waits for our own, within a time, and gives the engine those of the other side, within bounds.
 
 use std::time::{Duration, Instant};
 

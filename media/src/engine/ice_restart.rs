@@ -1,4 +1,4 @@
-//! What an ICE restart does beside the offer and the answer: new servers, new sockets, candidates counted from none.
+//! What an ICE restart needs beside offer and answer: new servers, new sockets, and candidates counted from none.
 
 use std::sync::PoisonError;
 

@@ -1,7 +1,8 @@
-//! This machine's addresses, interfaces and routes, as the system tells them.
+//! Asks the system for this machine's addresses, interfaces and routes. What follows from them is decided in
+//! [`crate::path::addresses`].
 //!
-//! An address counts only while its interface is up and has a carrier: a bridge without a container, a cable that is
-//! pulled out and a radio that is off lead nowhere, though they keep their addresses.
+//! An address counts only while its interface is up and has a carrier. A bridge without a container, a cable that is
+//! pulled out and a radio that is off keep their addresses, but lead nowhere.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};

@@ -1,10 +1,12 @@
-//! The side that offers, at first and in mid-call.
+//! The offering side of a negotiation: makes an offer, takes the answer, at first and in mid-call.
 //!
-//! One side, the caller, makes all offers of a call. An offer that is not answered may be followed by another, which
-//! then stands for both. A description that cannot be used changes nothing: the call goes on as it was, and a better one
-//! may still come.
+//! - the engine → offer → [`rewrite`] → the other side
+//! - answer → [`interop`] → the engine
 //!
-//! Media and path are renewed apart: [`Renewal::Media`] leaves sockets and candidates alone.
+//! The caller makes all offers of a call. When an offer is not answered, another one may follow, which then stands for
+//! both. An answer that cannot be used changes nothing: a better one may still come.
+//!
+//! [`Renewal::Media`] leaves the path alone; [`Renewal::IceRestart`] looks for a new one.
 
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use webrtc::peer_connection::RTCSessionDescription;

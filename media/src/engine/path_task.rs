@@ -1,5 +1,8 @@
-//! The task that watches over the path: looks at the clock, at what was heard and at this machine's addresses, asks
-//! [`Watch`](crate::path::watch::Watch) what follows, and tells it.
+//! The task that watches the path of one peer connection.
+//!
+//! - every [`TICK`]: the time and the datagrams received → [`Watch`](crate::path::watch::Watch) → events
+//! - every [`TICKS_A_LOOK`] ticks: addresses and routes of this machine → the same → `NetworkChanged`
+//! - news of the payload limit and of TURN servers → events
 
 use std::sync::Arc;
 use std::time::Instant;

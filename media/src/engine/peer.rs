@@ -1,4 +1,4 @@
-//! [`Peer`]: the state of one peer connection, and what is asked of it apart from offer and answer.
+//! [`Peer`]: owns the state of one peer connection. Offer, answer and candidates are in files of their own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Randomness that RTP asks for.
+//! Random numbers for RTP.
 
 /// SSRCs, first sequence numbers and first time stamps, which are to be random (RFC 3550 §5.1, §8).
 pub(super) fn random_u32() -> u32 {

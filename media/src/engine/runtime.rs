@@ -1,15 +1,15 @@
-//! The runtime the engine's driver runs on: tokio, with five changes. Its sockets count what comes from the other side
-//! ([`super::sockets::counting`]) and hold what comes before the answer that it belongs to ([`super::sockets::early`]), behind a network that may
-//! be bad on purpose ([`super::sockets::impaired`]); its names are looked up within bounds, and its sleeps let the driver settle first.
+//! The runtime that the engine's driver runs on: tokio, with these changes.
 //!
-//! The driver waits for each name before it does anything else, also when ICE is restarted because the network is not
-//! what it was. A name server that does not answer would then end the call; what a name meant before stands in for it.
+//! - a UDP socket is wrapped ([`super::sockets`]): it counts what is received, holds what comes too early, and is
+//!   behind the impaired network
+//! - a name that was resolved before is looked up for [`LOOKUP_AGAIN_MAX`] at most. The driver waits for each name
+//!   before it does anything else, also in an ICE restart; a name server that does not answer would end the call
+//! - the driver goes round [`EXTRA_ROUNDS`] more times after every event before it sleeps ([`SettlingRuntime`])
 //!
-//! The driver (`webrtc` 0.21.1, `peer_connection/driver.rs`) hands what came through a TURN server to its core after it
-//! has written what the core had to say, and hands what the core says through a TURN server to its TURN client after
-//! that was written out. Both then wait until something else wakes it, often a timer 200 ms away: a relayed call took
-//! more than a second longer to set up, a direct one a check interval. [`SettlingRuntime`] lets the driver go round twice more after every event
-//! before it sleeps, so that nothing is left lying.
+//! The extra rounds are for relayed packets. The driver (`webrtc` 0.21.1, `peer_connection/driver.rs`) gives what came
+//! through a TURN server to its core after it has written what the core had to send, and gives what the core sends
+//! through a TURN server to its TURN client after that was written. Both then wait for the next event, often a timer
+//! 200 ms away: a relayed call took more than a second longer to set up, a direct one a check interval.
 
 use std::collections::BTreeMap;
 use std::fmt;

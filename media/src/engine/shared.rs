@@ -1,5 +1,5 @@
-//! What the engine's callbacks and the rest of a peer connection share. Nobody waits here: everything is a `try_send`, an
-//! atomic, or a lock that is held for a few instructions.
+//! What the engine's callbacks, the path task and [`Peer`](super::peer::Peer) share. Nobody may wait here: each method
+//! is a `try_send`, an atomic, or a lock that is held for a few instructions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Errors of this machine in words: why there is no socket.
+//! Says in words why a socket could not be opened. Opens sockets to find out, as the engine does not tell.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

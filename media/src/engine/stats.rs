@@ -1,4 +1,4 @@
-//! What the engine knows of the selected candidate pair.
+//! Reads the selected candidate pair and its round trip out of the engine.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

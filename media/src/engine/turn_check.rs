@@ -1,5 +1,5 @@
-//! Whether a TURN server is there at all, asked by a question without a login, which costs it no relay address. What it
-//! says to the login and the addresses of a call is seen on the call's own questions ([`crate::path::server_log`]).
+//! Checks that a TURN server answers, before it is needed. The request has no login, so the server gives no relay
+//! address. How it answers the requests of a call is seen on the call's own sockets ([`crate::path::server_log`]).
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! ICE candidates: their lines (RFC 8839 §5.1), as far as order and bounds need them.
+//! ICE candidates: reads their lines (RFC 8839 §5.1), limits those of the other side, and sorts ours.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,5 +1,5 @@
-//! Which datagrams of the other side come too early: before the answer that they belong to. [`Awaited`] tells them by
-//! their first bytes; the engine's sockets hold them.
+//! Tells which datagrams come before the answer that they belong to, by their first bytes. The engine's sockets hold
+//! them.
 
 use std::collections::BTreeSet;
 

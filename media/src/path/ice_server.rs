@@ -1,4 +1,4 @@
-//! STUN and TURN servers: their addresses, and the credentials for them; which candidates may be used.
+//! STUN and TURN servers: addresses and credentials. Which candidates may be used.
 
 use std::net::Ipv6Addr;
 use std::str::FromStr;

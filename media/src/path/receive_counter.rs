@@ -1,7 +1,7 @@
-//! Whether anything comes from the other side: datagrams are counted where they come in.
+//! Counts the datagrams that come from the other side.
 //!
-//! Counted there and not at the tracks, so that checks and reports count too: a side whose camera stalls is slow, not
-//! gone. What a STUN or TURN server says for itself does not count.
+//! They are counted at the sockets and not at the tracks, so that ICE checks and RTCP count too: a side whose camera
+//! stalls is slow, not gone. What a STUN or TURN server says for itself does not count.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

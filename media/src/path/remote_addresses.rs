@@ -1,4 +1,4 @@
-//! What kinds of addresses the other side gave in its candidates: some lead nowhere from here.
+//! Counts the kinds of addresses in the other side's candidates: some cannot be reached from here.
 
 use std::net::IpAddr;
 

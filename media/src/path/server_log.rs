@@ -1,11 +1,11 @@
-//! What STUN and TURN servers answer, seen where datagrams go out and come in: the engine says only that a candidate is
-//! missing. So the reason that is given is the one that was seen, on the very allocations of the call.
+//! Follows the requests to STUN and TURN servers and their answers, on the call's own sockets. The engine only says
+//! that a candidate is missing; this says why.
 //!
-//! - in: questions to servers, their answers, and what a TURN server passes on
-//! - out: what is wrong with a server ([`ServerLog::troubles`]), what came through it ([`ServerLog::relays`]), and whether
-//!   all have answered ([`ServerLog::have_answered`])
+//! - in: datagrams to and from servers, with the time
+//! - out: what is wrong with a server ([`ServerLog::troubles`]), what came through it ([`ServerLog::relays`]), and
+//!   whether all have answered ([`ServerLog::have_answered`])
 //!
-//! Pure but for its lock: the time comes in.
+//! Pure but for its lock.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,5 +1,5 @@
-//! Just enough of STUN (RFC 8489 §5) and TURN (RFC 8656 §18) to see who asks what and how a server answers. Reads what
-//! strangers may send: takes nothing on trust, and copies nothing.
+//! Reads and writes STUN (RFC 8489 §5) and TURN (RFC 8656 §18) messages, as far as [`super::server_log`] and the TURN
+//! check need them. Input comes from strangers: nothing panics, nothing is copied.
 
 use std::net::{IpAddr, Ipv4Addr};
 

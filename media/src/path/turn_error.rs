@@ -1,4 +1,4 @@
-//! What can be wrong with a TURN server, in words.
+//! [`TurnError`]: why a TURN server is of no use, in words for the user.
 
 use std::time::Duration;
 

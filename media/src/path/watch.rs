@@ -1,12 +1,12 @@
-//! Watches over the path: silence, loss, restarts that lead nowhere, a network that changed.
+//! Watches the path: silence, loss, ICE restarts that fail, a network that changed. Reads no clock.
 //!
-//! - the engine's states come in through [`Watch::checking`], [`Watch::up`], [`Watch::interrupted`]; restarts through
-//!   [`Watch::renewed`]
-//! - the engine's task calls [`Watch::tick`] with the time and with what was heard, and [`Watch::moved`] with this
-//!   machine's addresses; both tell what follows
+//! - in: the engine's states ([`Watch::checking`], [`Watch::up`], [`Watch::interrupted`]) and ICE restarts
+//!   ([`Watch::renewed`])
+//! - [`Watch::tick`]: the time and the number of datagrams received → [`PathEvent`]s
+//! - [`Watch::moved`]: this machine's addresses and routes → whether the network changed
 //!
-//! The engine's own timer for `failed` is off: it counts from the first check after a restart, or not at all while the
-//! other side does not answer, and would kill a call that is being healed or leave a dead one standing.
+//! The engine's own timer for `failed` is off. It counts from the first check after a restart, or not at all while the
+//! other side does not answer: it would end a call that is being healed, or keep a dead one.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

@@ -30,8 +30,8 @@ const DRY_TICKS: u32 = 5;
 /// Packets above the target (160 ms) that are cut off at once: better a cut than a talk that stays late.
 const JUMP: usize = 8;
 
-/// A hole of so many packets (1 s) is a sender that counts anew, or one that paused: it is not waited through.
-const HOLE_MAX: i64 = 50;
+/// A gap of so many packets (1 s) is a sender that counts anew, or one that paused: it is not waited through.
+const GAP_MAX: i64 = 50;
 
 /// So many late packets in a row are a sender that counts anew.
 const LATE_RUN_MAX: u32 = 50;
@@ -152,7 +152,7 @@ impl AudioJitter {
         self.adapt();
         let State::Playing { next, dry } = &mut self.state else { return Tick::Silence };
         if let Some((first, _)) = self.packets.first_key_value()
-            && *first - *next > HOLE_MAX
+            && *first - *next > GAP_MAX
         {
             *next = *first;
         }

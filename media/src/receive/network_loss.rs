@@ -1,7 +1,7 @@
-//! What the network lost of a stream, whatever repaired it afterwards.
+//! Counts the packets that the network lost, before any repair.
 //!
-//! Told by the sequence numbers alone: what a later packet jumped over was missing at that moment. A retransmission
-//! that fills the hole comes after it and takes nothing back.
+//! Told by sequence numbers alone: a number that a later packet jumps over is missing. A retransmission that comes
+//! afterwards takes nothing back.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! Packets of a video stream in order of their extended sequence numbers, and the pictures that they make up. Knows no
-//! time: how long a gap is waited for is the jitter buffer's to decide.
+//! Keeps received video packets in order of their extended sequence numbers, and tells which of them make up a whole
+//! picture. Knows no time: the jitter buffer decides how long a gap is waited for.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

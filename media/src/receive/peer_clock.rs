@@ -1,7 +1,8 @@
-//! What RTCP says of the other side's clock: handed to [`ClockOffset`].
+//! [`PeerClock`]: what RTCP says of the other side's clock.
 //!
 //! - a sender report has the time at which it left, by their clock (RFC 3550 §6.4.1)
-//! - a report on what we send tells the round trip: when it came, less our time in it, less the delay at theirs
+//! - a reception report tells the round trip: when it came, less our time in it, less the delay at theirs
+//! - both → [`ClockOffset`]
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

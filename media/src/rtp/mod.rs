@@ -1,4 +1,5 @@
-//! RTP as the rest of this crate sees it: one received packet, and arithmetic on its wrapping counters.
+//! RTP: received packets, payload formats, arithmetic on counters that wrap, capture times as RTP time. No engine, no
+//! sockets.
 
 pub(crate) mod clock;
 pub mod payload;

@@ -1,4 +1,4 @@
-//! Arithmetic on counters that wrap.
+//! Extends sequence numbers and RTP time stamps, which wrap, to counters that do not.
 
 /// The extended number of `sequence` that is nearest to `to`.
 pub(crate) fn nearest(sequence: u16, to: i64) -> i64 {

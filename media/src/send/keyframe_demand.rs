@@ -1,4 +1,5 @@
-//! Whether our encoder has to make a keyframe. Whoever knows of a need writes, the encoder takes it.
+//! [`KeyframeDemand`]: whether our encoder has to make a keyframe. Feedback, drops and path changes set it, the encoder
+//! takes it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

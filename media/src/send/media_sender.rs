@@ -1,4 +1,5 @@
-//! What encoders send by: hands coded pictures and sound to the tasks that packetise them. Never blocks.
+//! [`MediaSender`]: takes coded pictures and sound from encoder threads, and queues them for the tasks that packetise.
+//! Never blocks.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! From coded pictures and sound to RTP packets: payloads, sequence numbers, RTP time stamps.
-//!
-//! A stream's numbers go on where they were when it is sent again after a while (RFC 3711 §9.1). Starts are random, and
+//! Packetises coded pictures and sound: payloads, sequence numbers, RTP time stamps. Draws no random numbers: starts
 //! come from the caller.
+//!
+//! Sequence numbers go on where they were when a stream is sent again after a pause (RFC 3711 §9.1).
 
 use std::time::Instant;
 

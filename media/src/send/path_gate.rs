@@ -1,4 +1,4 @@
-//! Whether there is a path to send on. The engine's callbacks write, encoders read.
+//! [`PathGate`]: whether there is a path to send on. The engine's callbacks write it, encoders read it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,14 +1,13 @@
-//! Retransmissions (RTX) that come in time, and no others: what is too old is not sent, whoever asks.
+//! Turns down retransmissions (RTX) that would come too late, whoever asks for them.
 //!
-//! After seconds without a path the other side may ask for all that was missed, the engine's responder sends it, and
-//! its pacer holds new sound and pictures back behind it: sound came five seconds after the path, and pictures stayed
-//! seconds late. A keyframe is worth more than what is too old to be shown. [`crate::receive::nack`] is the
-//! other half.
+//! After seconds without a path the other side may NACK all that it missed. The engine's responder sends it, and its
+//! pacer holds new sound and pictures back behind it: sound came five seconds after the path, and pictures stayed
+//! seconds late. A keyframe is worth more than what is too old to be shown. [`crate::receive::nack`] is the other half.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Older than this no repair is waited for: the jitter buffer waits 250 ms, and asking takes a round trip.
+/// Nobody waits for a packet that is older: the jitter buffer waits 250 ms, and a NACK takes a round trip.
 const RTX_AGE_MAX: Duration = Duration::from_millis(500);
 
 /// Turns down retransmissions of what is older than [`RTX_AGE_MAX`], by their own RTP time stamps. Reads no clock.
@@ -32,7 +31,7 @@ impl Stream {
         self.newest = Some(timestamp);
     }
 
-    /// Whether a repair with this time stamp may still be of use.
+    /// Whether a retransmission with this time stamp may still be of use.
     fn is_timely(&self, timestamp: u32) -> bool {
         let Some(newest) = self.newest else { return true };
         // RTP time wraps around; what is ahead of the newest is none the older.

@@ -1,5 +1,5 @@
-//! What is counted of one stream of ours, and what the other side last said of it. The tasks of the stream write,
-//! statistics read.
+//! [`StreamStats`]: counters of one stream of ours, and the other side's last report on it. The tasks of the stream
+//! write them, statistics read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

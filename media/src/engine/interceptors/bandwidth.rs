@@ -1,8 +1,9 @@
-//! Between the engine's feedback and [`SendRate`]; and the delay-based estimate, of the parts of the engine's `Gcc`.
+//! Adapts [`SendRate`] to the engine's congestion control, and has the delay-based estimate, built of parts of the
+//! engine's `Gcc`.
 //!
-//! `Gcc` as a whole is not used: its loss-based half (draft-ietf-rmcat-gcc-02 §5.5) takes every loss of 10 % for
-//! congestion and falls to its floor where a radio link loses as much whatever is sent, and it takes all packets of a
-//! feedback that was lost itself for lost.
+//! `Gcc` as a whole is not used. Its loss-based half (draft-ietf-rmcat-gcc-02 §5.5) takes every loss of 10 % for
+//! congestion, so it falls to its minimum on a radio link that loses as much at any rate. It also counts all packets of
+//! a lost feedback message as lost.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Between the interceptor chain and [`RtxFilter`]: drops the retransmissions that it turns down.
+//! Adapts [`RtxFilter`] to the interceptor chain: drops the retransmissions that it turns down.
 
 use rtc::interceptor::{Attribute, Packet, StreamInfo, TaggedPacket};
 

@@ -1,4 +1,4 @@
-//! An interceptor that lets everything through, with hooks for what it does besides.
+//! [`PassThrough`]: an interceptor that lets every packet through, with hooks for what it does besides.
 
 use std::collections::VecDeque;
 use std::time::Instant;

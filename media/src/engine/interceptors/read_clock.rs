@@ -1,4 +1,4 @@
-//! Reads the reports of the other side as they pass, for the [`PeerClock`].
+//! Reads the RTCP reports of the other side as they pass, for [`PeerClock`].
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

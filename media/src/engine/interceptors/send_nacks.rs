@@ -1,4 +1,4 @@
-//! Between the interceptor chain and [`NackGenerator`]: shows it what comes, and sends the NACKs that are due.
+//! Adapts [`NackGenerator`] to the interceptor chain: shows it received packets, and sends the NACKs that are due.
 
 use std::time::Instant;
 

@@ -1,11 +1,11 @@
-//! What comes from the other side before the answer that it belongs to, which goes by the broker and is slower.
+//! Holds datagrams that come before the answer that they belong to. The answer goes by the broker, and is slower.
 //!
-//! - checks of a path whose description has not come (RFC 8445 §7.3 wants them answered). The engine drops a check while it
-//!   does not know whose it is, and with some makes the next one comes half a second later
-//! - the first packets of a stream that the answer to an update is to name. The engine drops what it has no name for, so
-//!   the first picture would lack its beginning, and nobody knows that it could be asked for
+//! - ICE checks for a path whose description has not come (RFC 8445 §7.3 wants them answered). The engine drops a check
+//!   from somebody it does not know yet, and some engines send the next one half a second later
+//! - the first RTP packets of a stream that the answer to an update names. The engine drops packets of streams it does
+//!   not know: the first picture would lack its beginning, and nobody would NACK it
 //!
-//! Both are held where datagrams come in, and handed on when the answer is known, candidates included.
+//! [`Awaited`] tells which datagrams these are. They are handed on once the answer and its candidates are known.
 
 use std::collections::VecDeque;
 use std::fmt;
