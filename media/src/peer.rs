@@ -38,8 +38,11 @@ pub mod sdp {
     pub use crate::sdp::rewrite::{announce_trickle, as_sent, split_candidates, without_pauses};
 }
 
-/// Whether a TURN server is there at all.
-pub mod turn_check {
-    pub use crate::engine::turn_check::check;
+/// STUN and TURN servers, asked outside any call.
+pub mod probe {
+    pub use crate::engine::probe::allocation::{Allocation, Trouble};
+    pub use crate::engine::probe::binding::{Seen, mapped_address, mapped_addresses};
+    pub use crate::engine::probe::transaction::Unanswered;
+    pub use crate::engine::probe::turn_check::check;
     pub use crate::path::turn_error::TurnError;
 }

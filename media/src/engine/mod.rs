@@ -30,6 +30,7 @@ mod path_task;
 #[cfg(test)]
 mod payload_tests;
 pub(crate) mod peer;
+pub(crate) mod probe;
 mod random;
 mod runtime;
 mod setup;
@@ -40,6 +41,5 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod tracks;
-pub(crate) mod turn_check;
 
 pub use peer::Peer;

@@ -1,5 +1,5 @@
-//! Reads and writes STUN (RFC 8489 §5) and TURN (RFC 8656 §18) messages, as far as [`super::server_log`] and the TURN
-//! check need them. Input comes from strangers: nothing panics, nothing is copied.
+//! Reads STUN (RFC 8489 §5) and TURN (RFC 8656 §18) messages, as far as [`super::server_log`] needs: of the datagrams of a
+//! call, which the engine sends and reads itself. Input comes from strangers: nothing panics, nothing is copied.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -104,7 +104,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A message with these attributes.
+/// A message with these attributes, for tests.
+#[cfg(test)]
 pub(crate) fn write(kind: u16, transaction: [u8; 12], attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in attributes {

@@ -80,7 +80,7 @@ impl TurnError {
                 "wait until other calls end, or give it more ports (coTURN: min-port, max-port)",
             ),
             _ => {
-                let own: String = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+                let own = printable(reason);
                 let own = if own.trim().is_empty() { "the server refuses it" } else { own.trim() };
                 refused(own, "look at the server's log")
             }
@@ -99,4 +99,9 @@ impl TurnError {
             | Self::Local { url, .. } => url,
         }
     }
+}
+
+/// A server's own words as part of a line: without control characters, at most [`REASON_CHARS_MAX`] characters.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect()
 }

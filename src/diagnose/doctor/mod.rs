@@ -28,7 +28,6 @@ mod calendar;
 mod clock;
 mod devices;
 pub(crate) mod events;
-mod exchange;
 mod loops;
 mod nat;
 mod reach;
@@ -39,7 +38,6 @@ mod talk;
 mod terminal;
 mod tls;
 mod turn;
-mod turn_client;
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]

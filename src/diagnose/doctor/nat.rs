@@ -3,27 +3,10 @@
 //! One socket asks every server. A NAT that gives each destination another address (symmetric, RFC 4787 §4.1:
 //! address-dependent mapping) lets no peer in at the address that a STUN server told.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use ::stun::message::Message;
 use media::peer::config::IceServer;
-use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use media::peer::probe::{self, Seen};
 
-use super::exchange::{self, TRIES, Unanswered};
-use super::stun::{binding, mapped};
 use super::{Finding, Look};
-
-/// How one server sees the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    /// Where the socket sends from on the way to this server.
-    local: SocketAddr,
-    /// Where it seems to send from.
-    mapped: SocketAddr,
-}
 
 /// What all servers see together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +27,7 @@ pub(super) async fn check(servers: Vec<IceServer>, relays: usize) -> Finding {
     if servers.is_empty() {
         return look.skipped("no server given by --ice to ask");
     }
-    let seen = match ask_all(servers).await {
+    let seen = match probe::mapped_addresses(servers).await {
         Ok(seen) => seen,
         Err(error) => return look.skipped(error.to_string()),
     };
@@ -79,49 +62,6 @@ fn judge(seen: &[Seen]) -> Mapping {
         all if all.iter().all(|same| *same) => Mapping::Same,
         _ => Mapping::Different,
     }
-}
-
-/// Whatever answers in time, asked from one socket.
-async fn ask_all(servers: Vec<IceServer>) -> Result<Vec<Seen>, Unanswered> {
-    let mut resolving = JoinSet::new();
-    for server in servers {
-        resolving.spawn(async move { exchange::resolve(&server.url).await.ok() });
-    }
-    let addresses: BTreeSet<SocketAddr> = resolving.join_all().await.into_iter().flatten().collect();
-    let socket = exchange::open().await?;
-    let mut open = Vec::new();
-    for address in addresses {
-        open.push((address, binding()?));
-    }
-    let mut seen = Vec::new();
-    for wait in TRIES {
-        for (address, request) in &open {
-            // One that cannot be reached at all must not keep the others from being asked.
-            let _unreachable = exchange::send(&socket, *address, &request.raw).await;
-        }
-        let deadline = Instant::now() + wait;
-        while !open.is_empty() {
-            let is_answer = |from, message: &Message| {
-                open.iter().any(|(server, request)| *server == from && request.transaction_id == message.transaction_id)
-            };
-            let Some(answer) = exchange::hear(&socket, deadline, is_answer).await? else { break };
-            let asked = |(_, request): &(SocketAddr, Message)| request.transaction_id == answer.transaction_id;
-            let Some(index) = open.iter().position(asked) else { continue };
-            let (server, _) = open.swap_remove(index);
-            if let Some(mapped) = mapped(&answer) {
-                seen.push(Seen { local: local(&socket, server)?, mapped });
-            }
-        }
-    }
-    Ok(seen)
-}
-
-/// Where packets from `socket` to `server` leave from. Connecting a UDP socket sends nothing.
-fn local(socket: &UdpSocket, server: SocketAddr) -> Result<SocketAddr, Unanswered> {
-    let probe = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    probe.connect(server)?;
-    let ip: IpAddr = probe.local_addr()?.ip();
-    Ok(SocketAddr::new(ip, socket.local_addr()?.port()))
 }
 
 #[cfg(test)]

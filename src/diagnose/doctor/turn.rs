@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use media::peer::config::IceServer;
+use media::peer::probe::{Allocation, Trouble};
 use tokio::time::timeout;
 
-use super::turn_client::{Allocation, Trouble};
 use super::{Finding, Group, Look, calendar, in_ms};
 use crate::output::exit::ExitStatus;
 use crate::platform::clock::unix_ms;
@@ -123,7 +123,8 @@ fn is_inner(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exchange::Unanswered;
+    use media::peer::probe::Unanswered;
+
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_795_611_909);

@@ -6,7 +6,7 @@ use ::media::call::StreamEvent;
 use ::media::display::DisplayEvent;
 use ::media::peer::PeerEvent;
 use ::media::peer::config::{IcePolicy, IceServerKind};
-use ::media::peer::turn_check::TurnError;
+use ::media::peer::probe::TurnError;
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ::media::peer::config::IceServerKind;
+use ::media::peer::probe::{self, TurnError};
 use ::media::peer::sdp::Negotiated;
-use ::media::peer::turn_check::{self, TurnError};
 use ::media::peer::{self, PeerError};
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
@@ -66,7 +66,7 @@ impl Session {
         self.spawn(&call, async move {
             let mut problems = Vec::new();
             for server in servers.iter().filter(|server| server.url.kind == IceServerKind::Turn) {
-                if let Err(error) = turn_check::check(server).await {
+                if let Err(error) = probe::check(server).await {
                     problems.push(error);
                 }
             }

@@ -4,29 +4,30 @@
 //! asks for a login, which realm it names, and by which code it refuses.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::stun::agent::TransactionId;
-use ::stun::attributes::{ATTR_NONCE, ATTR_REALM, ATTR_SOFTWARE, ATTR_USERNAME, AttrType};
-use ::stun::error_code::ErrorCodeAttribute;
-use ::stun::integrity::MessageIntegrity;
-use ::stun::message::{
+use rtc::crypto::{RTCCryptoProvider, default_provider};
+use rtc::stun::attributes::{ATTR_NONCE, ATTR_REALM, ATTR_SOFTWARE, ATTR_USERNAME, AttrType};
+use rtc::stun::error_code::ErrorCodeAttribute;
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::{
     CLASS_INDICATION, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, Getter as _, METHOD_ALLOCATE, METHOD_CREATE_PERMISSION,
-    METHOD_DATA, METHOD_REFRESH, METHOD_SEND, Message, MessageType, Method, Setter,
+    METHOD_DATA, METHOD_REFRESH, METHOD_SEND, Message, MessageType, Method, Setter, TransactionId,
 };
-use ::stun::textattrs::TextAttribute;
-use ::turn::proto::PROTO_UDP;
-use ::turn::proto::data::Data;
-use ::turn::proto::lifetime::Lifetime;
-use ::turn::proto::peeraddr::PeerAddress;
-use ::turn::proto::relayaddr::RelayedAddress;
-use ::turn::proto::reqtrans::RequestedTransport;
-use media::peer::config::IceServer;
+use rtc::stun::textattrs::TextAttribute;
+use rtc::turn::proto::PROTO_UDP;
+use rtc::turn::proto::data::Data;
+use rtc::turn::proto::lifetime::Lifetime;
+use rtc::turn::proto::peeraddr::PeerAddress;
+use rtc::turn::proto::relayaddr::RelayedAddress;
+use rtc::turn::proto::reqtrans::RequestedTransport;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::exchange::{self, Unanswered};
-use super::printable;
+use super::transaction::{self, Unanswered};
+use crate::path::ice_server::IceServer;
+use crate::path::turn_error::printable;
 
 /// How often a packet is sent through the relay, and how long each is waited for: packets may be lost.
 const PACKETS: usize = 4;
@@ -37,7 +38,7 @@ const GOODBYE: Duration = Duration::from_millis(300);
 
 /// What went wrong with a TURN server.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub enum Trouble {
     /// It does not answer.
     #[error(transparent)]
     Unanswered(#[from] Unanswered),
@@ -79,42 +80,54 @@ pub(super) enum Trouble {
 }
 
 /// An allocation that stands.
-pub(super) struct Allocation {
+pub struct Allocation {
     socket: UdpSocket,
     server: SocketAddr,
     login: Option<Login>,
     /// Where peers send to.
-    pub(super) relayed: SocketAddr,
+    pub relayed: SocketAddr,
     /// What the server says it is, if it does.
-    pub(super) software: Option<String>,
+    pub software: Option<String>,
 }
 
 /// What signs our requests once the server has named realm and nonce (RFC 8489 §9.2).
 struct Login {
     user: String,
+    password: String,
     realm: String,
     nonce: String,
-    key: MessageIntegrity,
+    crypto: Arc<dyn RTCCryptoProvider>,
 }
 
 impl Login {
-    fn new(server: &IceServer, realm: String, nonce: String) -> Self {
-        let key =
-            MessageIntegrity::new_long_term_integrity(server.username.clone(), realm.clone(), server.password.clone());
-        Self { user: server.username.clone(), realm, nonce, key }
+    fn new(server: &IceServer, realm: String, nonce: String) -> Result<Self, Unanswered> {
+        let crypto = default_provider().map_err(|error| Unanswered::Local(error.to_string()))?;
+        Ok(Self { user: server.username.clone(), password: server.password.clone(), realm, nonce, crypto })
+    }
+
+    /// The attributes of a request by this login; the last of them signs all before it.
+    fn attributes(&self) -> Result<Vec<Box<dyn Setter + '_>>, Unanswered> {
+        let (user, realm, password) = (self.user.clone(), self.realm.clone(), self.password.clone());
+        let key = MessageIntegrity::new_long_term_integrity_with_provider(user, realm, password, self.crypto.crypto());
+        Ok(vec![
+            Box::new(TextAttribute::new(ATTR_USERNAME, self.user.clone())),
+            Box::new(TextAttribute::new(ATTR_REALM, self.realm.clone())),
+            Box::new(TextAttribute::new(ATTR_NONCE, self.nonce.clone())),
+            Box::new(key.map_err(|error| Unanswered::Local(error.to_string()))?),
+        ])
     }
 }
 
 impl Allocation {
     /// Asks without a login, learns the realm, and asks with it.
-    pub(super) async fn make(server: &IceServer) -> Result<Self, Trouble> {
-        let address = exchange::resolve(&server.url).await?;
-        let socket = exchange::open_to(address).await?;
+    pub async fn make(server: &IceServer) -> Result<Self, Trouble> {
+        let address = transaction::resolve(&server.url).await?;
+        let socket = transaction::open_to(address).await?;
         let mut login = None;
         // Its nonce may be stale at the very next moment, and is given anew then.
         for _ in 0..3 {
             let request = request(METHOD_ALLOCATE, allocation(), login.as_ref())?;
-            let (answer, _) = exchange::ask(&socket, address, &request).await?;
+            let (answer, _) = transaction::ask(&socket, address, &request).await?;
             if answer.typ.class == CLASS_SUCCESS_RESPONSE {
                 let relayed = relayed(&answer).ok_or(Unanswered::Nonsense)?;
                 return Ok(Self { socket, server: address, login, relayed, software: software(&answer) });
@@ -124,7 +137,7 @@ impl Allocation {
                 (401, None) | (438, _) => {
                     let realm = text(&answer, ATTR_REALM).filter(|realm| !realm.is_empty()).ok_or(Trouble::NoRealm)?;
                     let nonce = text(&answer, ATTR_NONCE).ok_or(Trouble::NoRealm)?;
-                    Login::new(server, realm, nonce)
+                    Login::new(server, realm, nonce)?
                 }
                 (401 | 441, Some(login)) => {
                     return Err(Trouble::Login { user: login.user, realm: printable(&login.realm), code });
@@ -136,20 +149,20 @@ impl Allocation {
     }
 
     /// True when the server gave it without asking who we are.
-    pub(super) const fn is_open_to_all(&self) -> bool {
+    pub const fn is_open_to_all(&self) -> bool {
         self.login.is_none()
     }
 
     /// Where the server is.
-    pub(super) const fn server_ip(&self) -> IpAddr {
+    pub const fn server_ip(&self) -> IpAddr {
         self.server.ip()
     }
 
     /// Lets packets from `peer` in, and ours to it out.
-    pub(super) async fn permit(&self, peer: IpAddr) -> Result<(), Trouble> {
+    pub async fn permit(&self, peer: IpAddr) -> Result<(), Trouble> {
         let attributes: Vec<Box<dyn Setter>> = vec![Box::new(PeerAddress { ip: peer, port: 0 })];
         let request = request(METHOD_CREATE_PERMISSION, attributes, self.login.as_ref())?;
-        let (answer, _) = exchange::ask(&self.socket, self.server, &request).await?;
+        let (answer, _) = transaction::ask(&self.socket, self.server, &request).await?;
         if answer.typ.class == CLASS_SUCCESS_RESPONSE {
             return Ok(());
         }
@@ -158,18 +171,18 @@ impl Allocation {
     }
 
     /// Sends a packet to our own relayed address and waits for it: out of the relay and into it again. How long it took.
-    pub(super) async fn bounce(&self) -> Result<Duration, Trouble> {
+    pub async fn bounce(&self) -> Result<Duration, Trouble> {
         for _ in 0..PACKETS {
             let (packet, payload) = packet(self.relayed)?;
             let sent = Instant::now();
-            exchange::send(&self.socket, self.server, &packet.raw).await.map_err(Unanswered::from)?;
+            transaction::send(&self.socket, self.server, &packet.raw).await.map_err(Unanswered::from)?;
             let is_ours = |_from, message: &Message| {
                 let mut data = Data::default();
                 message.typ == MessageType::new(METHOD_DATA, CLASS_INDICATION)
                     && data.get_from(message).is_ok()
                     && data.0 == payload
             };
-            let came = exchange::hear(&self.socket, sent + PACKET_WAIT, is_ours).await.map_err(Unanswered::from)?;
+            let came = transaction::hear(&self.socket, sent + PACKET_WAIT, is_ours).await.map_err(Unanswered::from)?;
             if came.is_some() {
                 return Ok(sent.elapsed());
             }
@@ -178,15 +191,30 @@ impl Allocation {
     }
 
     /// Gives the allocation back.
-    pub(super) async fn release(self) {
+    pub async fn release(self) {
         let attributes: Vec<Box<dyn Setter>> = vec![Box::new(Lifetime(Duration::ZERO))];
         let Ok(request) = request(METHOD_REFRESH, attributes, self.login.as_ref()) else { return };
-        if exchange::send(&self.socket, self.server, &request.raw).await.is_ok() {
+        if transaction::send(&self.socket, self.server, &request.raw).await.is_ok() {
             let is_answer = |_from, message: &Message| message.transaction_id == request.transaction_id;
             // Heard or not, there is nothing left to do.
-            let _done = exchange::hear(&self.socket, Instant::now() + GOODBYE, is_answer).await;
+            let _done = transaction::hear(&self.socket, Instant::now() + GOODBYE, is_answer).await;
         }
     }
+}
+
+/// An Allocate request (RFC 8656 §7.1) of nobody.
+pub(super) fn request_without_login() -> Result<Message, Unanswered> {
+    request(METHOD_ALLOCATE, allocation(), None)
+}
+
+/// Gives back what an answer to [`request_without_login`] allocated, which a server does that asks nobody for a login. If
+/// this is lost, the address is free again after its lifetime.
+pub(super) async fn give_back(socket: &UdpSocket, server: SocketAddr, answer: &Message) -> Result<(), Unanswered> {
+    if answer.typ.class == CLASS_SUCCESS_RESPONSE {
+        let refresh = request(METHOD_REFRESH, vec![Box::new(Lifetime(Duration::ZERO))], None)?;
+        transaction::send(socket, server, &refresh.raw).await?;
+    }
+    Ok(())
 }
 
 fn allocation() -> Vec<Box<dyn Setter>> {
@@ -195,13 +223,11 @@ fn allocation() -> Vec<Box<dyn Setter>> {
 
 /// A request, signed where we know for whom.
 fn request(method: Method, attributes: Vec<Box<dyn Setter>>, login: Option<&Login>) -> Result<Message, Unanswered> {
-    let mut parts = head(MessageType::new(method, CLASS_REQUEST));
+    let mut parts: Vec<Box<dyn Setter + '_>> = Vec::new();
+    parts.extend(head(MessageType::new(method, CLASS_REQUEST)));
     parts.extend(attributes);
     if let Some(login) = login {
-        parts.push(Box::new(TextAttribute::new(ATTR_USERNAME, login.user.clone())));
-        parts.push(Box::new(TextAttribute::new(ATTR_REALM, login.realm.clone())));
-        parts.push(Box::new(TextAttribute::new(ATTR_NONCE, login.nonce.clone())));
-        parts.push(Box::new(login.key.clone()));
+        parts.extend(login.attributes()?);
     }
     build(&parts)
 }
@@ -219,7 +245,7 @@ fn head(kind: MessageType) -> Vec<Box<dyn Setter>> {
     vec![Box::new(TransactionId::new()), Box::new(kind)]
 }
 
-fn build(parts: &[Box<dyn Setter>]) -> Result<Message, Unanswered> {
+fn build(parts: &[Box<dyn Setter + '_>]) -> Result<Message, Unanswered> {
     let mut message = Message::new();
     message.build(parts).map_err(|error| Unanswered::Local(error.to_string()))?;
     Ok(message)
@@ -250,8 +276,8 @@ fn text(answer: &Message, attribute: AttrType) -> Option<String> {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use ::stun::error_code::ErrorCode;
-    use ::stun::message::{CLASS_ERROR_RESPONSE, MessageClass};
+    use rtc::stun::error_code::ErrorCode;
+    use rtc::stun::message::{CLASS_ERROR_RESPONSE, MessageClass};
 
     use super::*;
 

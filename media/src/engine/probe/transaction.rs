@@ -1,4 +1,4 @@
-//! One question and its answer over UDP by the rules of STUN (RFC 8489 §6.2.1), for the checks of STUN and TURN.
+//! A STUN transaction over UDP (RFC 8489 §6.2.1): one request, retransmitted, and its answer.
 //!
 //! Owns retransmission and the matching of answers; what is asked is up to the caller. Never waits longer than
 //! [`PATIENCE`].
@@ -7,17 +7,19 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ::stun::message::{Message, is_message};
-use media::peer::config::IceUrl;
+use rtc::stun::message::{Message, is_stun_message};
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::engine::socket_errors;
+use crate::path::ice_server::IceUrl;
+
 /// When a question is sent again: a lost packet on a long line costs little, a dead server is noticed soon.
-pub(super) const TRIES: [Duration; 4] =
+pub(crate) const TRIES: [Duration; 4] =
     [Duration::from_millis(300), Duration::from_millis(600), Duration::from_millis(900), Duration::from_millis(1200)];
 
 /// How long an answer is waited for in all.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(3);
@@ -27,7 +29,7 @@ const DATAGRAM_MAX: usize = 2048;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unanswered {
+pub enum Unanswered {
     /// The host has no address that could be used.
     #[error("cannot resolve the host: {0}")]
     Unresolved(String),
@@ -47,7 +49,8 @@ pub(super) enum Unanswered {
 
 impl Unanswered {
     /// What to try with a server that should answer on `url`.
-    pub(super) fn advice(&self, url: &IceUrl) -> String {
+    #[must_use]
+    pub fn advice(&self, url: &IceUrl) -> String {
         match self {
             Self::Unresolved(_) => {
                 format!("is {:?} spelled right, and does this machine have a name server?", url.host)
@@ -66,33 +69,34 @@ impl From<io::Error> for Unanswered {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Closed,
-            _ => Self::Local(error.to_string()),
+            _ => Self::Local(socket_errors::of_io(&error)),
         }
     }
 }
 
 /// The address of a server. Media goes over IPv4 alone.
-pub(super) async fn resolve(url: &IceUrl) -> Result<SocketAddr, Unanswered> {
+pub(crate) async fn resolve(url: &IceUrl) -> Result<SocketAddr, Unanswered> {
     let failed = |reason: &str| Unanswered::Unresolved(reason.to_owned());
     let found = timeout(RESOLVE, lookup_host(format!("{}:{}", url.host, url.port))).await;
-    let mut found = found.map_err(|_| failed("no answer from the name server"))?.map_err(|e| failed(&e.to_string()))?;
+    let mut found =
+        found.map_err(|_| failed("no answer from the name server"))?.map_err(|e| failed(&socket_errors::of_io(&e)))?;
     found.find(SocketAddr::is_ipv4).ok_or_else(|| failed("it has no IPv4 address"))
 }
 
 /// A socket that speaks to many.
-pub(super) async fn open() -> Result<UdpSocket, Unanswered> {
+pub(crate) async fn open() -> Result<UdpSocket, Unanswered> {
     Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?)
 }
 
 /// A socket that speaks to `server` alone, and so hears of a closed port.
-pub(super) async fn open_to(server: SocketAddr) -> Result<UdpSocket, Unanswered> {
+pub(crate) async fn open_to(server: SocketAddr) -> Result<UdpSocket, Unanswered> {
     let socket = open().await?;
     socket.connect(server).await?;
     Ok(socket)
 }
 
 /// Asks `server` until it answers; the answer, and how long the last try took.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     socket: &UdpSocket,
     server: SocketAddr,
     request: &Message,
@@ -109,7 +113,7 @@ pub(super) async fn ask(
 }
 
 /// Sends bytes to `server`. A connected socket sends to where it is connected: systems differ on naming that again.
-pub(super) async fn send(socket: &UdpSocket, server: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn send(socket: &UdpSocket, server: SocketAddr, bytes: &[u8]) -> io::Result<()> {
     match socket.peer_addr() {
         Ok(_) => socket.send(bytes).await,
         Err(_) => socket.send_to(bytes, server).await,
@@ -118,7 +122,7 @@ pub(super) async fn send(socket: &UdpSocket, server: SocketAddr, bytes: &[u8]) -
 }
 
 /// The first message that is wanted, or `None` when none comes until `deadline`.
-pub(super) async fn hear(
+pub(crate) async fn hear(
     socket: &UdpSocket,
     deadline: Instant,
     is_wanted: impl Fn(SocketAddr, &Message) -> bool,
@@ -129,7 +133,7 @@ pub(super) async fn hear(
         let (length, from) = received?;
         let datagram = &buffer[..length];
         let mut message = Message::new();
-        if is_message(datagram) && message.unmarshal_binary(datagram).is_ok() && is_wanted(from, &message) {
+        if is_stun_message(datagram) && message.unmarshal_binary(datagram).is_ok() && is_wanted(from, &message) {
             return Ok(Some(message));
         }
     }
