@@ -5,6 +5,8 @@ mod cli;
 mod commands;
 mod config;
 mod diagnose;
+#[cfg(test)]
+mod house;
 mod output;
 mod phone;
 mod platform;
