@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use action::{Action, EndReason, Notice, Side};
 pub use event::{Event, MediaChange, Renewal};
 pub use phone::{Manners, Phone, Updates, Waiting};
-pub use state::{Callee, Path, Role, State, Talk, Update};
+pub use state::{Callee, MediaSides, Path, Role, State, Talk, Update};
 
 /// How long each wait may last.
 #[derive(Clone, Copy, Debug)]

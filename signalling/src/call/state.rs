@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::event::Renewal;
+use super::line::SAID_AGAIN;
 use crate::id::{CallId, PeerId};
-use crate::wire::{Candidate, Description, MediaState, Revised};
+use crate::wire::{Candidate, Description, MediaState, Message, Revised};
 
 /// Where a line stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum State {
         call: CallId,
         /// Whom we call.
         peer: PeerId,
+        /// What each side does with its media.
+        media: MediaSides,
         /// The callee's own call to us, which is to yield to ours (glare). It hears busy if it did not.
         yielding: Option<CallId>,
         /// When our side counts as unable to call.
@@ -28,6 +31,8 @@ pub enum State {
         call: CallId,
         /// Whom we call.
         peer: PeerId,
+        /// What each side does with its media.
+        media: MediaSides,
         /// Candidates that overtook the answer.
         candidates: Vec<Candidate>,
         /// What is known of the callee's program.
@@ -43,6 +48,8 @@ pub enum State {
         call: CallId,
         /// Whom we call.
         peer: PeerId,
+        /// What each side does with its media.
+        media: MediaSides,
         /// Candidates that overtook the answer.
         candidates: Vec<Candidate>,
         /// When it counts as not answered.
@@ -54,6 +61,8 @@ pub enum State {
         call: CallId,
         /// Who calls.
         peer: PeerId,
+        /// What each side does with its media.
+        media: MediaSides,
         /// What the caller offers, with all its candidates so far.
         offer: Description,
         /// When it counts as not answered.
@@ -65,6 +74,8 @@ pub enum State {
         call: CallId,
         /// Who calls.
         peer: PeerId,
+        /// What each side does with its media.
+        media: MediaSides,
         /// Candidates that came after the offer, for a peer connection that is not there yet.
         candidates: Vec<Candidate>,
         /// When connecting counts as failed.
@@ -76,6 +87,8 @@ pub enum State {
         call: CallId,
         /// The other.
         peer: PeerId,
+        /// What each side does with its media.
+        media: MediaSides,
         /// Who began it.
         role: Role,
         /// When connecting counts as failed.
@@ -87,6 +100,8 @@ pub enum State {
         call: CallId,
         /// The other.
         peer: PeerId,
+        /// What each side does with its media.
+        media: MediaSides,
         /// How it goes.
         talk: Talk,
     },
@@ -110,6 +125,36 @@ pub enum Role {
     Callee,
 }
 
+/// What both sides of a call do with their media: microphone, camera, hold. The only place that knows it; whoever shows
+/// it, or switches devices, asks here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MediaSides {
+    /// Ours. The other side is told of it from the moment the call stands.
+    pub local: MediaState,
+    /// The other's, as it told last.
+    pub remote: MediaState,
+}
+
+impl MediaSides {
+    /// True while either side has the call on hold: nothing is sent then.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.local.hold || self.remote.hold
+    }
+
+    /// Our side does this from now on; what the other is told.
+    pub(super) fn change(&mut self, local: MediaState) -> Message {
+        self.local = MediaState { revision: self.local.revision.saturating_add(1), ..local };
+        Message::Media(self.local)
+    }
+
+    /// What the other side is told once more: it holds over anything that was said in our name.
+    pub(super) fn repeat(&mut self) -> Message {
+        self.local.revision = self.local.revision.saturating_add(SAID_AGAIN);
+        Message::Media(self.local)
+    }
+}
+
 /// A standing call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Talk {
@@ -117,10 +162,6 @@ pub struct Talk {
     pub role: Role,
     /// How the media path is.
     pub path: Path,
-    /// What the other side was told of our media last.
-    pub here: MediaState,
-    /// What it told of its own last.
-    pub there: MediaState,
     /// Caller: the last update that was begun. Callee: the last one that was taken.
     pub revision: u32,
     /// Which path it is, counted in ICE restarts that were carried out here: a name for candidates to belong to.
@@ -217,16 +258,7 @@ impl Update {
 
 impl Talk {
     pub(super) fn new(role: Role) -> Self {
-        Self {
-            role,
-            path: Path::Flowing,
-            here: MediaState::default(),
-            there: MediaState::default(),
-            revision: 0,
-            generation: 0,
-            update: Update::None,
-            ahead: Vec::new(),
-        }
+        Self { role, path: Path::Flowing, revision: 0, generation: 0, update: Update::None, ahead: Vec::new() }
     }
 
     /// When time alone matters next.
@@ -267,10 +299,25 @@ impl State {
         self.call().is_some_and(|(current, _)| current == call)
     }
 
+    /// What each side does with its media, if there is a call.
+    #[must_use]
+    pub const fn media(&self) -> Option<MediaSides> {
+        match self {
+            Self::Idle => None,
+            Self::Offering { media, .. }
+            | Self::Dialing { media, .. }
+            | Self::Ringing { media, .. }
+            | Self::Incoming { media, .. }
+            | Self::Answering { media, .. }
+            | Self::Connecting { media, .. }
+            | Self::Active { media, .. } => Some(*media),
+        }
+    }
+
     /// True when our user put the call on hold.
     #[must_use]
     pub const fn is_held(&self) -> bool {
-        matches!(self, Self::Active { talk: Talk { here: MediaState { hold: true, .. }, .. }, .. })
+        matches!(self, Self::Active { media: MediaSides { local: MediaState { hold: true, .. }, .. }, .. })
     }
 
     /// When time alone matters in this state.
@@ -300,7 +347,7 @@ impl State {
             Self::Answering { .. } => "answering",
             Self::Connecting { .. } => "connecting",
             Self::Active { talk: Talk { path: Path::Interrupted { .. }, .. }, .. } => "interrupted",
-            Self::Active { talk: Talk { here: MediaState { hold: true, .. }, .. }, .. } => "held",
+            Self::Active { .. } if self.is_held() => "held",
             Self::Active { .. } => "active",
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use signalling::call::{self, Action, EndReason, Event, Notice, Phone, Renewal, State};
 use signalling::id::{CallId, PeerId};
-use signalling::wire::{ByeReason, Message};
+use signalling::wire::{ByeReason, MediaState, Message};
 
 /// What one side's user was told of a call last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(crate) struct Side {
     /// Its user was told to be on hold, by itself and by the other.
     pub(crate) holds: bool,
     pub(crate) is_held: bool,
+    /// What its user was told of the other's microphone and camera.
+    pub(crate) sees: Sees,
     /// Its devices are released.
     pub(crate) released: bool,
 }
@@ -57,8 +59,22 @@ const NEW: Side = Side {
     refused: false,
     holds: false,
     is_held: false,
+    sees: Sees { audio: true, video: true },
     released: false,
 };
+
+/// Whether the other side's microphone and camera are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sees {
+    audio: bool,
+    video: bool,
+}
+
+impl Sees {
+    pub(crate) const fn of(media: MediaState) -> Self {
+        Self { audio: media.audio, video: media.video }
+    }
+}
 
 /// Both lines of a phone at one moment.
 #[derive(Clone, Debug)]
@@ -276,9 +292,12 @@ impl Watch {
                 hold!(record.caller == *me, "{me} is called and hears that an update of {call} is refused");
                 return Ok(());
             }
-            Notice::Switched { call, .. } => {
-                let told = self.of(call)?.side(me).told;
+            Notice::Switched { call, audio, video } => {
+                let own = self.of(call)?.side(me);
+                let told = own.told;
                 hold!(matches!(told, Told::Connected | Told::Reconnecting), "{me} hears of a switch in {told:?}");
+                let now = Sees { audio: *audio, video: *video };
+                hold!(std::mem::replace(&mut own.sees, now) != now, "{me} hears twice of a switch in {call}");
                 return Ok(());
             }
             Notice::Dialing { call, peer } => (call, peer, Told::Dialing),
@@ -346,6 +365,13 @@ impl Watch {
             let (current, state) = (lines.is_current(call), lines.state_of(call));
             let held = state.is_held();
             hold!(!current || (held, held) == (side.holds, side.released), "{me} holds {call} and does not know");
+            if let Some(media) = state.media() {
+                let told = (side.is_held, side.sees);
+                hold!(
+                    told == (media.remote.hold, Sees::of(media.remote)),
+                    "{me} is told otherwise of {call}: {told:?}"
+                );
+            }
             let fits = match side.told {
                 Told::Nothing | Told::Superseded | Told::EndedHere(_) | Told::EndedThere(_) => !current,
                 Told::Dialing => current && matches!(state, State::Offering { .. } | State::Dialing { .. }),

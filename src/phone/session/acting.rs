@@ -99,13 +99,10 @@ impl Session {
             }
             Notice::Reconnected { call, .. } => self.reconnected(&call).await,
             Notice::Held { call, side, on } => {
-                self.held(&call, side, on);
+                self.held(&call);
                 self.tell_of(&call, &CallEvent::Held { side: side.name(), on });
             }
             Notice::Switched { call, audio, video } => {
-                if let Some(live) = self.calls.get_mut(&call) {
-                    (live.remote.audio, live.remote.video) = (audio, video);
-                }
                 let muted = CallEvent::Muted { side: Side::Remote.name(), audio: !audio, video: !video };
                 self.tell_of(&call, &muted);
             }

@@ -8,7 +8,6 @@ use media::call::StreamEvent;
 use media::capture::{AudioSource, VideoSource};
 use media::peer::PeerEvent;
 use signalling::id::{CallId, PeerId};
-use signalling::wire::MediaState;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
@@ -44,12 +43,6 @@ pub(super) struct LiveCall {
     /// What went wrong on our side, with the exit status it asks for.
     pub(super) failure: Option<Failure>,
     pub(super) candidates_left_out: u64,
-    pub(super) muted: bool,
-    pub(super) camera_off: bool,
-    /// Who is on hold, by our user and by the other.
-    pub(super) held: Held,
-    /// What the other side said of its media last.
-    pub(super) remote: MediaState,
     /// What is sent in place of what the settings say.
     pub(super) sources: Option<(VideoSource, AudioSource)>,
     /// Which opening of camera and microphone counts: an earlier one that comes late is given back.
@@ -58,13 +51,6 @@ pub(super) struct LiveCall {
     pub(super) jobs: Vec<AbortHandle>,
     /// Pictures that are being saved; waited for when it ends.
     pub(super) saves: JoinSet<Saved>,
-}
-
-/// Who put the call on hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) by_us: bool,
-    pub(super) by_them: bool,
 }
 
 impl LiveCall {
@@ -87,20 +73,11 @@ impl LiveCall {
             warned: Vec::new(),
             failure: None,
             candidates_left_out: 0,
-            muted: false,
-            camera_off: false,
-            held: Held::default(),
-            remote: MediaState::default(),
             sources: None,
             opening: 0,
             jobs: Vec::new(),
             saves: JoinSet::new(),
         }
-    }
-
-    /// Nothing is sent while either side holds.
-    pub(super) fn is_held(&self) -> bool {
-        self.held.by_us || self.held.by_them
     }
 
     /// What is still being done for this call is not wanted any more.

@@ -107,10 +107,11 @@ impl Session {
             DisplayEvent::Interrupted => return self.interrupted(),
             DisplayEvent::Key(key) => key,
         };
+        let local = self.phone.front().media().unwrap_or_default().local;
         let command = match key {
-            'm' => Command::Mute { on: !self.front_call().is_some_and(|live| live.muted) },
-            'c' => Command::Camera { on: self.front_call().is_some_and(|live| live.camera_off) },
-            'h' if self.front_call().is_some_and(|live| live.held.by_us) => Command::Resume {},
+            'm' => Command::Mute { on: local.audio },
+            'c' => Command::Camera { on: !local.video },
+            'h' if local.hold => Command::Resume {},
             'h' => Command::Hold {},
             'a' => Command::Answer {},
             'r' => Command::Reject { text: None },

@@ -89,19 +89,18 @@ impl Session {
     }
 
     fn prepared(&mut self, call: CallId, prepared: Result<Box<Prepared>, Failure>) {
-        let is_current = self.phone.state_of(&call).is_call(&call);
-        match prepared {
-            Ok(prepared) if !is_current => self.close_aside(prepared.media),
-            Ok(prepared) => {
+        let sides = self.phone.state_of(&call).media();
+        match (prepared, sides) {
+            (Ok(prepared), None) => self.close_aside(prepared.media),
+            (Ok(prepared), Some(sides)) => {
                 let Prepared { media, description } = *prepared;
                 let answering = media.negotiated.is_some();
                 if let Some(text) = media.complaint() {
                     self.warn_of(&call, text);
                 }
+                // What was switched off before there was anything to switch.
+                media.switch(sides.local);
                 if let Some(live) = self.calls.get_mut(&call) {
-                    // What was switched off before there was anything to switch.
-                    media.switches().set_muted(live.muted);
-                    media.switches().set_camera_off(live.camera_off);
                     live.media = Some(media);
                 }
                 if answering {
@@ -109,7 +108,7 @@ impl Session {
                 }
                 self.phone_event(call::Event::DescriptionReady { call, description });
             }
-            Err(failure) => {
+            (Err(failure), _) => {
                 // An offer that cannot be used is the other side's fault, anything else is ours.
                 let no_path = failure.status == ExitStatus::NoPath;
                 let change = if no_path { MediaChange::Failed } else { MediaChange::Unavailable };
@@ -168,7 +167,8 @@ impl Session {
 
     /// Camera and microphone are open again, or others; what is sent, a call on hold aside.
     fn sources_opened(&mut self, call: &CallId, opening: u64, opened: Result<Box<Sources>, Failure>) {
-        let counts = |live: &&mut LiveCall| live.opening == opening && !live.held.by_us;
+        let held = self.phone.state_of(call).is_held();
+        let counts = |live: &&mut LiveCall| live.opening == opening && !held;
         let Some(live) = self.calls.get_mut(call).filter(counts) else { return self.give_back(opened) };
         let Some(media) = &mut live.media else { return self.give_back(opened) };
         match opened {

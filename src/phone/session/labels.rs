@@ -4,7 +4,7 @@
 
 use media::display::{Labels, Own};
 use serde_json::Value;
-use signalling::call::State;
+use signalling::call::{MediaSides, State};
 use signalling::id::PeerId;
 
 use super::{LinkState, LiveCall, Phase, Session};
@@ -45,13 +45,15 @@ impl Session {
         if self.view.as_ref().is_none_or(|view| !view.is_shown()) {
             return;
         }
-        let Some(labels) = self.front().and_then(|call| Some(self.labels(self.calls.get(&call)?))) else { return };
+        let front = self.phone.front();
+        let (Some((call, _)), Some(sides)) = (front.call(), front.media()) else { return };
+        let Some(labels) = self.calls.get(call).map(|live| self.labels(live, sides)) else { return };
         if let Some(view) = &mut self.view {
             view.set_labels(labels).await;
         }
     }
 
-    fn labels(&self, live: &LiveCall) -> Labels {
+    fn labels(&self, live: &LiveCall, sides: MediaSides) -> Labels {
         let back = self.phone.back();
         let broker = match (self.link_state, self.phase) {
             (LinkState::Down, Phase::Running) => Some("no broker"),
@@ -63,17 +65,17 @@ impl Session {
         };
         let (title, state) = match back {
             State::Incoming { peer, .. } => (format!("tring: {} · {peer} is calling", live.peer), waiting(peer)),
-            _ => (format!("tring: {}", live.peer), state_of(live)),
+            _ => (format!("tring: {}", live.peer), state_of(live, sides)),
         };
         let parts = [Some(state.as_str()), broker];
         Labels {
             title,
             peer: live.peer.to_string(),
             state: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
-            figures: live.stats.as_ref().filter(|_| !live.is_held()).map(figures).unwrap_or_default(),
-            keys: keys(live, back),
-            not_live: not_live(live),
-            own: if live.camera_off || live.held.by_us { Own::Withheld } else { Own::Sent },
+            figures: live.stats.as_ref().filter(|_| !sides.is_held()).map(figures).unwrap_or_default(),
+            keys: keys(sides, back),
+            not_live: not_live(live, sides),
+            own: if sides.local.hold || !sides.local.video { Own::Withheld } else { Own::Sent },
             help,
         }
     }
@@ -84,17 +86,17 @@ fn waiting(caller: &PeerId) -> String {
 }
 
 /// Who it is, and what of either side is off.
-fn state_of(live: &LiveCall) -> String {
+fn state_of(live: &LiveCall, MediaSides { local, remote }: MediaSides) -> String {
     let peer = &live.peer;
-    let mut state = match (live.held.by_us, live.held.by_them) {
+    let mut state = match (local.hold, remote.hold) {
         (true, _) => format!("{peer} is on hold"),
         (false, true) => format!("{peer} put the call on hold"),
         (false, false) => peer.to_string(),
     };
-    if let Some(off) = off(!live.remote.audio, !live.remote.video) {
+    if let Some(off) = off(!remote.audio, !remote.video) {
         state += &format!(" ({off})");
     }
-    if let Some(off) = off(live.muted, live.camera_off) {
+    if let Some(off) = off(!local.audio, !local.video) {
         state += &format!(" · you: {off}");
     }
     state
@@ -110,17 +112,17 @@ const fn off(sound: bool, pictures: bool) -> Option<&'static str> {
 }
 
 /// Why the picture of the other side is not live.
-fn not_live(live: &LiveCall) -> Option<String> {
+fn not_live(live: &LiveCall, MediaSides { local, remote }: MediaSides) -> Option<String> {
     let peer = &live.peer;
     if live.marks.connected.is_none() {
         Some(format!("connecting with {peer} …"))
     } else if live.interrupted_at.is_some() {
         Some(format!("connection with {peer} interrupted …"))
-    } else if live.held.by_us {
+    } else if local.hold {
         Some(format!("{peer} is on hold"))
-    } else if live.held.by_them {
+    } else if remote.hold {
         Some(format!("{peer} put the call on hold"))
-    } else if !live.remote.video {
+    } else if !remote.video {
         Some(format!("{peer}'s camera is off"))
     } else {
         None
@@ -128,7 +130,7 @@ fn not_live(live: &LiveCall) -> Option<String> {
 }
 
 /// The most important first.
-fn keys(live: &LiveCall, back: &State) -> Vec<String> {
+fn keys(sides: MediaSides, back: &State) -> Vec<String> {
     let mut keys = match back {
         State::Incoming { .. } => vec!["a answer".to_owned(), "r decline".to_owned(), "q end".to_owned()],
         State::Active { peer, .. } => vec!["q end".to_owned(), format!("s back to {peer}")],
@@ -139,7 +141,7 @@ fn keys(live: &LiveCall, back: &State) -> Vec<String> {
         | State::Answering { .. }
         | State::Connecting { .. } => vec!["q end".to_owned()],
     };
-    let further: &[&str] = if live.held.by_us { &["h resume"] } else { &["m mute", "c camera", "h hold"] };
+    let further: &[&str] = if sides.local.hold { &["h resume"] } else { &["m mute", "c camera", "h hold"] };
     keys.extend(further.iter().chain(&["? keys"]).map(|&key| key.to_owned()));
     keys
 }
@@ -174,26 +176,26 @@ mod tests {
 
     #[test]
     fn what_is_off_is_said_of_both_sides() {
-        let mut call = live();
-        assert_eq!((state_of(&call).as_str(), not_live(&call)), ("bob", None));
-        call.muted = true;
-        call.remote.video = false;
-        assert_eq!(state_of(&call), "bob (camera off) · you: muted");
-        assert_eq!(not_live(&call).unwrap(), "bob's camera is off");
-        call.camera_off = true;
-        call.held.by_them = true;
-        assert_eq!(state_of(&call), "bob put the call on hold (camera off) · you: muted, camera off");
-        assert_eq!(not_live(&call).unwrap(), "bob put the call on hold");
+        let (mut call, mut sides) = (live(), MediaSides::default());
+        assert_eq!((state_of(&call, sides).as_str(), not_live(&call, sides)), ("bob", None));
+        sides.local.audio = false;
+        sides.remote.video = false;
+        assert_eq!(state_of(&call, sides), "bob (camera off) · you: muted");
+        assert_eq!(not_live(&call, sides).unwrap(), "bob's camera is off");
+        sides.local.video = false;
+        sides.remote.hold = true;
+        assert_eq!(state_of(&call, sides), "bob put the call on hold (camera off) · you: muted, camera off");
+        assert_eq!(not_live(&call, sides).unwrap(), "bob put the call on hold");
         call.interrupted_at = Some(Instant::now());
-        assert!(not_live(&call).unwrap().contains("interrupted"));
+        assert!(not_live(&call, sides).unwrap().contains("interrupted"));
     }
 
     #[test]
     fn the_keys_fit_into_eighty_columns() {
-        let mut call = live();
-        (call.muted, call.camera_off) = (true, true);
-        let labels = Labels { state: state_of(&call), keys: keys(&call, &State::Idle), ..Labels::default() };
-        let line = labels.line(80);
+        let mut sides = MediaSides::default();
+        (sides.local.audio, sides.local.video) = (false, false);
+        let (state, keys) = (state_of(&live(), sides), keys(sides, &State::Idle));
+        let line = Labels { state, keys, ..Labels::default() }.line(80);
         assert!(line.ends_with("q end · m mute · c camera · h hold · ? keys "), "{line}");
         assert!(KEYS.iter().all(|key| key.chars().count() <= 70));
     }

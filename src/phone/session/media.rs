@@ -19,7 +19,7 @@ use media::playout::speaker::Speaker;
 use media::queue;
 use media::record::{Summary, Tracks};
 use media::rtp::RtpPacket;
-use signalling::wire::{Candidate, Description};
+use signalling::wire::{Candidate, Description, MediaState};
 use tokio::sync::{mpsc, watch};
 
 use super::open::{Captures, Feed, OpenMedia, Sources};
@@ -215,8 +215,10 @@ impl CallMedia {
         }
     }
 
-    pub(super) const fn switches(&self) -> &Switches {
-        &self.switches
+    /// Sends sound and pictures, or silence and black.
+    pub(super) fn switch(&self, local: MediaState) {
+        self.switches.set_muted(!local.audio);
+        self.switches.set_camera_off(!local.video);
     }
 
     /// The latest picture of the other side.

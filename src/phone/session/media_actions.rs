@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ::media::capture::{AudioSource, VideoSource};
 use ::media::peer;
-use signalling::call::{self, MediaChange, Renewal, Side};
+use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 use signalling::wire::Description;
 
@@ -62,13 +62,7 @@ impl Session {
         live.marks.ice.get_or_insert(now);
         live.stats_due = Some(now + STATS_EVERY);
         live.hang_up_at = duration.map(|duration| now + duration);
-        let switched = live.muted || live.camera_off;
-        let (audio, video) = (!live.muted, !live.camera_off);
         self.tell_of(call, &CallEvent::Connected { pair });
-        if switched {
-            // What was switched off while it rang is known to the other side only now.
-            self.phone_event(call::Event::Switch { call: call.clone(), audio, video });
-        }
     }
 
     pub(super) fn start_sending(&mut self, call: &CallId) {
@@ -160,15 +154,11 @@ impl Session {
     }
 
     /// One side holds, or talks again.
-    pub(super) fn held(&mut self, call: &CallId, side: Side, on: bool) {
-        let Some(live) = self.calls.get_mut(call) else { return };
-        match side {
-            Side::Local => live.held.by_us = on,
-            Side::Remote => live.held.by_them = on,
-        }
-        let held = live.is_held();
-        if let Some(media) = &live.media {
-            media.set_held(held);
+    pub(super) fn held(&self, call: &CallId) {
+        if let Some(sides) = self.phone.state_of(call).media()
+            && let Some(media) = self.calls.get(call).and_then(|live| live.media.as_ref())
+        {
+            media.set_held(sides.is_held());
         }
     }
 
@@ -190,7 +180,7 @@ impl Session {
             |(video, audio): &(VideoSource, AudioSource)| (*video != VideoSource::None, *audio != AudioSource::None);
         let renewed = sends(&before) != sends(&after);
         live.sources = Some(after.clone());
-        let (call, held) = (live.call.clone(), live.held.by_us);
+        let call = live.call.clone();
         let Some(media) = &live.media else { return };
         if renewed {
             let direction =
@@ -198,7 +188,7 @@ impl Session {
             let (video, audio) = sends(&after);
             media.peer().set_sending(direction(video), direction(audio));
         }
-        if !held {
+        if !self.phone.state_of(&call).is_held() {
             self.hold_media(&call);
             self.resume_media(&call);
         }

@@ -5,11 +5,11 @@ use std::time::Instant;
 use ::media::impair::{Impairment, Impairments};
 use signalling::call::{self, Renewal, Side};
 use signalling::id::{CallId, PeerId};
-use signalling::wire::PresenceState;
+use signalling::wire::{MediaState, PresenceState};
 
 use super::control::Command;
 use super::media::{self, Saved};
-use super::{LiveCall, Phase, Session};
+use super::{Phase, Session};
 use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
@@ -25,8 +25,8 @@ impl Session {
             Command::Resume {} => self.phone_event(call::Event::Resume),
             Command::Swap {} => self.phone_event(call::Event::Swap),
             Command::Quit {} => self.leave(ExitStatus::Done),
-            Command::Mute { on } => self.switch(|live| live.muted = on),
-            Command::Camera { on } => self.switch(|live| live.camera_off = !on),
+            Command::Mute { on } => self.switch(|local| local.audio = !on),
+            Command::Camera { on } => self.switch(|local| local.video = on),
             Command::Send { video, audio } => self.change_sources(video, audio),
             Command::Snapshot { file } => match self.front() {
                 Some(call) => self.snapshot(&call, file),
@@ -68,18 +68,19 @@ impl Session {
     }
 
     /// Microphone or camera, of the call that the user talks in.
-    fn switch(&mut self, change: impl FnOnce(&mut LiveCall)) {
-        let Some(live) = self.front_call() else {
+    fn switch(&mut self, change: impl FnOnce(&mut MediaState)) {
+        let front = self.phone.front();
+        let (Some((call, _)), Some(sides)) = (front.call(), front.media()) else {
             return self.warn("there is no call to switch anything in".to_owned());
         };
-        change(live);
-        let (muted, off, call) = (live.muted, live.camera_off, live.call.clone());
-        if let Some(media) = &live.media {
-            media.switches().set_muted(muted);
-            media.switches().set_camera_off(off);
+        let (call, mut local) = (call.clone(), sides.local);
+        change(&mut local);
+        if let Some(media) = self.calls.get(&call).and_then(|live| live.media.as_ref()) {
+            media.switch(local);
         }
-        self.tell(&CallEvent::Muted { side: Side::Local.name(), audio: muted, video: off });
-        self.phone_event(call::Event::Switch { call, audio: !muted, video: !off });
+        let MediaState { audio, video, .. } = local;
+        self.tell(&CallEvent::Muted { side: Side::Local.name(), audio: !audio, video: !video });
+        self.phone_event(call::Event::Switch { call, audio, video });
     }
 
     /// Saves the latest picture of the other side, aside: a file may be slow, or nobody takes what is written to it.

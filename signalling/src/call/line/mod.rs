@@ -17,6 +17,7 @@ use super::early::Early;
 use super::{Action, Callee, EndReason, Event, MediaChange, Notice, Path, State, Talk, Timeouts, Updates};
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Message};
+pub(super) use talk::SAID_AGAIN;
 
 /// One line at one moment: its state, and what its transitions need beside it.
 pub(super) struct Step<'a> {

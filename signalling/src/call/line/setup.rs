@@ -1,7 +1,7 @@
 //! From the first ring to the exchanged descriptions.
 
 use super::super::early::append;
-use super::super::{Action, CALLEE_RINGS, Callee, Notice, Role, State};
+use super::super::{Action, CALLEE_RINGS, Callee, MediaSides, Notice, Role, State};
 use super::{Step, refuse};
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, Message};
@@ -12,16 +12,18 @@ impl Step<'_> {
             return Vec::new();
         }
         let give_up_at = self.now + self.timeouts.connect;
-        *self.state = State::Offering { call: call.clone(), peer: peer.clone(), yielding: None, give_up_at };
+        let media = MediaSides::default();
+        *self.state = State::Offering { call: call.clone(), peer: peer.clone(), media, yielding: None, give_up_at };
         vec![Action::Notify(Notice::Dialing { call: call.clone(), peer }), Action::MakeOffer { call }]
     }
 
     pub(super) fn accept(&mut self) -> Vec<Action> {
         match std::mem::replace(self.state, State::Idle) {
-            State::Incoming { call, peer, offer, .. } => {
+            State::Incoming { call, peer, media, offer, .. } => {
                 *self.state = State::Answering {
                     call: call.clone(),
                     peer: peer.clone(),
+                    media,
                     candidates: Vec::new(),
                     give_up_at: self.now + self.timeouts.connect,
                 };
@@ -60,7 +62,8 @@ impl Step<'_> {
         }
         append(&mut offer.candidates, self.early.take_candidates(&from, &call));
         let give_up_at = self.now + CALLEE_RINGS;
-        *self.state = State::Incoming { call: call.clone(), peer: from.clone(), offer, give_up_at };
+        let media = MediaSides::default();
+        *self.state = State::Incoming { call: call.clone(), peer: from.clone(), media, offer, give_up_at };
         vec![
             Action::Send { to: from.clone(), call: call.clone(), message: Message::Ringing },
             Action::Notify(Notice::Incoming { call, peer: from }),
@@ -95,9 +98,12 @@ impl Step<'_> {
         }
         self.early.end(from.clone(), own.clone());
         append(&mut offer.candidates, self.early.take_candidates(&from, &call));
+        // What our user switched off while it dialed stays off.
+        let local = self.state.media().unwrap_or_default().local;
         *self.state = State::Answering {
             call: call.clone(),
             peer: from.clone(),
+            media: MediaSides { local, ..MediaSides::default() },
             candidates: Vec::new(),
             give_up_at: self.now + self.timeouts.connect,
         };
@@ -116,9 +122,9 @@ impl Step<'_> {
             return Vec::new();
         }
         match std::mem::replace(self.state, State::Idle) {
-            State::Dialing { call, peer, candidates, yielding, .. } => {
+            State::Dialing { call, peer, media, candidates, yielding, .. } => {
                 let give_up_at = self.now + self.timeouts.answer;
-                *self.state = State::Ringing { call: call.clone(), peer: peer.clone(), candidates, give_up_at };
+                *self.state = State::Ringing { call: call.clone(), peer: peer.clone(), media, candidates, give_up_at };
                 let mut actions = refuse(&peer, yielding);
                 actions.push(Action::Notify(Notice::Ringing { call, peer }));
                 actions
@@ -136,12 +142,14 @@ impl Step<'_> {
             return Vec::new();
         }
         match std::mem::replace(self.state, State::Idle) {
-            State::Dialing { call, peer, candidates, yielding, .. } => {
+            State::Dialing { call, peer, media, candidates, yielding, .. } => {
                 let mut actions = refuse(&peer, yielding);
-                actions.extend(self.answered(call, peer, candidates, answer));
+                actions.extend(self.answered(call, peer, media, candidates, answer));
                 actions
             }
-            State::Ringing { call, peer, candidates, .. } => self.answered(call, peer, candidates, answer),
+            State::Ringing { call, peer, media, candidates, .. } => {
+                self.answered(call, peer, media, candidates, answer)
+            }
             // A second answer, or an answer to someone who is not the caller.
             other => {
                 *self.state = other;
@@ -150,9 +158,17 @@ impl Step<'_> {
         }
     }
 
-    fn answered(&mut self, call: CallId, peer: PeerId, candidates: Vec<Candidate>, answer: Description) -> Vec<Action> {
+    fn answered(
+        &mut self,
+        call: CallId,
+        peer: PeerId,
+        media: MediaSides,
+        candidates: Vec<Candidate>,
+        answer: Description,
+    ) -> Vec<Action> {
         let give_up_at = self.now + self.timeouts.connect;
-        *self.state = State::Connecting { call: call.clone(), peer: peer.clone(), role: Role::Caller, give_up_at };
+        let role = Role::Caller;
+        *self.state = State::Connecting { call: call.clone(), peer: peer.clone(), media, role, give_up_at };
         let mut actions = vec![
             Action::Notify(Notice::Accepted { call: call.clone(), peer }),
             Action::ApplyAnswer { call: call.clone(), answer },
@@ -207,10 +223,11 @@ impl Step<'_> {
             return Vec::new();
         }
         match std::mem::replace(self.state, State::Idle) {
-            State::Offering { call, peer, yielding, .. } => {
+            State::Offering { call, peer, media, yielding, .. } => {
                 *self.state = State::Dialing {
                     call: call.clone(),
                     peer: peer.clone(),
+                    media,
                     candidates: Vec::new(),
                     callee: Callee::Silent,
                     yielding,
@@ -218,10 +235,10 @@ impl Step<'_> {
                 };
                 vec![Action::Send { to: peer, call, message: Message::Offer(description) }]
             }
-            State::Answering { call, peer, candidates, .. } => {
+            State::Answering { call, peer, media, candidates, .. } => {
                 let give_up_at = self.now + self.timeouts.connect;
-                *self.state =
-                    State::Connecting { call: call.clone(), peer: peer.clone(), role: Role::Callee, give_up_at };
+                let role = Role::Callee;
+                *self.state = State::Connecting { call: call.clone(), peer: peer.clone(), media, role, give_up_at };
                 let answer = Message::Answer(description);
                 let mut actions = vec![Action::Send { to: peer, call: call.clone(), message: answer }];
                 if !candidates.is_empty() {

@@ -11,7 +11,7 @@ const OVERTAKING_MAX: u32 = 64;
 
 /// By how much a side's revision rises when it says again what it does. Eight such words are above whatever a stranger
 /// said in its name; and as many may be late at once and still count as overtaken.
-const SAID_AGAIN: u32 = OVERTAKING_MAX / 8;
+pub(in super::super) const SAID_AGAIN: u32 = OVERTAKING_MAX / 8;
 
 /// Whether a count that a peer sets is later than the last one that was taken.
 pub(super) const fn is_later(count: u32, last: u32) -> bool {
@@ -21,9 +21,9 @@ pub(super) const fn is_later(count: u32, last: u32) -> bool {
 impl Step<'_> {
     /// The media path is up for the first time. What came before, for a call that stands, has its turn now.
     pub(super) fn stand(&mut self) -> Vec<Action> {
-        let (call, peer, role) = match &*self.state {
-            State::Answering { call, peer, .. } => (call.clone(), peer.clone(), Role::Callee),
-            State::Connecting { call, peer, role, .. } => (call.clone(), peer.clone(), *role),
+        let (call, peer, mut media, role) = match &*self.state {
+            State::Answering { call, peer, media, .. } => (call.clone(), peer.clone(), *media, Role::Callee),
+            State::Connecting { call, peer, media, role, .. } => (call.clone(), peer.clone(), *media, *role),
             State::Idle
             | State::Offering { .. }
             | State::Dialing { .. }
@@ -31,10 +31,15 @@ impl Step<'_> {
             | State::Incoming { .. }
             | State::Active { .. } => return Vec::new(),
         };
-        *self.state = State::Active { call: call.clone(), peer: peer.clone(), talk: Talk::new(role) };
         let mut actions = vec![Action::Notify(Notice::Connected { call: call.clone(), peer: peer.clone() })];
-        let media = self.early.take_media(&peer, &call).map(Message::Media);
-        for message in media.into_iter().chain(self.early.take_messages(&peer, &call)) {
+        if !(media.local.audio && media.local.video) {
+            // What was switched off before the call stood is told now.
+            let message = media.change(media.local);
+            actions.push(Action::Send { to: peer.clone(), call: call.clone(), message });
+        }
+        *self.state = State::Active { call: call.clone(), peer: peer.clone(), media, talk: Talk::new(role) };
+        let early = self.early.take_media(&peer, &call).map(Message::Media);
+        for message in early.into_iter().chain(self.early.take_messages(&peer, &call)) {
             actions.extend(self.received(peer.clone(), call.clone(), message));
         }
         actions
@@ -50,7 +55,7 @@ impl Step<'_> {
         }
         match &*self.state {
             State::Active { .. } => match message {
-                Message::Media(there) => self.media_told(there),
+                Message::Media(remote) => self.media_told(remote),
                 Message::Update(offer) => self.update_received(offer),
                 Message::Updated(answer) => self.updated_received(answer),
                 Message::Refused { revision, text } => self.update_refused(revision, text),
@@ -89,45 +94,61 @@ impl Step<'_> {
 
     fn set_hold(&mut self, hold: Hold) -> Vec<Action> {
         // Only a call that stands can wait; anything before is ended or answered instead.
-        let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
+        let State::Active { call, peer, media, .. } = &mut *self.state else { return Vec::new() };
         let on = hold == Hold::On;
-        if talk.here.hold == on {
+        if media.local.hold == on {
             return Vec::new();
         }
-        let here = MediaState { hold: on, ..talk.here };
+        let message = media.change(MediaState { hold: on, ..media.local });
         let call = call.clone();
-        let media = match hold {
+        let devices = match hold {
             Hold::On => Action::HoldMedia { call: call.clone() },
             Hold::Off => Action::ResumeMedia { call: call.clone() },
         };
-        vec![talk.tell(peer, &call, here), media, Action::Notify(Notice::Held { call, side: Side::Local, on })]
+        vec![
+            Action::Send { to: peer.clone(), call: call.clone(), message },
+            devices,
+            Action::Notify(Notice::Held { call, side: Side::Local, on }),
+        ]
     }
 
-    /// Our user switched microphone or camera. Before the call stands the other side sees for itself.
+    /// Our user switched microphone or camera.
     pub(super) fn switch(&mut self, audio: bool, video: bool) -> Vec<Action> {
-        let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
-        if (talk.here.audio, talk.here.video) == (audio, video) {
-            return Vec::new();
+        match &mut *self.state {
+            State::Idle => Vec::new(),
+            // The other side is told when the call stands.
+            State::Offering { media, .. }
+            | State::Dialing { media, .. }
+            | State::Ringing { media, .. }
+            | State::Incoming { media, .. }
+            | State::Answering { media, .. }
+            | State::Connecting { media, .. } => {
+                (media.local.audio, media.local.video) = (audio, video);
+                Vec::new()
+            }
+            State::Active { media, .. } if (media.local.audio, media.local.video) == (audio, video) => Vec::new(),
+            State::Active { call, peer, media, .. } => {
+                let message = media.change(MediaState { audio, video, ..media.local });
+                vec![Action::Send { to: peer.clone(), call: call.clone(), message }]
+            }
         }
-        let here = MediaState { audio, video, ..talk.here };
-        let call = call.clone();
-        vec![talk.tell(peer, &call, here)]
     }
 
-    fn media_told(&mut self, there: MediaState) -> Vec<Action> {
-        let State::Active { call, talk, .. } = &mut *self.state else { return Vec::new() };
+    /// The other side says what it does with its media.
+    fn media_told(&mut self, remote: MediaState) -> Vec<Action> {
+        let State::Active { call, media, .. } = &mut *self.state else { return Vec::new() };
         // A later word overtook this one.
-        if !is_later(there.revision, talk.there.revision) {
+        if !is_later(remote.revision, media.remote.revision) {
             return Vec::new();
         }
-        let before = std::mem::replace(&mut talk.there, there);
+        let before = std::mem::replace(&mut media.remote, remote);
         let mut actions = Vec::new();
-        if before.hold != there.hold {
-            let held = Notice::Held { call: call.clone(), side: Side::Remote, on: there.hold };
+        if before.hold != remote.hold {
+            let held = Notice::Held { call: call.clone(), side: Side::Remote, on: remote.hold };
             actions.push(Action::Notify(held));
         }
-        if (before.audio, before.video) != (there.audio, there.video) {
-            let switched = Notice::Switched { call: call.clone(), audio: there.audio, video: there.video };
+        if (before.audio, before.video) != (remote.audio, remote.video) {
+            let switched = Notice::Switched { call: call.clone(), audio: remote.audio, video: remote.video };
             actions.push(Action::Notify(switched));
         }
         actions
@@ -145,7 +166,7 @@ impl Step<'_> {
     /// From now on the call has no path, because it broke or is being replaced; nothing, when it had none before.
     pub(super) fn path_is_left(&mut self) -> Vec<Action> {
         let (now, timeouts) = (self.now, self.timeouts);
-        let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
+        let State::Active { call, peer, talk, .. } = &mut *self.state else { return Vec::new() };
         match talk.path {
             Path::Interrupted { .. } => Vec::new(),
             Path::Flowing => {
@@ -156,13 +177,14 @@ impl Step<'_> {
     }
 
     pub(super) fn path_is_back(&mut self) -> Vec<Action> {
-        let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
+        let State::Active { call, peer, media, talk } = &mut *self.state else { return Vec::new() };
         match std::mem::replace(&mut talk.path, Path::Flowing) {
             Path::Interrupted { .. } => {
                 let call = call.clone();
                 let reconnected = Notice::Reconnected { call: call.clone(), peer: peer.clone() };
                 // Why nothing came may be that the other side was told something else of us.
-                vec![Action::Notify(reconnected), talk.tell_again(peer, &call)]
+                let again = Action::Send { to: peer.clone(), call, message: media.repeat() };
+                vec![Action::Notify(reconnected), again]
             }
             Path::Flowing => Vec::new(),
         }
@@ -196,20 +218,6 @@ impl Step<'_> {
 enum Hold {
     On,
     Off,
-}
-
-impl Talk {
-    /// Says what our side does from now on.
-    fn tell(&mut self, peer: &PeerId, call: &CallId, here: MediaState) -> Action {
-        self.here = MediaState { revision: self.here.revision.saturating_add(1), ..here };
-        Action::Send { to: peer.clone(), call: call.clone(), message: Message::Media(self.here) }
-    }
-
-    /// Says once more what our side does: it holds over anything that was said in its name.
-    fn tell_again(&mut self, peer: &PeerId, call: &CallId) -> Action {
-        self.here.revision = self.here.revision.saturating_add(SAID_AGAIN);
-        Action::Send { to: peer.clone(), call: call.clone(), message: Message::Media(self.here) }
-    }
 }
 
 #[cfg(test)]

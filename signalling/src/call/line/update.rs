@@ -30,7 +30,7 @@ impl Step<'_> {
 
     fn begin_update(&mut self, wanted: Renewal) -> Option<Action> {
         let give_up_at = self.now + UPDATE_MAX;
-        let State::Active { call, peer, talk } = &mut *self.state else { return None };
+        let State::Active { call, peer, talk, .. } = &mut *self.state else { return None };
         match (&mut talk.update, talk.role) {
             (Update::Making { again, .. } | Update::Offered { again, .. } | Update::Answering { again, .. }, _) => {
                 *again = (*again).max(Some(wanted));
@@ -153,7 +153,7 @@ impl Step<'_> {
 
     /// The description that was asked for is made, and with it the peer connection took what it answers.
     pub(super) fn update_ready(&mut self, made: u32, description: Description, renewed: Renewal) -> Vec<Action> {
-        let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
+        let State::Active { call, peer, talk, .. } = &mut *self.state else { return Vec::new() };
         let (to, call) = (peer.clone(), call.clone());
         match talk.update {
             Update::Making { again, give_up_at, .. } if made == talk.revision => {
@@ -195,7 +195,7 @@ impl Step<'_> {
     /// An offer or answer of ours cannot be made, or theirs cannot be taken.
     pub(super) fn update_failed(&mut self, failed: u32, why: String) -> Vec<Action> {
         let now = self.now;
-        let State::Active { call, peer, talk } = &mut *self.state else { return Vec::new() };
+        let State::Active { call, peer, talk, .. } = &mut *self.state else { return Vec::new() };
         match &mut talk.update {
             Update::Making { .. } if failed == talk.revision => self.give_update_up(),
             Update::Offered { give_up_at, .. } if failed == talk.revision => {

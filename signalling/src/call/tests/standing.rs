@@ -19,6 +19,10 @@ fn media(revision: u32) -> MediaState {
     MediaState { revision, ..MediaState::default() }
 }
 
+fn sides(phone: &Phone) -> MediaSides {
+    phone.front().media().expect("there is a call")
+}
+
 fn talk(phone: &Phone) -> &Talk {
     match phone.front() {
         State::Active { talk, .. } => talk,
@@ -53,7 +57,7 @@ fn both_may_hold_at_once() {
     pair.step(At::Alice, Event::Hold);
     pair.step(At::Bob, Event::Hold);
     pair.step(At::Alice, Event::Resume);
-    assert!(talk(&pair.alice).there.hold && !talk(&pair.alice).here.hold, "bob still holds");
+    assert!(sides(&pair.alice).remote.hold && !sides(&pair.alice).local.hold, "bob still holds");
 }
 
 #[test]
@@ -78,13 +82,49 @@ fn the_other_side_hears_of_a_switched_microphone_once() {
 }
 
 #[test]
+fn what_is_switched_off_before_the_call_stands_is_told_when_it_does() {
+    for when in 0..3 {
+        let mut pair = Pair::new();
+        let off = Event::Switch { call: call(), audio: true, video: false };
+        pair.dial();
+        for (step, event) in
+            [Event::Accept, Event::Media { call: call(), change: MediaChange::Connected }].into_iter().enumerate()
+        {
+            if step == when {
+                pair.step(At::Bob, off.clone());
+                assert!(!sides(&pair.bob).local.video, "bob's phone knows at once");
+            }
+            pair.step(At::Bob, event);
+        }
+        if when == 2 {
+            pair.step(At::Bob, off);
+        }
+        pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Connected });
+        assert_eq!(sides(&pair.alice).remote, sides(&pair.bob).local);
+        assert_eq!(pair.seen_by_alice.last(), Some(&Notice::Switched { call: call(), audio: true, video: false }));
+    }
+}
+
+#[test]
+fn what_is_switched_off_while_both_call_each_other_stays_off() {
+    let mut pair = Pair::new();
+    let mut bob = Phone::new(id("bob"), Manners::default());
+    bob.handle(Event::Dial { peer: id("alice"), call: CallId::from_random(2) }, pair.now);
+    bob.handle(Event::Switch { call: CallId::from_random(2), audio: false, video: true }, pair.now);
+    pair.bob = bob;
+    pair.dial();
+    assert_eq!(pair.bob.front().call().unwrap().0, &call(), "alice's call goes on");
+    assert!(!sides(&pair.bob).local.audio);
+}
+
+#[test]
 fn of_two_words_that_overtake_each_other_the_later_holds() {
     let mut pair = Pair::new();
     pair.connect();
     let muted = MediaState { audio: false, ..media(2) };
     pair.step(At::Alice, from_bob(Message::Media(muted)));
     pair.step(At::Alice, from_bob(Message::Media(media(1))));
-    assert_eq!(talk(&pair.alice).there, muted);
+    assert_eq!(sides(&pair.alice).remote, muted);
 }
 
 #[test]
@@ -96,7 +136,7 @@ fn words_of_a_call_that_does_not_stand_yet_wait_for_it() {
     assert!(pair.alice.handle(from_bob(Message::Media(muted)), pair.now).is_empty());
     pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Connected });
     assert_eq!(pair.seen_by_alice[3..].len(), 2, "connected, and switched");
-    assert_eq!(talk(&pair.alice).there, muted);
+    assert_eq!(sides(&pair.alice).remote, muted);
 }
 
 #[test]
@@ -395,9 +435,9 @@ fn no_count_locks_the_true_partner_out() {
     let mut pair = Pair::new();
     pair.connect();
     pair.step(At::Bob, from_alice(Message::Media(MediaState { hold: true, ..media(u32::MAX) })));
-    assert!(talk(&pair.bob).there.hold);
+    assert!(sides(&pair.bob).remote.hold);
     pair.step(At::Alice, Event::Switch { call: call(), audio: false, video: true });
-    assert_eq!(talk(&pair.bob).there, MediaState { audio: false, ..media(1) });
+    assert_eq!(sides(&pair.bob).remote, MediaState { audio: false, ..media(1) });
     pair.step(At::Bob, update(u32::MAX, u32::MAX, "update, restart"));
     pair.step(At::Alice, Event::Renew { call: call(), renewal: Renewal::Restart });
     assert_eq!((talk(&pair.bob).revision, talk(&pair.bob).generation), (1, 1));
@@ -413,7 +453,7 @@ fn when_a_path_is_back_both_sides_say_what_they_do() {
         pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Interrupted });
         pair.step(At::Alice, Event::Media { call: call(), change: MediaChange::Connected });
     }
-    assert!(!talk(&pair.bob).there.hold, "{:?}", talk(&pair.bob).there);
+    assert!(!sides(&pair.bob).remote.hold, "{:?}", sides(&pair.bob).remote);
 }
 
 #[test]
@@ -431,7 +471,7 @@ fn what_a_caller_says_of_its_media_may_come_before_its_offer_or_while_it_rings()
         assert!(pair.bob.handle(from_alice(Message::Media(media(1))), pair.now).is_empty(), "an earlier one");
         pair.step(At::Bob, Event::Accept);
         pair.step(At::Bob, Event::Media { call: call(), change: MediaChange::Connected });
-        assert_eq!(talk(&pair.bob).there, muted, "early: {early}");
+        assert_eq!(sides(&pair.bob).remote, muted, "early: {early}");
     }
 }
 

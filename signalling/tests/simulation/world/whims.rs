@@ -90,6 +90,13 @@ impl World {
     pub(super) fn react(&mut self, who: usize, notice: &Notice) {
         let roll = if self.weather.calm { 0 } else { self.random.below(100) };
         let wants = |act| Happening::Wants { who, act };
+        if let Notice::Dialing { .. } | Notice::Incoming { .. } = notice
+            && let Some(random) = &mut self.early_switches
+            && random.chance(60)
+        {
+            let at = self.at + random.time(0, 3000);
+            self.plan_at(at, wants(Act::Mute(true)));
+        }
         match notice {
             Notice::Incoming { .. } => match roll {
                 0..55 => self.plan_in(0, 4000, wants(Act::Accept)),
