@@ -8,7 +8,7 @@ use signalling::call::{self, Action, Notice, Side};
 use signalling::id::{CallId, PeerId};
 use signalling::wire::Message;
 
-use super::media::Marks;
+use super::calls::Marks;
 use super::rules::UNANSWERED;
 use super::view::View;
 use super::work::Work;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media::call::StreamEvent;
 use media::capture::{AudioSource, VideoSource};
@@ -11,9 +11,24 @@ use signalling::id::{CallId, PeerId};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
-use super::media::{CallMedia, Marks, Saved};
+use super::media::CallMedia;
+use super::snapshot::Saved;
 use crate::output::exit::Failure;
 use crate::phone::events::Stats;
+
+/// When the steps of a call happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marks {
+    pub(super) dialed: Option<Instant>,
+    pub(super) accepted: Option<Instant>,
+    pub(super) described: Option<Instant>,
+    pub(super) ice: Option<Instant>,
+    pub(super) connected: Option<Instant>,
+    pub(super) first_frame: Option<Instant>,
+    pub(super) first_audio: Option<Instant>,
+    /// Processor time of this program when the call was connected.
+    pub(super) processor_at_connected: Option<Duration>,
+}
 
 /// One call under way.
 pub(super) struct LiveCall {

@@ -11,7 +11,8 @@ use signalling::id::CallId;
 
 use super::hints::Evidence;
 use super::jobs::Done;
-use super::media::{CallMedia, Closed, Saved};
+use super::media::{CallMedia, Closed};
+use super::snapshot::Saved;
 use super::{Absent, Calls, LinkState, LiveCall, Phase, Role, Session, figures, hints};
 use crate::output::exit::{ExitStatus, Failure};
 use crate::phone::events::{CallEvent, Process, Recording, Sent, Signalling, Summary};
@@ -71,7 +72,7 @@ impl Last {
         let peer = Arc::clone(media.peer());
         let seen = peer.seen();
         let path = tokio::time::timeout(PATH_PATIENCE, async move { peer.path().await }).await.ok().flatten();
-        let negotiated = media.negotiated.clone().unwrap_or_default();
+        let negotiated = media.agreed().cloned().unwrap_or_default();
         let sent = figures::counts(&media);
         let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
         let (video, audio) = media.figures();

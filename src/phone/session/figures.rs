@@ -8,7 +8,8 @@ use media::peer::PathStats;
 use media::stats::Rate;
 use serde_json::Value;
 
-use super::media::{CallMedia, Marks};
+use super::calls::Marks;
+use super::media::CallMedia;
 use super::quality::{self, Judge};
 use crate::phone::events::{Clock, Pair, Received, Sent, Setup, Stats};
 

@@ -10,10 +10,11 @@ use ::media::peer::probe::TurnError;
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 
+use super::calls::Marks;
 use super::control::Command;
-use super::media::Marks;
+use super::descriptions::to_wire;
 use super::work::Work;
-use super::{LinkState, Session, figures, media};
+use super::{LinkState, Session, figures};
 use crate::output::exit::{ExitStatus, Failure};
 use crate::phone::events::CallEvent;
 
@@ -27,7 +28,7 @@ impl Session {
     pub(super) fn peer_event(&mut self, call: CallId, event: PeerEvent) {
         let change = match event {
             PeerEvent::Candidates(candidates) => {
-                let candidates = media::to_wire(candidates);
+                let candidates = to_wire(candidates);
                 return self.phone_event(call::Event::CandidatesGathered { call, candidates });
             }
             PeerEvent::IceConnected => {

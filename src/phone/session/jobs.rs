@@ -10,9 +10,10 @@ use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 use signalling::wire::Description;
 
+use super::descriptions::Revision;
 use super::ending::Ending;
-use super::media::{self, CallMedia, Prepared, Revision};
-use super::open::{OpenMedia, Sources, Speaking};
+use super::media::{self, CallMedia, Prepared};
+use super::open::{OpenMedia, Sources, Speaking, close_devices};
 use super::{LiveCall, Session, View};
 use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
@@ -93,8 +94,7 @@ impl Session {
         match (prepared, sides) {
             (Ok(prepared), None) => self.close_aside(prepared.media),
             (Ok(prepared), Some(sides)) => {
-                let Prepared { media, description } = *prepared;
-                let answering = media.negotiated.is_some();
+                let Prepared { media, description, agreed } = *prepared;
                 if let Some(text) = media.complaint() {
                     self.warn_of(&call, text);
                 }
@@ -103,8 +103,8 @@ impl Session {
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.media = Some(media);
                 }
-                if answering {
-                    self.described(&call);
+                if let Some(agreed) = agreed {
+                    self.described(&call, agreed);
                 }
                 self.phone_event(call::Event::DescriptionReady { call, description });
             }
@@ -152,7 +152,7 @@ impl Session {
     /// Nobody wants these any more: closed aside, since devices may take their time.
     fn give_back(&mut self, opened: Result<Box<Sources>, Failure>) {
         self.jobs.spawn(async move {
-            media::close_devices(opened).await;
+            close_devices(opened).await;
             Done::Released
         });
     }

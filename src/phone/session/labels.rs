@@ -167,7 +167,7 @@ mod tests {
     use signalling::id::CallId;
 
     use super::*;
-    use crate::phone::session::media::Marks;
+    use crate::phone::session::calls::Marks;
 
     fn live() -> LiveCall {
         let marks = Marks { connected: Some(Instant::now()), ..Marks::default() };

@@ -1,20 +1,21 @@
 //! The media of one call: peer connection and streams; set up, changed, measured, closed. Devices are [`super::open`]'s.
+//!
+//! [`Stage`] is how far it has come. What is open lives in the stage in which it is in use:
+//!
+//! - [`Stage::Prepared`] → both descriptions are known → [`Stage::Receiving`] → the path is up → [`Stage::Talking`]
+//! - [`Stage::Talking`] → our user holds, or sends something else → [`Stage::Held`] → devices are open again → back
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use media::call::StreamEvent;
 use media::call::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
 use media::call::light::LightIncoming;
 use media::call::outgoing::{OutgoingCounters, Switches};
-use media::existing::Existing;
 use media::frame::VideoFrame;
 use media::peer::config::PeerConfig;
 use media::peer::sdp::Negotiated;
-use media::peer::{
-    Expectation, IceCandidate, Inbox, LocalDescription, MediaSender, PathStats, Peer, PeerError, PeerEvent, Renewal,
-};
+use media::peer::{Expectation, Inbox, MediaSender, PathStats, Peer, PeerError, PeerEvent};
 use media::playout::speaker::Speaker;
 use media::queue;
 use media::record::{Summary, Tracks};
@@ -22,14 +23,15 @@ use media::rtp::RtpPacket;
 use signalling::wire::{Candidate, Description, MediaState};
 use tokio::sync::{mpsc, watch};
 
-use super::open::{Captures, Feed, OpenMedia, Sources};
+use super::descriptions::{to_description, to_media};
+use super::open::{Aside, Captures, Feed, OpenMedia, Sources, close_devices};
 use super::streams::{Receiving, Sending};
 use crate::output::exit::{ExitStatus, Failure};
 
 /// Received packets waiting for their thread: two seconds of video at 8 Mbit/s; the oldest are dropped, and counted.
 const PACKETS_MAX: usize = 2048;
 
-/// How long a device or a connection may take to close.
+/// How long a connection may take to close.
 const CLOSING: Duration = Duration::from_secs(3);
 
 /// Events of streams; a handful a call.
@@ -39,6 +41,8 @@ const EVENTS_MAX: usize = 64;
 pub(super) struct Prepared {
     pub(super) media: CallMedia,
     pub(super) description: Description,
+    /// What an answer agreed on; with an offer nothing is yet.
+    pub(super) agreed: Option<Negotiated>,
 }
 
 /// The media of one call. What is open may be moved to another thread, but not shared: what waits in here takes it
@@ -49,27 +53,41 @@ pub(super) struct CallMedia {
     pub(super) peer_events: mpsc::Receiver<PeerEvent>,
     /// What streams tell.
     pub(super) stream_events: mpsc::Receiver<StreamEvent>,
-    /// What was agreed; known once both descriptions are.
-    pub(super) negotiated: Option<Negotiated>,
-    switches: Switches,
     stream_tx: mpsc::Sender<StreamEvent>,
-    open: Option<OpenMedia>,
-    packets: Option<(queue::Receiver<RtpPacket>, queue::Receiver<RtpPacket>)>,
-    captures: Option<Captures>,
-    /// What is captured and not sent yet: the path is not up, or the other side has not agreed to it.
-    feed: Option<Feed>,
-    sender: Option<MediaSender>,
-    outgoing: Option<Sending>,
-    /// What was sent before a hold.
+    switches: Switches,
+    /// What was sent, before and after each hold.
     counters: OutgoingCounters,
-    incoming: Option<Receiving>,
-    latest: Option<watch::Receiver<Option<Arc<VideoFrame>>>>,
+    stage: Stage,
+}
+
+/// How far the media of a call have come.
+enum Stage {
+    /// Our description is made, the other side's is not known. What is open waits; the speaker may be lent.
+    Prepared { open: OpenMedia, packets: Packets },
+    /// Both descriptions are known: what comes is decoded. What is captured waits for the path.
+    Receiving { agreed: Negotiated, incoming: Receiving, sources: Sources },
+    /// What is captured is sent, as far as both agreed to it.
+    Talking { agreed: Negotiated, incoming: Receiving, live: Live, sender: MediaSender },
+    /// Camera and microphone are given back, or not open again yet.
+    Held { agreed: Negotiated, incoming: Receiving, sender: MediaSender },
+    /// Everything is given back.
+    Closed,
+}
+
+/// Received packets, of pictures and of sound.
+type Packets = (queue::Receiver<RtpPacket>, queue::Receiver<RtpPacket>);
+
+/// What is captured and sent; dropped in the order in which data flows.
+pub(super) struct Live {
+    outgoing: Sending,
+    feed: Feed,
+    _captures: Captures,
 }
 
 /// Makes an offer, or an answer to `offer`, with devices that are open.
 pub(super) async fn prepare(
     config: PeerConfig,
-    open: OpenMedia,
+    open: Aside<OpenMedia>,
     offer: Option<Description>,
 ) -> Result<Prepared, Failure> {
     let (video_tx, video) = queue::bounded(PACKETS_MAX);
@@ -77,12 +95,12 @@ pub(super) async fn prepare(
     let inbox = Inbox { video: video_tx, audio: audio_tx };
     let no_path = |error: PeerError| Failure::new(ExitStatus::NoPath, error);
     let (peer, peer_events) = Peer::new(&config, inbox).await.map_err(no_path)?;
-    let (local, negotiated) = match &offer {
+    let (local, agreed) = match &offer {
         None => (peer.offer().await.map_err(no_path)?, None),
         Some(offer) => {
-            let (local, negotiated) = peer.answer(&offer.sdp).await.map_err(no_path)?;
+            let (local, agreed) = peer.answer(&offer.sdp).await.map_err(no_path)?;
             peer.add_candidates(to_media(offer.candidates.clone())).await;
-            (local, Some(negotiated))
+            (local, Some(agreed))
         }
     };
     let (stream_tx, stream_events) = mpsc::channel(EVENTS_MAX);
@@ -90,35 +108,27 @@ pub(super) async fn prepare(
         peer: Arc::new(peer),
         peer_events,
         stream_events,
-        negotiated,
-        switches: Switches::default(),
         stream_tx,
-        open: Some(open),
-        packets: Some((video, audio)),
-        captures: None,
-        feed: None,
-        sender: None,
-        outgoing: None,
+        switches: Switches::default(),
         counters: OutgoingCounters::default(),
-        incoming: None,
-        latest: None,
+        stage: Stage::Prepared { open: open.into_inner(), packets: (video, audio) },
     };
-    Ok(Prepared { media, description: description(local) })
+    Ok(Prepared { media, description: to_description(local), agreed })
 }
 
 impl CallMedia {
-    /// Takes the answer to our offer.
-    pub(super) async fn apply_answer(&mut self, answer: Description) -> Result<(), PeerError> {
-        self.negotiated = Some(self.peer.apply_answer(&answer.sdp).await?);
+    /// Takes the answer to our offer; what was agreed on.
+    pub(super) async fn apply_answer(&mut self, answer: Description) -> Result<Negotiated, PeerError> {
+        let agreed = self.peer.apply_answer(&answer.sdp).await?;
         self.peer.add_candidates(to_media(answer.candidates)).await;
-        Ok(())
+        Ok(agreed)
     }
 
     /// Takes the answer to our update.
     pub(super) async fn apply_update(&mut self, answer: Description) -> Result<(), PeerError> {
-        let negotiated = self.peer.apply_update(&answer.sdp).await?;
+        let agreed = self.peer.apply_update(&answer.sdp).await?;
         self.peer.add_candidates(to_media(answer.candidates)).await;
-        self.renegotiated(negotiated);
+        self.renegotiated(agreed);
         Ok(())
     }
 
@@ -128,90 +138,112 @@ impl CallMedia {
     }
 
     /// Both descriptions are known: everything that receives is started, so that not even the first packet waits.
-    pub(super) fn start_receiving(&mut self, display: Option<queue::Sender<Arc<VideoFrame>>>) -> Result<(), Failure> {
-        let (Some(negotiated), Some(mut open), Some(packets)) =
-            (&self.negotiated, self.open.take(), self.packets.take())
-        else {
-            return Ok(());
-        };
-        let types = negotiated.video_types.clone();
-        if let Feed::Looped(_) = open.sources.feed {
-            let incoming = LightIncoming::start(packets, types, self.peer.keyframes(), &self.stream_tx);
-            self.incoming = Some(Receiving::Counted(incoming));
-            self.captures = Some(open.sources.captures);
-            self.feed = Some(open.sources.feed);
-            return Ok(());
+    pub(super) fn start_receiving(
+        &mut self,
+        agreed: Negotiated,
+        display: Option<queue::Sender<Arc<VideoFrame>>>,
+    ) -> Result<(), Failure> {
+        match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Prepared { open, packets } => {
+                let OpenMedia { speaker, mut recorder, sources, complaint: _ } = open;
+                let types = agreed.video_types.clone();
+                let incoming = match sources.feed {
+                    Feed::Looped(_) => {
+                        let keyframes = self.peer.keyframes();
+                        Ok(Receiving::Counted(LightIncoming::start(packets, types, keyframes, &self.stream_tx)))
+                    }
+                    Feed::Captured(_) => {
+                        if let Some(recorder) = &mut recorder
+                            && !agreed.promised.video
+                        {
+                            recorder.set_tracks(Tracks::Audio);
+                        }
+                        let (latest_tx, latest) = watch::channel(None);
+                        let sinks = Sinks { display, latest: latest_tx, speaker, recorder };
+                        let (keyframes, clock) = (self.peer.keyframes(), self.peer.clock());
+                        Incoming::start(packets, types, keyframes, &clock, sinks, &self.stream_tx)
+                            .map(|incoming| Receiving::Decoded { incoming, latest })
+                            .map_err(Failure::internal)
+                    }
+                };
+                let (incoming, started) = match incoming {
+                    Ok(incoming) => (incoming, Ok(())),
+                    Err(failure) => (Receiving::Nothing, Err(failure)),
+                };
+                self.stage = Stage::Receiving { agreed, incoming, sources };
+                started
+            }
+            // Descriptions are exchanged once; what follows are updates.
+            stage @ (Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Held { .. } | Stage::Closed) => {
+                self.stage = stage;
+                Ok(())
+            }
         }
-        let (latest_tx, latest) = watch::channel(None);
-        if let Some(recorder) = &mut open.recorder
-            && !negotiated.promised.video
-        {
-            recorder.set_tracks(Tracks::Audio);
-        }
-        let sinks = Sinks { display, latest: latest_tx, speaker: open.speaker.take(), recorder: open.recorder.take() };
-        let incoming =
-            Incoming::start(packets, types, self.peer.keyframes(), &self.peer.clock(), sinks, &self.stream_tx);
-        self.incoming = Some(Receiving::Decoded(incoming.map_err(Failure::internal)?));
-        self.latest = Some(latest);
-        self.captures = Some(open.sources.captures);
-        self.feed = Some(open.sources.feed);
-        Ok(())
     }
 
     /// The path is up, or other media were agreed on: everything that may be sent is started.
     pub(super) fn start_sending(&mut self) -> Result<(), Failure> {
-        let (Some(negotiated), Some(feed)) = (&self.negotiated, &mut self.feed) else { return Ok(()) };
-        let sender = self.peer.start_sending(negotiated);
-        let outgoing = self.outgoing.get_or_insert_with(|| Sending::idle(feed, self.counters.clone()));
-        outgoing.add(feed, &sender, &self.switches, &self.stream_tx).map_err(Failure::internal)?;
-        self.sender = Some(sender);
-        Ok(())
-    }
-
-    /// Gives devices back; a camera's light goes out. What is to be awaited until they are free.
-    pub(super) fn release(&mut self) -> impl Future<Output = ()> + use<> {
-        let (outgoing, captures, feed) = (self.outgoing.take(), self.captures.take(), self.feed.take());
-        close_devices((outgoing, feed, captures))
+        let (agreed, incoming, live) = match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Receiving { agreed, incoming, sources } => (agreed, incoming, self.go_live(sources)),
+            Stage::Talking { agreed, incoming, live, .. } => (agreed, incoming, live),
+            // There is nothing to send.
+            stage @ (Stage::Prepared { .. } | Stage::Held { .. } | Stage::Closed) => {
+                self.stage = stage;
+                return Ok(());
+            }
+        };
+        self.talk(agreed, incoming, live)
     }
 
     /// Takes sources that were opened in the middle of the call.
     pub(super) fn take_sources(&mut self, sources: Sources) -> Result<(), Failure> {
-        self.captures = Some(sources.captures);
-        self.feed = Some(sources.feed);
-        self.start_sending()
+        match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Held { agreed, incoming, .. } => {
+                let live = self.go_live(sources);
+                self.talk(agreed, incoming, live)
+            }
+            // Nobody waits for them.
+            stage @ (Stage::Prepared { .. } | Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Closed) => {
+                self.stage = stage;
+                drop(Aside::new(sources));
+                Ok(())
+            }
+        }
+    }
+
+    fn go_live(&self, sources: Sources) -> Live {
+        let Sources { captures, feed } = sources;
+        Live { outgoing: Sending::idle(&feed, self.counters.clone()), feed, _captures: captures }
+    }
+
+    fn talk(&mut self, agreed: Negotiated, incoming: Receiving, mut live: Live) -> Result<(), Failure> {
+        let sender = self.peer.start_sending(&agreed);
+        let added = live.outgoing.add(&mut live.feed, &sender, &self.switches, &self.stream_tx);
+        self.stage = Stage::Talking { agreed, incoming, live, sender };
+        added.map_err(Failure::internal)
+    }
+
+    /// Stops sending; a camera's light goes out. What is given back is to be closed aside.
+    pub(super) fn release(&mut self) -> Option<Live> {
+        match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Talking { agreed, incoming, live, sender } => {
+                self.stage = Stage::Held { agreed, incoming, sender };
+                Some(live)
+            }
+            // Nothing is sent: the call does not stand yet, or is held already.
+            stage @ (Stage::Prepared { .. } | Stage::Receiving { .. } | Stage::Held { .. } | Stage::Closed) => {
+                self.stage = stage;
+                None
+            }
+        }
     }
 
     /// Nothing is sent or shown while either side holds.
     pub(super) fn set_held(&self, held: bool) {
         self.switches.set_held(held);
         self.peer.expect_media(if held { Expectation::Nothing } else { Expectation::Media });
-        if let Some(incoming) = &self.incoming {
+        if let Some(incoming) = self.incoming() {
             incoming.set_held(held);
-        }
-    }
-
-    /// An update agreed on other media.
-    pub(super) fn renegotiated(&mut self, negotiated: Negotiated) {
-        if let Some(incoming) = &self.incoming {
-            incoming.set_video_types(negotiated.video_types.clone());
-        }
-        self.negotiated = Some(negotiated);
-    }
-
-    /// What could not be opened, though the call goes on.
-    pub(super) fn complaint(&self) -> Option<String> {
-        self.open.as_ref()?.complaint.clone()
-    }
-
-    /// The speaker, as long as the call has no use for it.
-    pub(super) fn lend_speaker(&mut self) -> Option<Speaker> {
-        self.open.as_mut()?.speaker.take()
-    }
-
-    /// Takes back what was lent; in a call that is over it is closed.
-    pub(super) fn take_speaker_back(&mut self, speaker: Speaker) {
-        if let Some(open) = &mut self.open {
-            open.speaker = Some(speaker);
         }
     }
 
@@ -221,9 +253,49 @@ impl CallMedia {
         self.switches.set_camera_off(!local.video);
     }
 
+    /// An update agreed on other media.
+    pub(super) fn renegotiated(&mut self, now: Negotiated) {
+        match &mut self.stage {
+            Stage::Receiving { agreed, incoming, .. }
+            | Stage::Talking { agreed, incoming, .. }
+            | Stage::Held { agreed, incoming, .. } => {
+                incoming.set_video_types(now.video_types.clone());
+                *agreed = now;
+            }
+            // Before the call stands there is nothing to update, and nothing after it.
+            Stage::Prepared { .. } | Stage::Closed => {}
+        }
+    }
+
+    /// What could not be opened, though the call goes on.
+    pub(super) fn complaint(&self) -> Option<String> {
+        match &self.stage {
+            Stage::Prepared { open, .. } => open.complaint.clone(),
+            Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Held { .. } | Stage::Closed => None,
+        }
+    }
+
+    /// Takes the speaker out, as long as the call has no use for it.
+    pub(super) fn lend_speaker(&mut self) -> Option<Speaker> {
+        match &mut self.stage {
+            Stage::Prepared { open, .. } => open.speaker.take(),
+            Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Held { .. } | Stage::Closed => None,
+        }
+    }
+
+    /// Takes back what was lent; where the call has no use for it any more it is closed.
+    pub(super) fn take_speaker_back(&mut self, speaker: Speaker) {
+        match &mut self.stage {
+            Stage::Prepared { open, .. } => open.speaker = Some(speaker),
+            Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Held { .. } | Stage::Closed => {
+                drop(Aside::new(speaker));
+            }
+        }
+    }
+
     /// The latest picture of the other side.
     pub(super) fn latest_picture(&self) -> Option<Arc<VideoFrame>> {
-        self.latest.as_ref()?.borrow().clone()
+        self.incoming()?.latest_picture()
     }
 
     /// The selected pair, waited for a moment: the engine tells that it is connected before it names the pair.
@@ -241,8 +313,31 @@ impl CallMedia {
         &self.peer
     }
 
+    /// What both sides agreed on, once both descriptions are known.
+    pub(super) const fn agreed(&self) -> Option<&Negotiated> {
+        match &self.stage {
+            Stage::Receiving { agreed, .. } | Stage::Talking { agreed, .. } | Stage::Held { agreed, .. } => {
+                Some(agreed)
+            }
+            Stage::Prepared { .. } | Stage::Closed => None,
+        }
+    }
+
+    /// What sends, once the path was up.
     pub(super) const fn sender(&self) -> Option<&MediaSender> {
-        self.sender.as_ref()
+        match &self.stage {
+            Stage::Talking { sender, .. } | Stage::Held { sender, .. } => Some(sender),
+            Stage::Prepared { .. } | Stage::Receiving { .. } | Stage::Closed => None,
+        }
+    }
+
+    const fn incoming(&self) -> Option<&Receiving> {
+        match &self.stage {
+            Stage::Receiving { incoming, .. } | Stage::Talking { incoming, .. } | Stage::Held { incoming, .. } => {
+                Some(incoming)
+            }
+            Stage::Prepared { .. } | Stage::Closed => None,
+        }
     }
 
     pub(super) const fn outgoing_counters(&self) -> &OutgoingCounters {
@@ -251,63 +346,36 @@ impl CallMedia {
 
     /// The latest figures of what arrives.
     pub(super) fn figures(&self) -> (VideoFigures, AudioFigures) {
-        match &self.incoming {
-            Some(incoming) => incoming.figures(),
-            None => Default::default(),
-        }
+        self.incoming().map(Receiving::figures).unwrap_or_default()
     }
 
     /// Ends everything, in the order in which data flows. What hangs is left behind after a few seconds.
     pub(super) async fn close(mut self) -> Closed {
-        let released = self.release();
-        let (incoming, open) = (self.incoming.take(), self.open.take());
         let peer = Arc::clone(&self.peer);
         let peer_closed = tokio::spawn(async move { peer.close().await });
         if tokio::time::timeout(CLOSING, peer_closed).await.is_err() {
             tracing::warn!("the peer connection does not close; left behind");
         }
-        released.await;
-        let closing = close_devices(open);
-        let (video, audio, recorded) = match incoming {
-            Some(incoming) => incoming.finish().await,
-            None => Default::default(),
+        let incoming = match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Prepared { open, packets } => {
+                close_devices((open, packets)).await;
+                Receiving::Nothing
+            }
+            Stage::Receiving { incoming, sources, .. } => {
+                close_devices(sources).await;
+                incoming
+            }
+            Stage::Talking { incoming, live, .. } => {
+                close_devices(live).await;
+                incoming
+            }
+            Stage::Held { incoming, .. } => incoming,
+            Stage::Closed => Receiving::Nothing,
         };
-        closing.await;
+        let (video, audio, recorded) = incoming.finish().await;
         let late = std::iter::from_fn(|| self.stream_events.try_recv().ok()).collect();
         Closed { video, audio, recorded, late }
     }
-}
-
-/// Closes devices on a thread that may block: threads are joined, and devices may take their time. One that hangs is
-/// left behind.
-pub(super) async fn close_devices<T: Send + 'static>(devices: T) {
-    let closing = tokio::task::spawn_blocking(move || drop(devices));
-    match tokio::time::timeout(CLOSING, closing).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "a device did not close cleanly"),
-        Err(_) => tracing::warn!("a device does not close; left behind"),
-    }
-}
-
-/// A description made in a standing call.
-pub(super) struct Revision {
-    pub(super) description: Description,
-    pub(super) renewed: Renewal,
-    /// What was agreed on; with an offer nothing is yet.
-    pub(super) negotiated: Option<Negotiated>,
-}
-
-/// Makes a new offer in a standing call.
-pub(super) async fn make_update(peer: Arc<Peer>, renewal: Renewal) -> Result<Revision, PeerError> {
-    let local = peer.update_offer(renewal).await?;
-    Ok(Revision { renewed: local.renewed, description: description(local), negotiated: None })
-}
-
-/// Answers a new offer in a standing call.
-pub(super) async fn answer_update(peer: Arc<Peer>, offer: Description) -> Result<Revision, PeerError> {
-    let (local, negotiated) = peer.answer_update(&offer.sdp).await?;
-    peer.add_candidates(to_media(offer.candidates)).await;
-    Ok(Revision { renewed: local.renewed, description: description(local), negotiated: Some(negotiated) })
 }
 
 /// What is left of the media of a call.
@@ -317,50 +385,4 @@ pub(super) struct Closed {
     pub(super) recorded: Option<Summary>,
     /// What was told while it was being closed: a disk that filled up, say.
     pub(super) late: Vec<StreamEvent>,
-}
-
-/// A picture that was to be saved.
-pub(super) struct Saved {
-    pub(super) file: PathBuf,
-    pub(super) outcome: Result<(), String>,
-}
-
-/// Saves a picture as PNG, on a thread that may block. A file that cannot be written within seconds is given up.
-pub(super) async fn save_picture(file: PathBuf, frame: Arc<VideoFrame>, existing: Existing) -> Saved {
-    let path = file.clone();
-    let saving = tokio::task::spawn_blocking(move || media::snapshot::write_png(&path, &frame, existing));
-    let outcome = match tokio::time::timeout(media::patience::of_file(&file), saving).await {
-        Ok(Ok(saved)) => saved.map_err(|error| error.to_string()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("cannot write the picture {}: nobody takes it", file.display())),
-    };
-    Saved { file, outcome }
-}
-
-fn description(local: LocalDescription) -> Description {
-    Description { sdp: local.sdp, candidates: to_wire(local.candidates) }
-}
-
-pub(super) fn to_wire(candidates: Vec<IceCandidate>) -> Vec<Candidate> {
-    let convert = |c: IceCandidate| Candidate { candidate: c.candidate, mid: c.mid, mline: c.mline };
-    candidates.into_iter().map(convert).collect()
-}
-
-fn to_media(candidates: Vec<Candidate>) -> Vec<IceCandidate> {
-    let convert = |c: Candidate| IceCandidate { candidate: c.candidate, mid: c.mid, mline: c.mline };
-    candidates.into_iter().map(convert).collect()
-}
-
-/// When the steps of a call happened.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Marks {
-    pub(super) dialed: Option<Instant>,
-    pub(super) accepted: Option<Instant>,
-    pub(super) described: Option<Instant>,
-    pub(super) ice: Option<Instant>,
-    pub(super) connected: Option<Instant>,
-    pub(super) first_frame: Option<Instant>,
-    pub(super) first_audio: Option<Instant>,
-    /// Processor time of this program when the call was connected.
-    pub(super) processor_at_connected: Option<Duration>,
 }

@@ -5,13 +5,16 @@ use std::time::Instant;
 
 use ::media::capture::{AudioSource, VideoSource};
 use ::media::peer;
+use ::media::peer::sdp::Negotiated;
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 use signalling::wire::Description;
 
+use super::descriptions::{answer_update, make_update};
 use super::jobs::Done;
-use super::open::Sources;
-use super::{STATS_EVERY, Session, figures, media};
+use super::media::CallMedia;
+use super::open::{Sources, close_devices};
+use super::{STATS_EVERY, Session, figures};
 use crate::phone::events::CallEvent;
 use crate::phone::settings::MediaSettings;
 use crate::platform::usage;
@@ -20,7 +23,7 @@ impl Session {
     pub(super) async fn apply_answer(&mut self, call: CallId, answer: Description) {
         let Some(media) = self.calls.get_mut(&call).and_then(|live| live.media.as_mut()) else { return };
         match media.apply_answer(answer).await {
-            Ok(()) => self.described(&call),
+            Ok(agreed) => self.described(&call, agreed),
             Err(error) => {
                 self.problem(&call, error.to_string());
                 self.phone_event(call::Event::Media { call, change: MediaChange::Failed });
@@ -29,7 +32,7 @@ impl Session {
     }
 
     /// Both descriptions are known.
-    pub(super) fn described(&mut self, call: &CallId) {
+    pub(super) fn described(&mut self, call: &CallId, agreed: Negotiated) {
         let Some(live) = self.calls.get_mut(call) else { return };
         let Some(media) = &mut live.media else { return };
         live.marks.described = Some(Instant::now());
@@ -37,14 +40,13 @@ impl Session {
             view.open(&format!("tring: {}", live.peer), &self.windows, &self.printer);
             view.remote()
         });
-        if let Err(failure) = media.start_receiving(display) {
+        let event = CallEvent::Connecting {
+            video: agreed.video.map(|(codec, _)| codec.to_string()),
+            audio: agreed.audio.map(|_| "opus".to_owned()),
+        };
+        if let Err(failure) = media.start_receiving(agreed, display) {
             live.failure.get_or_insert(failure);
         }
-        let negotiated = media.negotiated.clone().unwrap_or_default();
-        let event = CallEvent::Connecting {
-            video: negotiated.video.map(|(codec, _)| codec.to_string()),
-            audio: negotiated.audio.map(|_| "opus".to_owned()),
-        };
         self.tell_of(call, &event);
     }
 
@@ -93,14 +95,14 @@ impl Session {
             Renewal::Restart => peer::Renewal::IceRestart,
         };
         let call = id.clone();
-        self.spawn(&call, async move { Done::Revised(id, revision, media::make_update(peer, renewal).await) });
+        self.spawn(&call, async move { Done::Revised(id, revision, make_update(peer, renewal).await) });
     }
 
     pub(super) fn answer_update(&mut self, id: CallId, revision: u32, offer: Description) {
         let Some(peer) = self.peer_of(&id) else { return };
         peer.set_ice_servers(self.settings.peer_now().ice_servers);
         let call = id.clone();
-        self.spawn(&call, async move { Done::Revised(id, revision, media::answer_update(peer, offer).await) });
+        self.spawn(&call, async move { Done::Revised(id, revision, answer_update(peer, offer).await) });
     }
 
     pub(super) async fn apply_update(&mut self, call: CallId, revision: u32, answer: Description) {
@@ -128,11 +130,10 @@ impl Session {
     pub(super) fn hold_media(&mut self, call: &CallId) {
         let Some(live) = self.calls.get_mut(call) else { return };
         live.opening += 1;
-        let Some(media) = &mut live.media else { return };
-        let released = media.release();
+        let Some(released) = live.media.as_mut().and_then(CallMedia::release) else { return };
         // Not a job of the call: devices are given back even when it ends meanwhile.
         self.jobs.spawn(async move {
-            released.await;
+            close_devices(released).await;
             Done::Released
         });
     }

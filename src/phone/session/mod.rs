@@ -15,6 +15,7 @@ mod acting;
 mod broker;
 mod calls;
 pub(crate) mod control;
+mod descriptions;
 mod driver;
 mod ending;
 mod figures;
@@ -30,6 +31,7 @@ mod open;
 mod prompt;
 mod quality;
 mod rules;
+mod snapshot;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -70,7 +72,7 @@ use habits::Habits;
 use jobs::Done;
 use labels::Help;
 pub(crate) use labels::KEYS;
-use open::{OpenMedia, Speaking};
+use open::{Aside, OpenMedia, Speaking};
 use prompt::Prompt;
 use rules::Echo;
 use view::View;
@@ -206,7 +208,7 @@ struct Session {
     printer: Arc<Printer>,
     habits: Habits,
     /// Opened before the call; whoever listens opens with each call.
-    open: Option<OpenMedia>,
+    open: Option<Aside<OpenMedia>>,
     /// Of all calls; a new one follows when the last call ends.
     view: Option<View>,
     calls: LiveCalls,
@@ -274,7 +276,7 @@ impl Session {
         manners: Manners,
         surroundings: Surroundings,
         view: View,
-        open: Option<OpenMedia>,
+        open: Option<Aside<OpenMedia>>,
     ) -> Self {
         let Surroundings { link, guests, windows, printer } = surroundings;
         let me = settings.link.me.clone();

@@ -1,6 +1,7 @@
 //! Devices and files of one call, open; one call at a time has them.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use media::call::light::Looped;
 use media::call::outgoing::Captured;
@@ -11,6 +12,7 @@ use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
 use media::queue;
 use media::record::{Recorder, Tracks};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::output::exit::Failure;
@@ -24,6 +26,44 @@ const SOUNDS_MAX: usize = 10;
 
 /// Most devices let one program in, once: whoever opens them waits until the call before has given them back.
 static DEVICES: OnceLock<Arc<Semaphore>> = OnceLock::new();
+
+/// How long a device may take to close.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// Closes devices on a thread that may block: threads are joined, and devices may take their time. One that hangs is
+/// left behind.
+pub(super) async fn close_devices<T: Send + 'static>(devices: T) {
+    let closing = tokio::task::spawn_blocking(move || drop(devices));
+    match tokio::time::timeout(CLOSING, closing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a device did not close cleanly"),
+        Err(_) => tracing::warn!("a device does not close; left behind"),
+    }
+}
+
+/// Something that takes its time to close. Wherever it is dropped, even with a task that is aborted, it is closed on a
+/// thread that may block, and whoever drops it goes on.
+pub(super) struct Aside<T: Send + 'static>(Option<T>);
+
+impl<T: Send + 'static> Aside<T> {
+    pub(super) const fn new(open: T) -> Self {
+        Self(Some(open))
+    }
+
+    pub(super) fn into_inner(mut self) -> T {
+        self.0.take().expect("only here and where it is dropped it is taken out")
+    }
+}
+
+impl<T: Send + 'static> Drop for Aside<T> {
+    fn drop(&mut self) {
+        let Some(open) = self.0.take() else { return };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(open))),
+            Err(_) => drop(open),
+        }
+    }
+}
 
 /// Where own pictures go as well.
 pub(super) type SelfView = Option<queue::Sender<Arc<VideoFrame>>>;
@@ -74,7 +114,7 @@ impl OpenMedia {
         settings: Arc<MediaSettings>,
         self_view: SelfView,
         speaking: Speaking,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Aside<Self>, Failure> {
         let turn = turn_for(&settings).await?;
         let open = move || {
             let sources = open_sources(&settings, self_view, turn);
@@ -97,7 +137,7 @@ impl OpenMedia {
                 }
                 None => None,
             };
-            Ok(Self { speaker, recorder, sources, complaint })
+            Ok(Aside::new(Self { speaker, recorder, sources, complaint }))
         };
         tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
     }
@@ -106,7 +146,9 @@ impl OpenMedia {
     pub(super) async fn probe(settings: &MediaSettings) -> Result<(), Failure> {
         // A recording begins with the call, and must not replace an older one before.
         let probed = MediaSettings { record: None, ..settings.clone() };
-        Self::open_aside(Arc::new(probed), None, Speaking::Needed).await.map(drop)
+        let open = Self::open_aside(Arc::new(probed), None, Speaking::Needed).await?;
+        close_devices(open.into_inner()).await;
+        Ok(())
     }
 }
 
@@ -186,6 +228,30 @@ fn source_failure(error: capture::CaptureError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says on which thread it was dropped.
+    struct Device(std::sync::mpsc::Sender<std::thread::ThreadId>);
+
+    impl Drop for Device {
+        fn drop(&mut self) {
+            self.0.send(std::thread::current().id()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_aborted_closes_no_device_itself() {
+        let (dropped_tx, dropped) = std::sync::mpsc::channel();
+        let open = Aside::new(Device(dropped_tx));
+        let task = tokio::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(open);
+        });
+        tokio::task::yield_now().await;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        let thread = tokio::task::spawn_blocking(move || dropped.recv().unwrap()).await.unwrap();
+        assert_ne!(thread, std::thread::current().id());
+    }
 
     #[test]
     fn all_that_is_missing_is_told_at_once() {

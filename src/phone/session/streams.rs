@@ -1,15 +1,16 @@
 //! The streams of one call, whichever way they are made: encoded and decoded, or light.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use media::call::StreamEvent;
 use media::call::incoming::{AudioFigures, Incoming, VideoFigures};
 use media::call::light::{LightIncoming, LightOutgoing};
 use media::call::outgoing::{Outgoing, OutgoingCounters, Switches};
-use media::frame::VideoCodec;
+use media::frame::{VideoCodec, VideoFrame};
 use media::peer::MediaSender;
 use media::record::Summary;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::open::Feed;
 
@@ -52,33 +53,46 @@ impl Sending {
 
 /// What arrives.
 pub(super) enum Receiving {
-    /// Decoded, on threads.
-    Decoded(Incoming),
+    /// Decoded, on threads; `latest` is the latest picture.
+    Decoded { incoming: Incoming, latest: watch::Receiver<Option<Arc<VideoFrame>>> },
     /// Counted, on a task.
     Counted(LightIncoming),
+    /// There are no threads for it; the call goes on without.
+    Nothing,
 }
 
 impl Receiving {
+    /// The latest picture of the other side.
+    pub(super) fn latest_picture(&self) -> Option<Arc<VideoFrame>> {
+        match self {
+            Self::Decoded { latest, .. } => latest.borrow().clone(),
+            Self::Counted(_) | Self::Nothing => None,
+        }
+    }
+
     pub(super) fn set_held(&self, held: bool) {
         match self {
-            Self::Decoded(incoming) => incoming.set_held(held),
+            Self::Decoded { incoming, .. } => incoming.set_held(held),
             Self::Counted(incoming) => incoming.set_held(held),
+            Self::Nothing => {}
         }
     }
 
     /// Takes what an update agreed on.
     pub(super) fn set_video_types(&self, types: BTreeMap<u8, VideoCodec>) {
         match self {
-            Self::Decoded(incoming) => incoming.set_video_types(types),
+            Self::Decoded { incoming, .. } => incoming.set_video_types(types),
             Self::Counted(incoming) => incoming.set_video_types(types),
+            Self::Nothing => {}
         }
     }
 
     /// The latest figures.
     pub(super) fn figures(&self) -> (VideoFigures, AudioFigures) {
         let (video, audio) = match self {
-            Self::Decoded(incoming) => (&incoming.video_figures, &incoming.audio_figures),
+            Self::Decoded { incoming, .. } => (&incoming.video_figures, &incoming.audio_figures),
             Self::Counted(incoming) => (&incoming.video_figures, &incoming.audio_figures),
+            Self::Nothing => return Default::default(),
         };
         (video.borrow().clone(), audio.borrow().clone())
     }
@@ -87,11 +101,14 @@ impl Receiving {
     pub(super) async fn finish(self) -> (VideoFigures, AudioFigures, Option<Summary>) {
         match self {
             // Threads are joined, and a recording is completed.
-            Self::Decoded(incoming) => tokio::task::spawn_blocking(move || incoming.finish()).await.unwrap_or_default(),
+            Self::Decoded { incoming, .. } => {
+                tokio::task::spawn_blocking(move || incoming.finish()).await.unwrap_or_default()
+            }
             Self::Counted(incoming) => {
                 let (video, audio) = incoming.finish().await;
                 (video, audio, None)
             }
+            Self::Nothing => Default::default(),
         }
     }
 }

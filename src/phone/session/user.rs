@@ -4,15 +4,14 @@ use std::time::Instant;
 
 use ::media::impair::{Impairment, Impairments};
 use signalling::call::{self, Renewal, Side};
-use signalling::id::{CallId, PeerId};
+use signalling::id::CallId;
 use signalling::wire::{MediaState, PresenceState};
 
 use super::control::Command;
-use super::media::{self, Saved};
+use super::snapshot::{Saved, save_picture};
 use super::{Phase, Session};
 use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
-use crate::output::printer::Printer;
 use crate::phone::events::CallEvent;
 
 impl Session {
@@ -91,7 +90,7 @@ impl Session {
         let Some((frame, saves)) = shown else {
             return self.warn_of(call, "no picture of the other side to save".to_owned());
         };
-        saves.spawn(media::save_picture(file, frame, existing));
+        saves.spawn(save_picture(file, frame, existing));
     }
 
     pub(super) fn saved(&mut self, call: &CallId, saved: Saved) {
@@ -123,22 +122,6 @@ impl Session {
         let calls = [self.phone.back(), self.phone.front()].map(|state| state.call().map(|(call, _)| call.clone()));
         for call in calls.into_iter().flatten() {
             self.phone_event(call::Event::End { call });
-        }
-    }
-}
-
-impl Saved {
-    /// Tells what became of it; what that means for the exit status.
-    pub(super) fn tell(self, printer: &Printer, call: &CallId, peer: &PeerId) -> Option<Failure> {
-        match self.outcome {
-            Ok(()) => {
-                printer.tell_of(&CallEvent::Snapshot { file: self.file.display().to_string() }, call, peer);
-                None
-            }
-            Err(text) => {
-                printer.tell_of(&ProgramEvent::Warning { text: text.clone() }, call, peer);
-                Some(Failure::internal(text))
-            }
         }
     }
 }
