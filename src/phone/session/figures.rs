@@ -117,7 +117,7 @@ pub(super) fn pair(path: PathStats) -> Pair {
     }
 }
 
-fn clock(estimate: Estimate) -> Clock {
+pub(super) fn clock(estimate: Estimate) -> Clock {
     let rounded = |ms: f64| (ms * 1000.0).round() / 1000.0;
     Clock { ahead_ms: rounded(estimate.ahead_ms), within_ms: rounded(estimate.within_ms) }
 }
@@ -138,7 +138,7 @@ pub(super) fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
-fn json(figures: &impl serde::Serialize) -> Value {
+pub(super) fn json(figures: &impl serde::Serialize) -> Value {
     // The figures have string keys only, so this cannot fail; if it ever did, they would be unknown.
     serde_json::to_value(figures).unwrap_or(Value::Null)
 }

@@ -32,6 +32,8 @@ mod prompt;
 mod quality;
 mod rules;
 mod snapshot;
+#[cfg(test)]
+mod snapshots;
 mod streams;
 #[cfg(test)]
 mod tests;
