@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::id::{CallId, MessageId, MessageType, Nonce, PeerId};
-use crate::wire::{Ack, ByeReason, Content, Envelope, Message, Unknown, VERSION};
+use crate::wire::{Ack, ByeReason, Content, Envelope, Message, MessageKind, Unknown, VERSION};
 use seen::Seen;
 
 /// First wait for an ack. A broker on the other side of the world takes about 600 ms for both ways.
@@ -40,8 +40,8 @@ pub enum Output<Published = Envelope> {
         to: PeerId,
         /// Its call.
         call: CallId,
-        /// [`Message::name`] of the message.
-        message: &'static str,
+        /// Which message.
+        message: MessageKind,
     },
     /// A message was never acknowledged and is given up.
     Expired {
@@ -49,8 +49,8 @@ pub enum Output<Published = Envelope> {
         to: PeerId,
         /// Its call.
         call: CallId,
-        /// [`Message::name`] of the message.
-        message: &'static str,
+        /// Which message.
+        message: MessageKind,
     },
     /// A message of a type that is not known here; it was acknowledged. Told of once.
     Unknown {
@@ -129,7 +129,7 @@ struct Pending {
     weight: Weight,
     envelope: Envelope,
     call: CallId,
-    message: &'static str,
+    message: MessageKind,
     wait: Duration,
     resend_at: Instant,
     expires_at: Instant,
@@ -145,7 +145,7 @@ impl Delivery {
     /// Sends `message`; `unix_ms` is the wall clock, milliseconds since the epoch.
     pub fn send(&mut self, to: PeerId, call: CallId, message: Message, now: Instant, unix_ms: u64) -> Vec<Output> {
         self.count += 1;
-        let (name, weight) = (message.name(), Weight::of(&message));
+        let (kind, weight) = (message.kind(), Weight::of(&message));
         if weight == Weight::Call {
             self.seen.speaks_with(&to);
         }
@@ -161,7 +161,7 @@ impl Delivery {
                 weight,
                 envelope,
                 call,
-                message: name,
+                message: kind,
                 wait: RESEND_FIRST,
                 resend_at: now + RESEND_FIRST,
                 expires_at: now + EXPIRY,
@@ -242,7 +242,7 @@ impl Delivery {
 
     /// Stops sending what belongs to `call`, except its bye.
     pub fn forget(&mut self, call: &CallId) {
-        self.outbox.retain(|_, pending| pending.call != *call || pending.message == "bye");
+        self.outbox.retain(|_, pending| pending.call != *call || pending.message == MessageKind::Bye);
     }
 
     /// True when every message was acknowledged or given up.
@@ -303,7 +303,7 @@ mod tests {
         assert!(matches!(&again[..], [Output::Transmit(_)]), "a duplicate is acknowledged but not delivered");
         assert_eq!(bob.duplicates(), 1);
         let delivered = alice.receive(transmitted(&first).remove(0), 0);
-        assert_eq!(delivered, [Output::Delivered { to: id("bob"), call, message: "ringing" }]);
+        assert_eq!(delivered, [Output::Delivered { to: id("bob"), call, message: MessageKind::Ringing }]);
         assert!(alice.is_idle() && alice.receive(transmitted(&again).remove(0), 0).is_empty());
     }
 
@@ -317,7 +317,7 @@ mod tests {
             let now = alice.poll_timeout().unwrap();
             match &alice.handle_timeout(now)[..] {
                 [Output::Transmit(_)] => waits.push((now - last).as_secs()),
-                [Output::Expired { message: "ringing", .. }] => break assert_eq!(now - start, EXPIRY),
+                [Output::Expired { message: MessageKind::Ringing, .. }] => break assert_eq!(now - start, EXPIRY),
                 other => panic!("{other:?}"),
             }
             last = now;
@@ -379,7 +379,10 @@ mod tests {
             bob.send(id(&format!("mallory-{n}")), CallId::from_random(n), Message::bye(ByeReason::Busy), now, 0);
         }
         let kept: Vec<_> = bob.outbox.values().map(|pending| pending.message).collect();
-        assert_eq!((kept.len(), &kept[..3]), (OUTBOX_MAX, &["ringing", "bye", "bye"][..]));
+        assert_eq!(
+            (kept.len(), &kept[..3]),
+            (OUTBOX_MAX, &[MessageKind::Ringing, MessageKind::Bye, MessageKind::Bye][..])
+        );
         assert_eq!(bob.outbox.values().filter(|pending| pending.call == call).count(), 2);
     }
 

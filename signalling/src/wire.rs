@@ -29,10 +29,6 @@ pub(crate) const SDP_BYTES_MAX: usize = 128 * 1024;
 /// Longest candidate line, and longest name of its section, in bytes (RFC 8839 §5.1 lines are about 120).
 pub(crate) const CANDIDATE_BYTES_MAX: usize = 1024;
 
-/// Types of the messages of a call.
-const NAMES: [&str; 10] =
-    ["offer", "ringing", "answer", "candidates", "bye", "media", "update", "updated", "refused", "renew"];
-
 /// Longest text for people, in bytes: a sentence or two.
 pub const TEXT_BYTES_MAX: usize = 256;
 
@@ -270,7 +266,9 @@ impl Envelope {
         }
         match &envelope.content {
             Content::Call { message, .. } => message.check_sizes()?,
-            Content::Unknown(Unknown { kind }) if kind.as_str() == "ack" || NAMES.contains(&kind.as_str()) => {
+            Content::Unknown(Unknown { kind })
+                if kind.as_str() == "ack" || MessageKind::ALL.iter().any(|known| known.name() == kind.as_str()) =>
+            {
                 return Err(WireError::Unreadable(kind.to_string()));
             }
             Content::Ack(_) | Content::Unknown(_) => {}
@@ -325,20 +323,84 @@ impl Message {
         }
     }
 
+    /// Which of the messages it is.
+    #[must_use]
+    pub const fn kind(&self) -> MessageKind {
+        match self {
+            Self::Offer(_) => MessageKind::Offer,
+            Self::Ringing => MessageKind::Ringing,
+            Self::Answer(_) => MessageKind::Answer,
+            Self::Candidates { .. } => MessageKind::Candidates,
+            Self::Bye { .. } => MessageKind::Bye,
+            Self::Media(_) => MessageKind::Media,
+            Self::Update(_) => MessageKind::Update,
+            Self::Updated(_) => MessageKind::Updated,
+            Self::Refused { .. } => MessageKind::Refused,
+            Self::Renew { .. } => MessageKind::Renew,
+        }
+    }
+
     /// The message's name on the wire.
     #[must_use]
     pub const fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+}
+
+/// Which of the messages of a call, without what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// [`Message::Offer`].
+    Offer,
+    /// [`Message::Ringing`].
+    Ringing,
+    /// [`Message::Answer`].
+    Answer,
+    /// [`Message::Candidates`].
+    Candidates,
+    /// [`Message::Bye`].
+    Bye,
+    /// [`Message::Media`].
+    Media,
+    /// [`Message::Update`].
+    Update,
+    /// [`Message::Updated`].
+    Updated,
+    /// [`Message::Refused`].
+    Refused,
+    /// [`Message::Renew`].
+    Renew,
+}
+
+impl MessageKind {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Offer,
+        Self::Ringing,
+        Self::Answer,
+        Self::Candidates,
+        Self::Bye,
+        Self::Media,
+        Self::Update,
+        Self::Updated,
+        Self::Refused,
+        Self::Renew,
+    ];
+
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Offer(_) => "offer",
+            Self::Offer => "offer",
             Self::Ringing => "ringing",
-            Self::Answer(_) => "answer",
-            Self::Candidates { .. } => "candidates",
-            Self::Bye { .. } => "bye",
-            Self::Media(_) => "media",
-            Self::Update(_) => "update",
-            Self::Updated(_) => "updated",
-            Self::Refused { .. } => "refused",
-            Self::Renew { .. } => "renew",
+            Self::Answer => "answer",
+            Self::Candidates => "candidates",
+            Self::Bye => "bye",
+            Self::Media => "media",
+            Self::Update => "update",
+            Self::Updated => "updated",
+            Self::Refused => "refused",
+            Self::Renew => "renew",
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
+use signalling::call::EndReason;
+
 use crate::cli::Log;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
@@ -79,7 +81,7 @@ fn row(entry: &Entry) -> [String; 5] {
         entry.peer.to_string(),
         way.to_owned(),
         entry.duration_ms.map_or_else(|| "-".to_owned(), length),
-        events::ending(entry.reason.as_str()).to_owned(),
+        ending(entry.reason.as_str()).to_owned(),
     ]
 }
 
@@ -108,6 +110,14 @@ fn clear(log: &CallLog, options: &Log, printer: &Printer) -> Result<ExitStatus, 
     }
     log.clear().map_err(|error| Failure::internal(format!("cannot remove {}: {error}", log.path().display())))?;
     Ok(ExitStatus::Done)
+}
+
+/// Why a call ended, for people; a word of a newer program stays as it is.
+fn ending(reason: &str) -> &str {
+    match EndReason::of_name(reason) {
+        Some(known) => events::ending(known),
+        None => reason,
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What a call tells while it goes on: one [`CallEvent`] a thing that happened. Scripts rely on names and fields; unknown
 //! figures are null.
 
-use serde::Serialize;
-use serde_json::Value;
+use media::call::incoming::{AudioFigures, VideoFigures};
+use serde::{Serialize, Serializer};
+use signalling::call::{EndReason, Side};
 
 use crate::output::events::{Event, Progress};
 use crate::output::streams::Worth;
@@ -36,9 +37,9 @@ pub(crate) enum CallEvent {
     /// Once a second.
     Stats(Box<Stats>),
     /// A side's microphone or camera was switched.
-    Muted { side: &'static str, audio: bool, video: bool },
+    Muted { side: Side, audio: bool, video: bool },
     /// A side put the call on hold, or talks again.
-    Held { side: &'static str, on: bool },
+    Held { side: Side, on: bool },
     /// The path is interrupted.
     Reconnecting,
     /// The path is back, the same or another.
@@ -52,7 +53,7 @@ pub(crate) enum CallEvent {
     /// A picture was saved.
     Snapshot { file: String },
     /// The call is over.
-    Ended { reason: &'static str, detail: Option<String>, text: Option<String> },
+    Ended { reason: EndReason, detail: Option<String>, text: Option<String> },
     /// The whole call in figures.
     Summary(Box<Summary>),
 }
@@ -99,8 +100,45 @@ pub(crate) struct Received {
     pub(crate) sync_ms: Option<f64>,
     /// How the other side's clock stands to ours, which latencies were put right by; `None`: not known, and neither are they.
     pub(crate) clock: Option<Clock>,
-    pub(crate) video: Value,
-    pub(crate) audio: Value,
+    /// `None`: the path was never up.
+    #[serde(serialize_with = "in_order_of_names")]
+    pub(crate) video: Option<Box<VideoReceived>>,
+    #[serde(serialize_with = "in_order_of_names")]
+    pub(crate) audio: Option<Box<AudioReceived>>,
+}
+
+/// Pictures that arrive.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct VideoReceived {
+    #[serde(flatten)]
+    pub(crate) figures: VideoFigures,
+    /// Of pictures of the test pattern, as this and as SSIM.
+    pub(crate) psnr_db: Option<f64>,
+    pub(crate) ssim: Option<f64>,
+    /// Of single pictures; only of the last second.
+    #[serde(flatten)]
+    pub(crate) latencies: Option<Latencies>,
+}
+
+/// Latencies of single pictures.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Latencies {
+    pub(crate) latencies_ms: Vec<i64>,
+    pub(crate) latencies_left_out: u64,
+}
+
+/// Sound that arrives.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct AudioReceived {
+    #[serde(flatten)]
+    pub(crate) figures: AudioFigures,
+    pub(crate) latency_ms: Option<f64>,
+    pub(crate) mos: Option<f64>,
+}
+
+/// Writes the fields in the order of their names, as readers have always seen them.
+fn in_order_of_names<T: Serialize, S: Serializer>(figures: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serde_json::to_value(figures).map_err(serde::ser::Error::custom)?.serialize(serializer)
 }
 
 /// The clock of the other side.
@@ -113,9 +151,9 @@ pub(crate) struct Clock {
 }
 
 /// The whole call.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Summary {
-    pub(crate) reason: &'static str,
+    pub(crate) reason: EndReason,
     pub(crate) status: u8,
     /// From connected to the end.
     pub(crate) duration_ms: Option<f64>,
@@ -129,6 +167,26 @@ pub(crate) struct Summary {
     pub(crate) recording: Option<Recording>,
     pub(crate) signalling: Signalling,
     pub(crate) process: Process,
+}
+
+impl Summary {
+    /// Of a call that ended for this reason, and of which nothing else is known.
+    pub(crate) fn of(reason: EndReason) -> Self {
+        Self {
+            reason,
+            status: 0,
+            duration_ms: None,
+            setup: Setup::default(),
+            pair: None,
+            video_codec: None,
+            sent: Sent::default(),
+            received: Received::default(),
+            mos: None,
+            recording: None,
+            signalling: Signalling::default(),
+            process: Process::default(),
+        }
+    }
 }
 
 /// What the call cost this program so far.
@@ -192,13 +250,13 @@ impl Event for CallEvent {
             },
             Self::Muted { side, audio, video } => {
                 let state = |off: bool| if off { "off" } else { "on" };
-                let whose = if *side == "remote" { format!("{peer}'s ") } else { String::new() };
+                let whose = if *side == Side::Remote { format!("{peer}'s ") } else { String::new() };
                 format!("{whose}microphone {}, camera {}", state(*audio), state(*video))
             }
-            Self::Held { side: "remote", on: true } => format!("{peer} put the call on hold"),
-            Self::Held { side: "remote", on: false } => format!("{peer} is back"),
-            Self::Held { on: true, .. } => format!("the call with {peer} is on hold"),
-            Self::Held { on: false, .. } => format!("you talk to {peer} again"),
+            Self::Held { side: Side::Remote, on: true } => format!("{peer} put the call on hold"),
+            Self::Held { side: Side::Remote, on: false } => format!("{peer} is back"),
+            Self::Held { side: Side::Local, on: true } => format!("the call with {peer} is on hold"),
+            Self::Held { side: Side::Local, on: false } => format!("you talk to {peer} again"),
             Self::Reconnecting => "connection interrupted …".to_owned(),
             Self::Reconnected { after_ms: Some(ms), .. } => format!("connection is back after {:.1} s", ms / 1000.0),
             Self::Reconnected { after_ms: None, .. } => "connection is back".to_owned(),
@@ -213,7 +271,7 @@ impl Event for CallEvent {
             Self::Ended { reason, detail, text } => {
                 let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
                 let said = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-                format!("call with {peer} ended: {}{said}{detail}", ending(reason))
+                format!("call with {peer} ended: {}{said}{detail}", ending(*reason))
             }
             Self::Summary(summary) => {
                 let seconds = summary.duration_ms? / 1000.0;
@@ -252,7 +310,7 @@ impl Event for CallEvent {
 
 /// How good it was, as far as that is known: the picture only of the test pattern, sync only with the test tone too.
 fn judgement(summary: &Summary) -> String {
-    let psnr = summary.received.video.get("psnr_db").and_then(Value::as_f64);
+    let psnr = summary.received.video.as_ref().and_then(|video| video.psnr_db);
     let parts = [
         psnr.map(|db| format!(", PSNR {db:.1} dB")),
         summary.received.sync_ms.map(|ms| format!("; sound {ms:+.0} ms after the picture")),
@@ -262,20 +320,19 @@ fn judgement(summary: &Summary) -> String {
 }
 
 /// Why a call ended, for people.
-pub(crate) fn ending(reason: &str) -> &str {
+pub(crate) const fn ending(reason: EndReason) -> &'static str {
     match reason {
-        "hangup" => "hung up",
-        "remote-hangup" => "the other side hung up",
-        "cancel" => "cancelled",
-        "remote-cancel" => "the caller gave up",
-        "decline" => "declined",
-        "remote-decline" => "the other side declined",
-        "busy" => "busy",
-        "no-answer" => "no answer",
-        "offline" => "nobody there by that ID",
-        "no-path" => "no network path",
-        "lost" => "connection lost",
-        "failed" => "this side cannot take part",
-        other => other,
+        EndReason::LocalHangup => "hung up",
+        EndReason::RemoteHangup => "the other side hung up",
+        EndReason::LocalCancel => "cancelled",
+        EndReason::RemoteCancel => "the caller gave up",
+        EndReason::LocalDecline => "declined",
+        EndReason::RemoteDecline => "the other side declined",
+        EndReason::Busy => "busy",
+        EndReason::NoAnswer => "no answer",
+        EndReason::Offline => "nobody there by that ID",
+        EndReason::NoPath => "no network path",
+        EndReason::Lost => "connection lost",
+        EndReason::LocalFailure => "this side cannot take part",
     }
 }

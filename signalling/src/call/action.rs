@@ -1,5 +1,7 @@
 //! What a phone wants done, and what its user is told.
 
+use serde::{Serialize, Serializer};
+
 use super::event::Renewal;
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, Message};
@@ -90,23 +92,13 @@ pub enum Action {
 }
 
 /// Which of the two sides of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Ours.
     Local,
     /// The other's.
     Remote,
-}
-
-impl Side {
-    /// The word for it in events and logs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Remote => "remote",
-        }
-    }
 }
 
 /// What the user sees of a call.
@@ -242,7 +234,29 @@ pub enum EndReason {
     LocalFailure,
 }
 
+impl Serialize for EndReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 impl EndReason {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::LocalHangup,
+        Self::RemoteHangup,
+        Self::LocalCancel,
+        Self::RemoteCancel,
+        Self::LocalDecline,
+        Self::RemoteDecline,
+        Self::Busy,
+        Self::NoAnswer,
+        Self::Offline,
+        Self::NoPath,
+        Self::Lost,
+        Self::LocalFailure,
+    ];
+
     /// The word for it in events and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -260,6 +274,12 @@ impl EndReason {
             Self::Lost => "lost",
             Self::LocalFailure => "failed",
         }
+    }
+
+    /// The reason of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
     }
 
     /// What the other side has to be told, if anything.

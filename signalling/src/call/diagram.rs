@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::id::{CallId, PeerId};
-use crate::wire::{ByeReason, Description, MediaState, Message, Revised};
+use crate::wire::{ByeReason, Description, MediaState, Message, MessageKind, Revised};
 
 const PROTOCOL: &str = include_str!("../../../docs/PROTOCOL.md");
 
@@ -68,8 +68,8 @@ fn events() -> Vec<Event> {
         received(Message::Updated(revised(1))),
         received(Message::Refused { revision: 1, text: None }),
         received(Message::Renew { generation: Some(0) }),
-        Event::Delivered { call: call(), message: "offer" },
-        Event::Expired { call: call(), message: "offer" },
+        Event::Delivered { call: call(), message: MessageKind::Offer },
+        Event::Expired { call: call(), message: MessageKind::Offer },
         Event::PeerOffline { peer: id("bob") },
         Event::DescriptionReady { call: call(), description: description() },
         Event::UpdateReady { call: call(), revision: 1, description: description(), renewed: Renewal::Restart },

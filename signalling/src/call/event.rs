@@ -1,7 +1,7 @@
 //! What happens to a phone: from its user, from the other peer, from the peer connection.
 
 use crate::id::{CallId, PeerId};
-use crate::wire::{Candidate, Description, Message};
+use crate::wire::{Candidate, Description, Message, MessageKind};
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -62,15 +62,15 @@ pub enum Event {
     Delivered {
         /// The call.
         call: CallId,
-        /// [`Message::name`].
-        message: &'static str,
+        /// Which message.
+        message: MessageKind,
     },
     /// A message of ours was never acknowledged.
     Expired {
         /// The call.
         call: CallId,
-        /// [`Message::name`].
-        message: &'static str,
+        /// Which message.
+        message: MessageKind,
     },
     /// The broker says that `peer` is not there.
     PeerOffline {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::id::{CallId, PeerId};
-use crate::wire::{ByeReason, Candidate, Description, MediaState, Message, Revised};
+use crate::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind, Revised};
 
 mod redialing;
 mod standing;
@@ -353,7 +353,7 @@ fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
 
     let mut line = Phone::new(id("alice"), Manners::default());
     dial(&mut line);
-    line.handle(Event::Delivered { call: call(), message: "offer" }, now);
+    line.handle(Event::Delivered { call: call(), message: MessageKind::Offer }, now);
     assert!(line.handle_timeout(at).is_empty());
     assert!(!line.handle(Event::PeerOffline { peer: id("bob") }, now).is_empty());
 }
@@ -364,7 +364,7 @@ fn an_acknowledged_offer_that_never_rings_is_not_answered_rather_than_offline() 
     let now = Instant::now();
     line.handle(Event::Dial { peer: id("bob"), call: call() }, now);
     line.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
-    line.handle(Event::Delivered { call: call(), message: "offer" }, now);
+    line.handle(Event::Delivered { call: call(), message: MessageKind::Offer }, now);
     let at = line.poll_timeout().unwrap();
     assert_eq!(at - now, Duration::from_secs(30));
     let actions = line.handle_timeout(at);

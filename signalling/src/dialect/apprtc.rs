@@ -13,7 +13,7 @@ mod form;
 use super::{Letter, Output, ReceiveError};
 use crate::id::{CallId, Nonce, PeerId};
 use crate::topic::Hearers;
-use crate::wire::{ByeReason, Candidate, Description, Message};
+use crate::wire::{ByeReason, Candidate, Description, Message, MessageKind};
 use form::{Meaning, Origin, mids, with_candidates};
 
 pub use form::Spoken;
@@ -71,7 +71,7 @@ impl Apprtc {
                 let mids = mids(&description.sdp);
                 self.remember(Call { peer: to.clone(), call: call.clone(), stage: Stage::Calling, mids });
                 let spoken = Spoken::Offer { sdp: with_candidates(description) };
-                let delivered = Output::Delivered { to: to.clone(), call, message: "offer" };
+                let delivered = Output::Delivered { to: to.clone(), call, message: MessageKind::Offer };
                 vec![Output::Transmit(Letter::Apprtc { to, spoken }), delivered]
             }
             Message::Answer(description) => {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::*;
 use crate::call::{Action, EndReason, Event, Manners, Notice, Phone};
 use crate::topic::Hearers;
-use crate::wire::{ByeReason, Candidate, Description};
+use crate::wire::{ByeReason, Candidate, Description, MessageKind};
 
 const CANDIDATE: &str = "candidate:1 1 udp 1 192.0.2.1 9 typ host";
 
@@ -196,7 +196,7 @@ fn an_offer_counts_as_delivered_and_a_bye_means_what_it_must() {
     for (heard, reason) in [(vec![], ByeReason::Decline), (vec![answer_text(2)], ByeReason::Hangup)] {
         let mut alice = apprtc("alice", Hearers::All);
         let outputs = alice.send(id("bob"), call(1), Message::Offer(description(1)));
-        let delivered = Output::Delivered { to: id("bob"), call: call(1), message: "offer" };
+        let delivered = Output::Delivered { to: id("bob"), call: call(1), message: MessageKind::Offer };
         assert_eq!(outputs[1..], [delivered]);
         for text in heard {
             assert_eq!(hear(&mut alice, "bob", &text), [(call(1), Message::Answer(description(2)))]);

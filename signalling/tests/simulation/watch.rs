@@ -5,7 +5,7 @@ use std::fmt;
 
 use signalling::call::{self, Action, EndReason, Event, Notice, Phone, Renewal, State};
 use signalling::id::{CallId, PeerId};
-use signalling::wire::{ByeReason, MediaState, Message};
+use signalling::wire::{ByeReason, MediaState, Message, MessageKind};
 
 /// What one side's user was told of a call last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,10 +168,10 @@ impl Watch {
             }
             _ => None,
         };
-        if let Some(Event::Delivered { call, message: "offer" }) = event {
+        if let Some(Event::Delivered { call, message: MessageKind::Offer }) = event {
             self.of(call)?.at_caller.reached = true;
         }
-        if let Some(Event::Expired { call, message: "candidates" | "media" }) = event {
+        if let Some(Event::Expired { call, message: MessageKind::Candidates | MessageKind::Media }) = event {
             self.of(call)?.side(me).gave_up = true;
         }
         let timed_out = event.is_none();

@@ -100,10 +100,10 @@ impl Session {
             Notice::Reconnected { call, .. } => self.reconnected(&call).await,
             Notice::Held { call, side, on } => {
                 self.held(&call);
-                self.tell_of(&call, &CallEvent::Held { side: side.name(), on });
+                self.tell_of(&call, &CallEvent::Held { side, on });
             }
             Notice::Switched { call, audio, video } => {
-                let muted = CallEvent::Muted { side: Side::Remote.name(), audio: !audio, video: !video };
+                let muted = CallEvent::Muted { side: Side::Remote, audio: !audio, video: !video };
                 self.tell_of(&call, &muted);
             }
             Notice::UpdateRefused { call, text } => {

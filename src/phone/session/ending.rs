@@ -177,7 +177,7 @@ impl Session {
                 live.failure.get_or_insert(failure);
             }
         }
-        let mut summary = Summary { reason: reason.name(), setup: figures::setup(&live.marks), ..Summary::default() };
+        let mut summary = Summary { setup: figures::setup(&live.marks), ..Summary::of(reason) };
         let connected_for = live.marks.connected.map(|at| ended.saturating_duration_since(at));
         let mut missed = false;
         let mut path_seen = PathSeen::default();
@@ -199,7 +199,7 @@ impl Session {
             summary.video_codec = video.codec.clone().or(negotiated.video.map(|(codec, _)| codec.to_string()));
             if connected_for.is_some() {
                 (summary.sent, summary.received, summary.mos) =
-                    live.meter.averages(sent, bytes_sent, &video, &audio, round_trip, ended);
+                    live.meter.averages(sent, bytes_sent, video, audio, round_trip, ended);
             }
             summary.recording = self.settings.media.record.as_ref().zip(recorded).map(|(file, recorded)| Recording {
                 file: file.display().to_string(),
@@ -235,7 +235,7 @@ impl Session {
         let entry = self.habits.entry(&live, &summary);
         let problems = (!live.problems.is_empty()).then(|| live.problems.join("; "));
         let detail = live.failure.as_ref().map(|failure| failure.text.clone()).or(problems);
-        let end = CallEvent::Ended { reason: reason.name(), detail, text };
+        let end = CallEvent::Ended { reason, detail, text };
         self.printer.tell_of(&end, &live.call, &live.peer);
         self.printer.tell_of(&CallEvent::Summary(Box::new(summary)), &live.call, &live.peer);
         self.keep(&live.call, entry);

@@ -3,15 +3,13 @@
 use std::time::{Duration, Instant};
 
 use media::call::incoming::{AudioFigures, VideoFigures};
-use media::clock::Estimate;
 use media::peer::PathStats;
 use media::stats::Rate;
-use serde_json::Value;
 
 use super::calls::Marks;
 use super::media::CallMedia;
 use super::quality::{self, Judge};
-use crate::phone::events::{Clock, Pair, Received, Sent, Setup, Stats};
+use crate::phone::events::{Pair, Received, Sent, Setup, Stats};
 
 /// Counters at the last look, to make rates of.
 #[derive(Debug)]
@@ -51,15 +49,13 @@ impl Meter {
         sent.audio_bps = bytes.map(|(_, audio)| self.sent_audio.look(now, audio) * 8.0);
         sent.fps = bytes.map(|_| self.sent_frames.look(now, sent.frames));
         let path = media.peer().path().await;
-        let judged = self.judge.look(&video, &audio, path.as_ref().and_then(|path| path.round_trip), now);
+        let judged = self.judge.look(video, audio, path.as_ref().and_then(|path| path.round_trip), now);
+        let (video, audio) = (&judged.video.figures, &judged.audio.figures);
         let received = Received {
             video_bps: Some(self.received_video.look(now, video.bytes) * 8.0),
             audio_bps: Some(self.received_audio.look(now, audio.bytes) * 8.0),
             fps: Some(self.received_frames.look(now, video.frames)),
-            sync_ms: judged.sync_ms,
-            clock: video.clock.map(clock),
-            video: json(&judged.video),
-            audio: json(&judged.audio),
+            ..judged.received()
         };
         Stats { pair: path.map(pair), target_bps: media.sender().map(|sender| sender.target_bps()), sent, received }
     }
@@ -70,8 +66,8 @@ impl Meter {
         &self,
         mut sent: Sent,
         bytes_sent: Option<(u64, u64)>,
-        video: &VideoFigures,
-        audio: &AudioFigures,
+        video: VideoFigures,
+        audio: AudioFigures,
         round_trip: Option<Duration>,
         ended: Instant,
     ) -> (Sent, Received, Option<f64>) {
@@ -81,16 +77,14 @@ impl Meter {
         sent.audio_bps = bytes_sent.and_then(|(_, audio)| a_second(audio * 8));
         sent.fps = bytes_sent.and_then(|_| a_second(sent.frames));
         let judged = quality::of_call(video, audio, round_trip);
+        let (video, audio, mos) = (&judged.video.figures, &judged.audio.figures, judged.audio.mos);
         let received = Received {
             video_bps: a_second(video.bytes * 8),
             audio_bps: a_second(audio.bytes * 8),
             fps: a_second(video.frames),
-            sync_ms: judged.sync_ms,
-            clock: video.clock.map(clock),
-            video: json(&judged.video),
-            audio: json(&judged.audio),
+            ..judged.received()
         };
-        (sent, received, judged.audio.mos)
+        (sent, received, mos)
     }
 }
 
@@ -117,11 +111,6 @@ pub(super) fn pair(path: PathStats) -> Pair {
     }
 }
 
-pub(super) fn clock(estimate: Estimate) -> Clock {
-    let rounded = |ms: f64| (ms * 1000.0).round() / 1000.0;
-    Clock { ahead_ms: rounded(estimate.ahead_ms), within_ms: rounded(estimate.within_ms) }
-}
-
 /// Splits the time until the first picture.
 pub(super) fn setup(marks: &Marks) -> Setup {
     let between = |from: Option<Instant>, to: Option<Instant>| Some(ms(to?.checked_duration_since(from?)?));
@@ -136,9 +125,4 @@ pub(super) fn setup(marks: &Marks) -> Setup {
 
 pub(super) fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-pub(super) fn json(figures: &impl serde::Serialize) -> Value {
-    // The figures have string keys only, so this cannot fail; if it ever did, they would be unknown.
-    serde_json::to_value(figures).unwrap_or(Value::Null)
 }

@@ -123,7 +123,7 @@ impl Habits {
             call_id: Some(live.call.clone()),
             answered: begun.answered,
             duration_ms: summary.duration_ms,
-            reason: Word::known(summary.reason),
+            reason: Word::known(summary.reason.name()),
             status: summary.status,
             path: summary.pair.as_ref().map(|pair| Word::known(path(pair))),
             received: summary.duration_ms.map(|_| quality(&summary.received)),
@@ -282,20 +282,21 @@ fn path(pair: &Pair) -> &'static str {
 }
 
 fn quality(received: &Received) -> Quality {
-    let count = |name: &str| {
-        let of = |medium: &serde_json::Value| medium[name].as_u64().unwrap_or(0);
-        of(&received.video) + of(&received.audio)
-    };
-    let (came, lost) = (count("packets"), count("lost"));
+    let (video, audio) = (received.video.as_ref(), received.audio.as_ref());
+    let (video, audio) = (video.map(|video| &video.figures), audio.map(|audio| &audio.figures));
+    let (pictures, sound) =
+        (video.map_or((0, 0), |of| (of.packets, of.lost)), audio.map_or((0, 0), |of| (of.packets, of.lost)));
+    let (came, lost) = (pictures.0 + sound.0, pictures.1 + sound.1);
     let loss = (came + lost > 0).then(|| lost as f64 / (came + lost) as f64);
-    Quality { freezes: count("freezes"), loss }
+    Quality { freezes: video.map_or(0, |of| u64::from(of.freezes)), loss }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use media::call::incoming::{AudioFigures, VideoFigures};
 
     use super::*;
+    use crate::phone::events::{AudioReceived, VideoReceived};
 
     #[test]
     fn the_longer_way_names_the_path() {
@@ -317,9 +318,11 @@ mod tests {
 
     #[test]
     fn quality_counts_both_media_and_does_not_invent() {
+        let video = VideoFigures { packets: 90, lost: 2, freezes: 1, ..VideoFigures::default() };
+        let audio = AudioFigures { packets: 100, lost: 8, ..AudioFigures::default() };
         let received = Received {
-            video: json!({"packets": 90, "lost": 2, "freezes": 1}),
-            audio: json!({"packets": 100, "lost": 8}),
+            video: Some(Box::new(VideoReceived { figures: video, ..VideoReceived::default() })),
+            audio: Some(Box::new(AudioReceived { figures: audio, ..AudioReceived::default() })),
             ..Received::default()
         };
         assert_eq!(quality(&received), Quality { freezes: 1, loss: Some(0.05) });

@@ -3,7 +3,6 @@
 //! Made anew after everything that happens, and shown when they changed: what a key did is to be seen at once.
 
 use media::display::{Labels, Own};
-use serde_json::Value;
 use signalling::call::{MediaSides, State};
 use signalling::id::PeerId;
 
@@ -149,7 +148,7 @@ fn keys(sides: MediaSides, back: &State) -> Vec<String> {
 fn figures(stats: &Stats) -> Vec<String> {
     let kbps = |bps: Option<f64>| bps.map_or("n/a".to_owned(), |bps| format!("{:.0}", bps / 1000.0));
     let fps = stats.received.fps.map_or("n/a".to_owned(), |fps| format!("{fps:.0}"));
-    let latency = stats.received.video.get("latency_p50_ms").and_then(Value::as_f64);
+    let latency = stats.received.video.as_ref().and_then(|video| video.figures.latency_p50_ms);
     let (received, sent) = (kbps(stats.received.video_bps), kbps(stats.sent.video_bps));
     let parts = [
         Some(format!("{fps} pictures/s")),

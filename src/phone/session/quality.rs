@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use media::call::incoming::{AudioFigures, VideoFigures};
+use media::clock::Estimate;
 use media::quality::PictureQuality;
 use media::quality::concealment::Steps;
 use media::quality::mos::{self, OPUS, OPUS_DELAY};
-use serde::Serialize;
+
+use crate::phone::events::{AudioReceived, Clock, Latencies, Received, VideoReceived};
 
 /// Latency of sound and its sync with the picture are medians of so long: four steps of the test sweep.
 const SYNC_OVER: Duration = Duration::from_secs(2);
@@ -21,49 +23,35 @@ pub(super) struct Judge {
 
 /// How good it is; what is not known is null.
 #[derive(Debug)]
-pub(super) struct Judged<'a> {
-    pub(super) video: Video<'a>,
-    pub(super) audio: Audio<'a>,
+pub(super) struct Judged {
+    pub(super) video: VideoReceived,
+    pub(super) audio: AudioReceived,
     /// Latency of sound less that of pictures: positive where sound is late.
     pub(super) sync_ms: Option<f64>,
 }
 
-/// The figures of pictures.
-#[derive(Debug, Serialize)]
-pub(super) struct Video<'a> {
-    #[serde(flatten)]
-    figures: &'a VideoFigures,
-    psnr_db: Option<f64>,
-    ssim: Option<f64>,
-    /// Of single pictures; only of the last second.
-    #[serde(flatten)]
-    pictures: Option<Pictures>,
-}
-
-#[derive(Debug, Serialize)]
-struct Pictures {
-    latencies_ms: Vec<i64>,
-    latencies_left_out: u64,
-}
-
-/// The figures of sound.
-#[derive(Debug, Serialize)]
-pub(super) struct Audio<'a> {
-    #[serde(flatten)]
-    figures: &'a AudioFigures,
-    latency_ms: Option<f64>,
-    pub(super) mos: Option<f64>,
+impl Judged {
+    /// As an event tells it, without rates.
+    pub(super) fn received(self) -> Received {
+        Received {
+            sync_ms: self.sync_ms,
+            clock: self.video.figures.clock.map(clock),
+            video: Some(Box::new(self.video)),
+            audio: Some(Box::new(self.audio)),
+            ..Received::default()
+        }
+    }
 }
 
 impl Judge {
     /// Judges what came since the last look.
-    pub(super) fn look<'a>(
+    pub(super) fn look(
         &mut self,
-        video: &'a VideoFigures,
-        audio: &'a AudioFigures,
+        video: VideoFigures,
+        audio: AudioFigures,
         round_trip: Option<Duration>,
         now: Instant,
-    ) -> Judged<'a> {
+    ) -> Judged {
         let quality = video.quality.since(std::mem::replace(&mut self.quality, video.quality));
         let steps = audio.steps.since(std::mem::replace(&mut self.steps, audio.steps));
         let (latencies, latencies_left_out) = video.latencies.since(self.latencies);
@@ -73,30 +61,37 @@ impl Judge {
         let since = now.checked_sub(SYNC_OVER).unwrap_or(now);
         let latency_ms = audio.latencies.median(since);
         Judged {
-            video: Video {
-                figures: video,
+            sync_ms: difference(latency_ms, video.latencies.median(since)),
+            video: VideoReceived {
                 psnr_db: quality.psnr_db(),
                 ssim: quality.ssim(),
-                pictures: Some(Pictures { latencies_ms, latencies_left_out }),
+                latencies: Some(Latencies { latencies_ms, latencies_left_out }),
+                figures: video,
             },
-            audio: Audio { figures: audio, latency_ms, mos: estimate(audio, latency_ms, round_trip, steps) },
-            sync_ms: difference(latency_ms, video.latencies.median(since)),
+            audio: AudioReceived { latency_ms, mos: estimate(&audio, latency_ms, round_trip, steps), figures: audio },
         }
     }
 }
 
 /// Judges the whole call.
-pub(super) fn of_call<'a>(
-    video: &'a VideoFigures,
-    audio: &'a AudioFigures,
-    round_trip: Option<Duration>,
-) -> Judged<'a> {
+pub(super) fn of_call(video: VideoFigures, audio: AudioFigures, round_trip: Option<Duration>) -> Judged {
     let latency_ms = audio.latency_p50_ms;
+    let mos = estimate(&audio, latency_ms, round_trip, audio.steps);
     Judged {
-        video: Video { figures: video, psnr_db: video.quality.psnr_db(), ssim: video.quality.ssim(), pictures: None },
-        audio: Audio { figures: audio, latency_ms, mos: estimate(audio, latency_ms, round_trip, audio.steps) },
         sync_ms: difference(latency_ms, video.latency_p50_ms),
+        video: VideoReceived {
+            psnr_db: video.quality.psnr_db(),
+            ssim: video.quality.ssim(),
+            latencies: None,
+            figures: video,
+        },
+        audio: AudioReceived { latency_ms, mos, figures: audio },
     }
+}
+
+fn clock(estimate: Estimate) -> Clock {
+    let rounded = |ms: f64| (ms * 1000.0).round() / 1000.0;
+    Clock { ahead_ms: rounded(estimate.ahead_ms), within_ms: rounded(estimate.within_ms) }
 }
 
 fn difference(sound_ms: Option<f64>, picture_ms: Option<f64>) -> Option<f64> {
@@ -139,19 +134,19 @@ mod tests {
             video.latencies.add(start, ms);
         }
         audio.latencies.add(start, 140.0);
-        let first = judge.look(&video, &audio, None, start);
+        let first = judge.look(video.clone(), audio.clone(), None, start);
         assert_eq!(first.sync_ms, Some(39.0));
         assert_eq!(serde_json::to_value(&first.video).unwrap()["latencies_ms"], json!([100, 101, 105]));
 
         let later = start + Duration::from_secs(3);
         video.latencies.add(later, 99.6);
         audio.steps = talk(75, 25).steps;
-        let second = judge.look(&video, &audio, Some(Duration::from_millis(20)), later);
+        let second = judge.look(video.clone(), audio.clone(), Some(Duration::from_millis(20)), later);
         let shown = serde_json::to_value(&second.video).unwrap();
         assert_eq!((&shown["latencies_ms"], &shown["latencies_left_out"]), (&json!([100]), &json!(0)));
         assert_eq!((second.sync_ms, second.audio.latency_ms), (None, None), "the step is too long ago");
         // Half of these steps were lost, of the call's a quarter.
-        let call = of_call(&video, &audio, Some(Duration::from_millis(20)));
+        let call = of_call(video, audio, Some(Duration::from_millis(20)));
         assert!(second.audio.mos < call.audio.mos, "{second:?} {call:?}");
         let shown = serde_json::to_value(&call.video).unwrap();
         assert_eq!(shown.get("latencies_ms"), None);
@@ -161,7 +156,8 @@ mod tests {
     #[test]
     fn an_estimate_needs_sound_and_a_delay() {
         let round_trip = Some(Duration::from_millis(30));
-        let of = |audio: &AudioFigures, round_trip| of_call(&VideoFigures::default(), audio, round_trip).audio.mos;
+        let of =
+            |audio: &AudioFigures, round_trip| of_call(VideoFigures::default(), audio.clone(), round_trip).audio.mos;
         assert_eq!(of(&talk(0, 0), round_trip), None);
         assert_eq!(of(&talk(500, 0), None), None);
         // 15 + 60 + 26.5 ms: next to no impairment.

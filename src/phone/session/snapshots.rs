@@ -7,7 +7,7 @@ use media::clock::Estimate;
 use signalling::call::{EndReason, Side};
 use signalling::wire::PresenceState;
 
-use super::figures::{self, Meter};
+use super::figures::Meter;
 use super::quality::Judge;
 use crate::output::events::{Event, ProgramEvent};
 use crate::phone::events::{CallEvent, Pair, Process, Received, Recording, Sent, Setup, Signalling, Stats, Summary};
@@ -58,16 +58,8 @@ fn arrived(now: Instant) -> (VideoFigures, AudioFigures) {
 
 fn stats(now: Instant) -> Stats {
     let (video, audio) = arrived(now);
-    let judged = Judge::default().look(&video, &audio, None, now);
-    let received = Received {
-        video_bps: Some(800_000.0),
-        audio_bps: None,
-        fps: Some(30.0),
-        sync_ms: judged.sync_ms,
-        clock: video.clock.map(figures::clock),
-        video: figures::json(&judged.video),
-        audio: figures::json(&judged.audio),
-    };
+    let judged = Judge::default().look(video, audio, None, now).received();
+    let received = Received { video_bps: Some(800_000.0), audio_bps: None, fps: Some(30.0), ..judged };
     Stats { pair: Some(pair()), target_bps: Some(900_000), sent: sent(), received }
 }
 
@@ -75,9 +67,9 @@ fn summary(now: Instant) -> Summary {
     let (video, audio) = arrived(now);
     let ended = now + Duration::from_secs(2);
     let bytes = Some((50_000, 4000));
-    let (sent, received, mos) = Meter::new(now).averages(sent(), bytes, &video, &audio, None, ended);
+    let (sent, received, mos) = Meter::new(now).averages(sent(), bytes, video, audio, None, ended);
     Summary {
-        reason: EndReason::RemoteHangup.name(),
+        reason: EndReason::RemoteHangup,
         status: 0,
         duration_ms: Some(2000.0),
         setup: Setup { ice_ms: Some(3.25), ..Setup::default() },
@@ -92,29 +84,14 @@ fn summary(now: Instant) -> Summary {
     }
 }
 
-const REASONS: [EndReason; 12] = [
-    EndReason::LocalHangup,
-    EndReason::RemoteHangup,
-    EndReason::LocalCancel,
-    EndReason::RemoteCancel,
-    EndReason::LocalDecline,
-    EndReason::RemoteDecline,
-    EndReason::Busy,
-    EndReason::NoAnswer,
-    EndReason::Offline,
-    EndReason::NoPath,
-    EndReason::Lost,
-    EndReason::LocalFailure,
-];
-
 fn line(event: &impl Event) -> String {
     serde_json::to_string(event).unwrap()
 }
 
 fn lines() -> Vec<String> {
     let now = Instant::now();
-    let unconnected = Summary { reason: EndReason::NoAnswer.name(), status: 12, ..Summary::default() };
-    let ended = |reason: EndReason| line(&CallEvent::Ended { reason: reason.name(), detail: None, text: None });
+    let unconnected = Summary { status: 12, ..Summary::of(EndReason::NoAnswer) };
+    let ended = |reason: EndReason| line(&CallEvent::Ended { reason, detail: None, text: None });
     let presence = |state: Option<PresenceState>| {
         line(&ProgramEvent::Presence { id: "bob".into(), state: state.map(PresenceState::name) })
     };
@@ -133,8 +110,8 @@ fn lines() -> Vec<String> {
         line(&CallEvent::FirstFrame { after_accept_ms: Some(312.25) }),
         line(&CallEvent::FirstAudio { after_accept_ms: None }),
         line(&CallEvent::Stats(Box::new(stats(now)))),
-        line(&CallEvent::Muted { side: Side::Local.name(), audio: true, video: false }),
-        line(&CallEvent::Held { side: Side::Remote.name(), on: true }),
+        line(&CallEvent::Muted { side: Side::Local, audio: true, video: false }),
+        line(&CallEvent::Held { side: Side::Remote, on: true }),
         line(&CallEvent::Reconnecting),
         line(&CallEvent::Reconnected { pair: None, after_ms: Some(812.0) }),
         line(&CallEvent::TurnedAway { caller: "carol".into() }),
@@ -142,16 +119,12 @@ fn lines() -> Vec<String> {
         line(&CallEvent::Impaired { up: Some("loss=5%".into()), down: None }),
         line(&CallEvent::Snapshot { file: "a.png".into() }),
         line(&ProgramEvent::Warning { text: "careful".into() }),
-        line(&CallEvent::Ended {
-            reason: EndReason::Lost.name(),
-            detail: Some("detail".into()),
-            text: Some("text".into()),
-        }),
+        line(&CallEvent::Ended { reason: EndReason::Lost, detail: Some("detail".into()), text: Some("text".into()) }),
         line(&CallEvent::Summary(Box::new(summary(now)))),
         line(&CallEvent::Summary(Box::new(unconnected))),
     ];
     lines.extend(states.map(|state| presence(Some(state))));
-    lines.extend(REASONS.map(ended));
+    lines.extend(EndReason::ALL.map(ended));
     lines
 }
 

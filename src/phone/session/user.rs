@@ -78,7 +78,7 @@ impl Session {
             media.switch(local);
         }
         let MediaState { audio, video, .. } = local;
-        self.tell(&CallEvent::Muted { side: Side::Local.name(), audio: !audio, video: !video });
+        self.tell(&CallEvent::Muted { side: Side::Local, audio: !audio, video: !video });
         self.phone_event(call::Event::Switch { call, audio, video });
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use signalling::dialect::{Courier, Dialect, Letter, Output, ReceiveError};
 use signalling::id::{CallId, Nonce, PeerId};
 use signalling::topic::Template;
-use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message};
+use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind};
 
 use super::reader::Reader;
 
@@ -104,7 +104,7 @@ impl World {
         let call = CallId::from_random(self.dialed);
         self.calls.insert(call.clone(), to.clone());
         let outputs = self.courier.send(to.clone(), call.clone(), Message::Offer(offer), Instant::now(), 0);
-        let delivered = Output::Delivered { to: to.clone(), call, message: "offer" };
+        let delivered = Output::Delivered { to: to.clone(), call, message: MessageKind::Offer };
         assert_eq!(outputs.last(), Some(&delivered), "an offer counts as delivered");
         self.check_said(&to, &outputs[..outputs.len() - 1]);
     }

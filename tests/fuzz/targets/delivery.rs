@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use signalling::delivery::{Delivery, Output};
 use signalling::flood::Flood;
 use signalling::id::{CallId, MessageId, Nonce, PeerId};
-use signalling::wire::{Ack, ByeReason, Candidate, Content, Envelope, Message, VERSION};
+use signalling::wire::{Ack, ByeReason, Candidate, Content, Envelope, Message, MessageKind, VERSION};
 
 use super::reader::Reader;
 
@@ -51,7 +51,7 @@ struct Sent {
     id: MessageId,
     to: PeerId,
     call: CallId,
-    name: &'static str,
+    kind: MessageKind,
 }
 
 struct World {
@@ -89,7 +89,7 @@ impl World {
             _ => {
                 let call = call(reader);
                 self.delivery.forget(&call);
-                let forgotten = |sent: &Sent| sent.call == call && sent.name != "bye";
+                let forgotten = |sent: &Sent| sent.call == call && sent.kind != MessageKind::Bye;
                 let (forgotten, pending) = std::mem::take(&mut self.pending).into_iter().partition(forgotten);
                 self.pending = pending;
                 self.old.extend::<Vec<Sent>>(forgotten);
@@ -106,22 +106,22 @@ impl World {
 
     fn send(&mut self, reader: &mut Reader<'_>) {
         let (to, call, message) = (peer(reader.of(&PEERS)), call(reader), message(reader));
-        let name = message.name();
+        let kind = message.kind();
         let mut outputs = self.delivery.send(to.clone(), call.clone(), message, self.now, 0);
         let Some(Output::Transmit(envelope)) = outputs.pop() else { panic!("sent, and nothing goes out") };
         assert_eq!((&envelope.to, envelope.from.as_str()), (&to, ME));
         assert!(self.ids.insert(envelope.id.clone()), "two messages of one id");
         if self.pending.len() == OUTBOX_MAX {
             // A bye makes room before anything that a call needs.
-            let place = self.pending.iter().position(|sent| sent.name == "bye").unwrap_or(0);
+            let place = self.pending.iter().position(|sent| sent.kind == MessageKind::Bye).unwrap_or(0);
             let oldest = self.pending.remove(place);
-            let expired = Output::Expired { to: oldest.to.clone(), call: oldest.call.clone(), message: oldest.name };
+            let expired = Output::Expired { to: oldest.to.clone(), call: oldest.call.clone(), message: oldest.kind };
             assert_eq!(outputs, [expired], "the oldest makes room");
             self.old.push(oldest);
         } else {
             assert_eq!(outputs, []);
         }
-        self.pending.push(Sent { id: envelope.id, to, call, name });
+        self.pending.push(Sent { id: envelope.id, to, call, kind });
     }
 
     fn receive(&mut self, reader: &mut Reader<'_>) {
@@ -160,7 +160,7 @@ impl World {
         match self.pending.iter().position(|sent| sent.id == of && sent.to == from) {
             Some(index) => {
                 let sent = self.pending.remove(index);
-                let delivered = Output::Delivered { to: from, call: sent.call.clone(), message: sent.name };
+                let delivered = Output::Delivered { to: from, call: sent.call.clone(), message: sent.kind };
                 assert_eq!(outputs, [delivered]);
                 self.old.push(sent);
             }
@@ -173,7 +173,7 @@ impl World {
         assert!(outputs.len() <= OUTBOX_MAX);
         for output in &outputs {
             let Output::Expired { to, call, message } = output else { continue };
-            let found = self.pending.iter().position(|s| s.to == *to && s.call == *call && s.name == *message);
+            let found = self.pending.iter().position(|s| s.to == *to && s.call == *call && s.kind == *message);
             let sent = self.pending.remove(found.expect("only what is under way expires"));
             self.old.push(sent);
         }

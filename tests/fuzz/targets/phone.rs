@@ -14,7 +14,7 @@ use signalling::call::{
     Action, Event, Manners, MediaChange, Notice, Path, Phone, Renewal, Role, State, Update, Updates, Waiting,
 };
 use signalling::id::{CallId, PeerId};
-use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message, Revised};
+use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind, Revised};
 
 use super::reader::Reader;
 
@@ -22,8 +22,9 @@ use super::reader::Reader;
 const ME: &str = "me";
 const PEERS: [&str; 5] = ["alice", "bob", "zoe", "zora", ME];
 
-/// Names of messages as the delivery reports them.
-const NAMES: [&str; 5] = ["offer", "answer", "candidates", "media", "bye"];
+/// Messages as the delivery reports them.
+const KINDS: [MessageKind; 5] =
+    [MessageKind::Offer, MessageKind::Answer, MessageKind::Candidates, MessageKind::Media, MessageKind::Bye];
 
 /// Most candidates kept for one call.
 const CANDIDATES_A_CALL_MAX: usize = 256;
@@ -105,8 +106,8 @@ impl World {
                 let renewal = reader.of(&[Renewal::Restart, Renewal::Media]);
                 Event::Renew { call: self.call(reader), renewal }
             }
-            11 => Event::Delivered { call: self.call(reader), message: reader.of(&NAMES) },
-            12 => Event::Expired { call: self.call(reader), message: reader.of(&NAMES) },
+            11 => Event::Delivered { call: self.call(reader), message: reader.of(&KINDS) },
+            12 => Event::Expired { call: self.call(reader), message: reader.of(&KINDS) },
             13 => Event::PeerOffline { peer: self.peer(reader) },
             14 | 15 => Event::DescriptionReady { call: self.call(reader), description: description(reader) },
             16 => Event::UpdateReady {

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::early::Early;
 use super::{Action, Callee, EndReason, Event, MediaChange, Notice, Path, State, Talk, Timeouts, Updates};
 use crate::id::{CallId, PeerId};
-use crate::wire::{ByeReason, Message};
+use crate::wire::{ByeReason, Message, MessageKind};
 pub(super) use talk::SAID_AGAIN;
 
 /// One line at one moment: its state, and what its transitions need beside it.
@@ -165,10 +165,12 @@ impl Step<'_> {
         self.leave(reason, text)
     }
 
-    fn delivered(&mut self, call: &CallId, message: &'static str) -> Vec<Action> {
+    fn delivered(&mut self, call: &CallId, message: MessageKind) -> Vec<Action> {
         match &mut *self.state {
             // The callee's program has the offer; its "ringing" may still be under way, so it is not offline.
-            State::Dialing { call: current, callee, give_up_at, .. } if current == call && message == "offer" => {
+            State::Dialing { call: current, callee, give_up_at, .. }
+                if current == call && message == MessageKind::Offer =>
+            {
                 *callee = Callee::Reached;
                 *give_up_at = self.now + self.timeouts.answer;
             }
@@ -184,9 +186,11 @@ impl Step<'_> {
         Vec::new()
     }
 
-    fn expired(&mut self, call: &CallId, message: &'static str) -> Vec<Action> {
+    fn expired(&mut self, call: &CallId, message: MessageKind) -> Vec<Action> {
         match self.state {
-            State::Dialing { .. } | State::Ringing { .. } if self.state.is_call(call) && message == "offer" => {
+            State::Dialing { .. } | State::Ringing { .. }
+                if self.state.is_call(call) && message == MessageKind::Offer =>
+            {
                 self.end(EndReason::Offline)
             }
             // Every other wait has a time-out of its own, shorter than the expiry of a message.
