@@ -243,6 +243,17 @@ impl Update {
         }
     }
 
+    /// It is given up at this moment, if not before.
+    pub(super) fn give_up_by(&mut self, latest: Instant) {
+        match self {
+            Self::None => {}
+            Self::Making { give_up_at, .. }
+            | Self::Offered { give_up_at, .. }
+            | Self::Asked { give_up_at, .. }
+            | Self::Answering { give_up_at, .. } => *give_up_at = latest.min(*give_up_at),
+        }
+    }
+
     /// True when a new path is being looked for already.
     pub(super) const fn restarts(&self) -> bool {
         match self {

@@ -6,6 +6,8 @@
 //! What a peer says of an update counts once the peer connection has taken it: until then the call is as it was, and an
 //! offer that cannot be taken changes nothing, not even which revision is next.
 
+use std::time::Instant;
+
 use super::super::early::{CANDIDATES_A_CALL_MAX, append};
 use super::super::{ANOTHER_ANSWER, Action, Notice, Renewal, Role, State, Talk, UPDATE_MAX, Update, Updates};
 use super::Step;
@@ -101,31 +103,23 @@ impl Step<'_> {
     /// The callee's answer: it counts once the peer connection has taken it.
     pub(super) fn updated_received(&mut self, answer: Revised) -> Vec<Action> {
         let State::Active { call, talk, .. } = &*self.state else { return Vec::new() };
-        match talk.update {
-            Update::Offered { .. } if answer.revision == talk.revision => {
+        match talk.step_of(answer.revision) {
+            UpdateStep::Offered { .. } => {
                 let Revised { revision, description: answer, .. } = answer;
                 vec![Action::ApplyUpdate { call: call.clone(), revision, answer }]
             }
-            // An answer to an offer that was given up, or to none.
-            Update::None
-            | Update::Making { .. }
-            | Update::Offered { .. }
-            | Update::Asked { .. }
-            | Update::Answering { .. } => Vec::new(),
+            // There is no offer of ours to answer.
+            UpdateStep::Making { .. } | UpdateStep::Answering { .. } | UpdateStep::None => Vec::new(),
         }
     }
 
     /// The peer connection took the answer to our offer.
     pub(super) fn update_applied(&mut self, revision: u32) -> Vec<Action> {
         let State::Active { call, talk, .. } = &mut *self.state else { return Vec::new() };
-        let again = match talk.update {
-            Update::Offered { again, .. } if revision == talk.revision => again,
-            // It was given up meanwhile.
-            Update::None
-            | Update::Making { .. }
-            | Update::Offered { .. }
-            | Update::Asked { .. }
-            | Update::Answering { .. } => return Vec::new(),
+        let again = match talk.step_of(revision) {
+            UpdateStep::Offered { again } => again,
+            // An answer is applied to an offer that is out.
+            UpdateStep::Making { .. } | UpdateStep::Answering { .. } | UpdateStep::None => return Vec::new(),
         };
         talk.update = Update::None;
         let mut actions = talk.add_ahead(call);
@@ -136,18 +130,14 @@ impl Step<'_> {
     /// The callee cannot take our offer.
     pub(super) fn update_refused(&mut self, revision: u32, text: Option<String>) -> Vec<Action> {
         let State::Active { call, talk, .. } = &*self.state else { return Vec::new() };
-        match talk.update {
-            Update::Offered { .. } if revision == talk.revision => {
+        match talk.step_of(revision) {
+            UpdateStep::Offered { .. } => {
                 let mut actions = vec![Action::Notify(Notice::UpdateRefused { call: call.clone(), text })];
                 actions.extend(self.give_update_up());
                 actions
             }
-            // It speaks of one that is history, or that someone else made in our name.
-            Update::None
-            | Update::Making { .. }
-            | Update::Offered { .. }
-            | Update::Asked { .. }
-            | Update::Answering { .. } => Vec::new(),
+            // There is no offer of ours to refuse.
+            UpdateStep::Making { .. } | UpdateStep::Answering { .. } | UpdateStep::None => Vec::new(),
         }
     }
 
@@ -155,8 +145,8 @@ impl Step<'_> {
     pub(super) fn update_ready(&mut self, made: u32, description: Description, renewed: Renewal) -> Vec<Action> {
         let State::Active { call, peer, talk, .. } = &mut *self.state else { return Vec::new() };
         let (to, call) = (peer.clone(), call.clone());
-        match talk.update {
-            Update::Making { again, give_up_at, .. } if made == talk.revision => {
+        match talk.step_of(made) {
+            UpdateStep::Making { again, give_up_at } => {
                 if renewed == Renewal::Restart {
                     talk.begin_generation(talk.generation.saturating_add(1));
                 }
@@ -166,21 +156,17 @@ impl Step<'_> {
                 actions.extend(self.old_path_is_left(renewed));
                 actions
             }
-            Update::Answering { revision, generation, .. } if made == revision => {
-                talk.revision = revision;
+            UpdateStep::Answering { generation } => {
+                talk.revision = made;
                 talk.begin_generation(generation);
-                let answer = Revised { revision, generation, description };
+                let answer = Revised { revision: made, generation, description };
                 let mut actions = vec![Action::Send { to, call, message: Message::Updated(answer) }];
                 actions.extend(self.old_path_is_left(renewed));
                 actions.extend(self.answer_is_done());
                 actions
             }
-            // It was given up meanwhile.
-            Update::None
-            | Update::Making { .. }
-            | Update::Offered { .. }
-            | Update::Asked { .. }
-            | Update::Answering { .. } => Vec::new(),
+            // It is made already, or was given up meanwhile.
+            UpdateStep::Offered { .. } | UpdateStep::None => Vec::new(),
         }
     }
 
@@ -196,25 +182,20 @@ impl Step<'_> {
     pub(super) fn update_failed(&mut self, failed: u32, why: String) -> Vec<Action> {
         let now = self.now;
         let State::Active { call, peer, talk, .. } = &mut *self.state else { return Vec::new() };
-        match &mut talk.update {
-            Update::Making { .. } if failed == talk.revision => self.give_update_up(),
-            Update::Offered { give_up_at, .. } if failed == talk.revision => {
+        match talk.step_of(failed) {
+            UpdateStep::Making { .. } => self.give_update_up(),
+            UpdateStep::Offered { .. } => {
                 // Someone else may have made it in the callee's name: the true one is waited for, not for long.
-                *give_up_at = (*give_up_at).min(now + ANOTHER_ANSWER);
+                talk.update.give_up_by(now + ANOTHER_ANSWER);
                 Vec::new()
             }
-            Update::Answering { revision, .. } if failed == *revision => {
+            UpdateStep::Answering { .. } => {
                 let message = Message::refused(failed, why);
                 let mut actions = vec![Action::Send { to: peer.clone(), call: call.clone(), message }];
                 actions.extend(self.answer_is_done());
                 actions
             }
-            // It was given up already.
-            Update::None
-            | Update::Making { .. }
-            | Update::Offered { .. }
-            | Update::Asked { .. }
-            | Update::Answering { .. } => Vec::new(),
+            UpdateStep::None => Vec::new(),
         }
     }
 
@@ -254,7 +235,35 @@ impl Step<'_> {
     }
 }
 
+/// Where the update stands that a revision names.
+enum UpdateStep {
+    /// Our offer is being made.
+    Making { again: Option<Renewal>, give_up_at: Instant },
+    /// Our offer is out.
+    Offered { again: Option<Renewal> },
+    /// Our answer is being made.
+    Answering { generation: u32 },
+    /// Nowhere: it was given up or is history, or someone else speaks of it in a peer's name.
+    None,
+}
+
 impl Talk {
+    /// Where the update of this revision stands.
+    const fn step_of(&self, named: u32) -> UpdateStep {
+        match self.update {
+            Update::Making { again, give_up_at, .. } if named == self.revision => {
+                UpdateStep::Making { again, give_up_at }
+            }
+            Update::Offered { again, .. } if named == self.revision => UpdateStep::Offered { again },
+            Update::Answering { revision, generation, .. } if named == revision => UpdateStep::Answering { generation },
+            Update::None
+            | Update::Making { .. }
+            | Update::Offered { .. }
+            | Update::Asked { .. }
+            | Update::Answering { .. } => UpdateStep::None,
+        }
+    }
+
     /// Candidates of the other side: for the path that is, or for one whose description has not come.
     pub(super) fn take_candidates(&mut self, call: CallId, generation: u32, more: Vec<Candidate>) -> Vec<Action> {
         let description_is_due = match self.update {
