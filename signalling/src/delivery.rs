@@ -4,8 +4,8 @@
 //! MQTT's own QoS 1 ends at the broker, and a broker that forgets the session forgets what was under way
 //! (ActiveMQ does on every reconnect), so peers acknowledge each other end to end.
 //!
-//! - [`Delivery::send`] → [`Output::Transmit`] now, and again until the ack comes or the message expires
-//! - [`Delivery::receive`] → an ack, and the message once
+//! - [`ReliableDelivery::send`] → [`Output::Transmit`] now, and again until the ack comes or the message expires
+//! - [`ReliableDelivery::receive`] → an ack, and the message once
 //!
 //! [`outbox`] holds what is not acknowledged, [`seen`] knows what came before.
 
@@ -79,7 +79,7 @@ impl<Published> Output<Published> {
 
 /// State of all messages under way.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct ReliableDelivery {
     me: PeerId,
     nonce: Nonce,
     count: u64,
@@ -88,7 +88,7 @@ pub struct Delivery {
     duplicates: u64,
 }
 
-impl Delivery {
+impl ReliableDelivery {
     /// A delivery for `me`; `nonce` tells the messages of this run from those of any other.
     #[must_use]
     pub fn new(me: PeerId, nonce: Nonce) -> Self {
@@ -138,7 +138,7 @@ impl Delivery {
         outputs
     }
 
-    /// When [`Delivery::handle_timeout`] wants to be called next.
+    /// When [`ReliableDelivery::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.outbox.poll_timeout()

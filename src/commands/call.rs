@@ -19,9 +19,9 @@ pub(crate) async fn run(
     windows: WindowClient,
 ) -> Result<ExitStatus, Failure> {
     let peer = call.peer.clone();
-    let (settings, role, manners) = plan::of_call(call)?;
+    let (settings, role, phone_config) = plan::of_call(call)?;
     let told = Arc::clone(&printer);
-    let status = session::run(settings, role, manners, printer, windows, Driver::User).await?;
+    let status = session::run(settings, role, phone_config, printer, windows, Driver::User).await?;
     if status == ExitStatus::Offline && told.is_text() {
         told.result(&next_step(&peer, nicks));
     }

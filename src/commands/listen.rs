@@ -16,6 +16,6 @@ pub(crate) async fn run(listen: Listen, printer: Arc<Printer>, windows: WindowCl
     if listen.answer == Answer::Ask && nobody {
         return Err(Failure::usage("nobody can be asked here; pass --answer auto or reject, or --control -"));
     }
-    let (settings, role, manners) = plan::of_listen(&listen)?;
-    session::run(settings, role, manners, printer, windows, Driver::User).await
+    let (settings, role, phone_config) = plan::of_listen(&listen)?;
+    session::run(settings, role, phone_config, printer, windows, Driver::User).await
 }

@@ -2,7 +2,7 @@
 //! needs. Reads nothing but the files that options name.
 
 use media::existing::Existing;
-use signalling::call::{Manners, Timeouts, Waiting};
+use signalling::call::{PhoneConfig, Timeouts, Waiting};
 use signalling::dialect::Dialect;
 use signalling::mqtt::Audience;
 use signalling::wire::PresenceState;
@@ -17,7 +17,7 @@ use crate::output::exit::Failure;
 ///
 /// # Errors
 /// A usage [`Failure`] when the options do not fit together.
-pub(crate) fn of_call(call: Call) -> Result<(Settings, Role, Manners), Failure> {
+pub(crate) fn of_call(call: Call) -> Result<(Settings, Role, PhoneConfig), Failure> {
     let settings = Settings::resolve(&call.common, Audience::Only(vec![call.peer.clone()]))?;
     if settings.link.me == call.peer {
         return Err(Failure::usage(format!("{} is this peer itself; call another, or pass another --id", call.peer)));
@@ -28,14 +28,14 @@ pub(crate) fn of_call(call: Call) -> Result<(Settings, Role, Manners), Failure> 
     }
     let timeouts = Timeouts { answer: call.dial.answer_timeout, ..Timeouts::default() };
     let absent = if call.dial.wait { Absent::Wait } else { Absent::End };
-    Ok((settings, Role::Call { peer: call.peer, absent }, Manners { timeouts, ..Manners::default() }))
+    Ok((settings, Role::Call { peer: call.peer, absent }, PhoneConfig { timeouts, ..PhoneConfig::default() }))
 }
 
 /// What a session needs to wait for calls.
 ///
 /// # Errors
 /// A usage [`Failure`] when the options do not fit together.
-pub(crate) fn of_listen(listen: &Listen) -> Result<(Settings, Role, Manners), Failure> {
+pub(crate) fn of_listen(listen: &Listen) -> Result<(Settings, Role, PhoneConfig), Failure> {
     let audience = if listen.from.is_empty() { Audience::Anyone } else { Audience::Only(listen.from.clone()) };
     let settings = Settings::resolve(&listen.common, audience)?;
     if settings.media.record.is_some() && !listen.once {
@@ -57,5 +57,5 @@ pub(crate) fn of_listen(listen: &Listen) -> Result<(Settings, Role, Manners), Fa
         (Answer::Ask, Calls::Many) => Waiting::Rings,
         (Answer::Ask, Calls::One) | (Answer::Auto | Answer::Reject, _) => Waiting::Refused,
     };
-    Ok((settings, role, Manners { waiting, ..Manners::default() }))
+    Ok((settings, role, PhoneConfig { waiting, ..PhoneConfig::default() }))
 }

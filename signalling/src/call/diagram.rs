@@ -119,7 +119,7 @@ fn seen() -> Edges {
     for me in ["alice", "zoe"] {
         for way in ways() {
             let reached = || {
-                let mut phone = Phone::new(id(me), Manners::default());
+                let mut phone = Phone::new(id(me), PhoneConfig::default());
                 for event in way.iter().cloned() {
                     phone.handle(event, now);
                 }

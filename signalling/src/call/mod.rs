@@ -30,7 +30,7 @@ use std::time::Duration;
 
 pub use action::{Action, EndReason, Notice, Side};
 pub use event::{Event, MediaChange, Renewal};
-pub use phone::{Manners, Phone, Updates, Waiting};
+pub use phone::{Phone, PhoneConfig, Updates, Waiting};
 pub use state::{Callee, MediaSides, Path, Role, State, Talk, Update};
 
 /// How long each wait may last.

@@ -29,9 +29,9 @@ pub enum Updates {
     Unknown,
 }
 
-/// How a phone behaves.
+/// How a phone behaves: its time-outs, and what it does about a second caller and updates.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Manners {
+pub struct PhoneConfig {
     /// How long each wait may last.
     pub timeouts: Timeouts,
     /// What a second caller meets.
@@ -44,7 +44,7 @@ pub struct Manners {
 #[derive(Debug)]
 pub struct Phone {
     me: PeerId,
-    manners: Manners,
+    config: PhoneConfig,
     early: Early,
     /// The line that the user talks on; the other one is idle, held, or has a call waiting.
     front: State,
@@ -56,8 +56,8 @@ pub struct Phone {
 impl Phone {
     /// A phone with no call.
     #[must_use]
-    pub fn new(me: PeerId, manners: Manners) -> Self {
-        Self { me, manners, early: Early::default(), front: State::Idle, back: State::Idle, redial: None }
+    pub fn new(me: PeerId, config: PhoneConfig) -> Self {
+        Self { me, config, early: Early::default(), front: State::Idle, back: State::Idle, redial: None }
     }
 
     /// Where the line stands that the user talks on.
@@ -89,7 +89,7 @@ impl Phone {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match self.redialed(event, now) {
             Ok(actions) => actions,
-            Err(event) => self.pass_on(event, now),
+            Err(event) => self.dispatch(event, now),
         }
     }
 
@@ -99,28 +99,28 @@ impl Phone {
         redial.map_or_else(Vec::new, |redial| self.refuse(redial))
     }
 
-    fn pass_on(&mut self, event: Event, now: Instant) -> Vec<Action> {
-        let mut actions = match self.concerned(&event) {
-            Concerned::Front => self.line(Line::Front, now).handle(event),
-            Concerned::Back => self.line(Line::Back, now).handle(event),
-            Concerned::Both => {
+    fn dispatch(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = match self.route(&event) {
+            Route::Front => self.line(Line::Front, now).handle(event),
+            Route::Back => self.line(Line::Back, now).handle(event),
+            Route::Both => {
                 let mut actions = self.line(Line::Front, now).handle(event.clone());
                 actions.extend(self.line(Line::Back, now).handle(event));
                 actions
             }
-            Concerned::AnswerWaiting => {
+            Route::AnswerWaiting => {
                 let mut actions = self.line(Line::Front, now).handle(Event::Hold);
-                self.turn_over();
+                self.swap_lines();
                 actions.extend(self.line(Line::Front, now).handle(event));
                 actions
             }
-            Concerned::Swap => {
+            Route::Swap => {
                 let mut actions = self.line(Line::Front, now).handle(Event::Hold);
-                self.turn_over();
+                self.swap_lines();
                 actions.extend(self.line(Line::Front, now).handle(Event::Resume));
                 actions
             }
-            Concerned::Nobody => Vec::new(),
+            Route::None => Vec::new(),
         };
         actions.extend(self.settle(now));
         actions
@@ -179,7 +179,7 @@ impl Phone {
         };
         actions.extend(self.settle(now));
         let Redial { from, call, offer, .. } = redial;
-        actions.extend(self.pass_on(Event::Received { from, call, message: Message::Offer(offer) }, now));
+        actions.extend(self.dispatch(Event::Received { from, call, message: Message::Offer(offer) }, now));
         actions
     }
 
@@ -193,22 +193,22 @@ impl Phone {
     }
 
     /// Which line an event is for.
-    fn concerned(&self, event: &Event) -> Concerned {
+    fn route(&self, event: &Event) -> Route {
         match event {
             Event::Dial { .. } => match (&self.front, &self.back) {
-                (State::Idle, State::Idle) => Concerned::Front,
+                (State::Idle, State::Idle) => Route::Front,
                 // One call at a time is dialed.
-                _ => Concerned::Nobody,
+                _ => Route::None,
             },
-            Event::Accept if matches!(self.back, State::Incoming { .. }) => Concerned::AnswerWaiting,
-            Event::Decline { .. } if matches!(self.back, State::Incoming { .. }) => Concerned::Back,
-            Event::Accept | Event::Decline { .. } | Event::HangUp | Event::Hold | Event::Resume => Concerned::Front,
+            Event::Accept if matches!(self.back, State::Incoming { .. }) => Route::AnswerWaiting,
+            Event::Decline { .. } if matches!(self.back, State::Incoming { .. }) => Route::Back,
+            Event::Accept | Event::Decline { .. } | Event::HangUp | Event::Hold | Event::Resume => Route::Front,
             Event::Swap if matches!((&self.front, &self.back), (State::Active { .. }, State::Active { .. })) => {
-                Concerned::Swap
+                Route::Swap
             }
-            Event::Swap => Concerned::Nobody,
-            Event::Received { from, call, message } => self.addressed(from, call, message),
-            Event::PeerOffline { .. } => Concerned::Both,
+            Event::Swap => Route::None,
+            Event::Received { from, call, message } => self.route_message(from, call, message),
+            Event::PeerOffline { .. } => Route::Both,
             Event::End { call }
             | Event::Switch { call, .. }
             | Event::Renew { call, .. }
@@ -219,32 +219,32 @@ impl Phone {
             | Event::UpdateApplied { call, .. }
             | Event::UpdateFailed { call, .. }
             | Event::CandidatesGathered { call, .. }
-            | Event::Media { call, .. } => self.line_of(call).unwrap_or(Concerned::Nobody),
+            | Event::Media { call, .. } => self.line_of(call).unwrap_or(Route::None),
         }
     }
 
     /// Which line a message is for: that of its call; a new offer may ring on the second.
-    fn addressed(&self, from: &PeerId, call: &CallId, message: &Message) -> Concerned {
+    fn route_message(&self, from: &PeerId, call: &CallId, message: &Message) -> Route {
         if let Some(line) = self.line_of(call) {
             return line;
         }
-        let may_wait = match (&self.front, self.manners.waiting) {
+        let may_wait = match (&self.front, self.config.waiting) {
             (State::Active { peer, .. }, Waiting::Rings) => peer != from && self.back == State::Idle,
             // Nobody is asked in the middle of ringing or being rung.
             (_, Waiting::Rings) | (_, Waiting::Refused) => false,
         };
         match message {
-            Message::Offer(_) if may_wait => Concerned::Back,
+            Message::Offer(_) if may_wait => Route::Back,
             // The first line also remembers what came early or late.
-            _ => Concerned::Front,
+            _ => Route::Front,
         }
     }
 
-    fn line_of(&self, call: &CallId) -> Option<Concerned> {
+    fn line_of(&self, call: &CallId) -> Option<Route> {
         if self.front.is_call(call) {
-            return Some(Concerned::Front);
+            return Some(Route::Front);
         }
-        self.back.is_call(call).then_some(Concerned::Back)
+        self.back.is_call(call).then_some(Route::Back)
     }
 
     /// When the user's call is over, the other one is theirs: a held one goes on.
@@ -252,11 +252,11 @@ impl Phone {
         if self.front != State::Idle || self.back == State::Idle {
             return Vec::new();
         }
-        self.turn_over();
+        self.swap_lines();
         if self.front.is_held() { self.line(Line::Front, now).handle(Event::Resume) } else { Vec::new() }
     }
 
-    const fn turn_over(&mut self) {
+    const fn swap_lines(&mut self) {
         std::mem::swap(&mut self.front, &mut self.back);
     }
 
@@ -265,7 +265,7 @@ impl Phone {
             Line::Front => &mut self.front,
             Line::Back => &mut self.back,
         };
-        let Manners { timeouts, updates, .. } = &self.manners;
+        let PhoneConfig { timeouts, updates, .. } = &self.config;
         Step { me: &self.me, timeouts, updates: *updates, early: &mut self.early, state, now }
     }
 }
@@ -280,8 +280,8 @@ enum Line {
     Back,
 }
 
-/// Whom an event concerns.
-enum Concerned {
+/// Which line an event goes to.
+enum Route {
     Front,
     Back,
     Both,
@@ -289,5 +289,6 @@ enum Concerned {
     AnswerWaiting,
     /// The user goes over to the other call.
     Swap,
-    Nobody,
+    /// It means nothing in this state.
+    None,
 }

@@ -58,8 +58,8 @@ fn answered(call: CallId, revision: u32, offer: &Description) -> Event {
 impl Pair {
     fn new() -> Self {
         Self {
-            alice: Phone::new(id("alice"), Manners::default()),
-            bob: Phone::new(id("bob"), Manners::default()),
+            alice: Phone::new(id("alice"), PhoneConfig::default()),
+            bob: Phone::new(id("bob"), PhoneConfig::default()),
             now: Instant::now(),
             seen_by_alice: Vec::new(),
             seen_by_bob: Vec::new(),
@@ -221,7 +221,7 @@ fn a_second_caller_hears_busy_and_the_call_goes_on() {
     );
     assert_eq!(pair.bob.front().name(), "active");
 
-    let mut carol = Phone::new(id("carol"), Manners::default());
+    let mut carol = Phone::new(id("carol"), PhoneConfig::default());
     carol.handle(Event::Dial { peer: id("bob"), call: call() }, pair.now);
     carol.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, pair.now);
     let bye = Message::bye(ByeReason::Busy);
@@ -284,7 +284,7 @@ fn a_call_that_was_to_yield_hears_busy_unless_it_did() {
         from_bob(&hers, Message::Answer(sdp("answer"))),
     ] {
         for yielded in [false, true] {
-            let mut alice = Phone::new(id("alice"), Manners::default());
+            let mut alice = Phone::new(id("alice"), PhoneConfig::default());
             alice.handle(Event::Dial { peer: id("bob"), call: hers.clone() }, now);
             assert!(alice.handle(from_bob(&his, Message::Offer(sdp("offer"))), now).is_empty());
             alice.handle(Event::DescriptionReady { call: hers.clone(), description: sdp("offer") }, now);
@@ -299,7 +299,7 @@ fn a_call_that_was_to_yield_hears_busy_unless_it_did() {
 #[test]
 fn of_two_calls_that_were_to_yield_neither_is_forgotten() {
     let (now, first, second) = (Instant::now(), CallId::from_random(2), CallId::from_random(3));
-    let mut alice = Phone::new(id("alice"), Manners::default());
+    let mut alice = Phone::new(id("alice"), PhoneConfig::default());
     alice.handle(Event::Dial { peer: id("bob"), call: call() }, now);
     let mut offered = |call: &CallId| {
         let message = Message::Offer(sdp("offer"));
@@ -313,7 +313,7 @@ fn of_two_calls_that_were_to_yield_neither_is_forgotten() {
 
 #[test]
 fn a_superseded_call_is_cancelled_so_that_it_cannot_ring_later() {
-    let mut bob = Phone::new(id("bob"), Manners::default());
+    let mut bob = Phone::new(id("bob"), PhoneConfig::default());
     let (now, hers, his) = (Instant::now(), CallId::from_random(1), CallId::from_random(2));
     bob.handle(Event::Dial { peer: id("alice"), call: his.clone() }, now);
     bob.handle(Event::DescriptionReady { call: his.clone(), description: sdp("offer") }, now);
@@ -339,7 +339,7 @@ fn a_bye_is_not_answered_by_a_bye() {
 
 #[test]
 fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
-    let mut line = Phone::new(id("alice"), Manners::default());
+    let mut line = Phone::new(id("alice"), PhoneConfig::default());
     let now = Instant::now();
     let dial = |line: &mut Phone| {
         line.handle(Event::Dial { peer: id("bob"), call: call() }, now);
@@ -351,7 +351,7 @@ fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
     let actions = line.handle_timeout(at);
     assert!(matches!(actions.last(), Some(Action::Notify(Notice::Ended { reason: EndReason::Offline, .. }))));
 
-    let mut line = Phone::new(id("alice"), Manners::default());
+    let mut line = Phone::new(id("alice"), PhoneConfig::default());
     dial(&mut line);
     line.handle(Event::Delivered { call: call(), message: MessageKind::Offer }, now);
     assert!(line.handle_timeout(at).is_empty());
@@ -360,7 +360,7 @@ fn nobody_there_is_offline_and_an_acknowledged_offer_is_not() {
 
 #[test]
 fn an_acknowledged_offer_that_never_rings_is_not_answered_rather_than_offline() {
-    let mut line = Phone::new(id("alice"), Manners::default());
+    let mut line = Phone::new(id("alice"), PhoneConfig::default());
     let now = Instant::now();
     line.handle(Event::Dial { peer: id("bob"), call: call() }, now);
     line.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
@@ -399,7 +399,7 @@ fn no_media_path_ends_both() {
 
 #[test]
 fn what_overtakes_the_offer_is_kept() {
-    let mut bob = Phone::new(id("bob"), Manners::default());
+    let mut bob = Phone::new(id("bob"), PhoneConfig::default());
     let now = Instant::now();
     let from_alice = |message| Event::Received { from: id("alice"), call: call(), message };
     let early = Message::Candidates { generation: 0, candidates: vec![candidate("early")] };
@@ -409,14 +409,14 @@ fn what_overtakes_the_offer_is_kept() {
     let Some(Action::MakeAnswer { offer, .. }) = actions.last() else { panic!("{actions:?}") };
     assert_eq!(offer.candidates, [candidate("early")]);
 
-    let mut bob = Phone::new(id("bob"), Manners::default());
+    let mut bob = Phone::new(id("bob"), PhoneConfig::default());
     bob.handle(from_alice(Message::bye(ByeReason::Cancel)), now);
     assert!(bob.handle(from_alice(Message::Offer(sdp("offer"))), now).is_empty(), "a cancelled call must not ring");
 }
 
 #[test]
 fn candidates_before_the_answer_wait_for_it() {
-    let mut alice = Phone::new(id("alice"), Manners::default());
+    let mut alice = Phone::new(id("alice"), PhoneConfig::default());
     let now = Instant::now();
     alice.handle(Event::Dial { peer: id("bob"), call: call() }, now);
     alice.handle(Event::DescriptionReady { call: call(), description: sdp("offer") }, now);
@@ -430,7 +430,7 @@ fn candidates_before_the_answer_wait_for_it() {
 
 #[test]
 fn candidates_that_come_while_the_answer_is_made_wait_for_it() {
-    let mut bob = Phone::new(id("bob"), Manners::default());
+    let mut bob = Phone::new(id("bob"), PhoneConfig::default());
     let now = Instant::now();
     let from_alice = |message| Event::Received { from: id("alice"), call: call(), message };
     bob.handle(from_alice(Message::Offer(sdp("offer"))), now);

@@ -9,8 +9,8 @@ fn id(text: &str) -> PeerId {
     text.parse().unwrap()
 }
 
-fn pair() -> (Delivery, Delivery, CallId, Instant) {
-    let (alice, bob) = (Delivery::new(id("alice"), Nonce(1)), Delivery::new(id("bob"), Nonce(2)));
+fn pair() -> (ReliableDelivery, ReliableDelivery, CallId, Instant) {
+    let (alice, bob) = (ReliableDelivery::new(id("alice"), Nonce(1)), ReliableDelivery::new(id("bob"), Nonce(2)));
     (alice, bob, CallId::from_random(5), Instant::now())
 }
 
@@ -63,7 +63,7 @@ fn a_restored_link_sends_at_once_what_was_lost() {
 fn nobody_else_can_acknowledge() {
     let (mut alice, _, call, now) = pair();
     let sent = transmitted(&alice.send(id("bob"), call, Message::Ringing, now, 0)).remove(0);
-    let mut mallory = Delivery::new(id("mallory"), Nonce(3));
+    let mut mallory = ReliableDelivery::new(id("mallory"), Nonce(3));
     let mut forged = sent.clone();
     forged.to = id("mallory");
     let mut ack = transmitted(&mallory.receive(forged, 0)).remove(0);
@@ -115,7 +115,7 @@ fn what_a_partner_said_is_known_after_any_number_of_words_of_strangers() {
     assert_eq!(bob.receive(sent.clone(), 0).len(), 2);
     bob.send(id("alice"), call.clone(), Message::Ringing, now, 0);
     for n in 0..42 {
-        let mut mallory = Delivery::new(id(&format!("mallory-{n}")), Nonce(9));
+        let mut mallory = ReliableDelivery::new(id(&format!("mallory-{n}")), Nonce(9));
         for _ in 0..200 {
             let word = Message::bye(ByeReason::Busy);
             bob.receive(transmitted(&mallory.send(id("bob"), call.clone(), word, now, 0)).remove(0), 0);

@@ -10,7 +10,7 @@
 
 mod form;
 
-use super::{Letter, Output, ReceiveError};
+use super::{Output, Publication, ReceiveError};
 use crate::id::{CallId, Nonce, PeerId};
 use crate::topic::Hearers;
 use crate::wire::{ByeReason, Candidate, Description, Message, MessageKind};
@@ -72,7 +72,7 @@ impl Apprtc {
                 self.remember(Call { peer: to.clone(), call: call.clone(), stage: Stage::Calling, mids });
                 let spoken = Spoken::Offer { sdp: with_candidates(description) };
                 let delivered = Output::Delivered { to: to.clone(), call, message: MessageKind::Offer };
-                vec![Output::Transmit(Letter::Apprtc { to, spoken }), delivered]
+                vec![Output::Transmit(Publication::Apprtc { to, spoken }), delivered]
             }
             Message::Answer(description) => {
                 let Some(known) = self.known(&to, &call) else { return Vec::new() };
@@ -256,5 +256,5 @@ impl Stage {
 }
 
 fn transmit(to: PeerId, spoken: Spoken) -> Output {
-    Output::Transmit(Letter::Apprtc { to, spoken })
+    Output::Transmit(Publication::Apprtc { to, spoken })
 }

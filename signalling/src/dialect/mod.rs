@@ -1,10 +1,10 @@
 //! Which form messages have: tring's own, or that of other clients. Pure: reads no clock, draws no randomness, does no IO.
 //!
-//! - [`Dialect::Tring`]: [`Delivery`] around [`Envelope`]s
+//! - [`Dialect::Tring`]: [`ReliableDelivery`] around [`Envelope`]s
 //! - [`Dialect::Apprtc`]: [`Apprtc`], the plain JSON of Android's WebRTC samples
 //!
-//! [`Courier`] stands between the call machine and the link and has the same methods whatever is spoken. Out:
-//! [`Message`] → [`Letter`]s to publish; in: bytes of a peer → [`Output::Received`].
+//! [`Delivery`] stands between the call machine and the link and has the same methods whatever is spoken. Out:
+//! [`Message`] → [`Publication`]s to publish; in: bytes of a peer → [`Output::Received`].
 
 mod apprtc;
 #[cfg(test)]
@@ -12,15 +12,15 @@ mod tests;
 
 use std::time::Instant;
 
-use crate::delivery::{self, Delivery};
+use crate::delivery::{self, ReliableDelivery};
 use crate::id::{CallId, Nonce, PeerId};
 use crate::topic::Template;
 use crate::wire::{Envelope, Message, WireError};
 
 pub use apprtc::{Apprtc, Spoken};
 
-/// What the courier wants done.
-pub type Output = delivery::Output<Letter>;
+/// What the delivery wants done.
+pub type Output = delivery::Output<Publication>;
 
 /// How peers speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Dialect {
 
 /// One message on its way to the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Letter {
+pub enum Publication {
     /// In tring's own form.
     Tring(Envelope),
     /// In AppRTC's.
@@ -57,7 +57,7 @@ pub enum Letter {
     },
 }
 
-impl Letter {
+impl Publication {
     /// Whom it is for.
     #[must_use]
     pub const fn to(&self) -> &PeerId {
@@ -95,19 +95,19 @@ pub enum ReceiveError {
 
 /// Carries messages in the dialect that was chosen.
 #[derive(Debug)]
-pub enum Courier {
+pub enum Delivery {
     /// tring's own.
-    Tring(Delivery),
+    Tring(ReliableDelivery),
     /// AppRTC's.
     Apprtc(Apprtc),
 }
 
-impl Courier {
-    /// A courier for `me`; `nonce` tells what is named in this run from what any other named.
+impl Delivery {
+    /// A delivery for `me`; `nonce` tells what is named in this run from what any other named.
     #[must_use]
     pub fn new(dialect: Dialect, me: PeerId, nonce: Nonce, template: &Template) -> Self {
         match dialect {
-            Dialect::Tring => Self::Tring(Delivery::new(me, nonce)),
+            Dialect::Tring => Self::Tring(ReliableDelivery::new(me, nonce)),
             Dialect::Apprtc => Self::Apprtc(Apprtc::new(me, nonce, template.hearers())),
         }
     }
@@ -137,7 +137,7 @@ impl Courier {
         }
     }
 
-    /// When [`Courier::handle_timeout`] wants to be called next.
+    /// When [`Delivery::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self {
@@ -202,5 +202,5 @@ impl Courier {
 }
 
 fn sealed(outputs: Vec<delivery::Output>) -> Vec<Output> {
-    outputs.into_iter().map(|output| output.map(Letter::Tring)).collect()
+    outputs.into_iter().map(|output| output.map(Publication::Tring)).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::call::{Action, EndReason, Event, Manners, Notice, Phone};
+use crate::call::{Action, EndReason, Event, Notice, Phone, PhoneConfig};
 use crate::topic::Hearers;
 use crate::wire::{ByeReason, Candidate, Description, MessageKind};
 
@@ -48,7 +48,7 @@ fn answer_text(session: u32) -> String {
 /// What is published, as text.
 fn published(outputs: &[Output]) -> Vec<String> {
     let text = |output: &Output| match output {
-        Output::Transmit(letter) => Some(String::from_utf8(letter.to_bytes().unwrap()).unwrap()),
+        Output::Transmit(publication) => Some(String::from_utf8(publication.to_bytes().unwrap()).unwrap()),
         Output::Delivered { .. } | Output::Expired { .. } | Output::Unknown { .. } | Output::Received { .. } => None,
     };
     outputs.iter().filter_map(text).collect()
@@ -174,8 +174,8 @@ fn what_is_too_large_is_not_written() {
     let mut alice = apprtc("alice", Hearers::All);
     let sdp = "x".repeat(crate::wire::ENVELOPE_BYTES_MAX);
     let outputs = alice.send(id("bob"), call(1), Message::Offer(Description { sdp, candidates: Vec::new() }));
-    let Output::Transmit(letter) = &outputs[0] else { panic!("{outputs:?}") };
-    assert!(matches!(letter.to_bytes(), Err(WireError::TooLarge(_))));
+    let Output::Transmit(publication) = &outputs[0] else { panic!("{outputs:?}") };
+    assert!(matches!(publication.to_bytes(), Err(WireError::TooLarge(_))));
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn on_topics_of_two_a_second_caller_hears_busy() {
     bob.send(id("alice"), of_alice, Message::Ringing);
     let (of_carol, _) = hear(&mut bob, "carol", &offer_text(2)).remove(0);
     let outputs = bob.send(id("carol"), of_carol, bye(ByeReason::Busy));
-    assert_eq!(outputs, [Output::Transmit(Letter::Apprtc { to: id("carol"), spoken: Spoken::Bye })]);
+    assert_eq!(outputs, [Output::Transmit(Publication::Apprtc { to: id("carol"), spoken: Spoken::Bye })]);
     assert_eq!(hear(&mut bob, "alice", BYE).len(), 1, "alice's call went on");
 }
 
@@ -294,11 +294,11 @@ fn tables_stay_bounded() {
     assert_ne!(of_alice, hear(&mut bob, "alice", &offer_text(1)).remove(0).0, "forgotten, so it rings anew");
 }
 
-/// One side of a call: its machine, its courier, and what it told its user.
+/// One side of a call: its machine, its delivery, and what it told its user.
 struct Side {
     me: PeerId,
     line: Phone,
-    courier: Courier,
+    delivery: Delivery,
     session: u32,
     notices: Vec<Notice>,
     topic: VecDeque<Vec<u8>>,
@@ -306,9 +306,9 @@ struct Side {
 
 impl Side {
     fn new(me: &str) -> Self {
-        let courier = Courier::new(Dialect::Apprtc, id(me), Nonce(1), &Dialect::Apprtc.topics());
-        let line = Phone::new(id(me), Manners::default());
-        Self { me: id(me), line, courier, session: 0, notices: Vec::new(), topic: VecDeque::new() }
+        let delivery = Delivery::new(Dialect::Apprtc, id(me), Nonce(1), &Dialect::Apprtc.topics());
+        let line = Phone::new(id(me), PhoneConfig::default());
+        Self { me: id(me), line, delivery, session: 0, notices: Vec::new(), topic: VecDeque::new() }
     }
 
     /// Does what the session does; descriptions are made at once.
@@ -319,11 +319,11 @@ impl Side {
                 match action {
                     Action::Send { to, call, message } => {
                         if let Message::Bye { .. } = message {
-                            self.courier.forget(&call);
+                            self.delivery.forget(&call);
                         }
-                        for output in self.courier.send(to, call, message, now, 0) {
+                        for output in self.delivery.send(to, call, message, now, 0) {
                             match output {
-                                Output::Transmit(letter) => self.topic.push_back(letter.to_bytes().unwrap()),
+                                Output::Transmit(publication) => self.topic.push_back(publication.to_bytes().unwrap()),
                                 Output::Delivered { call, message, .. } => {
                                     events.push_back(Event::Delivered { call, message });
                                 }
@@ -338,7 +338,7 @@ impl Side {
                         let description = description(self.session);
                         events.push_back(Event::DescriptionReady { call, description });
                     }
-                    Action::CloseMedia { call } => self.courier.forget(&call),
+                    Action::CloseMedia { call } => self.delivery.forget(&call),
                     Action::ApplyAnswer { .. }
                     | Action::AddCandidates { .. }
                     | Action::MakeUpdate { .. }
@@ -353,7 +353,7 @@ impl Side {
     }
 
     fn hear(&mut self, from: &PeerId, payload: &[u8], now: Instant) {
-        for output in self.courier.receive(from.clone(), payload, 0).unwrap() {
+        for output in self.delivery.receive(from.clone(), payload, 0).unwrap() {
             match output {
                 Output::Received { from, call, message } => self.event(Event::Received { from, call, message }, now),
                 Output::Transmit(_) | Output::Delivered { .. } | Output::Expired { .. } | Output::Unknown { .. } => {
@@ -400,7 +400,7 @@ fn a_call_from_ringing_to_hanging_up() {
     carry(&mut alice, &mut bob, now);
     assert_eq!((alice.stands(), bob.stands()), ("dialing", "incoming"));
     // The caller waits as long as it may ring, though nobody says that it does.
-    let wait = Manners::default().timeouts.answer;
+    let wait = PhoneConfig::default().timeouts.answer;
     assert_eq!(alice.line.poll_timeout(), Some(now + wait));
     bob.event(Event::Accept, now);
     carry(&mut alice, &mut bob, now);
@@ -427,7 +427,7 @@ fn a_call_that_is_not_answered() {
                 let late = alice.line.poll_timeout().unwrap();
                 for action in alice.line.handle_timeout(late) {
                     if let Action::Send { to, call, message } = action {
-                        let outputs = alice.courier.send(to, call, message, late, 0);
+                        let outputs = alice.delivery.send(to, call, message, late, 0);
                         alice.topic.extend(published(&outputs).into_iter().map(String::into_bytes));
                     } else if let Action::Notify(notice) = action {
                         alice.notices.push(notice);

@@ -1,4 +1,4 @@
-//! Two or three peers, each a [`Phone`](signalling::call::Phone) with its [`Delivery`](signalling::delivery::Delivery),
+//! Two or three peers, each a [`Phone`](signalling::call::Phone) with its [`ReliableDelivery`](signalling::delivery::ReliableDelivery),
 //! over a broker that delays, drops, duplicates, reorders and restarts, with users who do anything at any time.
 //!
 //! - [`world`]: peers, broker, media and users on one clock of discrete events; nothing sleeps

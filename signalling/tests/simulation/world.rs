@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use signalling::call::{
-    Action, Event, Manners, MediaChange, Path as MediaPath, Phone, Renewal, State, Talk, Update, Waiting,
+    Action, Event, MediaChange, Path as MediaPath, Phone, PhoneConfig, Renewal, State, Talk, Update, Waiting,
 };
-use signalling::delivery::{Delivery, Output};
+use signalling::delivery::{Output, ReliableDelivery};
 use signalling::id::{CallId, Nonce, PeerId};
 use signalling::wire::{Candidate, Description, Envelope, Message};
 
@@ -75,7 +75,7 @@ enum Act {
 struct Peer {
     id: PeerId,
     phone: Phone,
-    delivery: Delivery,
+    delivery: ReliableDelivery,
     linked: bool,
 }
 
@@ -130,8 +130,8 @@ impl World {
             let nonce = Nonce(n as u64 + 1);
             // Each fifth run lets second calls through; in calm ones two end up in one.
             let waiting = if seed % 5 == 1 && !calm { Waiting::Rings } else { Waiting::Refused };
-            let phone = Phone::new(id.clone(), Manners { waiting, ..Manners::default() });
-            Peer { phone, delivery: Delivery::new(id.clone(), nonce), id, linked: true }
+            let phone = Phone::new(id.clone(), PhoneConfig { waiting, ..PhoneConfig::default() });
+            Peer { phone, delivery: ReliableDelivery::new(id.clone(), nonce), id, linked: true }
         });
         let peers = peers.collect();
         let long = random.chance(2);

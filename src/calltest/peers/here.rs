@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::FromArgMatches as _;
 use media::display::window::WindowClient;
 use serde_json::Value;
-use signalling::call::Manners;
+use signalling::call::PhoneConfig;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -35,7 +35,7 @@ pub(crate) struct Inside {
     /// Whom it calls, or that it listens.
     pub(crate) role: Role,
     /// How it goes about it.
-    pub(crate) manners: Manners,
+    pub(crate) phone_config: PhoneConfig,
     /// Needed by every session, used by none that shows nothing.
     pub(crate) windows: WindowClient,
 }
@@ -69,12 +69,12 @@ pub(crate) fn start_part(part: &Launch, windows: WindowClient) -> Result<PeerHan
             }
         }
     }
-    let (settings, role, manners) = match cli.command {
+    let (settings, role, phone_config) = match cli.command {
         Command::Call(call) => plan::of_call(call)?,
         Command::Listen(listen) => plan::of_listen(&listen)?,
         _ => return Err(Failure::usage("only call and listen run inside this program")),
     };
-    Ok(start(Inside { settings, role, manners, windows }))
+    Ok(start(Inside { settings, role, phone_config, windows }))
 }
 
 /// Starts the session. To be called in a tokio runtime.
@@ -125,9 +125,9 @@ async fn attend(inside: Inside, told: mpsc::Sender<PeerOutput>, mut orders: mpsc
 }
 
 async fn run(inside: Inside, events: mpsc::Sender<Value>, orders: Orders) -> ExitStatus {
-    let Inside { settings, role, manners, windows } = inside;
+    let Inside { settings, role, phone_config, windows } = inside;
     let printer = Arc::new(Printer::to_channel(events));
-    let ended = session::run(settings, role, manners, Arc::clone(&printer), windows, Driver::Owner(orders)).await;
+    let ended = session::run(settings, role, phone_config, Arc::clone(&printer), windows, Driver::Owner(orders)).await;
     ended.unwrap_or_else(|Failure { status, text }| {
         printer.tell(&ProgramEvent::Error { status: status.code(), text });
         status

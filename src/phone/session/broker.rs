@@ -174,9 +174,9 @@ impl Session {
     pub(super) fn deliver(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
-                Output::Transmit(letter) => match letter.to_bytes() {
+                Output::Transmit(publication) => match publication.to_bytes() {
                     Ok(bytes) => {
-                        if let Err(error) = self.link.publish(letter.to().clone(), bytes) {
+                        if let Err(error) = self.link.publish(publication.to().clone(), bytes) {
                             debug!(%error, "message not sent");
                         }
                     }

@@ -1,7 +1,7 @@
-//! One loop that owns the phone, the delivery (a [`Courier`]), the link and the media of its calls: event in, action out.
+//! One loop that owns the phone, the delivery (a [`Delivery`]), the link and the media of its calls: event in, action out.
 //! It takes one piece of [`work`] at a time; what follows from one waits behind what is there already.
 //!
-//! - from the broker ([`broker`]): [`LinkEvent`] → [`Courier`] → [`Phone`]
+//! - from the broker ([`broker`]): [`LinkEvent`] → [`Delivery`] → [`Phone`]
 //! - from the media ([`happenings`]): what peer connections, streams and the view tell
 //! - from the user ([`user`]): [`control::Command`], signals
 //! - from work that goes on aside ([`jobs`]): descriptions, devices, TURN checks
@@ -47,8 +47,8 @@ use std::time::{Duration, Instant};
 
 use ::media::display::DisplayEvent;
 use ::media::display::window::WindowClient;
-use signalling::call::{self, Manners, Phone, Updates};
-use signalling::dialect::{Courier, Dialect};
+use signalling::call::{self, Phone, PhoneConfig, Updates};
+use signalling::dialect::{Delivery, Dialect};
 use signalling::flood::Flood;
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::{Link, LinkEvent, LinkHandle};
@@ -131,7 +131,7 @@ pub(crate) enum Calls {
 pub(crate) async fn run(
     settings: Settings,
     role: Role,
-    manners: Manners,
+    phone_config: PhoneConfig,
     printer: Arc<Printer>,
     windows: WindowClient,
     driver: Driver,
@@ -175,7 +175,7 @@ pub(crate) async fn run(
         Seat::Alone => tokio::spawn(link.run(stop.clone())),
     };
     let session =
-        Session::new(settings, role, manners, Surroundings { link: handle, guests, windows, printer }, view, open);
+        Session::new(settings, role, phone_config, Surroundings { link: handle, guests, windows, printer }, view, open);
     let result = session.run(link_events, driver).await;
     stop.cancel();
     if link_task.await.is_err() {
@@ -196,7 +196,7 @@ struct Session {
     settings: Settings,
     role: Role,
     phone: Phone,
-    delivery: Courier,
+    delivery: Delivery,
     flood: Flood,
     link: LinkHandle,
     /// The one that was reached last.
@@ -275,7 +275,7 @@ impl Session {
     fn new(
         settings: Settings,
         role: Role,
-        manners: Manners,
+        phone_config: PhoneConfig,
         surroundings: Surroundings,
         view: View,
         open: Option<Aside<OpenMedia>>,
@@ -287,8 +287,8 @@ impl Session {
             Dialect::Apprtc => Updates::Unknown,
         };
         Self {
-            phone: Phone::new(me.clone(), Manners { updates, ..manners }),
-            delivery: Courier::new(settings.dialect, me, settings.link.run, &settings.link.template),
+            phone: Phone::new(me.clone(), PhoneConfig { updates, ..phone_config }),
+            delivery: Delivery::new(settings.dialect, me, settings.link.run, &settings.link.template),
             flood: Flood::default(),
             link,
             broker: None,

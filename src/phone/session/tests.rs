@@ -23,7 +23,7 @@ async fn caller() -> (Session, mpsc::Receiver<Value>, Link) {
     let words = "tring call bob --id alice --broker mqtt://127.0.0.1:1 --video none --audio none --play none \
                  --show none --no-log --no-notify";
     let Command::Call(call) = Cli::try_parse_from(words.split_whitespace()).unwrap().command else { unreachable!() };
-    let (settings, role, manners) = crate::phone::plan::of_call(call).unwrap();
+    let (settings, role, phone_config) = crate::phone::plan::of_call(call).unwrap();
     let (told_tx, told) = mpsc::channel(64);
     let (_no_guests, guests) = mpsc::channel(1);
     let (link, handle, _events) = Link::new(settings.link.clone()).unwrap();
@@ -32,7 +32,7 @@ async fn caller() -> (Session, mpsc::Receiver<Value>, Link) {
     let view = View::new(settings.media.show);
     let open = OpenMedia::open_aside(Arc::new(settings.media.clone()), None, Speaking::Needed).await.unwrap();
     let surroundings = Surroundings { link: handle, guests, windows, printer };
-    (Session::new(settings, role, manners, surroundings, view, Some(open)), told, link)
+    (Session::new(settings, role, phone_config, surroundings, view, Some(open)), told, link)
 }
 
 /// Does all that there is to do, and what follows from it; what it was, in order.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use signalling::dialect::{Courier, Dialect, Output};
+use signalling::dialect::{Delivery, Dialect, Output};
 use signalling::id::{CallId, Nonce, PeerId};
 use signalling::wire::{ByeReason, Candidate, Description, Message};
 
@@ -16,21 +16,21 @@ const LINES_MAX: usize = 64;
 
 pub(crate) fn run(data: &[u8]) {
     let (me, now) = (peer("me"), Instant::now());
-    let mut courier = Courier::new(Dialect::Apprtc, me, Nonce(1), &Dialect::Apprtc.topics());
+    let mut delivery = Delivery::new(Dialect::Apprtc, me, Nonce(1), &Dialect::Apprtc.topics());
     for (nth, line) in data.split(|byte| *byte == b'\n').take(LINES_MAX).enumerate() {
         let from = peer(PEERS[nth % PEERS.len()]);
-        let Ok(outputs) = courier.receive(from, line, 0) else { continue };
+        let Ok(outputs) = delivery.receive(from, line, 0) else { continue };
         assert!(outputs.len() <= 2, "{} outputs of one message", outputs.len());
         for output in outputs {
             let Output::Received { from, call, message } = output else { panic!("{output:?} of a message") };
             check_sizes(&message);
             assert!(!format!("{message:?}").contains(char::is_control), "a stranger writes to the log");
             for answer in answers(nth, &message) {
-                check(&mut courier, from.clone(), call.clone(), answer, now);
+                check(&mut delivery, from.clone(), call.clone(), answer, now);
             }
         }
     }
-    assert!(courier.is_idle() && courier.poll_timeout().is_none(), "nothing is ever sent again");
+    assert!(delivery.is_idle() && delivery.poll_timeout().is_none(), "nothing is ever sent again");
 }
 
 /// What somebody may say to it, by turns.
@@ -43,12 +43,12 @@ fn answers(nth: usize, message: &Message) -> Vec<Message> {
     }
 }
 
-fn check(courier: &mut Courier, to: PeerId, call: CallId, message: Message, now: Instant) {
-    for output in courier.send(to.clone(), call, message, now, 0) {
-        if let Output::Transmit(letter) = output {
-            assert_eq!(*letter.to(), to);
-            let bytes = letter.to_bytes().expect("what we say is small");
-            let mut listener = Courier::new(Dialect::Apprtc, to.clone(), Nonce(2), &Dialect::Apprtc.topics());
+fn check(delivery: &mut Delivery, to: PeerId, call: CallId, message: Message, now: Instant) {
+    for output in delivery.send(to.clone(), call, message, now, 0) {
+        if let Output::Transmit(publication) = output {
+            assert_eq!(*publication.to(), to);
+            let bytes = publication.to_bytes().expect("what we say is small");
+            let mut listener = Delivery::new(Dialect::Apprtc, to.clone(), Nonce(2), &Dialect::Apprtc.topics());
             assert!(listener.receive(peer("me"), &bytes, 0).is_ok(), "we say what nobody can read");
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use signalling::dialect::{Courier, Dialect, Letter, Output, ReceiveError};
+use signalling::dialect::{Delivery, Dialect, Output, Publication, ReceiveError};
 use signalling::id::{CallId, Nonce, PeerId};
 use signalling::topic::Template;
 use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind};
@@ -24,7 +24,7 @@ pub(crate) fn run(data: &[u8]) {
     };
     let me = peer(ME);
     let mut world = World {
-        courier: Courier::new(Dialect::Apprtc, me.clone(), Nonce(7), &template),
+        delivery: Delivery::new(Dialect::Apprtc, me.clone(), Nonce(7), &template),
         template,
         me,
         dialed: 0,
@@ -36,12 +36,12 @@ pub(crate) fn run(data: &[u8]) {
             Some((who, payload)) => world.hear(peer(PEERS[usize::from(*who) % PEERS.len()]), payload),
             None => {}
         }
-        assert!(world.courier.is_idle() && world.courier.poll_timeout().is_none(), "nothing is acknowledged");
+        assert!(world.delivery.is_idle() && world.delivery.poll_timeout().is_none(), "nothing is acknowledged");
     }
 }
 
 struct World {
-    courier: Courier,
+    delivery: Delivery,
     template: Template,
     me: PeerId,
     /// Calls of ours so far.
@@ -52,7 +52,7 @@ struct World {
 
 impl World {
     fn hear(&mut self, from: PeerId, payload: &[u8]) {
-        let outputs = match self.courier.receive(from.clone(), payload, 0) {
+        let outputs = match self.delivery.receive(from.clone(), payload, 0) {
             Ok(outputs) => outputs,
             Err(error) => return assert!(!error.to_string().is_empty()),
         };
@@ -86,7 +86,7 @@ impl World {
             4 | 5 => Message::bye(ByeReason::Hangup),
             6 => Message::Media(MediaState::default()),
             _ => {
-                self.courier.forget(&call);
+                self.delivery.forget(&call);
                 self.calls.remove(&call);
                 return;
             }
@@ -94,16 +94,16 @@ impl World {
         if matches!(message, Message::Bye { .. }) {
             self.calls.remove(&call);
         }
-        let outputs = self.courier.send(to.clone(), call, message, Instant::now(), 0);
+        let outputs = self.delivery.send(to.clone(), call, message, Instant::now(), 0);
         self.check_said(&to, &outputs);
     }
 
     fn dial(&mut self, to: PeerId, offer: Description) {
         self.dialed += 1;
-        // The courier's own ids begin with its nonce.
+        // The delivery's own ids begin with its nonce.
         let call = CallId::from_random(self.dialed);
         self.calls.insert(call.clone(), to.clone());
-        let outputs = self.courier.send(to.clone(), call.clone(), Message::Offer(offer), Instant::now(), 0);
+        let outputs = self.delivery.send(to.clone(), call.clone(), Message::Offer(offer), Instant::now(), 0);
         let delivered = Output::Delivered { to: to.clone(), call, message: MessageKind::Offer };
         assert_eq!(outputs.last(), Some(&delivered), "an offer counts as delivered");
         self.check_said(&to, &outputs[..outputs.len() - 1]);
@@ -112,12 +112,12 @@ impl World {
     /// What we say is for whom it should be, and another of us reads it.
     fn check_said(&self, to: &PeerId, outputs: &[Output]) {
         for output in outputs {
-            let Output::Transmit(letter) = output else { panic!("{output:?} on saying something") };
-            assert_eq!(letter.to(), to);
-            assert!(matches!(letter, Letter::Apprtc { .. }));
-            assert!(!format!("{letter:?}").contains(char::is_control));
-            let bytes = letter.to_bytes().expect("what we say is small");
-            let mut other = Courier::new(Dialect::Apprtc, to.clone(), Nonce(8), &self.template);
+            let Output::Transmit(publication) = output else { panic!("{output:?} on saying something") };
+            assert_eq!(publication.to(), to);
+            assert!(matches!(publication, Publication::Apprtc { .. }));
+            assert!(!format!("{publication:?}").contains(char::is_control));
+            let bytes = publication.to_bytes().expect("what we say is small");
+            let mut other = Delivery::new(Dialect::Apprtc, to.clone(), Nonce(8), &self.template);
             let heard = other.receive(self.me.clone(), &bytes, 0);
             assert!(!matches!(heard, Err(ReceiveError::Unreadable(_))), "unreadable to another of us: {heard:?}");
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use signalling::delivery::{Delivery, Output};
+use signalling::delivery::{Output, ReliableDelivery};
 use signalling::flood::Flood;
 use signalling::id::{CallId, MessageId, Nonce, PeerId};
 use signalling::wire::{Ack, ByeReason, Candidate, Content, Envelope, Message, MessageKind, VERSION};
@@ -31,7 +31,7 @@ const STEPS_MAX: usize = 1024;
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
     let mut world = World {
-        delivery: Delivery::new(peer(ME), Nonce(7)),
+        delivery: ReliableDelivery::new(peer(ME), Nonce(7)),
         flood: Flood::default(),
         now: Instant::now(),
         admitted: 0,
@@ -55,7 +55,7 @@ struct Sent {
 }
 
 struct World {
-    delivery: Delivery,
+    delivery: ReliableDelivery,
     flood: Flood,
     now: Instant,
     /// Messages let in at this moment.

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use signalling::call::{
-    Action, Event, Manners, MediaChange, Notice, Path, Phone, Renewal, Role, State, Update, Updates, Waiting,
+    Action, Event, MediaChange, Notice, Path, Phone, PhoneConfig, Renewal, Role, State, Update, Updates, Waiting,
 };
 use signalling::id::{CallId, PeerId};
 use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind, Revised};
@@ -31,13 +31,13 @@ const CANDIDATES_A_CALL_MAX: usize = 256;
 
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    let manners = Manners {
+    let phone_config = PhoneConfig {
         waiting: reader.of(&[Waiting::Rings, Waiting::Refused]),
         updates: reader.of(&[Updates::Understood, Updates::Unknown]),
-        ..Manners::default()
+        ..PhoneConfig::default()
     };
     let mut world = World {
-        phone: Phone::new(peer(ME), manners),
+        phone: Phone::new(peer(ME), phone_config),
         now: Instant::now(),
         dialed: 0,
         current: BTreeSet::new(),

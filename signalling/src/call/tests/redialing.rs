@@ -90,7 +90,7 @@ fn a_call_that_is_alive_is_left_alone() {
 #[test]
 fn whoever_crashed_while_it_rang_rings_anew() {
     let now = Instant::now();
-    let mut bob = Phone::new(id("bob"), Manners::default());
+    let mut bob = Phone::new(id("bob"), PhoneConfig::default());
     bob.handle(Event::Received { from: id("alice"), call: call(), message: Message::Offer(sdp("offer")) }, now);
     assert_eq!(offered_anew(&mut bob, "alice", now), []);
     let due = bob.poll_timeout().unwrap();
@@ -102,9 +102,9 @@ fn whoever_crashed_while_it_rang_rings_anew() {
 
 #[test]
 fn whoever_crashed_on_hold_rings_beside_the_other_call() {
-    let manners = Manners { waiting: Waiting::Rings, ..Manners::default() };
+    let phone_config = PhoneConfig { waiting: Waiting::Rings, ..PhoneConfig::default() };
     let mut pair = Pair::new();
-    pair.bob = Phone::new(id("bob"), manners);
+    pair.bob = Phone::new(id("bob"), phone_config);
     pair.connect();
     let now = pair.now;
     let carols = CallId::from_random(2);

@@ -108,7 +108,7 @@ fn what_is_switched_off_before_the_call_stands_is_told_when_it_does() {
 #[test]
 fn what_is_switched_off_while_both_call_each_other_stays_off() {
     let mut pair = Pair::new();
-    let mut bob = Phone::new(id("bob"), Manners::default());
+    let mut bob = Phone::new(id("bob"), PhoneConfig::default());
     bob.handle(Event::Dial { peer: id("alice"), call: CallId::from_random(2) }, pair.now);
     bob.handle(Event::Switch { call: CallId::from_random(2), audio: false, video: true }, pair.now);
     pair.bob = bob;
@@ -187,7 +187,7 @@ fn failing_for_good_is_up_to_the_clock_unless_the_other_side_knows_no_updates() 
     pair.step(At::Alice, failed.clone());
     assert_eq!(pair.alice.front().name(), "interrupted");
     let mut pair = Pair::new();
-    pair.alice = Phone::new(id("alice"), Manners { updates: Updates::Unknown, ..Manners::default() });
+    pair.alice = Phone::new(id("alice"), PhoneConfig { updates: Updates::Unknown, ..PhoneConfig::default() });
     pair.connect();
     pair.step(At::Alice, failed);
     assert_eq!(pair.ended(), (Some(EndReason::Lost), Some(EndReason::Lost)));

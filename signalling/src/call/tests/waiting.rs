@@ -13,7 +13,7 @@ fn from_carol(message: Message) -> Event {
 /// Bob talks to alice, and carol's call waits.
 fn waiting() -> Pair {
     let mut pair = Pair::new();
-    pair.bob = Phone::new(id("bob"), Manners { waiting: Waiting::Rings, ..Manners::default() });
+    pair.bob = Phone::new(id("bob"), PhoneConfig { waiting: Waiting::Rings, ..PhoneConfig::default() });
     pair.connect();
     let actions = pair.bob.handle(from_carol(Message::Offer(sdp("offer"))), pair.now);
     assert_eq!(
@@ -126,7 +126,7 @@ fn when_the_first_call_ends_the_waiting_one_rings_on() {
 #[test]
 fn candidates_before_the_waiting_offer_reach_it() {
     let mut pair = Pair::new();
-    pair.bob = Phone::new(id("bob"), Manners { waiting: Waiting::Rings, ..Manners::default() });
+    pair.bob = Phone::new(id("bob"), PhoneConfig { waiting: Waiting::Rings, ..PhoneConfig::default() });
     pair.connect();
     let early = Message::Candidates { generation: 0, candidates: vec![candidate("early")] };
     assert!(pair.bob.handle(from_carol(early), pair.now).is_empty());

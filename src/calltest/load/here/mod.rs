@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use media::display::window::WindowClient;
 use media::peer::impaired::ImpairHandle;
-use signalling::call::Manners;
+use signalling::call::PhoneConfig;
 use signalling::id::PeerId;
 use signalling::mqtt::Audience;
 use signalling::wire::PresenceState;
@@ -43,13 +43,13 @@ impl Site {
         let mut settings = self.settings_of(me, Audience::Only(vec![peer.clone()]));
         settings.media.duration = Some(talk);
         let role = Role::Call { peer, absent: Absent::End };
-        here::start(Inside { settings, role, manners: Manners::default(), windows: self.windows.clone() })
+        here::start(Inside { settings, role, phone_config: PhoneConfig::default(), windows: self.windows.clone() })
     }
 
     fn answerer(&self, me: PeerId) -> PeerHandle {
         let settings = self.settings_of(me, Audience::Anyone);
         let role = Role::Listen { answer: Answer::Auto, calls: Calls::Many, presence: PresenceState::Available };
-        here::start(Inside { settings, role, manners: Manners::default(), windows: self.windows.clone() })
+        here::start(Inside { settings, role, phone_config: PhoneConfig::default(), windows: self.windows.clone() })
     }
 
     fn settings_of(&self, me: PeerId, audience: Audience) -> Settings {
