@@ -59,7 +59,7 @@ impl Session {
     }
 
     async fn notice(&mut self, notice: Notice) {
-        self.mind(&notice).await;
+        self.before_notice(&notice).await;
         let now = Instant::now();
         match notice {
             Notice::Dialing { call, peer } => {

@@ -116,10 +116,10 @@ pub(crate) fn check(command: &serde_json::Value) -> Result<(), String> {
 }
 
 /// A line that was read, or why it is none of ours.
-pub(crate) type Line = Result<Command, String>;
+pub(crate) type CommandLine = Result<Command, String>;
 
 /// Reads commands until the input ends.
-pub(crate) fn read_commands(input: impl AsyncRead + Unpin + Send + 'static) -> mpsc::Receiver<Line> {
+pub(crate) fn read_commands(input: impl AsyncRead + Unpin + Send + 'static) -> mpsc::Receiver<CommandLine> {
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
     tokio::spawn(async move {
         let mut reader = BufReader::new(input);
@@ -148,7 +148,7 @@ pub(crate) fn read_commands(input: impl AsyncRead + Unpin + Send + 'static) -> m
 }
 
 /// Reads one line; `None` for an empty one.
-pub(crate) fn parse(line: &[u8]) -> Option<Line> {
+pub(crate) fn parse(line: &[u8]) -> Option<CommandLine> {
     // Some editors begin a file with a byte order mark.
     let text = line.trim_ascii();
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii();

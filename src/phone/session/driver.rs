@@ -16,7 +16,7 @@ pub(crate) enum Driver {
 /// What an owner orders.
 pub(crate) struct Orders {
     /// Commands, as read from a line of `--control`.
-    pub(crate) commands: mpsc::Receiver<control::Line>,
+    pub(crate) commands: mpsc::Receiver<control::CommandLine>,
     /// To end in order, as by Ctrl-C.
     pub(crate) interrupts: mpsc::Receiver<()>,
 }
@@ -29,7 +29,7 @@ pub(super) enum Signals {
 
 impl Signals {
     /// The signals of this driver, and the commands where it gives them itself.
-    pub(super) fn of(driver: Driver) -> (Self, Option<mpsc::Receiver<control::Line>>) {
+    pub(super) fn of(driver: Driver) -> (Self, Option<mpsc::Receiver<control::CommandLine>>) {
         match driver {
             Driver::User => (Self::OfProgram(signals::heed()), None),
             Driver::Owner(orders) => (Self::OfOwner(orders.interrupts), Some(orders.commands)),

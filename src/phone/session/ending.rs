@@ -238,7 +238,7 @@ impl Session {
         let end = CallEvent::Ended { reason, detail, text };
         self.printer.tell_of(&end, &live.call, &live.peer);
         self.printer.tell_of(&CallEvent::Summary(Box::new(summary)), &live.call, &live.peer);
-        self.keep(&live.call, entry);
+        self.log_ended_call(&live.call, entry);
         let failure = live.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
         (status, failure)
     }
@@ -287,7 +287,7 @@ impl Session {
 
     /// The link is gone for good: the other side is told nothing any more, but devices are closed in order.
     pub(super) async fn abandon(&mut self, failure: &Failure) {
-        self.hush_all().await;
+        self.silence().await;
         for call in self.calls.ids() {
             let Some(mut live) = self.calls.end(&call) else { continue };
             live.failure = Some(Failure::new(failure.status, &failure.text));
@@ -297,7 +297,7 @@ impl Session {
         while let Ok(Some(done)) = tokio::time::timeout_at(until, self.jobs.join_next()).await {
             match done {
                 Ok(Done::Ended(ending)) => self.conclude(*ending),
-                Ok(Done::NotedDown(written)) => self.noted_down(written),
+                Ok(Done::LogWritten(written)) => self.log_written(written),
                 // Nobody wants any of it now.
                 Ok(_) | Err(_) => {}
             }

@@ -2,8 +2,8 @@
 //!
 //! Nothing here decides what becomes of a call, and nothing that fails here harms one.
 //!
-//! - before a notice is acted on ([`Session::mind`]): ring, ring-back, busy tone, notification
-//! - when a call has ended ([`Habits::entry`], [`Session::keep`]): the call log, `missed`
+//! - before a notice is acted on ([`Session::before_notice`]): ring, ring-back, busy tone, notification
+//! - when a call has ended ([`Habits::entry`], [`Session::log_ended_call`]): the call log, `missed`
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -142,10 +142,10 @@ impl Habits {
 
 impl Session {
     /// What a notice means here; to be called before it is acted on.
-    pub(super) async fn mind(&mut self, notice: &Notice) {
+    pub(super) async fn before_notice(&mut self, notice: &Notice) {
         match notice {
             Notice::Dialing { call, .. } => self.habits.begin(call, Direction::Out),
-            Notice::Ringing { call, .. } if self.habits.ring == Ring::Sound => self.lend(call, Lent::ring_back),
+            Notice::Ringing { call, .. } if self.habits.ring == Ring::Sound => self.play_tone(call, Lent::ring_back),
             Notice::Incoming { call, peer } => {
                 self.habits.begin(call, Direction::In);
                 if asks(&self.role) {
@@ -157,18 +157,18 @@ impl Session {
                 if let Some(begun) = self.habits.begun.get_mut(call) {
                     begun.answered = true;
                 }
-                self.hush(call).await;
+                self.stop_ringing(call).await;
             }
             Notice::Superseded { call, by, .. } => {
                 if let Some(begun) = self.habits.begun.remove(call) {
                     self.habits.begun.insert(by.clone(), begun);
                 }
-                self.hush(call).await;
+                self.stop_ringing(call).await;
             }
             Notice::Ended { call, reason, .. } => {
-                self.hush(call).await;
+                self.stop_ringing(call).await;
                 if *reason == EndReason::Busy && self.habits.ring == Ring::Sound {
-                    self.lend(call, Lent::busy);
+                    self.play_tone(call, Lent::busy);
                 }
             }
             Notice::Ringing { .. }
@@ -183,14 +183,14 @@ impl Session {
     }
 
     /// Puts a tone on the speaker of a call that has no use for it yet, or any more.
-    fn lend(&mut self, call: &CallId, tone: impl FnOnce(Speaker) -> Lent) {
+    fn play_tone(&mut self, call: &CallId, tone: impl FnOnce(Speaker) -> Lent) {
         let media = self.calls.get_mut(call).and_then(|live| live.media.as_mut());
         let speaker = media.and_then(CallMedia::lend_speaker);
         self.habits.lent = speaker.map(|speaker| (call.clone(), tone(speaker)));
     }
 
     /// Silence of this call; it has its speaker back.
-    async fn hush(&mut self, call: &CallId) {
+    async fn stop_ringing(&mut self, call: &CallId) {
         self.habits.ringing.take_if(|(ringing, ..)| ringing == call);
         let Some((_, lent)) = self.habits.lent.take_if(|(lent, _)| lent == call) else { return };
         if let Some(speaker) = lent.stop().await
@@ -201,21 +201,21 @@ impl Session {
     }
 
     /// Silence.
-    pub(super) async fn hush_all(&mut self) {
+    pub(super) async fn silence(&mut self) {
         for call in self.calls.ids() {
-            self.hush(&call).await;
+            self.stop_ringing(&call).await;
         }
     }
 
     /// Notes a call down that has ended, and tells of it when it was missed.
-    pub(super) fn keep(&mut self, call: &CallId, entry: Option<Entry>) {
+    pub(super) fn log_ended_call(&mut self, call: &CallId, entry: Option<Entry>) {
         let Some(entry) = entry else { return };
         if entry.outcome() == Outcome::Missed && matches!(self.role, Role::Listen { .. }) {
             let event = CallEvent::Missed { caller: entry.peer.to_string(), started: entry.started };
             self.printer.tell_of(&event, call, &entry.peer);
             self.habits.notifier.missed(&entry.peer, &local_time::time(entry.started));
         }
-        self.note_down(entry);
+        self.write_log(entry);
     }
 
     /// Tells of somebody who heard busy, and notes it down: of a flood of them a few.
@@ -225,7 +225,7 @@ impl Session {
         }
         self.tell_left_out();
         self.printer.tell(&CallEvent::TurnedAway { caller: peer.to_string() });
-        self.note_down(Entry::turned_away(peer, unix_ms(), ExitStatus::Busy.code()));
+        self.write_log(Entry::turned_away(peer, unix_ms(), ExitStatus::Busy.code()));
     }
 
     /// Says how many of those were not told of.
@@ -236,7 +236,7 @@ impl Session {
     }
 
     /// Begins to write a line of the log: no call waits for a disk.
-    fn note_down(&mut self, entry: Entry) {
+    fn write_log(&mut self, entry: Entry) {
         let Some(log) = self.habits.log.clone() else { return };
         if self.habits.writing >= WRITING_MAX {
             return;
@@ -246,7 +246,7 @@ impl Session {
             let writing = tokio::task::spawn_blocking(move || {
                 log.append(&entry).map_err(|error| format!("cannot write {}: {error}", log.path().display()))
             });
-            Done::NotedDown(match tokio::time::timeout(LOG_PATIENCE, writing).await {
+            Done::LogWritten(match tokio::time::timeout(LOG_PATIENCE, writing).await {
                 Ok(written) => written.map_err(|error| error.to_string()).flatten(),
                 Err(_) => Err("the disk takes too long".to_owned()),
             })
@@ -254,7 +254,7 @@ impl Session {
     }
 
     /// A line was written, or could not be, which is said once.
-    pub(super) fn noted_down(&mut self, written: Result<(), String>) {
+    pub(super) fn log_written(&mut self, written: Result<(), String>) {
         self.habits.writing -= 1;
         if let Err(why) = written
             && std::mem::replace(&mut self.habits.complaint, Complaint::Said) == Complaint::Unsaid

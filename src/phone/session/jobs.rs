@@ -33,7 +33,7 @@ pub(super) enum Done {
     /// A call that is over has closed its media.
     Ended(Box<Ending>),
     /// A line of the call log was written, or could not be.
-    NotedDown(Result<(), String>),
+    LogWritten(Result<(), String>),
 }
 
 impl Session {
@@ -54,7 +54,7 @@ impl Session {
             Done::Sources(call, opening, opened) => self.sources_opened(&call, opening, opened),
             Done::Released => {}
             Done::Ended(ending) => self.conclude(*ending),
-            Done::NotedDown(written) => self.noted_down(written),
+            Done::LogWritten(written) => self.log_written(written),
         }
     }
 

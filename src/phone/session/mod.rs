@@ -371,8 +371,8 @@ impl Session {
     async fn next(
         &mut self,
         link_events: &mut mpsc::Receiver<LinkEvent>,
-        commands: &mut Option<mpsc::Receiver<control::Line>>,
-        keys: &mut Option<mpsc::Receiver<control::Line>>,
+        commands: &mut Option<mpsc::Receiver<control::CommandLine>>,
+        keys: &mut Option<mpsc::Receiver<control::CommandLine>>,
         signals: &mut Signals,
     ) -> Work {
         let deadline = self.deadline().map(tokio::time::Instant::from_std);
@@ -416,7 +416,7 @@ impl Session {
     async fn carry_out(
         &mut self,
         work: Work,
-        commands: &mut Option<mpsc::Receiver<control::Line>>,
+        commands: &mut Option<mpsc::Receiver<control::CommandLine>>,
     ) -> Result<(), Failure> {
         match work {
             Work::Link(event) => self.link_event(event)?,

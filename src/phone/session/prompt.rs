@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
 
-use super::control::{Command, Line};
+use super::control::{Command, CommandLine};
 
 /// Answers that wait for the session; nobody types faster.
 const ANSWERS_MAX: usize = 4;
@@ -80,7 +80,7 @@ impl Prompt {
 }
 
 /// Begins to wait for questions.
-pub(super) fn read_answers() -> (Prompt, mpsc::Receiver<Line>) {
+pub(super) fn read_answers() -> (Prompt, mpsc::Receiver<CommandLine>) {
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let (answers, received) = mpsc::channel(ANSWERS_MAX);
     tokio::spawn(async move {
@@ -93,7 +93,7 @@ pub(super) fn read_answers() -> (Prompt, mpsc::Receiver<Line>) {
     (Prompt { orders, question: Question::Closed }, received)
 }
 
-async fn serve(keys: &Keys, mut ordered: mpsc::Receiver<Order>, answers: mpsc::Sender<Line>) {
+async fn serve(keys: &Keys, mut ordered: mpsc::Receiver<Order>, answers: mpsc::Sender<CommandLine>) {
     let (mut question, mut hint) = (Question::Closed, Hint::Due);
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -152,7 +152,7 @@ enum Hint {
 }
 
 /// What these keys mean; `None` for what is no answer and needs no word.
-fn meaning(pressed: &[u8], hint: &mut Hint) -> Option<Line> {
+fn meaning(pressed: &[u8], hint: &mut Hint) -> Option<CommandLine> {
     match pressed.trim_ascii().to_ascii_lowercase().as_slice() {
         b"y" | b"yes" => Some(Ok(Command::Answer {})),
         b"n" | b"no" => Some(Ok(Command::Reject { text: None })),

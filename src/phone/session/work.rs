@@ -35,7 +35,7 @@ pub(super) enum Work {
     /// A job is done.
     Done(Done),
     /// A command of the user, or what is wrong with one; `None`: there will be no more.
-    Control(Option<control::Line>),
+    Control(Option<control::CommandLine>),
     /// The program is to end.
     End(End),
     /// Another program with our ID.

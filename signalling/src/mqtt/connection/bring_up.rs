@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
-use super::{Broker, Connection, Outcome, Part};
+use super::{Broker, Connection, ConnectionEnd, Part};
 use crate::mqtt::client::{Client, Incoming, Kind, Message, Refusal};
 use crate::mqtt::{Audience, LinkError, Watched};
 use crate::topic::{self, Hearers};
@@ -31,10 +31,10 @@ struct Filters {
 
 impl Connection {
     /// Brings a connection up; how long the broker took for the last question and its answer.
-    pub(super) async fn bring_up(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, Outcome> {
+    pub(super) async fn bring_up(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, ConnectionEnd> {
         match client.next().await {
             Ok(Incoming::Connected) => {}
-            Ok(_) => return Err(Outcome::Broken("the server does not speak MQTT".into())),
+            Ok(_) => return Err(ConnectionEnd::Broken("the server does not speak MQTT".into())),
             Err(ending) => return Err(self.not_greeted(ending, broker).await),
         }
         let subscribed = self.subscribe(client, broker).await?;
@@ -51,18 +51,18 @@ impl Connection {
         }
     }
 
-    async fn subscribe(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, Outcome> {
+    async fn subscribe(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, ConnectionEnd> {
         let mut filters = self.filters();
         let asked = Instant::now();
         if client.subscribe(&filters.all).is_err() {
-            return Err(Outcome::Broken("the client does not take requests".into()));
+            return Err(ConnectionEnd::Broken("the client does not take requests".into()));
         }
         let refusals = loop {
             match client.next().await {
                 Ok(Incoming::Subscribed(refusals)) => break refusals,
                 Ok(Incoming::Message { topic, payload, retained }) => self.incoming(&topic, payload, retained).await,
                 Ok(_) => {}
-                Err(ending) => return Err(self.outcome(ending, broker)),
+                Err(ending) => return Err(self.end_of(ending, broker)),
             }
         };
         let took = asked.elapsed();
@@ -70,7 +70,7 @@ impl Connection {
         match refused.next() {
             Some((index, why)) if index < filters.required => {
                 let filter = filters.all.swap_remove(index);
-                Err(Outcome::Fatal(self.subscription_refused(broker, filter, why)))
+                Err(ConnectionEnd::Fatal(self.subscription_refused(broker, filter, why)))
             }
             Some((index, _)) => {
                 debug!(filter = filters.all.get(index), "the presence of a peer may not be read");
@@ -129,7 +129,7 @@ impl Connection {
         client: &mut Client,
         broker: &Broker,
         subscribed: Duration,
-    ) -> Result<Duration, Outcome> {
+    ) -> Result<Duration, ConnectionEnd> {
         let probes = self.probes();
         let Some(first) = probes.first().cloned() else { return Ok(subscribed) };
         let asked = Instant::now();
@@ -137,7 +137,7 @@ impl Connection {
             let kind = Kind::Call { to: self.observer_id() };
             let probe = Message { topic: topic.clone(), payload: PROBE.into(), kind };
             if client.publish(probe).is_err() {
-                return Err(Outcome::Broken("the client does not take requests".into()));
+                return Err(ConnectionEnd::Broken("the client does not take requests".into()));
             }
         }
         let mut give_up = None;
@@ -149,7 +149,7 @@ impl Connection {
                     Err(_) => {
                         let filter = self.config.template.everything();
                         let (broker, me) = (broker.to_string(), self.config.me.clone());
-                        return Err(Outcome::Fatal(LinkError::NotReadable { broker, filter, topic: first, me }));
+                        return Err(ConnectionEnd::Fatal(LinkError::NotReadable { broker, filter, topic: first, me }));
                     }
                 },
             };
@@ -160,18 +160,18 @@ impl Connection {
                     give_up = Some(tokio::time::Instant::now() + ECHO_WAIT);
                 }
                 Ok(_) => {}
-                Err(ending) => return Err(self.outcome(ending, broker)),
+                Err(ending) => return Err(self.end_of(ending, broker)),
             }
         }
     }
 
     /// Publishes our presence and waits until it comes back.
-    async fn announce_and_hear(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, Outcome> {
+    async fn announce_and_hear(&mut self, client: &mut Client, broker: &Broker) -> Result<Duration, ConnectionEnd> {
         let own = self.own_topic();
         let state = *self.presence.borrow_and_update();
         let asked = Instant::now();
         if client.publish(self.presence_message(state)).is_err() {
-            return Err(Outcome::Broken("the client does not take requests".into()));
+            return Err(ConnectionEnd::Broken("the client does not take requests".into()));
         }
         let mut give_up = None;
         loop {
@@ -193,15 +193,15 @@ impl Connection {
                 Ok(Incoming::Acknowledged) => give_up = Some(tokio::time::Instant::now() + ECHO_WAIT),
                 Ok(Incoming::PublishRefused { why, .. }) => return Err(self.not_heard(client, broker, why)),
                 Ok(_) => {}
-                Err(ending) => return Err(self.outcome(ending, broker)),
+                Err(ending) => return Err(self.end_of(ending, broker)),
             }
         }
     }
 
     /// Our presence did not come back. Where it may be written and not read, others see it all the same.
-    fn not_heard(&self, client: &mut Client, broker: &Broker, why: Refusal) -> Outcome {
+    fn not_heard(&self, client: &mut Client, broker: &Broker, why: Refusal) -> ConnectionEnd {
         let _not_waited_for = self.publish_presence(client, PresenceState::Offline);
-        Outcome::Fatal(self.publish_refused(broker, self.own_topic(), why))
+        ConnectionEnd::Fatal(self.publish_refused(broker, self.own_topic(), why))
     }
 
     fn is_echo(&self, payload: &[u8], state: PresenceState) -> bool {

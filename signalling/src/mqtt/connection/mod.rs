@@ -7,15 +7,15 @@
 //! - `way_out.rs`, `answers.rs`: whether the connection still leads to the broker
 //! - `preferred.rs`: the way back to a broker that we would rather use
 //! - `limit.rs`: how large a message may be for a broker that does not say so
-//! - `outcome.rs`: how a connection ended, and what the errors of a broker mean
+//! - `end.rs`: how a connection ended, and what the errors of a broker mean
 //!
 //! A fresh client a try keeps no half-sent packets: what was under way is sent again by [`crate::delivery`], which
 //! alone knows what is still wanted.
 
 mod answers;
 mod bring_up;
+mod end;
 mod limit;
-mod outcome;
 mod preferred;
 mod serving;
 mod take_over;
@@ -34,8 +34,8 @@ use super::{Audience, BrokerUrl, Command, LinkConfig, LinkEvent, Tls, Wanted, Wa
 use crate::id::PeerId;
 use crate::topic;
 use crate::wire::{Presence, PresenceState, VERSION};
+use end::{ConnectionEnd, Failed, Round, unreachable};
 use limit::PacketLimit;
-use outcome::{Failed, Outcome, Round, unreachable};
 use preferred::Preferred;
 use way_out::WayOut;
 
@@ -212,18 +212,18 @@ impl Connection {
         let mut failed = Vec::new();
         for (place, url) in self.config.brokers.clone().into_iter().enumerate() {
             let broker = Broker { place, url };
-            let (outcome, lived) = self.connect_and_serve(&broker, stop).await;
+            let (end, lived) = self.connect_and_serve(&broker, stop).await;
             if let Some(lived) = lived {
-                return self.served(&broker, outcome, lived).await;
+                return self.served(&broker, end, lived).await;
             }
             if self.history.served_just_now == Some(place) {
                 self.history.served_just_now = None;
             }
-            let (reason, refusal) = match outcome {
-                Outcome::Stopped => return Round::Stopped,
-                Outcome::NetworkChanged => return Round::Returning,
-                Outcome::Fatal(error) if error.may_pass() => (error.to_string(), Some(error)),
-                Outcome::Fatal(error) => return Round::Fatal(error),
+            let (reason, refusal) = match end {
+                ConnectionEnd::Stopped => return Round::Stopped,
+                ConnectionEnd::NetworkChanged => return Round::Returning,
+                ConnectionEnd::Fatal(error) if error.may_pass() => (error.to_string(), Some(error)),
+                ConnectionEnd::Fatal(error) => return Round::Fatal(error),
                 other => (other.reason(), None),
             };
             let first_try = !std::mem::replace(&mut self.history.tried, true);
@@ -239,18 +239,18 @@ impl Connection {
     }
 
     /// What follows when a connection that worked is over.
-    async fn served(&mut self, broker: &Broker, outcome: Outcome, lived: Duration) -> Round {
+    async fn served(&mut self, broker: &Broker, end: ConnectionEnd, lived: Duration) -> Round {
         self.history.served_just_now = Some(broker.place);
-        let oversized = matches!(outcome, Outcome::Oversized | Outcome::ClosedOnPacket { .. });
-        let reason = match outcome {
-            Outcome::Stopped => return Round::Stopped,
-            Outcome::Fatal(error) if error.may_pass() => {
+        let oversized = matches!(end, ConnectionEnd::Oversized | ConnectionEnd::ClosedOnPacket { .. });
+        let reason = match end {
+            ConnectionEnd::Stopped => return Round::Stopped,
+            ConnectionEnd::Fatal(error) if error.may_pass() => {
                 warn!(%error, "trying on");
                 error.to_string()
             }
-            Outcome::Fatal(error) => return Round::Fatal(error),
-            outcome @ (Outcome::Returning | Outcome::NetworkChanged | Outcome::Silent) => {
-                self.tell(LinkEvent::Down { reason: outcome.reason() }).await;
+            ConnectionEnd::Fatal(error) => return Round::Fatal(error),
+            end @ (ConnectionEnd::Returning | ConnectionEnd::NetworkChanged | ConnectionEnd::Silent) => {
+                self.tell(LinkEvent::Down { reason: end.reason() }).await;
                 return Round::Returning;
             }
             other => other.reason(),
@@ -315,7 +315,11 @@ impl Connection {
         }
     }
 
-    async fn connect_and_serve(&mut self, broker: &Broker, stop: &CancellationToken) -> (Outcome, Option<Duration>) {
+    async fn connect_and_serve(
+        &mut self,
+        broker: &Broker,
+        stop: &CancellationToken,
+    ) -> (ConnectionEnd, Option<Duration>) {
         // A change from now on concerns this connection; one before is what made us open it.
         self.hints.forget();
         let mut hints = self.hints.clone();
@@ -325,21 +329,21 @@ impl Connection {
         let mut client = self.open(broker, interface.as_deref());
         let up = tokio::select! {
             biased;
-            () = stop.cancelled() => return (Outcome::Stopped, None),
+            () = stop.cancelled() => return (ConnectionEnd::Stopped, None),
             () = changed_after(&mut hints.network, settled_at) => return (self.network_changed(), None),
             () = way.moved() => return (self.network_changed(), None),
             up = tokio::time::timeout(BRING_UP, self.bring_up(&mut client, broker)) => {
-                up.unwrap_or_else(|_| Err(Outcome::Broken("it let us in, but does not answer".into())))
+                up.unwrap_or_else(|_| Err(ConnectionEnd::Broken("it let us in, but does not answer".into())))
             }
         };
         let round_trip = match up {
             Ok(round_trip) => round_trip,
-            Err(outcome) => {
+            Err(end) => {
                 // A goodbye keeps the broker from publishing our will over the presence of whoever has our ID now.
-                if matches!(outcome, Outcome::Fatal(_)) {
+                if matches!(end, ConnectionEnd::Fatal(_)) {
                     serving::leave(&mut client).await;
                 }
-                return (outcome, None);
+                return (end, None);
             }
         };
         let since = Instant::now();
@@ -348,13 +352,13 @@ impl Connection {
         self.history.ungreeted.clear();
         self.preferred.arrived(broker.place);
         self.tell(LinkEvent::Up { broker: broker.to_string(), round_trip }).await;
-        let outcome = self.serve(&mut client, broker, (&mut hints, &mut way), stop).await;
-        (outcome, Some(since.elapsed()))
+        let end = self.serve(&mut client, broker, (&mut hints, &mut way), stop).await;
+        (end, Some(since.elapsed()))
     }
 
-    fn network_changed(&mut self) -> Outcome {
+    fn network_changed(&mut self) -> ConnectionEnd {
         self.history.moved_at = Some(Instant::now());
-        Outcome::NetworkChanged
+        ConnectionEnd::NetworkChanged
     }
 
     fn open(&self, broker: &Broker, interface: Option<&str>) -> Client {

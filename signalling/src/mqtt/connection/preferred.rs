@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use super::Broker;
 use crate::mqtt::BrokerUrl;
 
-/// How often the preferred brokers are knocked at: peers are to be together again 2 s after theirs is back.
+/// How often a TCP connection to the preferred brokers is tried: peers are to be together again 2 s after theirs is back.
 const LOOK_FIRST: Duration = Duration::from_secs(1);
 
-/// The same, after one has opened the door and not let us in again and again.
+/// The same, after one has accepted connections and refused the login again and again.
 const LOOK_MAX: Duration = Duration::from_secs(64);
 
-/// How long a broker may take to open the door.
-const KNOCK: Duration = Duration::from_secs(1);
+/// How long a broker may take to accept a TCP connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When to look whether a better broker is back.
 #[derive(Debug)]
@@ -42,15 +42,19 @@ impl Preferred {
     /// The broker in this place has taken us in.
     pub(super) fn arrived(&mut self, place: usize) {
         match self.left.take() {
-            // Nothing gained: whoever opened the door did not let us in.
+            // Nothing gained: the broker that accepted the connection refused the login.
             Some(left) if place >= left => self.every = (self.every * 2).min(LOOK_MAX),
             Some(_) => self.every = LOOK_FIRST,
             None => {}
         }
     }
 
-    /// What to wait for at this broker.
-    pub(super) fn knock(&self, broker: &Broker, brokers: &[BrokerUrl]) -> impl Future<Output = ()> + Send + use<> {
+    /// Returns when a broker that stands before this one in the list accepts connections.
+    pub(super) fn better_is_back(
+        &self,
+        broker: &Broker,
+        brokers: &[BrokerUrl],
+    ) -> impl Future<Output = ()> + Send + use<> {
         is_back(brokers[..broker.place].to_vec(), self.every)
     }
 }
@@ -63,8 +67,8 @@ async fn is_back(brokers: Vec<BrokerUrl>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         for broker in &brokers {
-            let knock = TcpStream::connect((broker.host.as_str(), broker.port));
-            if matches!(tokio::time::timeout(KNOCK, knock).await, Ok(Ok(_))) {
+            let connected = TcpStream::connect((broker.host.as_str(), broker.port));
+            if matches!(tokio::time::timeout(CONNECT_TIMEOUT, connected).await, Ok(Ok(_))) {
                 return;
             }
         }
@@ -76,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_that_only_opens_the_door_is_looked_at_less_and_less_often() {
+    fn a_broker_that_refuses_the_login_is_looked_at_less_and_less_often() {
         let mut preferred = Preferred::default();
         for doubled in [2, 4, 8, 16, 32, 64, 64] {
             preferred.leaves(1);

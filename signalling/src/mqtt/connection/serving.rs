@@ -10,7 +10,7 @@ use tracing::debug;
 use super::answers::{Answers, Asked};
 use super::bring_up::PROBE;
 use super::way_out::{WayChange, WayOut};
-use super::{Broker, Connection, Hints, Outcome, Part, changed_after};
+use super::{Broker, Connection, ConnectionEnd, Hints, Part, changed_after};
 use crate::id::PeerId;
 use crate::mqtt::client::{Client, Ending, Incoming, Kind, Message, NotSent};
 use crate::mqtt::{Audience, Command, LinkError, LinkEvent, Watched};
@@ -27,8 +27,8 @@ impl Connection {
         broker: &Broker,
         (hints, way): (&mut Hints, &mut WayOut),
         stop: &CancellationToken,
-    ) -> Outcome {
-        let back = self.preferred.knock(broker, &self.config.brokers);
+    ) -> ConnectionEnd {
+        let back = self.preferred.better_is_back(broker, &self.config.brokers);
         tokio::pin!(back);
         let mut answers = Answers::default();
         let settled_at = self.history.settled_at();
@@ -39,7 +39,7 @@ impl Connection {
                 () = stop.cancelled() => {
                     self.say_last_words(client, broker).await;
                     self.say_goodbye(client).await;
-                    return Outcome::Stopped;
+                    return ConnectionEnd::Stopped;
                 }
                 next = client.next() => {
                     note(&next, &mut answers);
@@ -54,7 +54,7 @@ impl Connection {
                     WayChange::Back => self.ask(client, &mut answers),
                 },
                 Ok(()) = hints.doubts.changed() => self.ask(client, &mut answers),
-                () = unanswered => return Outcome::Silent,
+                () = unanswered => return ConnectionEnd::Silent,
                 Some(command) = self.commands.recv() => match command {
                     Command::Publish { to, payload } => {
                         let sent = self.publish(client, to, payload, broker).await;
@@ -68,7 +68,7 @@ impl Connection {
                 () = &mut back => {
                     self.preferred.leaves(broker.place);
                     self.say_goodbye(client).await;
-                    return Outcome::Returning;
+                    return ConnectionEnd::Returning;
                 }
             }
         }
@@ -102,14 +102,14 @@ impl Connection {
     }
 
     /// The connection is over, with a message of this size under way that may have been too large.
-    fn lost(&mut self, ending: Ending, suspect: Option<usize>, broker: &Broker) -> Outcome {
-        let outcome = self.outcome(ending, broker);
+    fn lost(&mut self, ending: Ending, suspect: Option<usize>, broker: &Broker) -> ConnectionEnd {
+        let end = self.end_of(ending, broker);
         let limit = self.history.limits.entry(broker.place).or_default();
-        match outcome {
-            Outcome::Broken(reason) if limit.closed_on(suspect, std::time::Instant::now()) => {
-                Outcome::ClosedOnPacket { reason }
+        match end {
+            ConnectionEnd::Broken(reason) if limit.closed_on(suspect, std::time::Instant::now()) => {
+                ConnectionEnd::ClosedOnPacket { reason }
             }
-            outcome => outcome,
+            end => end,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Broker, Connection, Outcome, Part};
+use super::{Broker, Connection, ConnectionEnd, Part};
 use crate::mqtt::client::{Client, Incoming};
 use crate::mqtt::{LinkError, run_id};
 use crate::wire::{Presence, PresenceState};
@@ -21,7 +21,7 @@ const SHORT_LIVES_MAX: u32 = 4;
 
 impl Connection {
     /// After a reconnect: our own retained presence tells whether someone else used our ID meanwhile.
-    pub(super) async fn refuse_take_over(&mut self, client: &mut Client, broker: &Broker) -> Result<(), Outcome> {
+    pub(super) async fn refuse_take_over(&mut self, client: &mut Client, broker: &Broker) -> Result<(), ConnectionEnd> {
         let own = self.own_topic();
         let deadline = tokio::time::Instant::now() + OWN_PRESENCE_WAIT;
         while let Ok(next) = tokio::time::timeout_at(deadline, client.next()).await {
@@ -35,11 +35,11 @@ impl Connection {
                     if left_over || self.is_ours(&presence) {
                         return Ok(());
                     }
-                    return Err(Outcome::Fatal(self.kicked(broker)));
+                    return Err(ConnectionEnd::Fatal(self.kicked(broker)));
                 }
                 Ok(Incoming::Message { topic, payload, retained }) => self.incoming(&topic, payload, retained).await,
                 Ok(_) => {}
-                Err(ending) => return Err(self.outcome(ending, broker)),
+                Err(ending) => return Err(self.end_of(ending, broker)),
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::mqtt::probe::other_protocol;
 use crate::mqtt::{LinkError, MqttVersion};
 
 /// How a connection, or the try at one, ended.
-pub(super) enum Outcome {
+pub(super) enum ConnectionEnd {
     /// We were told to stop.
     Stopped,
     /// A broker that we would rather use is back.
@@ -26,7 +26,7 @@ pub(super) enum Outcome {
     Fatal(LinkError),
 }
 
-impl Outcome {
+impl ConnectionEnd {
     /// For people.
     pub(super) fn reason(&self) -> String {
         match self {
@@ -80,7 +80,7 @@ pub(super) fn unreachable(mut failed: Vec<Failed>) -> LinkError {
 
 impl Connection {
     /// What an ending before the broker's greeting means. Where something else may speak there, it is asked what.
-    pub(super) async fn not_greeted(&mut self, ending: Ending, broker: &Broker) -> Outcome {
+    pub(super) async fn not_greeted(&mut self, ending: Ending, broker: &Broker) -> ConnectionEnd {
         let may_be_another = match &ending {
             Ending::Ungreeted(_) | Ending::Unanswered | Ending::ClosedInTls => true,
             // Nobody is there to be asked, or it is known who.
@@ -100,46 +100,46 @@ impl Connection {
             && let Some(other) = other_protocol(&broker.url, &self.tls).await
         {
             let (broker, cause, fix) = (broker.to_string(), other.cause, other.fix);
-            return Outcome::Fatal(LinkError::OtherProtocol { broker, cause, fix });
+            return ConnectionEnd::Fatal(LinkError::OtherProtocol { broker, cause, fix });
         }
-        self.outcome(ending, broker)
+        self.end_of(ending, broker)
     }
 
     /// What an ending means for us.
-    pub(super) fn outcome(&mut self, ending: Ending, broker: &Broker) -> Outcome {
+    pub(super) fn end_of(&mut self, ending: Ending, broker: &Broker) -> ConnectionEnd {
         let name = broker.to_string();
         match ending {
-            Ending::Broken(reason) => Outcome::Broken(reason),
-            Ending::Oversized => Outcome::Oversized,
+            Ending::Broken(reason) => ConnectionEnd::Broken(reason),
+            Ending::Oversized => ConnectionEnd::Oversized,
             // Once may be a broker that is just starting.
             Ending::Ungreeted(reason)
                 if self.config.version == MqttVersion::V3
                     || self.history.been_up
                     || self.history.ungreeted.insert(broker.place) =>
             {
-                Outcome::Broken(reason)
+                ConnectionEnd::Broken(reason)
             }
             Ending::Ungreeted(reason) | Ending::Version(reason) => {
-                Outcome::Fatal(LinkError::VersionRefused { broker: name, reason })
+                ConnectionEnd::Fatal(LinkError::VersionRefused { broker: name, reason })
             }
             Ending::Login(reason) => {
                 let user = self.config.login.as_ref().map(|login| login.user.clone()).or(broker.url.user.clone());
-                Outcome::Fatal(LinkError::LoginRefused { broker: name, user, reason, me: self.config.me.clone() })
+                ConnectionEnd::Fatal(LinkError::LoginRefused { broker: name, user, reason, me: self.config.me.clone() })
             }
-            Ending::ClientId => Outcome::Fatal(LinkError::IdRefused { broker: name, me: self.config.me.clone() }),
+            Ending::ClientId => ConnectionEnd::Fatal(LinkError::IdRefused { broker: name, me: self.config.me.clone() }),
             Ending::Tls(error) => {
                 let cause = Cause::of_tls(&error, &broker.url.host, &self.config.tls);
-                Outcome::Fatal(LinkError::Tls { broker: name, cause })
+                ConnectionEnd::Fatal(LinkError::Tls { broker: name, cause })
             }
-            Ending::Unanswered => Outcome::Broken(format!("no answer within {CONNECT_TRY_SECONDS} s")),
-            Ending::ClosedInTls => Outcome::Broken(Cause::closed_in_handshake().cause),
-            Ending::NoWebSocket(answer) => Outcome::Fatal(LinkError::OtherProtocol {
+            Ending::Unanswered => ConnectionEnd::Broken(format!("no answer within {CONNECT_TRY_SECONDS} s")),
+            Ending::ClosedInTls => ConnectionEnd::Broken(Cause::closed_in_handshake().cause),
+            Ending::NoWebSocket(answer) => ConnectionEnd::Fatal(LinkError::OtherProtocol {
                 broker: name,
                 cause: format!("gives no WebSocket for MQTT: {answer}"),
                 fix: "correct port and path in --broker".to_owned(),
             }),
-            Ending::TakenOver => Outcome::Fatal(self.kicked(broker)),
-            Ending::Refused(reason) => Outcome::Fatal(LinkError::Refused { broker: name, reason }),
+            Ending::TakenOver => ConnectionEnd::Fatal(self.kicked(broker)),
+            Ending::Refused(reason) => ConnectionEnd::Fatal(LinkError::Refused { broker: name, reason }),
         }
     }
 
