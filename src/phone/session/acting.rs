@@ -6,16 +6,14 @@ use std::time::Instant;
 
 use signalling::call::{self, Action, Notice, Side};
 use signalling::id::{CallId, PeerId};
-use signalling::wire::Message;
 
-use super::calls::Marks;
+use super::calls::{Marks, Timer};
 use super::rules::UNANSWERED;
-use super::view::View;
+use super::screen::Place;
 use super::work::Work;
 use super::{LiveCall, Role, Session};
 use crate::cli::Answer;
 use crate::phone::events::CallEvent;
-use crate::platform::clock::unix_ms;
 
 impl Session {
     /// Tells the phone what happened, when all that came before it is done.
@@ -27,10 +25,7 @@ impl Session {
     pub(super) async fn act(&mut self, action: Action) {
         match action {
             Action::Send { to, call, message } => {
-                if let Message::Bye { .. } = message {
-                    self.delivery.forget(&call);
-                }
-                let outputs = self.delivery.send(to, call, message, Instant::now(), unix_ms());
+                let outputs = self.messages.send(to, call, message);
                 self.deliver(outputs);
             }
             Action::MakeOffer { call } => self.prepare(call, None),
@@ -52,40 +47,40 @@ impl Session {
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.abort_jobs();
                 }
-                self.delivery.forget(&call);
+                self.messages.delivery.forget(&call);
             }
             Action::Notify(notice) => self.notice(notice).await,
         }
     }
 
     async fn notice(&mut self, notice: Notice) {
-        self.before_notice(&notice).await;
+        self.habits.before_notice(&notice, &mut self.calls, &self.role).await;
         let now = Instant::now();
         match notice {
             Notice::Dialing { call, peer } => {
                 self.begin(&call, peer, Marks { dialed: Some(now), ..Marks::default() });
                 if let Some(live) = self.calls.get_mut(&call) {
-                    live.unanswered_at = Some(now + UNANSWERED);
+                    live.timers.set(Timer::Unanswered, now + UNANSWERED);
                 }
                 self.tell_of(&call, &CallEvent::Dialing);
             }
             Notice::Ringing { call, .. } => {
                 if let Some(live) = self.calls.get_mut(&call) {
-                    live.unanswered_at = None;
+                    live.timers.stop(Timer::Unanswered);
                 }
                 self.tell_of(&call, &CallEvent::Ringing);
             }
             Notice::Incoming { call, peer } => {
                 let waiting = !self.calls.is_empty();
                 self.begin(&call, peer, Marks::default());
-                self.open_question().await;
+                self.screen.open_question(self.calls.len()).await;
                 self.tell_of(&call, &CallEvent::Incoming { waiting });
                 self.answer_or_ask(&call);
             }
             Notice::Accepted { call, .. } => {
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.marks.accepted = Some(now);
-                    live.unanswered_at = None;
+                    live.timers.stop(Timer::Unanswered);
                 }
                 self.show_presence();
                 self.tell_of(&call, &CallEvent::Accepted);
@@ -144,28 +139,10 @@ impl Session {
         }
     }
 
-    /// Throws away what was typed before anybody rang, unless a view in the terminal reads the keys.
-    async fn open_question(&mut self) {
-        if let Some(view) = &mut self.view {
-            view.settle().await;
-        }
-        if !self.is_asked_in_view()
-            && let Some(prompt) = &mut self.prompt
-        {
-            prompt.open().await;
-        }
-    }
-
-    /// True when a second call is told of in the view of the first, which has the terminal.
-    fn is_asked_in_view(&self) -> bool {
-        self.calls.len() > 1 && self.view.as_ref().is_some_and(View::has_terminal)
-    }
-
     /// Asks whether to answer: in the view of the call that stands, where there is one in the terminal, else there.
     fn ask(&self, call: &CallId) {
         let Some(peer) = self.calls.get(call).map(|live| live.peer.clone()) else { return };
-        // The view shows who it is, and which keys there are.
-        if self.is_asked_in_view() || self.prompt.is_none() {
+        if self.screen.place_of_question(self.calls.len()) != Place::Terminal {
             return;
         }
         if self.printer.is_text() {
@@ -173,6 +150,21 @@ impl Session {
             self.printer.result(&format!("answer? [y/n]{held}"));
         } else if !self.printer.is_json() {
             self.printer.result(&format!("{peer} is calling; answer? [y/n]"));
+        }
+    }
+
+    /// Tells of somebody who heard busy, and notes it down: of a flood of them a few.
+    fn turned_away(&mut self, peer: PeerId) {
+        if self.habits.admits_turned_away() {
+            self.tell_left_out();
+            self.habits.log_turned_away(peer, &mut self.jobs);
+        }
+    }
+
+    /// Says how many of those were not told of.
+    pub(super) fn tell_left_out(&mut self) {
+        if let Some(text) = self.habits.left_out() {
+            self.warn(text);
         }
     }
 }

@@ -9,12 +9,11 @@ use signalling::mqtt::{LinkError, LinkEvent};
 use signalling::wire::{ByeReason, Message, PresenceState};
 use tracing::{debug, warn};
 
-use super::rules::Echo;
+use super::calls::Timer;
 use super::work::Work;
-use super::{Absent, LinkState, Phase, Role, Session};
+use super::{Absent, Role, Session, rules};
 use crate::output::events::ProgramEvent;
 use crate::output::exit::Failure;
-use crate::platform::clock::unix_ms;
 use crate::platform::random;
 
 /// What the broker holds of someone who is just coming online is still their last goodbye; so long it may be wrong.
@@ -23,53 +22,43 @@ const OFFLINE_GRACE: Duration = Duration::from_millis(700);
 impl Session {
     pub(super) fn link_event(&mut self, event: Option<LinkEvent>) -> Result<(), Failure> {
         let now = Instant::now();
-        if event.as_ref().is_some_and(|event| self.is_a_guests(event)) {
+        if event.as_ref().is_some_and(|event| self.guests.hear(event, |call| self.calls.get(call).is_some())) {
             return Ok(());
         }
         match event {
-            None if self.is_leaving() => self.phase = self.phase.without_farewell(),
+            None if self.life.is_leaving() => self.life.skip_farewell(now),
             None => return Err(Failure::internal("the link to the broker ended")),
             Some(LinkEvent::Failed(error)) => {
                 // An outcome that is known already stays: only its farewell is lost.
-                if self.is_leaving() {
-                    self.phase = self.phase.without_farewell();
+                if self.life.is_leaving() {
+                    self.life.skip_farewell(now);
                     return Ok(());
                 }
                 return Err(Failure::new((&error).into(), error));
             }
             Some(LinkEvent::Up { broker, .. }) => {
-                self.link_state = LinkState::Up;
-                self.broker = Some(broker.clone());
+                self.link.went_up(broker.clone());
                 let id = self.settings.link.me.to_string();
                 self.printer.tell(&ProgramEvent::Online { id, broker });
-                let outputs = self.delivery.link_restored(now);
+                let outputs = self.messages.delivery.link_restored(now);
                 self.deliver(outputs);
-                if self.phase == Phase::Starting {
-                    self.phase = Phase::Running;
+                if self.life.reached_broker() {
                     self.start();
                 }
             }
             Some(LinkEvent::Refused { to, error }) => self.refused(&to, &error)?,
             Some(LinkEvent::Down { reason }) => {
-                self.link_state = LinkState::Down;
+                self.link.went_down();
                 self.printer.tell(&ProgramEvent::Offline { reason });
                 self.await_broker_for_farewell();
             }
             Some(LinkEvent::Dropped { reason }) => self.drop_message(reason),
-            Some(LinkEvent::Message { from, .. }) if !self.flood.admits(&from, now) => {
-                self.drop_message("one peer sends too much");
-            }
-            Some(LinkEvent::Message { from, payload }) => {
-                match self.delivery.receive(from.clone(), &payload, unix_ms()) {
-                    Ok(outputs) => self.deliver(outputs),
-                    Err(error) => {
-                        debug!(%from, ?error, "message dropped");
-                        self.drop_message(&error.to_string());
-                    }
-                }
-            }
+            Some(LinkEvent::Message { from, payload }) => match self.messages.receive(&from, &payload, now) {
+                Ok(outputs) => self.deliver(outputs),
+                Err(why) => self.drop_message(&why),
+            },
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state),
-            Some(LinkEvent::Echo) => self.echo = Echo::Heard,
+            Some(LinkEvent::Echo) => self.link.echo_heard(),
             // Tracers alone are told of it.
             Some(LinkEvent::Overheard { .. }) => {}
         }
@@ -78,7 +67,7 @@ impl Session {
 
     /// The broker did not take a message. Without it nobody is rung; a call that stands goes on.
     fn refused(&mut self, to: &PeerId, error: &LinkError) -> Result<(), Failure> {
-        let leaving = self.is_leaving();
+        let leaving = self.life.is_leaving();
         let Some(live) = self.calls.iter_mut().find(|live| live.peer == *to) else { return Ok(()) };
         let dialing = live.marks.accepted.is_none();
         let text = error.to_string();
@@ -97,8 +86,7 @@ impl Session {
 
     /// Counts what was not taken in; the first one is worth a warning, a flood is not.
     pub(super) fn drop_message(&mut self, reason: &str) {
-        self.dropped += 1;
-        if self.dropped == 1 {
+        if self.messages.count_dropped() {
             self.warn(format!("dropped a message: {reason}; further ones are only counted"));
         }
     }
@@ -107,11 +95,11 @@ impl Session {
         match &self.role {
             Role::Call { peer, absent } => {
                 let (peer, absent) = (peer.clone(), *absent);
-                if let Err(error) = self.link.hear(peer.clone()) {
+                if let Err(error) = self.link.handle().hear(peer.clone()) {
                     warn!(%error, "the other side may not be heard");
                 }
-                if self.delivery.heeds_presence()
-                    && let Err(error) = self.link.watch(peer.clone())
+                if self.messages.delivery.heeds_presence()
+                    && let Err(error) = self.link.handle().watch(peer.clone())
                 {
                     warn!(%error, "presence not asked for");
                 }
@@ -127,7 +115,7 @@ impl Session {
                 if self.printer.is_text() {
                     self.printer.result("waiting for calls; Ctrl-C ends");
                 }
-                self.ask_for_echo();
+                self.link.ask_for_echo(&self.settings.link.template, Instant::now());
             }
         }
     }
@@ -139,16 +127,16 @@ impl Session {
     /// A watched peer came, went or is busy.
     fn presence(&mut self, peer: PeerId, state: Option<PresenceState>) {
         if matches!(&self.role, Role::Call { peer: callee, .. } if *callee == peer) {
-            self.callee_presence = state;
+            self.link.callee_is(state);
         }
         for live in self.calls.iter_mut().filter(|live| live.peer == peer) {
-            let is_offline = state == Some(PresenceState::Offline);
-            live.offline_at = is_offline.then(|| Instant::now() + OFFLINE_GRACE);
+            if state == Some(PresenceState::Offline) {
+                live.timers.set(Timer::Offline, Instant::now() + OFFLINE_GRACE);
+            } else {
+                live.timers.stop(Timer::Offline);
+            }
         }
-        if matches!(&self.role, Role::Call { absent: Absent::Wait, .. })
-            && self.calls.is_empty()
-            && self.printer.is_text()
-        {
+        if self.role.waits() && self.calls.is_empty() && self.printer.is_text() {
             let why = match state {
                 Some(PresenceState::Busy) => Some("is in another call: it rings when that is over"),
                 Some(PresenceState::Offline) | None => Some("is not online: it rings when they come"),
@@ -160,9 +148,9 @@ impl Session {
         }
         match state {
             Some(PresenceState::Available | PresenceState::Away) => {
-                let awaited = matches!(&self.role, Role::Call { absent: Absent::Wait, .. });
+                let awaited = self.role.waits();
                 // Once: whoever was called and is available again has had their call.
-                if awaited && self.calls.is_empty() && self.phase == Phase::Running {
+                if awaited && self.calls.is_empty() && self.life.is_running() {
                     self.dial(peer);
                 }
             }
@@ -176,7 +164,7 @@ impl Session {
             match output {
                 Output::Transmit(publication) => match publication.to_bytes() {
                     Ok(bytes) => {
-                        if let Err(error) = self.link.publish(publication.to().clone(), bytes) {
+                        if let Err(error) = self.link.handle().publish(publication.to().clone(), bytes) {
                             debug!(%error, "message not sent");
                         }
                     }
@@ -196,24 +184,29 @@ impl Session {
         let is_offer = matches!(message, Message::Offer(_));
         // Nobody is at home any more, and the call before is still being put away; or our user is on the phone in another
         // program.
-        if is_offer && (self.is_leaving() || self.desk.is_occupied()) {
+        if is_offer && (self.life.is_leaving() || self.guests.is_occupied()) {
             let to = from.clone();
             self.work.push(Work::Act(Action::Send { to, call, message: Message::bye(ByeReason::Busy) }));
-            if !self.is_leaving() && self.welcomes(&from) {
+            if !self.life.is_leaving() && self.role.welcomes(&from, &self.settings.link.audience) {
                 self.work.push(Work::Act(Action::Notify(Notice::TurnedAway { peer: from })));
             }
-        } else if is_offer && !self.welcomes(&from) {
+        } else if is_offer && !self.role.welcomes(&from, &self.settings.link.audience) {
             self.drop_message("call of a peer that --from does not name");
         } else {
             self.phone_event(call::Event::Received { from, call, message });
         }
     }
 
-    /// True when calls of this peer are taken; the broker may deliver others on a bare ClientId topic.
-    pub(super) fn welcomes(&self, from: &PeerId) -> bool {
-        match (&self.role, &self.settings.link.audience) {
-            (Role::Call { .. }, _) | (_, signalling::mqtt::Audience::Anyone) => true,
-            (_, signalling::mqtt::Audience::Only(peers)) => peers.contains(from),
+    /// The wait for a message to ourselves may be over: a listener whose messages do not come back is told.
+    pub(super) fn echo_time(&mut self, now: Instant) {
+        if self.link.echo_is_missing(now) && matches!(self.role, Role::Listen { .. }) {
+            let (template, me) = (&self.settings.link.template, &self.settings.link.me);
+            self.warn(rules::deaf(template, me));
         }
+    }
+
+    /// Shows others whether our user is in a call, here or at a guest.
+    pub(super) fn show_presence(&self) {
+        self.link.show(self.calls.any_answered() || self.guests.is_busy());
     }
 }

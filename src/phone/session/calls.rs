@@ -16,6 +16,9 @@ use super::snapshot::Saved;
 use crate::output::exit::Failure;
 use crate::phone::events::Stats;
 
+/// Warnings a call of what its partner can bring about as often as it likes.
+const WARNINGS_MAX: usize = 8;
+
 /// When the steps of a call happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Marks {
@@ -40,13 +43,8 @@ pub(super) struct LiveCall {
     pub(super) meter: Meter,
     /// Figures of the last second.
     pub(super) stats: Option<Stats>,
-    pub(super) stats_due: Option<Instant>,
-    pub(super) snapshot_due: Option<Instant>,
-    pub(super) hang_up_at: Option<Instant>,
-    /// When the other counts as offline, unless presence says otherwise until then.
-    pub(super) offline_at: Option<Instant>,
-    /// When an offer counts as one that may be lost, until it is acknowledged.
-    pub(super) unanswered_at: Option<Instant>,
+    /// When time alone matters.
+    pub(super) timers: Timers,
     /// Since when the path is interrupted.
     pub(super) interrupted_at: Option<Instant>,
     /// Why a path could not be found, as far as known.
@@ -77,11 +75,7 @@ impl LiveCall {
             marks,
             meter: Meter::new(Instant::now()),
             stats: None,
-            stats_due: None,
-            snapshot_due: None,
-            hang_up_at: None,
-            offline_at: None,
-            unanswered_at: None,
+            timers: Timers::default(),
             interrupted_at: None,
             problems: Vec::new(),
             relay_troubles: BTreeMap::new(),
@@ -95,17 +89,67 @@ impl LiveCall {
         }
     }
 
+    /// True for a warning that is to be told: it was not yet, and not too many were.
+    pub(super) fn is_news(&mut self, text: &str) -> bool {
+        let is_news = self.warned.len() < WARNINGS_MAX && !self.warned.iter().any(|told| told == text);
+        if is_news {
+            self.warned.push(text.to_owned());
+        }
+        is_news
+    }
+
     /// What is still being done for this call is not wanted any more.
     pub(super) fn abort_jobs(&mut self) {
         for job in self.jobs.drain(..) {
             job.abort();
         }
     }
+}
 
-    /// The next moment at which time alone matters to it.
+/// What a call waits for, the most important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// It is to end: `--duration`.
+    HangUp,
+    /// Nobody acknowledged the offer, so it may be lost.
+    Unanswered,
+    /// The other counts as offline, unless presence says otherwise until then.
+    Offline,
+    /// A picture is to be saved: `--snapshot`.
+    Snapshot,
+    /// Figures are due.
+    Stats,
+}
+
+/// When each of them is due.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BTreeMap<Timer, Instant>);
+
+impl Timers {
+    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        self.0.insert(timer, at);
+    }
+
+    /// Stops it; true when it ran.
+    pub(super) fn stop(&mut self, timer: Timer) -> bool {
+        self.0.remove(&timer).is_some()
+    }
+
+    /// Runs again so long after it was due, if it runs, but not before `now`.
+    pub(super) fn repeat(&mut self, timer: Timer, every: Duration, now: Instant) {
+        if let Some(at) = self.0.get_mut(&timer) {
+            *at = (*at + every).max(now);
+        }
+    }
+
+    /// The most important one that is due.
+    pub(super) fn due(&self, now: Instant) -> Option<Timer> {
+        self.0.iter().find(|(_, at)| **at <= now).map(|(timer, _)| *timer)
+    }
+
+    /// When the next one is due.
     fn deadline(&self) -> Option<Instant> {
-        let moments = [self.stats_due, self.snapshot_due, self.hang_up_at, self.offline_at, self.unanswered_at];
-        moments.into_iter().flatten().min()
+        self.0.values().min().copied()
     }
 }
 
@@ -138,6 +182,18 @@ impl LiveCalls {
         self.0.iter_mut().find(|live| live.call == *call)
     }
 
+    /// Something on our side failed that the exit status must tell, though the call goes on.
+    pub(super) fn fail(&mut self, call: &CallId, failure: Failure) {
+        if let Some(live) = self.get_mut(call) {
+            live.failure.get_or_insert(failure);
+        }
+    }
+
+    /// True when a call was answered and is not over.
+    pub(super) fn any_answered(&self) -> bool {
+        self.0.iter().any(|live| live.marks.accepted.is_some())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &LiveCall> {
         self.0.iter()
     }
@@ -159,7 +215,7 @@ impl LiveCalls {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.0.iter().filter_map(LiveCall::deadline).min()
+        self.0.iter().filter_map(|live| live.timers.deadline()).min()
     }
 
     /// What the media of any call tells next; never, without one. Loses nothing when it is dropped.
@@ -181,5 +237,27 @@ impl LiveCalls {
             Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_timers_that_are_due_the_most_important_is_first() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut timers = Timers::default();
+        timers.set(Timer::Stats, now);
+        timers.set(Timer::HangUp, now + second);
+        assert_eq!((timers.due(now), timers.deadline()), (Some(Timer::Stats), Some(now)));
+        assert_eq!(timers.due(now + second), Some(Timer::HangUp), "though it was due later");
+        timers.repeat(Timer::Stats, second, now);
+        assert_eq!(timers.due(now), None);
+        timers.repeat(Timer::Stats, second, now + 5 * second);
+        assert!(timers.stop(Timer::HangUp) && !timers.stop(Timer::HangUp));
+        assert_eq!(timers.deadline(), Some(now + 5 * second), "what was missed is not made up for");
+        timers.repeat(Timer::Snapshot, second, now);
+        assert_eq!(timers.due(now + second), None, "what does not run is not begun");
     }
 }

@@ -1,8 +1,11 @@
-//! Who has a say in a session: the program's user, or whoever runs it inside the program.
+//! Where a session takes signals and commands from: the user, or the code that runs it in-process.
 
+use signalling::mqtt::LinkEvent;
 use tokio::sync::mpsc;
 
-use super::control;
+use super::control::{self, CommandLine};
+use super::prompt::{self, Prompt};
+use crate::phone::settings::Control;
 use crate::platform::signals::{self, End, Ends};
 
 /// Who drives a session.
@@ -16,9 +19,54 @@ pub(crate) enum Driver {
 /// What an owner orders.
 pub(crate) struct Orders {
     /// Commands, as read from a line of `--control`.
-    pub(crate) commands: mpsc::Receiver<control::CommandLine>,
+    pub(crate) commands: mpsc::Receiver<CommandLine>,
     /// To end in order, as by Ctrl-C.
     pub(crate) interrupts: mpsc::Receiver<()>,
+}
+
+/// All that reaches a session from outside, its calls aside.
+pub(super) struct Inputs {
+    pub(super) link_events: mpsc::Receiver<LinkEvent>,
+    pub(super) signals: Signals,
+    /// `None`: nobody gives any, or no more.
+    pub(super) commands: Option<mpsc::Receiver<CommandLine>>,
+    /// Answers of a person at the terminal.
+    pub(super) keys: Option<mpsc::Receiver<CommandLine>>,
+}
+
+impl Inputs {
+    /// Begins to listen to whoever drives the session; also the prompt, where a person is to be asked at the terminal.
+    pub(super) fn new(
+        link_events: mpsc::Receiver<LinkEvent>,
+        driver: Driver,
+        control: Control,
+        asks: bool,
+    ) -> (Self, Option<Prompt>) {
+        let (signals, commands, asks) = match (driver, control) {
+            (Driver::Owner(Orders { commands, interrupts }), _) => {
+                (Signals::OfOwner(interrupts), Some(commands), false)
+            }
+            (Driver::User, Control::Stdin) => {
+                (Signals::OfProgram(signals::heed()), Some(control::read_commands(tokio::io::stdin())), false)
+            }
+            (Driver::User, Control::Terminal) => (Signals::OfProgram(signals::heed()), None, asks),
+        };
+        let (prompt, keys) = if asks {
+            let (prompt, answers) = prompt::read_answers();
+            (Some(prompt), Some(answers))
+        } else {
+            (None, None)
+        };
+        (Self { link_events, signals, commands, keys }, prompt)
+    }
+}
+
+/// What comes next; never, without a channel.
+pub(super) async fn receive<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match channel {
+        Some(channel) => channel.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// From where a session is told to end.
@@ -28,14 +76,6 @@ pub(super) enum Signals {
 }
 
 impl Signals {
-    /// The signals of this driver, and the commands where it gives them itself.
-    pub(super) fn of(driver: Driver) -> (Self, Option<mpsc::Receiver<control::CommandLine>>) {
-        match driver {
-            Driver::User => (Self::OfProgram(signals::heed()), None),
-            Driver::Owner(orders) => (Self::OfOwner(orders.interrupts), Some(orders.commands)),
-        }
-    }
-
     /// The next one. Loses nothing when it is dropped.
     pub(super) async fn next(&mut self) -> End {
         match self {

@@ -9,13 +9,15 @@ use ::media::peer::{PathSeen, PathStats, has_network};
 use signalling::call::{self, EndReason};
 use signalling::id::CallId;
 
+use super::calls::Timer;
 use super::hints::Evidence;
 use super::jobs::Done;
+use super::lifecycle::Bearing;
 use super::media::{CallMedia, Closed};
 use super::snapshot::Saved;
-use super::{Absent, Calls, LinkState, LiveCall, Phase, Role, Session, figures, hints};
+use super::{Absent, Calls, LiveCall, Role, Session, figures, hints};
 use crate::output::exit::{ExitStatus, Failure};
-use crate::phone::events::{CallEvent, Process, Recording, Sent, Signalling, Summary};
+use crate::phone::events::{CallEvent, Process, Recording, Sent, Summary};
 use crate::platform::usage;
 
 /// How long the media of a call may take to close; each of its devices and files has a shorter time of its own.
@@ -42,18 +44,9 @@ pub(super) struct Ending {
     reason: EndReason,
     text: Option<String>,
     ended: Instant,
-    part: Part,
+    bearing: Bearing,
     media: Option<Last>,
     saved: Vec<Saved>,
-}
-
-/// What the end of a call means for the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// The program ends with it, and has its status.
-    Decides,
-    /// It does not.
-    Passes,
 }
 
 /// What is left of the media of a call, and what was known of them before they were closed.
@@ -94,10 +87,10 @@ impl Session {
     pub(super) fn ended(&mut self, call: &CallId, reason: EndReason, text: Option<String>) {
         let ended = Instant::now();
         if let (Some(file), Some(live)) = (self.settings.media.snapshot.clone(), self.calls.get_mut(call)) {
-            if live.snapshot_due.take().is_some() {
+            if live.timers.stop(Timer::Snapshot) {
                 self.snapshot(call, file);
             } else if live.marks.connected.is_some() && live.marks.first_frame.is_none() {
-                self.fail_call(call, Failure::new(ExitStatus::NoMedia, "no picture came that --snapshot could save"));
+                self.calls.fail(call, Failure::new(ExitStatus::NoMedia, "no picture came that --snapshot could save"));
             }
         }
         let Some(live) = self.calls.end(call) else { return };
@@ -111,27 +104,27 @@ impl Session {
             }
             Role::Listen { calls: Calls::Many, .. } => false,
         };
-        let mut part = Part::Passes;
-        if leaves && self.phase == Phase::Running {
+        let mut bearing = Bearing::Passes;
+        if leaves && self.life.is_running() {
             // Somebody who is not there will not acknowledge that we gave up.
             let farewell = if reason == EndReason::Offline { LAST_WORD } else { self.farewell() };
-            if self.link_state == LinkState::Down && !self.delivery.is_idle() {
+            if !self.link.is_up() && !self.messages.delivery.is_idle() {
                 let seconds = farewell.as_secs();
                 self.warn(format!("the broker is away; trying for {seconds} s to tell the other side of the end"));
             }
             // A connection that is dead and does not know it would swallow the goodbye.
-            self.link.check();
-            part = Part::Decides;
-            self.phase = Phase::Leaving { status: reason.into(), until: ended + farewell };
+            self.link.handle().check();
+            bearing = Bearing::Decides;
+            self.life.leave(reason.into(), ended + farewell);
         }
-        self.close_call(live, reason, text, part);
+        self.close_call(live, reason, text, bearing);
     }
 
     /// Closes what a call has open, aside.
-    fn close_call(&mut self, mut live: LiveCall, reason: EndReason, text: Option<String>, part: Part) {
+    fn close_call(&mut self, mut live: LiveCall, reason: EndReason, text: Option<String>, bearing: Bearing) {
         live.abort_jobs();
         let ended = Instant::now();
-        let view = if self.calls.is_empty() { self.view.take() } else { None };
+        let view = if self.calls.is_empty() { self.screen.take_view() } else { None };
         let (media, saves) = (live.media.take(), std::mem::take(&mut live.saves));
         self.jobs.spawn(async move {
             // The terminal is given back before anything is printed there.
@@ -147,31 +140,22 @@ impl Session {
                 }
             };
             let ((), media, saved) = tokio::join!(view_closed, media_closed, saves.join_all());
-            Done::Ended(Box::new(Ending { live, reason, text, ended, part, media, saved }))
+            Done::Ended(Box::new(Ending { live, reason, text, ended, bearing, media, saved }))
         });
     }
 
     /// Everything of a call is closed: prints its end, and finds the exit status.
     pub(super) fn conclude(&mut self, ending: Ending) {
-        let part = ending.part;
+        let bearing = ending.bearing;
         let (status, failure) = self.finish_call(ending);
-        match (&mut self.phase, part) {
-            (Phase::Leaving { status: ours, .. }, Part::Decides) => {
-                *ours = status;
-                self.failure = failure;
-            }
-            (Phase::Leaving { .. }, Part::Passes) => self.failure = self.failure.take().or(failure),
-            (Phase::Starting | Phase::Running, _) => {
-                if let Some(failure) = failure {
-                    self.warn(failure.text);
-                }
-            }
+        if let Some(failure) = self.life.conclude(bearing, status, failure) {
+            self.warn(failure.text);
         }
     }
 
     /// Prints the end; the exit status the call asks for, and what went wrong on our side.
     fn finish_call(&mut self, ending: Ending) -> (ExitStatus, Option<Failure>) {
-        let Ending { mut live, reason, text, ended, part: _, media, saved } = ending;
+        let Ending { mut live, reason, text, ended, bearing: _, media, saved } = ending;
         for saved in saved {
             if let Some(failure) = saved.tell(&self.printer, &live.call, &live.peer) {
                 live.failure.get_or_insert(failure);
@@ -216,11 +200,7 @@ impl Session {
                 .map(|((now, before), call)| now.saturating_sub(before).as_secs_f64() / call.as_secs_f64()),
             memory_peak_bytes: usage::memory_peak_bytes(),
         };
-        summary.signalling = Signalling {
-            dropped: self.dropped,
-            duplicates: self.delivery.duplicates(),
-            candidates_left_out: live.candidates_left_out,
-        };
+        summary.signalling = self.messages.figures(live.candidates_left_out);
         let mute = connected_for.is_some_and(|duration| duration >= MEDIA_DUE) && missed;
         let status = match (&live.failure, ExitStatus::from(reason)) {
             (Some(failure), _) => failure.status,
@@ -230,7 +210,7 @@ impl Session {
         summary.status = status.code();
         self.explain(&mut live, &path_seen, reason, ended);
         if reason == EndReason::Offline {
-            live.problems.extend(self.unanswered(&live.peer));
+            live.problems.extend(self.link.why_unanswered(&self.settings.link, &live.peer));
         }
         let entry = self.habits.entry(&live, &summary);
         let problems = (!live.problems.is_empty()).then(|| live.problems.join("; "));
@@ -238,7 +218,7 @@ impl Session {
         let end = CallEvent::Ended { reason, detail, text };
         self.printer.tell_of(&end, &live.call, &live.peer);
         self.printer.tell_of(&CallEvent::Summary(Box::new(summary)), &live.call, &live.peer);
-        self.log_ended_call(&live.call, entry);
+        self.habits.log_ended_call(&live.call, entry, &self.role, &mut self.jobs);
         let failure = live.failure.as_ref().map(|failure| Failure::new(failure.status, &failure.text));
         (status, failure)
     }
@@ -270,28 +250,23 @@ impl Session {
 
     /// The broker went away before the other side acknowledged our last messages: they may take longer.
     pub(super) fn await_broker_for_farewell(&mut self) {
-        if let Phase::Leaving { status, until } = self.phase
-            && !self.delivery.is_idle()
-        {
-            self.phase = Phase::Leaving { status, until: until.max(Instant::now() + FAREWELL_TO_COME) };
+        if !self.messages.delivery.is_idle() {
+            self.life.extend_farewell(Instant::now() + FAREWELL_TO_COME);
         }
     }
 
     /// How long the last messages may take: longer while the broker is away, so that the other side hears of the end.
     pub(super) const fn farewell(&self) -> Duration {
-        match self.link_state {
-            LinkState::Up => FAREWELL,
-            LinkState::Down => FAREWELL_TO_COME,
-        }
+        if self.link.is_up() { FAREWELL } else { FAREWELL_TO_COME }
     }
 
     /// The link is gone for good: the other side is told nothing any more, but devices are closed in order.
     pub(super) async fn abandon(&mut self, failure: &Failure) {
-        self.silence().await;
+        self.habits.silence(&mut self.calls).await;
         for call in self.calls.ids() {
             let Some(mut live) = self.calls.end(&call) else { continue };
             live.failure = Some(Failure::new(failure.status, &failure.text));
-            self.close_call(live, EndReason::Lost, None, Part::Passes);
+            self.close_call(live, EndReason::Lost, None, Bearing::Passes);
         }
         let until = tokio::time::Instant::now() + CLOSING;
         while let Ok(Some(done)) = tokio::time::timeout_at(until, self.jobs.join_next()).await {
@@ -302,7 +277,5 @@ impl Session {
                 Ok(_) | Err(_) => {}
             }
         }
-        self.tell_left_out();
-        self.habits.finish().await;
     }
 }

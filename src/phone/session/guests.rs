@@ -1,48 +1,80 @@
 //! Other programs of this user with our ID: what they say goes out by our link, and what is for them goes to them.
 
+use signalling::id::CallId;
 use signalling::mqtt::LinkEvent;
-use signalling::wire::PresenceState;
+use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{LinkState, Session};
+use super::link::BrokerLink;
+use crate::phone::sharing::desk::Desk;
 use crate::phone::sharing::{FromGuest, ToGuest, ToHost};
 
-impl Session {
-    /// A guest came, says something, or is gone.
-    pub(super) fn guest(&mut self, input: FromGuest) {
+/// Those that are there, and what they say.
+pub(super) struct Guests {
+    desk: Desk,
+    inputs: mpsc::Receiver<FromGuest>,
+}
+
+impl Guests {
+    pub(super) fn new(inputs: mpsc::Receiver<FromGuest>) -> Self {
+        Self { desk: Desk::default(), inputs }
+    }
+
+    /// What a guest does next; `None` when there will be no more. Loses nothing when it is dropped.
+    pub(super) async fn next(&mut self) -> Option<FromGuest> {
+        self.inputs.recv().await
+    }
+
+    /// True when our user is in a call at a guest.
+    pub(super) fn is_busy(&self) -> bool {
+        self.desk.is_busy()
+    }
+
+    /// True when our user is on the phone at a guest, or about to be.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.desk.is_occupied()
+    }
+
+    /// A guest came, says something, or is gone; true when that may change what others see of us.
+    pub(super) fn take(&mut self, input: FromGuest, link: &BrokerLink) -> bool {
         match input {
             FromGuest::Joined { number, guest } => {
-                let up = self.broker.clone().filter(|_| self.link_state == LinkState::Up);
-                self.desk.join(number, guest, up.map(|broker| ToGuest::Up { broker }));
+                let up = link.broker().map(|broker| ToGuest::Up { broker: broker.to_owned() });
+                self.desk.join(number, guest, up);
+                false
             }
-            FromGuest::Said { number, said } => self.guest_says(number, said),
+            FromGuest::Said { number, said } => {
+                let is_presence = matches!(said, ToHost::Presence { .. });
+                self.says(number, said, link);
+                is_presence
+            }
             FromGuest::Left { number } => {
                 self.desk.leave(number);
-                self.show_presence();
+                true
             }
         }
     }
 
-    fn guest_says(&mut self, number: u64, said: ToHost) {
+    fn says(&mut self, number: u64, said: ToHost, link: &BrokerLink) {
+        let handle = link.handle();
         let sent = match said {
             ToHost::Publish { to, payload } => {
                 self.desk.said(number, &payload.0);
-                self.link.publish(to, payload.0.to_vec())
+                handle.publish(to, payload.0.to_vec())
             }
-            ToHost::Probe => self.link.probe(),
-            ToHost::Watch { peer } => self.link.watch(peer),
-            ToHost::Hear { peer } => self.link.hear(peer),
+            ToHost::Probe => handle.probe(),
+            ToHost::Watch { peer } => handle.watch(peer),
+            ToHost::Hear { peer } => handle.hear(peer),
             ToHost::Presence { state } => {
                 self.desk.shows(number, state);
-                self.show_presence();
                 Ok(())
             }
             ToHost::Reconnect => {
-                self.link.reconnect();
+                handle.reconnect();
                 Ok(())
             }
             ToHost::Doubt => {
-                self.link.check();
+                handle.check();
                 Ok(())
             }
         };
@@ -51,12 +83,11 @@ impl Session {
         }
     }
 
-    /// Tells guests what the link tells, and hands on what is for one of them; true when it is nothing to us.
-    pub(super) fn is_a_guests(&self, event: &LinkEvent) -> bool {
+    /// Tells guests what the link tells, and hands on what is for one of them; true when it is nothing to us, whose calls
+    /// `is_ours` knows.
+    pub(super) fn hear(&self, event: &LinkEvent, is_ours: impl Fn(&CallId) -> bool) -> bool {
         let line = match event {
-            LinkEvent::Message { from, payload } => {
-                return self.desk.hand_on(from, payload, |call| self.calls.get(call).is_some());
-            }
+            LinkEvent::Message { from, payload } => return self.desk.hand_on(from, payload, is_ours),
             LinkEvent::Up { broker, .. } => ToGuest::Up { broker: broker.clone() },
             LinkEvent::Echo => ToGuest::Echo,
             LinkEvent::Down { reason } => ToGuest::Down { reason: reason.clone() },
@@ -67,11 +98,5 @@ impl Session {
         };
         self.desk.tell_all(&line);
         false
-    }
-
-    /// Shows others whether our user is in a call, here or at a guest.
-    pub(super) fn show_presence(&self) {
-        let busy = self.in_a_call() || self.desk.is_busy();
-        self.link.set_presence(if busy { PresenceState::Busy } else { self.at_rest });
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Nothing here decides what becomes of a call, and nothing that fails here harms one.
 //!
-//! - before a notice is acted on ([`Session::before_notice`]): ring, ring-back, busy tone, notification
-//! - when a call has ended ([`Habits::entry`], [`Session::log_ended_call`]): the call log, `missed`
+//! - before a notice is acted on ([`Habits::before_notice`]): ring, ring-back, busy tone, notification
+//! - when a call has ended ([`Habits::entry`], [`Habits::log_ended_call`]): the call log, `missed`
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +13,14 @@ use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
 use signalling::call::{EndReason, Notice};
 use signalling::id::{CallId, PeerId};
+use tokio::task::JoinSet;
 
 use super::jobs::Done;
 use super::media::CallMedia;
 use super::open::turn_at_devices;
 use super::turned_away::TurnedAway;
-use super::{LiveCall, Role, Session};
-use crate::cli::{Answer, Ring};
+use super::{LiveCall, LiveCalls, Role};
+use crate::cli::Ring;
 use crate::output::exit::ExitStatus;
 use crate::output::printer::Printer;
 use crate::phone::call_log::{CallLog, Direction, Entry, Outcome, Quality, VERSION, Word};
@@ -81,7 +82,7 @@ impl Habits {
     pub(super) fn new(settings: &Settings, role: &Role, printer: &Arc<Printer>) -> Self {
         let habits = settings.habits;
         // A notification is for a person who is asked.
-        let notifier = if habits.no_notify || !asks(role) { Notifier::silent() } else { Notifier::of_this_desktop() };
+        let notifier = if habits.no_notify || !role.asks() { Notifier::silent() } else { Notifier::of_this_desktop() };
         Self {
             printer: Arc::clone(printer),
             ring: habits.ring,
@@ -140,35 +141,35 @@ impl Habits {
     }
 }
 
-impl Session {
+impl Habits {
     /// What a notice means here; to be called before it is acted on.
-    pub(super) async fn before_notice(&mut self, notice: &Notice) {
+    pub(super) async fn before_notice(&mut self, notice: &Notice, calls: &mut LiveCalls, role: &Role) {
         match notice {
-            Notice::Dialing { call, .. } => self.habits.begin(call, Direction::Out),
-            Notice::Ringing { call, .. } if self.habits.ring == Ring::Sound => self.play_tone(call, Lent::ring_back),
+            Notice::Dialing { call, .. } => self.begin(call, Direction::Out),
+            Notice::Ringing { call, .. } if self.ring == Ring::Sound => self.play_tone(call, calls, Lent::ring_back),
             Notice::Incoming { call, peer } => {
-                self.habits.begin(call, Direction::In);
-                if asks(&self.role) {
-                    let waiting = if self.calls.is_empty() { Waiting::Alone } else { Waiting::BesideAnother };
-                    self.habits.ring(call, peer, waiting);
+                self.begin(call, Direction::In);
+                if role.asks() {
+                    let waiting = if calls.is_empty() { Waiting::Alone } else { Waiting::BesideAnother };
+                    self.ring(call, peer, waiting);
                 }
             }
             Notice::Accepted { call, .. } => {
-                if let Some(begun) = self.habits.begun.get_mut(call) {
+                if let Some(begun) = self.begun.get_mut(call) {
                     begun.answered = true;
                 }
-                self.stop_ringing(call).await;
+                self.stop_ringing(call, calls).await;
             }
             Notice::Superseded { call, by, .. } => {
-                if let Some(begun) = self.habits.begun.remove(call) {
-                    self.habits.begun.insert(by.clone(), begun);
+                if let Some(begun) = self.begun.remove(call) {
+                    self.begun.insert(by.clone(), begun);
                 }
-                self.stop_ringing(call).await;
+                self.stop_ringing(call, calls).await;
             }
             Notice::Ended { call, reason, .. } => {
-                self.stop_ringing(call).await;
-                if *reason == EndReason::Busy && self.habits.ring == Ring::Sound {
-                    self.play_tone(call, Lent::busy);
+                self.stop_ringing(call, calls).await;
+                if *reason == EndReason::Busy && self.ring == Ring::Sound {
+                    self.play_tone(call, calls, Lent::busy);
                 }
             }
             Notice::Ringing { .. }
@@ -183,66 +184,72 @@ impl Session {
     }
 
     /// Puts a tone on the speaker of a call that has no use for it yet, or any more.
-    fn play_tone(&mut self, call: &CallId, tone: impl FnOnce(Speaker) -> Lent) {
-        let media = self.calls.get_mut(call).and_then(|live| live.media.as_mut());
+    fn play_tone(&mut self, call: &CallId, calls: &mut LiveCalls, tone: impl FnOnce(Speaker) -> Lent) {
+        let media = calls.get_mut(call).and_then(|live| live.media.as_mut());
         let speaker = media.and_then(CallMedia::lend_speaker);
-        self.habits.lent = speaker.map(|speaker| (call.clone(), tone(speaker)));
+        self.lent = speaker.map(|speaker| (call.clone(), tone(speaker)));
     }
 
     /// Silence of this call; it has its speaker back.
-    async fn stop_ringing(&mut self, call: &CallId) {
-        self.habits.ringing.take_if(|(ringing, ..)| ringing == call);
-        let Some((_, lent)) = self.habits.lent.take_if(|(lent, _)| lent == call) else { return };
+    async fn stop_ringing(&mut self, call: &CallId, calls: &mut LiveCalls) {
+        self.ringing.take_if(|(ringing, ..)| ringing == call);
+        let Some((_, lent)) = self.lent.take_if(|(lent, _)| lent == call) else { return };
         if let Some(speaker) = lent.stop().await
-            && let Some(media) = self.calls.get_mut(call).and_then(|live| live.media.as_mut())
+            && let Some(media) = calls.get_mut(call).and_then(|live| live.media.as_mut())
         {
             media.take_speaker_back(speaker);
         }
     }
 
     /// Silence.
-    pub(super) async fn silence(&mut self) {
-        for call in self.calls.ids() {
-            self.stop_ringing(&call).await;
+    pub(super) async fn silence(&mut self, calls: &mut LiveCalls) {
+        for call in calls.ids() {
+            self.stop_ringing(&call, calls).await;
         }
     }
 
     /// Notes a call down that has ended, and tells of it when it was missed.
-    pub(super) fn log_ended_call(&mut self, call: &CallId, entry: Option<Entry>) {
+    pub(super) fn log_ended_call(
+        &mut self,
+        call: &CallId,
+        entry: Option<Entry>,
+        role: &Role,
+        jobs: &mut JoinSet<Done>,
+    ) {
         let Some(entry) = entry else { return };
-        if entry.outcome() == Outcome::Missed && matches!(self.role, Role::Listen { .. }) {
+        if entry.outcome() == Outcome::Missed && matches!(role, Role::Listen { .. }) {
             let event = CallEvent::Missed { caller: entry.peer.to_string(), started: entry.started };
             self.printer.tell_of(&event, call, &entry.peer);
-            self.habits.notifier.missed(&entry.peer, &local_time::time(entry.started));
+            self.notifier.missed(&entry.peer, &local_time::time(entry.started));
         }
-        self.write_log(entry);
+        self.write_log(entry, jobs);
     }
 
-    /// Tells of somebody who heard busy, and notes it down: of a flood of them a few.
-    pub(super) fn turned_away(&mut self, peer: PeerId) {
-        if !self.habits.turned_away.take(Instant::now()) {
-            return;
-        }
-        self.tell_left_out();
+    /// Somebody heard busy: true when it is to be told of. Of a flood of them a few are.
+    pub(super) fn admits_turned_away(&mut self) -> bool {
+        self.turned_away.take(Instant::now())
+    }
+
+    /// Tells of somebody who heard busy, and notes it down.
+    pub(super) fn log_turned_away(&mut self, peer: PeerId, jobs: &mut JoinSet<Done>) {
         self.printer.tell(&CallEvent::TurnedAway { caller: peer.to_string() });
-        self.write_log(Entry::turned_away(peer, unix_ms(), ExitStatus::Busy.code()));
+        self.write_log(Entry::turned_away(peer, unix_ms(), ExitStatus::Busy.code()), jobs);
     }
 
-    /// Says how many of those were not told of.
-    pub(super) fn tell_left_out(&mut self) {
-        if let Some(count) = self.habits.turned_away.left_out() {
-            self.warn(format!("{count} more calls were turned away than are told of and noted down"));
-        }
+    /// How many of those were not told of, in words.
+    pub(super) fn left_out(&mut self) -> Option<String> {
+        let count = self.turned_away.left_out()?;
+        Some(format!("{count} more calls were turned away than are told of and noted down"))
     }
 
     /// Begins to write a line of the log: no call waits for a disk.
-    fn write_log(&mut self, entry: Entry) {
-        let Some(log) = self.habits.log.clone() else { return };
-        if self.habits.writing >= WRITING_MAX {
+    fn write_log(&mut self, entry: Entry, jobs: &mut JoinSet<Done>) {
+        let Some(log) = self.log.clone() else { return };
+        if self.writing >= WRITING_MAX {
             return;
         }
-        self.habits.writing += 1;
-        self.jobs.spawn(async move {
+        self.writing += 1;
+        jobs.spawn(async move {
             let writing = tokio::task::spawn_blocking(move || {
                 log.append(&entry).map_err(|error| format!("cannot write {}: {error}", log.path().display()))
             });
@@ -253,20 +260,13 @@ impl Session {
         });
     }
 
-    /// A line was written, or could not be, which is said once.
-    pub(super) fn log_written(&mut self, written: Result<(), String>) {
-        self.habits.writing -= 1;
-        if let Err(why) = written
-            && std::mem::replace(&mut self.habits.complaint, Complaint::Said) == Complaint::Unsaid
-        {
-            self.warn(format!("calls are not noted down: {why}; --no-log does without"));
-        }
+    /// A line was written, or could not be: then the words for it, once.
+    pub(super) fn log_written(&mut self, written: Result<(), String>) -> Option<String> {
+        self.writing -= 1;
+        let why = written.err()?;
+        let said = std::mem::replace(&mut self.complaint, Complaint::Said);
+        (said == Complaint::Unsaid).then(|| format!("calls are not noted down: {why}; --no-log does without"))
     }
-}
-
-/// True when a person is asked whether to answer.
-const fn asks(role: &Role) -> bool {
-    matches!(role, Role::Listen { answer: Answer::Ask, .. })
 }
 
 /// How far media had to go: the longer way of both ends.

@@ -10,19 +10,16 @@ use ::media::peer::probe::TurnError;
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 
-use super::calls::Marks;
+use super::calls::{Marks, Timer};
 use super::control::Command;
 use super::descriptions::to_wire;
 use super::work::Work;
-use super::{LinkState, Session, figures};
+use super::{Session, figures};
 use crate::output::exit::{ExitStatus, Failure};
 use crate::phone::events::CallEvent;
 
 /// When into a call `--snapshot` is taken: rate control has settled by then.
 const SNAPSHOT_AFTER: Duration = Duration::from_secs(1);
-
-/// What several calls tell of a changed network within this time is one change.
-const ONE_MOVE: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(super) fn peer_event(&mut self, call: CallId, event: PeerEvent) {
@@ -38,13 +35,7 @@ impl Session {
                 return;
             }
             PeerEvent::NetworkChanged => {
-                // The connection to the broker began at the same address.
-                // Each call tells of it.
-                let now = Instant::now();
-                if self.moved_at.is_none_or(|at| now.saturating_duration_since(at) > ONE_MOVE) {
-                    self.moved_at = Some(now);
-                    self.link.reconnect();
-                }
+                self.link.network_changed(Instant::now());
                 return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
             }
             PeerEvent::PacketsShrunk { bytes } => {
@@ -56,10 +47,10 @@ impl Session {
             PeerEvent::Relay(trouble) => return self.relay_failed(&call, &trouble),
             PeerEvent::Connected | PeerEvent::Heard => MediaChange::Connected,
             // Without a broker no new path can be agreed on, and the old one may heal: ICE decides.
-            PeerEvent::Silent if self.link_state == LinkState::Down => return,
+            PeerEvent::Silent if !self.link.is_up() => return,
             PeerEvent::Disconnected | PeerEvent::Silent => {
                 // A new path is agreed on by the broker, and what took media away may have taken it too.
-                self.link.check();
+                self.link.handle().check();
                 MediaChange::Interrupted
             }
             PeerEvent::Failed => MediaChange::Failed,
@@ -74,7 +65,9 @@ impl Session {
                 let snapshot = self.settings.media.snapshot.is_some();
                 let Some(live) = self.calls.get_mut(call) else { return };
                 live.marks.first_frame = Some(at);
-                live.snapshot_due = snapshot.then(|| at + SNAPSHOT_AFTER);
+                if snapshot {
+                    live.timers.set(Timer::Snapshot, at + SNAPSHOT_AFTER);
+                }
                 let after_accept_ms = after(at, &live.marks);
                 self.tell_of(call, &CallEvent::FirstFrame { after_accept_ms });
             }
@@ -89,11 +82,11 @@ impl Session {
             }
             StreamEvent::RecordingFailed(text) => {
                 self.warn_of(call, text.clone());
-                self.fail_call(call, Failure::new(ExitStatus::Internal, text));
+                self.calls.fail(call, Failure::new(ExitStatus::Internal, text));
             }
             StreamEvent::CodecFailed(text) => {
                 self.warn_of(call, text.clone());
-                self.fail_call(call, Failure::new(ExitStatus::NoMedia, text));
+                self.calls.fail(call, Failure::new(ExitStatus::NoMedia, text));
             }
         }
     }
@@ -118,7 +111,7 @@ impl Session {
             'r' => Command::Reject { text: None },
             's' => Command::Swap {},
             '?' => {
-                self.help = self.help.toggled();
+                self.screen.help = self.screen.help.toggled();
                 return Ok(());
             }
             _ => return Ok(()),

@@ -14,7 +14,7 @@ use super::descriptions::Revision;
 use super::ending::Ending;
 use super::media::{self, CallMedia, Prepared};
 use super::open::{OpenMedia, Sources, Speaking, close_devices};
-use super::{LiveCall, Session, View};
+use super::{LiveCall, Session};
 use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
 
@@ -58,6 +58,13 @@ impl Session {
         }
     }
 
+    /// A line of the call log was written, or could not be.
+    pub(super) fn log_written(&mut self, written: Result<(), String>) {
+        if let Some(text) = self.habits.log_written(written) {
+            self.warn(text);
+        }
+    }
+
     /// Opens devices where they are not open yet, and makes an offer, or an answer to `offer`.
     pub(super) fn prepare(&mut self, call: CallId, offer: Option<Description>) {
         let settings = Arc::new(self.settings.media.clone());
@@ -74,7 +81,7 @@ impl Session {
             Done::TurnChecked(checked, problems)
         });
         let open = self.open.take();
-        let own = self.view.get_or_insert_with(|| View::new(settings.show)).own();
+        let own = self.screen.own_of_new_call();
         let speaking = if self.calls.len() > 1 { Speaking::IfFree } else { Speaking::Needed };
         let id = call.clone();
         self.spawn(&call, async move {
@@ -175,7 +182,7 @@ impl Session {
             Ok(sources) => {
                 let taken = media.take_sources(*sources);
                 if let Err(failure) = taken {
-                    self.fail_call(call, failure);
+                    self.calls.fail(call, failure);
                 }
             }
             // The call goes on: one still sees and hears.

@@ -6,7 +6,7 @@ use media::display::{Labels, Own};
 use signalling::call::{MediaSides, State};
 use signalling::id::PeerId;
 
-use super::{LinkState, LiveCall, Phase, Session};
+use super::LiveCall;
 use crate::phone::events::Stats;
 
 /// What each key does, for the list that `?` shows and for manual pages.
@@ -38,45 +38,32 @@ impl Help {
     }
 }
 
-impl Session {
-    /// Brings the view up to date.
-    pub(super) async fn show_labels(&mut self) {
-        if self.view.as_ref().is_none_or(|view| !view.is_shown()) {
-            return;
-        }
-        let front = self.phone.front();
-        let (Some((call, _)), Some(sides)) = (front.call(), front.media()) else { return };
-        let Some(labels) = self.calls.get(call).map(|live| self.labels(live, sides)) else { return };
-        if let Some(view) = &mut self.view {
-            view.set_labels(labels).await;
-        }
-    }
-
-    fn labels(&self, live: &LiveCall, sides: MediaSides) -> Labels {
-        let back = self.phone.back();
-        let broker = match (self.link_state, self.phase) {
-            (LinkState::Down, Phase::Running) => Some("no broker"),
-            (LinkState::Down, Phase::Starting | Phase::Leaving { .. }) | (LinkState::Up, _) => None,
-        };
-        let help = match self.help {
-            Help::Shown => KEYS.map(str::to_owned).to_vec(),
-            Help::Hidden => Vec::new(),
-        };
-        let (title, state) = match back {
-            State::Incoming { peer, .. } => (format!("tring: {} · {peer} is calling", live.peer), waiting(peer)),
-            _ => (format!("tring: {}", live.peer), state_of(live, sides)),
-        };
-        let parts = [Some(state.as_str()), broker];
-        Labels {
-            title,
-            peer: live.peer.to_string(),
-            state: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
-            figures: live.stats.as_ref().filter(|_| !sides.is_held()).map(figures).unwrap_or_default(),
-            keys: keys(sides, back),
-            not_live: not_live(live, sides),
-            own: if sides.local.hold || !sides.local.video { Own::Withheld } else { Own::Sent },
-            help,
-        }
+/// What the view says of the call in front. `back` is the other line; `broker` says when the broker is missed.
+pub(super) fn of_call(live: &LiveCall, sides: MediaSides, back: &State, broker: Option<&str>, help: Help) -> Labels {
+    let help = match help {
+        Help::Shown => KEYS.map(str::to_owned).to_vec(),
+        Help::Hidden => Vec::new(),
+    };
+    let (title, state) = match back {
+        State::Incoming { peer, .. } => (format!("tring: {} · {peer} is calling", live.peer), waiting(peer)),
+        State::Idle
+        | State::Offering { .. }
+        | State::Dialing { .. }
+        | State::Ringing { .. }
+        | State::Answering { .. }
+        | State::Connecting { .. }
+        | State::Active { .. } => (format!("tring: {}", live.peer), state_of(live, sides)),
+    };
+    let parts = [Some(state.as_str()), broker];
+    Labels {
+        title,
+        peer: live.peer.to_string(),
+        state: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
+        figures: live.stats.as_ref().filter(|_| !sides.is_held()).map(figures).unwrap_or_default(),
+        keys: keys(sides, back),
+        not_live: not_live(live, sides),
+        own: if sides.local.hold || !sides.local.video { Own::Withheld } else { Own::Sent },
+        help,
     }
 }
 

@@ -10,6 +10,7 @@ use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 use signalling::wire::Description;
 
+use super::calls::Timer;
 use super::descriptions::{answer_update, make_update};
 use super::jobs::Done;
 use super::media::CallMedia;
@@ -25,7 +26,9 @@ impl Session {
         match media.apply_answer(answer).await {
             Ok(agreed) => self.described(&call, agreed),
             Err(error) => {
-                self.problem(&call, error.to_string());
+                if let Some(live) = self.calls.get_mut(&call) {
+                    live.problems.push(error.to_string());
+                }
                 self.phone_event(call::Event::Media { call, change: MediaChange::Failed });
             }
         }
@@ -36,10 +39,7 @@ impl Session {
         let Some(live) = self.calls.get_mut(call) else { return };
         let Some(media) = &mut live.media else { return };
         live.marks.described = Some(Instant::now());
-        let display = self.view.as_mut().and_then(|view| {
-            view.open(&format!("tring: {}", live.peer), &self.windows, &self.printer);
-            view.remote()
-        });
+        let display = self.screen.open_view(&live.peer, &self.printer);
         let event = CallEvent::Connecting {
             video: agreed.video.map(|(codec, _)| codec.to_string()),
             audio: agreed.audio.map(|_| "opus".to_owned()),
@@ -62,8 +62,10 @@ impl Session {
         live.marks.connected = Some(now);
         live.marks.processor_at_connected = usage::processor_time();
         live.marks.ice.get_or_insert(now);
-        live.stats_due = Some(now + STATS_EVERY);
-        live.hang_up_at = duration.map(|duration| now + duration);
+        live.timers.set(Timer::Stats, now + STATS_EVERY);
+        if let Some(duration) = duration {
+            live.timers.set(Timer::HangUp, now + duration);
+        }
         self.tell_of(call, &CallEvent::Connected { pair });
     }
 
@@ -147,7 +149,7 @@ impl Session {
         if let Some((video, audio)) = live.sources.clone() {
             (settings.video, settings.audio) = (video, audio);
         }
-        let own = self.view.as_ref().and_then(super::View::own);
+        let own = self.screen.own();
         let id = call.clone();
         self.spawn(call, async move {
             Done::Sources(id, opening, Sources::open_aside(Arc::new(settings), own).await.map(Box::new))
@@ -166,7 +168,8 @@ impl Session {
     /// Sends something else from now on; what the other side has to agree to is asked of it.
     pub(super) fn change_sources(&mut self, video: Option<VideoSource>, audio: Option<AudioSource>) {
         let (now_video, now_audio) = (self.settings.media.video.clone(), self.settings.media.audio.clone());
-        let Some(live) = self.front_call() else {
+        let front = self.front();
+        let Some(live) = front.and_then(|front| self.calls.get_mut(&front)) else {
             return self.warn("there is no call to send anything in".to_owned());
         };
         if live.marks.connected.is_none() {

@@ -1,16 +1,10 @@
 //! Whether the broker's rules let our messages through, which one of version 3.1.1 does not say: a message to ourselves
-//! has to come back. Who listens looks at the start; who calls looks when the other side does not answer.
+//! has to come back. Who listens looks at the start; who calls looks when the other side does not answer. Pure.
 
 use std::time::{Duration, Instant};
 
 use signalling::id::PeerId;
-use signalling::topic::{Hearers, Template};
-use signalling::wire::PresenceState;
-
-use super::{Role, Session};
-
-/// How long an echo may take.
-const ECHO_WAIT: Duration = Duration::from_secs(2);
+use signalling::topic::Template;
 
 /// An offer that is not acknowledged for so long may have been lost on the way.
 pub(super) const UNANSWERED: Duration = Duration::from_secs(1);
@@ -29,49 +23,8 @@ pub(super) enum Echo {
     Missing,
 }
 
-impl Session {
-    /// Says something to ourselves, once, where nobody else hears it.
-    pub(super) fn ask_for_echo(&mut self) {
-        let is_private = self.settings.link.template.hearers() == Hearers::One;
-        if self.echo == Echo::Unknown && is_private && self.link.probe().is_ok() {
-            self.echo = Echo::Awaited(Instant::now() + ECHO_WAIT);
-        }
-    }
-
-    /// When the wait for the echo is over.
-    pub(super) fn echo_deadline(&self) -> Option<Instant> {
-        match self.echo {
-            Echo::Awaited(until) => Some(until),
-            Echo::Unknown | Echo::Heard | Echo::Missing => None,
-        }
-    }
-
-    pub(super) fn echo_time(&mut self, now: Instant) {
-        if self.echo_deadline().is_some_and(|until| until <= now) {
-            self.echo = Echo::Missing;
-            if let Role::Listen { .. } = self.role {
-                let (template, me) = (&self.settings.link.template, &self.settings.link.me);
-                self.warn(deaf(template, me));
-            }
-        }
-    }
-
-    /// What is known of why `peer` did not answer, though the broker says that it is there.
-    pub(super) fn unanswered(&self, peer: &PeerId) -> Option<String> {
-        let link = &self.settings.link;
-        match self.callee_presence {
-            Some(PresenceState::Available | PresenceState::Busy | PresenceState::Away) => {
-                Some(lost_on_the_way(&link.template, &link.me, peer, self.echo))
-            }
-            // Rules may hide its presence too.
-            None if self.echo == Echo::Missing => Some(lost_on_the_way(&link.template, &link.me, peer, self.echo)),
-            Some(PresenceState::Offline) | None => None,
-        }
-    }
-}
-
 /// What a listener is told whose messages to itself do not come back.
-fn deaf(template: &Template, me: &PeerId) -> String {
+pub(super) fn deaf(template: &Template, me: &PeerId) -> String {
     let (own, calls) = (template.call(me, me), template.from_anyone(me));
     format!(
         "a message to ourselves on {own:?} did not come back: the broker's rules seem to be against calls; they must let \
@@ -80,7 +33,7 @@ fn deaf(template: &Template, me: &PeerId) -> String {
 }
 
 /// What a caller is told of a callee that is at the broker and does not answer.
-fn lost_on_the_way(template: &Template, me: &PeerId, peer: &PeerId, echo: Echo) -> String {
+pub(super) fn lost_on_the_way(template: &Template, me: &PeerId, peer: &PeerId, echo: Echo) -> String {
     let (out, back) = (template.call(me, peer), template.call(peer, me));
     let (own, theirs) = (template.call(me, me), template.from_anyone(peer));
     match echo {

@@ -11,12 +11,14 @@ use signalling::mqtt::Link;
 use signalling::wire::{Candidate, Description, Message};
 use tokio::sync::mpsc;
 
+use super::driver::{Driver, Inputs, Orders};
 use super::open::{OpenMedia, Speaking};
 use super::view::View;
 use super::work::Work;
 use super::{Session, Surroundings};
 use crate::cli::{Cli, Command};
 use crate::output::printer::Printer;
+use crate::phone::settings::Control;
 
 /// A caller of bob whose broker is never reached, what it tells, and the link that takes what it publishes.
 async fn caller() -> (Session, mpsc::Receiver<Value>, Link) {
@@ -37,10 +39,15 @@ async fn caller() -> (Session, mpsc::Receiver<Value>, Link) {
 
 /// Does all that there is to do, and what follows from it; what it was, in order.
 async fn drain(session: &mut Session) -> Vec<String> {
+    let (_nobody, link_events) = mpsc::channel(1);
+    let (_no_orders, commands) = mpsc::channel(1);
+    let (_no_interrupt, interrupts) = mpsc::channel(1);
+    let driver = Driver::Owner(Orders { commands, interrupts });
+    let (mut inputs, _) = Inputs::new(link_events, driver, Control::Terminal, false);
     let mut done = Vec::new();
     while let Some(work) = session.work.pop() {
         done.push(name(&work));
-        assert!(session.carry_out(work, &mut None).await.is_ok());
+        assert!(session.carry_out(work, &mut inputs).await.is_ok());
     }
     done
 }

@@ -7,9 +7,9 @@ use signalling::call::{self, Renewal, Side};
 use signalling::id::CallId;
 use signalling::wire::{MediaState, PresenceState};
 
+use super::Session;
 use super::control::Command;
 use super::snapshot::{Saved, save_picture};
-use super::{Phase, Session};
 use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::phone::events::CallEvent;
@@ -36,8 +36,7 @@ impl Session {
                 self.tell_impaired(spec);
             }
             Command::Reconnect {} => {
-                self.moved_at = Some(Instant::now());
-                self.link.reconnect();
+                self.link.reconnect(Instant::now());
                 for call in self.calls.ids() {
                     self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
                 }
@@ -60,7 +59,7 @@ impl Session {
 
     /// What others see of us while no call stands; one that stands stays visible as busy.
     fn rest_as(&mut self, state: PresenceState) {
-        self.at_rest = state;
+        self.link.rest_as(state);
         self.show_presence();
         let id = self.settings.link.me.to_string();
         self.printer.tell(&ProgramEvent::Presence { id, state: Some(state.name()) });
@@ -105,19 +104,14 @@ impl Session {
     /// # Errors
     /// The failure that the session ends with at once.
     pub(super) fn interrupted(&mut self) -> Result<(), Failure> {
-        self.interrupts += 1;
-        if self.interrupts > 1 {
-            return Err(Failure::new(ExitStatus::Interrupted, "interrupted"));
-        }
+        self.life.interrupt()?;
         self.leave(ExitStatus::Interrupted);
         Ok(())
     }
 
     /// Ends the call, if any, and then the program with `status`; an outcome that is known already stays.
     pub(super) fn leave(&mut self, status: ExitStatus) {
-        if !matches!(self.phase, Phase::Leaving { .. }) {
-            self.phase = Phase::Leaving { status, until: Instant::now() + self.farewell() };
-        }
+        self.life.leave(status, Instant::now() + self.farewell());
         // Held and waiting ones first: nobody comes back only to be left.
         let calls = [self.phone.back(), self.phone.front()].map(|state| state.call().map(|(call, _)| call.clone()));
         for call in calls.into_iter().flatten() {
