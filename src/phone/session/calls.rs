@@ -194,10 +194,6 @@ impl LiveCalls {
         self.0.iter().any(|live| live.marks.accepted.is_some())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &LiveCall> {
-        self.0.iter()
-    }
-
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LiveCall> {
         self.0.iter_mut()
     }

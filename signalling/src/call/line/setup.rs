@@ -30,7 +30,13 @@ impl Step<'_> {
                 vec![Action::Notify(Notice::Accepted { call: call.clone(), peer }), Action::MakeAnswer { call, offer }]
             }
             // Nothing rings here.
-            other => {
+            other @ (State::Idle
+            | State::Offering { .. }
+            | State::Dialing { .. }
+            | State::Ringing { .. }
+            | State::Answering { .. }
+            | State::Connecting { .. }
+            | State::Active { .. }) => {
                 *self.state = other;
                 Vec::new()
             }
@@ -130,7 +136,13 @@ impl Step<'_> {
                 actions
             }
             // Late or repeated: the answer overtook it.
-            other => {
+            other @ (State::Idle
+            | State::Offering { .. }
+            | State::Ringing { .. }
+            | State::Incoming { .. }
+            | State::Answering { .. }
+            | State::Connecting { .. }
+            | State::Active { .. }) => {
                 *self.state = other;
                 Vec::new()
             }
@@ -151,7 +163,12 @@ impl Step<'_> {
                 self.answered(call, peer, media, candidates, answer)
             }
             // A second answer, or an answer to someone who is not the caller.
-            other => {
+            other @ (State::Idle
+            | State::Offering { .. }
+            | State::Incoming { .. }
+            | State::Answering { .. }
+            | State::Connecting { .. }
+            | State::Active { .. }) => {
                 *self.state = other;
                 Vec::new()
             }
@@ -247,7 +264,12 @@ impl Step<'_> {
                 actions
             }
             // None was asked for.
-            other => {
+            other @ (State::Idle
+            | State::Dialing { .. }
+            | State::Ringing { .. }
+            | State::Incoming { .. }
+            | State::Connecting { .. }
+            | State::Active { .. }) => {
                 *self.state = other;
                 Vec::new()
             }
