@@ -7,7 +7,8 @@ use std::time::Instant;
 use signalling::call::{self, Action, Notice, Side};
 use signalling::id::{CallId, PeerId};
 
-use super::calls::{Marks, Timer};
+use super::calls::Timer;
+use super::marks::Marks;
 use super::rules::UNANSWERED;
 use super::screen::Place;
 use super::work::Work;

@@ -11,6 +11,7 @@ use signalling::id::{CallId, PeerId};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
+use super::marks::Marks;
 use super::media::CallMedia;
 use super::snapshot::Saved;
 use crate::output::exit::Failure;
@@ -18,20 +19,6 @@ use crate::phone::events::Stats;
 
 /// Warnings a call of what its partner can bring about as often as it likes.
 const WARNINGS_MAX: usize = 8;
-
-/// When the steps of a call happened.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Marks {
-    pub(super) dialed: Option<Instant>,
-    pub(super) accepted: Option<Instant>,
-    pub(super) described: Option<Instant>,
-    pub(super) ice: Option<Instant>,
-    pub(super) connected: Option<Instant>,
-    pub(super) first_frame: Option<Instant>,
-    pub(super) first_audio: Option<Instant>,
-    /// Processor time of this program when the call was connected.
-    pub(super) processor_at_connected: Option<Duration>,
-}
 
 /// One call under way.
 pub(super) struct LiveCall {

@@ -6,7 +6,7 @@ use media::call::incoming::{AudioFigures, VideoFigures};
 use media::peer::PathStats;
 use media::stats::Rate;
 
-use super::calls::Marks;
+use super::marks::Marks;
 use super::media::CallMedia;
 use super::quality::{self, Judge};
 use crate::phone::events::{Pair, Received, Sent, Setup, Stats};

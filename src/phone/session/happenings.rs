@@ -10,9 +10,10 @@ use ::media::peer::probe::TurnError;
 use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 
-use super::calls::{Marks, Timer};
+use super::calls::Timer;
 use super::control::Command;
 use super::descriptions::to_wire;
+use super::marks::Marks;
 use super::work::Work;
 use super::{Session, figures};
 use crate::output::exit::{ExitStatus, Failure};

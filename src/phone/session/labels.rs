@@ -153,7 +153,7 @@ mod tests {
     use signalling::id::CallId;
 
     use super::*;
-    use crate::phone::session::calls::Marks;
+    use crate::phone::session::marks::Marks;
 
     fn live() -> LiveCall {
         let marks = Marks { connected: Some(Instant::now()), ..Marks::default() };

@@ -30,6 +30,7 @@ mod jobs;
 mod labels;
 mod lifecycle;
 mod link;
+mod marks;
 mod media;
 mod media_actions;
 mod messages;
