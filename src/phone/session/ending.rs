@@ -10,6 +10,7 @@ use signalling::call::{self, EndReason};
 use signalling::id::CallId;
 
 use super::calls::Timer;
+use super::ended_call::{CLOSING, ClosedMedia, EndedCall};
 use super::hints::Evidence;
 use super::jobs::Done;
 use super::lifecycle::Bearing;
@@ -19,12 +20,6 @@ use super::{Absent, Calls, LiveCall, Role, Session, figures, hints};
 use crate::output::exit::{ExitStatus, Failure};
 use crate::phone::events::{CallEvent, Process, Recording, Sent, Summary};
 use crate::platform::usage;
-
-/// How long the media of a call may take to close; each of its devices and files has a shorter time of its own.
-const CLOSING: Duration = Duration::from_secs(15);
-
-/// How long the engine may take to name the path of a call that is over.
-const PATH_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a message to somebody who seems to be away may take to leave this machine.
 const LAST_WORD: Duration = Duration::from_millis(200);
@@ -37,49 +32,6 @@ const FAREWELL_TO_COME: Duration = Duration::from_secs(10);
 
 /// A call this long whose media never came was one without media.
 const MEDIA_DUE: Duration = Duration::from_secs(5);
-
-/// A call that is over, its media closed: what is still to be told of it.
-pub(super) struct Ending {
-    live: LiveCall,
-    reason: EndReason,
-    text: Option<String>,
-    ended: Instant,
-    bearing: Bearing,
-    media: Option<Last>,
-    saved: Vec<Saved>,
-}
-
-/// What is left of the media of a call, and what was known of them before they were closed.
-struct Last {
-    path: Option<PathStats>,
-    seen: PathSeen,
-    negotiated: Negotiated,
-    sent: Sent,
-    bytes_sent: Option<(u64, u64)>,
-    closed: Closed,
-}
-
-impl Last {
-    /// Closes the media of a call.
-    async fn of(media: CallMedia) -> Self {
-        let peer = Arc::clone(media.peer());
-        let seen = peer.seen();
-        let path = tokio::time::timeout(PATH_PATIENCE, async move { peer.path().await }).await.ok().flatten();
-        let negotiated = media.agreed().cloned().unwrap_or_default();
-        let sent = figures::counts(&media);
-        let bytes_sent = media.sender().map(|sender| sender.bytes_sent());
-        let (video, audio) = media.figures();
-        let closing = tokio::spawn(media.close());
-        let closed = match tokio::time::timeout(CLOSING, closing).await {
-            Ok(Ok(closed)) => closed,
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!("the media of a call do not close; left behind");
-                Closed { video, audio, recorded: None, late: Vec::new() }
-            }
-        };
-        Self { path, seen, negotiated, sent, bytes_sent, closed }
-    }
-}
 
 impl Session {
     /// A call is over: the other side knows, or will. Media, view and pictures are closed aside, so that a device or a
@@ -135,17 +87,17 @@ impl Session {
             };
             let media_closed = async {
                 match media {
-                    Some(media) => Some(Last::of(media).await),
+                    Some(media) => Some(ClosedMedia::of(media).await),
                     None => None,
                 }
             };
             let ((), media, saved) = tokio::join!(view_closed, media_closed, saves.join_all());
-            Done::Ended(Box::new(Ending { live, reason, text, ended, bearing, media, saved }))
+            Done::Ended(Box::new(EndedCall { live, reason, text, ended, bearing, media, saved }))
         });
     }
 
     /// Everything of a call is closed: prints its end, and finds the exit status.
-    pub(super) fn conclude(&mut self, ending: Ending) {
+    pub(super) fn conclude(&mut self, ending: EndedCall) {
         let bearing = ending.bearing;
         let (status, failure) = self.finish_call(ending);
         if let Some(failure) = self.life.conclude(bearing, status, failure) {
@@ -154,8 +106,8 @@ impl Session {
     }
 
     /// Prints the end; the exit status the call asks for, and what went wrong on our side.
-    fn finish_call(&mut self, ending: Ending) -> (ExitStatus, Option<Failure>) {
-        let Ending { mut live, reason, text, ended, bearing: _, media, saved } = ending;
+    fn finish_call(&mut self, ending: EndedCall) -> (ExitStatus, Option<Failure>) {
+        let EndedCall { mut live, reason, text, ended, bearing: _, media, saved } = ending;
         for saved in saved {
             if let Some(failure) = saved.tell(&self.printer, &live.call, &live.peer) {
                 live.failure.get_or_insert(failure);
@@ -165,7 +117,7 @@ impl Session {
         let connected_for = live.marks.connected.map(|at| ended.saturating_duration_since(at));
         let mut missed = false;
         let mut path_seen = PathSeen::default();
-        if let Some(Last { path, seen, negotiated, sent, bytes_sent, closed }) = media {
+        if let Some(ClosedMedia { path, seen, negotiated, sent, bytes_sent, closed }) = media {
             path_seen = seen;
             let round_trip = path.as_ref().and_then(|path| path.round_trip);
             summary.pair = path.map(figures::pair);

@@ -11,7 +11,7 @@ use signalling::id::CallId;
 use signalling::wire::Description;
 
 use super::descriptions::Revision;
-use super::ending::Ending;
+use super::ended_call::EndedCall;
 use super::media::{self, CallMedia, Prepared};
 use super::open::{OpenMedia, Sources, Speaking, close_devices};
 use super::{LiveCall, Session};
@@ -31,7 +31,7 @@ pub(super) enum Done {
     /// Camera and microphone were given back.
     Released,
     /// A call that is over has closed its media.
-    Ended(Box<Ending>),
+    Ended(Box<EndedCall>),
     /// A line of the call log was written, or could not be.
     LogWritten(Result<(), String>),
 }

@@ -20,6 +20,7 @@ mod calls;
 pub(crate) mod control;
 mod descriptions;
 mod driver;
+mod ended_call;
 mod ending;
 mod figures;
 mod guests;
