@@ -6,7 +6,7 @@
 //! - in: [`peer`] → [`receive`] → [`codec`] decoder (thread of its own) → [`display`], [`playout`], [`record`]
 //!
 //! [`call`] owns the threads of one call, [`send`] decides what leaves, [`stats`] and [`quality`] measure it. Every queue
-//! between two of these rooms is bounded, drops its oldest entry when full, and counts the drop.
+//! between two of these rooms is bounded, drops when full (which end: docs/ARCHITECTURE.md, Queues), and counts the drop.
 
 pub mod call;
 pub mod capture;

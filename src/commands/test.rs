@@ -15,9 +15,9 @@ use crate::calltest::judge::outcome::{self, Outcome, Verdict};
 use crate::calltest::report::events::{TestEvent, TestSummary};
 use crate::calltest::report::progress::Progress;
 use crate::calltest::report::{html, junit, results};
-use crate::calltest::run::ready::{self, READY};
 use crate::calltest::run::servers::Servers;
 use crate::calltest::run::{self, Given, Recordings};
+use crate::calltest::scenario::built_in::{self, BUILT_IN};
 use crate::calltest::scenario::script::{Action, Scenario};
 use crate::calltest::scenario::secrets::Secrets;
 use crate::calltest::scenario::{schema, select};
@@ -43,8 +43,8 @@ pub(crate) async fn run(
         return Ok(ExitStatus::Done);
     }
     if let Some(name) = &options.print {
-        let ready = ready::named(name).ok_or_else(|| {
-            let names: Vec<&str> = READY.iter().map(|ready| ready.name).collect();
+        let ready = built_in::named(name).ok_or_else(|| {
+            let names: Vec<&str> = BUILT_IN.iter().map(|ready| ready.name).collect();
             Failure::usage(format!("there is no ready scenario {name:?}; there are: {}", names.join(", ")))
         })?;
         printer.result(&to_begin_with(ready.source));
@@ -81,7 +81,7 @@ pub(crate) async fn run(
         at_once: CancellationToken::new(),
         windows,
     };
-    conclude(Arc::new(runs), scenarios, &printer).await
+    run_and_report(Arc::new(runs), scenarios, &printer).await
 }
 
 /// A ready scenario for somebody's own folder, where its schema lies elsewhere.
@@ -112,7 +112,7 @@ struct Runs {
 }
 
 /// Runs everything and says what came of it.
-async fn conclude(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) -> Result<ExitStatus, Failure> {
+async fn run_and_report(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Printer) -> Result<ExitStatus, Failure> {
     // Kept to the end: a second signal ends the program, whatever it does.
     let ends = signals::heed();
     let interrupting = tokio::spawn(interrupt(ends.clone(), runs.stop.clone(), runs.at_once.clone()));

@@ -15,8 +15,8 @@ use crate::threads::end_aside;
 pub mod camera;
 pub mod file;
 pub mod microphone;
-mod pacer;
 pub mod pattern;
+mod ticks;
 pub mod tone;
 
 /// Where video comes from: `camera[:NAME]`, `test`, `file:PATH`, `none`.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use self::canvas::Canvas;
 use self::scene::draw_scene;
 use self::stamp::{COUNTER_MASK, Grid, draw_stamp};
-use super::pacer::Pacer;
+use super::ticks::Ticks;
 use super::{Capture, CaptureError, StopFlag, VideoFormat};
 use crate::frame::{Size, VideoFrame};
 use crate::queue;
@@ -51,9 +51,9 @@ fn run(format: VideoFormat, out: &queue::Sender<Arc<VideoFrame>>, stop: &StopFla
     let Size { width, height } = format.size;
     let size = Size { width: (width & !1).max(2), height: (height & !1).max(2) };
     let fps = format.fps.clamp(1, 120);
-    let mut pacer = Pacer::new(Instant::now(), fps, Duration::from_secs(1) / fps);
+    let mut ticks = Ticks::new(Instant::now(), fps, Duration::from_secs(1) / fps);
     let mut counter = 0;
-    while pacer.wait(stop) {
+    while ticks.wait(stop) {
         let mut frame = VideoFrame::black(size, Instant::now());
         draw(&mut frame, Stamp { counter, sent_ms: now_ms() });
         if !out.send(Arc::new(frame)) {

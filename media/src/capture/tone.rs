@@ -13,7 +13,7 @@
 use std::f64::consts::TAU;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::pacer::Pacer;
+use super::ticks::Ticks;
 use super::{Capture, CaptureError, StopFlag};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
@@ -125,13 +125,13 @@ fn run(out: &queue::Sender<AudioFrame>, stop: &StopFlag) {
         let clocks = Clocks::read();
         // Frames end at whole multiples of 20 ms. Each begins with phase 0, so tones left out make no jump of phase.
         let wait = FRAME - Duration::from_nanos((clocks.unix.as_nanos() % FRAME.as_nanos()) as u64);
-        let mut pacer = Pacer::new(clocks.at + wait, AUDIO_RATE_HZ / AUDIO_FRAME_SAMPLES as u32, CATCH_UP);
+        let mut ticks = Ticks::new(clocks.at + wait, AUDIO_RATE_HZ / AUDIO_FRAME_SAMPLES as u32, CATCH_UP);
         let first = frame_due_at((clocks.unix + wait).saturating_sub(FRAME) + FRAME / 2);
-        while pacer.wait(stop) {
+        while ticks.wait(stop) {
             if Clocks::read().differ(clocks) {
                 break;
             }
-            sweep.next = (first + pacer.taken()) % CYCLE_FRAMES;
+            sweep.next = (first + ticks.taken()) % CYCLE_FRAMES;
             if !out.send(AudioFrame { samples: sweep.next_frame(), at: Instant::now() }) {
                 return;
             }

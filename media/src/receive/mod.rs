@@ -1,4 +1,4 @@
-//! What becomes of received packets, and what is asked of the other side for them. Pure: no clock, no IO, no engine.
+//! What becomes of received packets, and what is asked of the other side for them. No IO, no engine.
 //!
 //! - [`inbox`]: the queues that packets come by, from the engine's tracks to the decoders
 //! - [`video_jitter`]: the video jitter buffer; hands out a picture as soon as it is whole and everything before it was
@@ -6,7 +6,8 @@
 //! - [`audio_jitter`]: the audio jitter buffer; hands out one packet a tick of the playout clock, as late as the measured
 //!   jitter asks for
 //! - [`network_loss`]: counts what the network lost before any repair
-//! - [`nack`]: which lost packets are asked for again; [`keyframes`]: when a keyframe is asked for
+//! - [`nack`]: which lost packets are asked for again; [`keyframes`]: carries the request for a keyframe, which the jitter
+//!   buffer wants, to the tracks
 //! - [`peer_clock`]: what reports of the other side say of its clock
 
 pub mod audio_jitter;

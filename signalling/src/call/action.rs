@@ -82,7 +82,8 @@ pub enum Action {
         /// The call.
         call: CallId,
     },
-    /// Close the peer connection, if there is one.
+    /// Work for this call ends, and nothing of it is resent. Its media are closed at [`Notice::Ended`] and
+    /// [`Notice::Superseded`].
     CloseMedia {
         /// The call.
         call: CallId,

@@ -15,8 +15,9 @@ const CALLS_MAX: usize = 32;
 /// Most candidates kept for one call: several messages' worth.
 pub(super) const CANDIDATES_A_CALL_MAX: usize = 4 * CANDIDATES_MAX;
 
-/// Messages kept for a call that does not stand yet: a side that stands says a word or two meanwhile.
-const MESSAGES_A_CALL_MAX: usize = 16;
+/// Messages kept for calls that do not stand yet, of all of them together: a side that stands says a word or two
+/// meanwhile.
+const MESSAGES_MAX: usize = 16;
 
 /// What is known of calls that are not under way, or do not stand yet.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Early {
 
     /// Remembers a message of a call that does not stand yet; the oldest of too many is forgotten.
     pub(super) fn keep_message(&mut self, peer: PeerId, call: CallId, message: Message) {
-        if self.messages.len() == MESSAGES_A_CALL_MAX {
+        if self.messages.len() == MESSAGES_MAX {
             self.messages.pop_front();
         }
         self.messages.push_back((peer, call, message));

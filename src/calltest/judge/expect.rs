@@ -55,6 +55,7 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
 /// Every event that a peer may tell, so that a misspelt one is found before the run.
 pub(crate) const EVENT_NAMES: &[&str] = &[
     "online",
+    "shared",
     "offline",
     "presence",
     "dialing",
@@ -274,6 +275,16 @@ mod tests {
     }
 
     /// One case for each kind of expectation: what passes, and what must not.
+    #[test]
+    fn every_event_of_a_call_can_be_waited_for() {
+        let told = include_str!("../../phone/session/events.snapshot");
+        for line in told.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let name = event["event"].as_str().unwrap();
+            assert!(EVENT_NAMES.contains(&name), "{name} is told by a session, and no scenario can name it");
+        }
+    }
+
     #[test]
     fn each_kind_passes_and_fails() {
         let facts = Facts {

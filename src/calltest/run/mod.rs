@@ -31,7 +31,6 @@ use crate::platform::random;
 mod ending;
 mod exchange;
 mod peer;
-pub(crate) mod ready;
 pub(crate) mod servers;
 mod starting;
 
@@ -251,7 +250,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Waits for the next event of this name and these fields.
+    /// Waits for an event of this name and these fields, from where the last `wait` of this peer ended: it may have come
+    /// before the step.
     async fn wait(
         &mut self,
         name: &str,

@@ -115,7 +115,7 @@ pub(crate) enum Impair {
     },
 }
 
-/// One step. It has exactly one of `wait`, `do`, `impair`, `kill`, `restart` and `expect`.
+/// One step. It has exactly one of `wait`, `do`, `impair`, `kill`, `restart` and `expect`, or `after` alone: a pause.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {

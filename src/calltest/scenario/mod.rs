@@ -4,6 +4,7 @@
 //! - [`select`]: which scenarios are run; [`schema`], [`described`]: for editors
 //! - [`secrets`]: what of all that is never printed
 
+pub(crate) mod built_in;
 mod described;
 pub(crate) mod document;
 pub(crate) mod schema;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::document::{self, Surroundings, Variant};
 use super::script::{self, Scenario};
 use super::secrets::Secrets;
-use crate::calltest::run::ready::{self, READY};
+use crate::calltest::scenario::built_in::{self, BUILT_IN};
 use crate::config::CallOptions;
 use crate::output::exit::Failure;
 
@@ -28,7 +28,7 @@ pub(crate) fn find(
     let set: BTreeMap<String, String> = set.iter().cloned().collect();
     let mut scenarios = Vec::new();
     if named.is_empty() {
-        for ready in READY {
+        for ready in BUILT_IN {
             scenarios.extend(read(ready.source, ready.name, Path::new("."), &set, options)?);
         }
     }
@@ -40,11 +40,14 @@ pub(crate) fn find(
             }
         } else if path.is_file() {
             scenarios.extend(read_file(path, &set, options)?);
-        } else if let Some(ready) = ready::named(name) {
+        } else if let Some(ready) = built_in::named(name) {
             scenarios.extend(read(ready.source, ready.name, Path::new("."), &set, options)?);
         } else {
-            let known =
-                crate::calltest::judge::expect::unknown("ready scenario", name, READY.iter().map(|ready| ready.name));
+            let known = crate::calltest::judge::expect::unknown(
+                "ready scenario",
+                name,
+                BUILT_IN.iter().map(|ready| ready.name),
+            );
             return Err(Failure::usage(format!("{name} is no file and no folder, and {known}; see tring test --list")));
         }
     }

@@ -61,13 +61,13 @@ impl Session {
             Notice::Dialing { call, peer } => {
                 self.begin(&call, peer, Marks { dialed: Some(now), ..Marks::default() });
                 if let Some(live) = self.calls.get_mut(&call) {
-                    live.timers.set(Timer::Unanswered, now + UNANSWERED);
+                    live.timers.set(Timer::NoRinging, now + UNANSWERED);
                 }
                 self.tell_of(&call, &CallEvent::Dialing);
             }
             Notice::Ringing { call, .. } => {
                 if let Some(live) = self.calls.get_mut(&call) {
-                    live.timers.stop(Timer::Unanswered);
+                    live.timers.stop(Timer::NoRinging);
                 }
                 self.tell_of(&call, &CallEvent::Ringing);
             }
@@ -81,7 +81,7 @@ impl Session {
             Notice::Accepted { call, .. } => {
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.marks.accepted = Some(now);
-                    live.timers.stop(Timer::Unanswered);
+                    live.timers.stop(Timer::NoRinging);
                 }
                 self.show_presence();
                 self.tell_of(&call, &CallEvent::Accepted);

@@ -98,8 +98,8 @@ impl LiveCall {
 pub(super) enum Timer {
     /// It is to end: `--duration`.
     HangUp,
-    /// Nobody acknowledged the offer, so it may be lost.
-    Unanswered,
+    /// Nothing rings at the other side: nobody got the offer, or no program there understood it.
+    NoRinging,
     /// The other counts as offline, unless presence says otherwise until then.
     Offline,
     /// A picture is to be saved: `--snapshot`.

@@ -1,11 +1,9 @@
 //! The end of a call: media closed aside, figures summed up, an exit status found.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::media::peer::config::Loopback;
-use ::media::peer::sdp::Negotiated;
-use ::media::peer::{PathSeen, PathStats, has_network};
+use ::media::peer::{PathSeen, has_network};
 use signalling::call::{self, EndReason};
 use signalling::id::CallId;
 
@@ -14,11 +12,10 @@ use super::ended_call::{CLOSING, ClosedMedia, EndedCall};
 use super::hints::Evidence;
 use super::jobs::Done;
 use super::lifecycle::Bearing;
-use super::media::{CallMedia, Closed};
-use super::snapshot::Saved;
+use super::media::Closed;
 use super::{Absent, Calls, LiveCall, Role, Session, figures, hints};
 use crate::output::exit::{ExitStatus, Failure};
-use crate::phone::events::{CallEvent, Process, Recording, Sent, Summary};
+use crate::phone::events::{CallEvent, Process, Recording, Summary};
 use crate::platform::usage;
 
 /// How long a message to somebody who seems to be away may take to leave this machine.

@@ -1,9 +1,8 @@
-//! What the media of a call tells: paths, first pictures, views, TURN servers that refuse.
+//! What the media of a call tells: paths, first pictures, TURN servers that refuse.
 
 use std::time::{Duration, Instant};
 
 use ::media::call::StreamEvent;
-use ::media::display::DisplayEvent;
 use ::media::peer::PeerEvent;
 use ::media::peer::config::{IcePolicy, IceServerKind};
 use ::media::peer::probe::TurnError;
@@ -11,10 +10,8 @@ use signalling::call::{self, MediaChange, Renewal};
 use signalling::id::CallId;
 
 use super::calls::Timer;
-use super::control::Command;
 use super::descriptions::to_wire;
 use super::marks::Marks;
-use super::work::Work;
 use super::{Session, figures};
 use crate::output::exit::{ExitStatus, Failure};
 use crate::phone::events::CallEvent;
@@ -90,35 +87,6 @@ impl Session {
                 self.calls.fail(call, Failure::new(ExitStatus::NoMedia, text));
             }
         }
-    }
-
-    /// What the viewer does; figures are asked for by none of its keys, so nothing here waits.
-    pub(super) fn display_event(&mut self, event: DisplayEvent) -> Result<(), Failure> {
-        let key = match event {
-            DisplayEvent::CloseRequested => {
-                self.phone_event(call::Event::HangUp);
-                return Ok(());
-            }
-            DisplayEvent::Interrupted => return self.interrupted(),
-            DisplayEvent::Key(key) => key,
-        };
-        let local = self.phone.front().media().unwrap_or_default().local;
-        let command = match key {
-            'm' => Command::Mute { on: local.audio },
-            'c' => Command::Camera { on: !local.video },
-            'h' if local.hold => Command::Resume {},
-            'h' => Command::Hold {},
-            'a' => Command::Answer {},
-            'r' => Command::Reject { text: None },
-            's' => Command::Swap {},
-            '?' => {
-                self.screen.help = self.screen.help.toggled();
-                return Ok(());
-            }
-            _ => return Ok(()),
-        };
-        self.work.push(Work::Control(Some(Ok(command))));
-        Ok(())
     }
 
     /// What is wrong with TURN servers, by a question before the call.

@@ -1,9 +1,9 @@
-//! One loop that owns the phone, the delivery of messages, the link to the broker and the media of its calls: event in,
+//! The session: one loop that owns the phone, the delivery of messages, the link to the broker and the media of its calls: event in,
 //! action out. It takes one piece of [`work`] at a time; what follows from one waits behind what is there already.
 //!
 //! - from the broker ([`broker`]): [`LinkEvent`] → [`Messages`] → [`Phone`]
-//! - from the media ([`happenings`]): what peer connections, streams and the view tell
-//! - from the user ([`user`]): [`control::Command`], signals
+//! - from the media ([`happenings`]): what peer connections and streams tell
+//! - from the user ([`user`]): [`control::Command`], keys in the view, signals
 //! - from work that goes on aside ([`jobs`]): descriptions, devices, TURN checks
 //! - out ([`acting`], [`media_actions`]): actions of the phone, printed [`Event`]s; the last ones come from [`ending`]
 //!
@@ -292,7 +292,7 @@ impl Session {
                 live.timers.stop(timer);
                 self.phone_event(call::Event::End { call: call.clone() });
             }
-            Timer::Unanswered => {
+            Timer::NoRinging => {
                 live.timers.stop(timer);
                 self.link.ask_for_echo(&self.settings.link.template, now);
             }

@@ -1,6 +1,6 @@
 //! Starts a session: what it needs is opened in order, so that what is missing is said before anyone is rung.
 //!
-//! - view and devices → the link to the broker, of our own or that of another program with our ID → [`Session::run`]
+//! - devices → the link to the broker, of our own or that of another program with our ID → [`Session::run`]
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ::media::display::DisplayEvent;
 use ::media::impair::{Impairment, Impairments};
 use signalling::call::{self, Renewal, Side};
 use signalling::id::CallId;
@@ -10,11 +11,41 @@ use signalling::wire::{MediaState, PresenceState};
 use super::Session;
 use super::control::Command;
 use super::snapshot::{Saved, save_picture};
+use super::work::Work;
 use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::phone::events::CallEvent;
 
 impl Session {
+    /// A key or the close button of the view; figures are asked for by none of its keys, so nothing here waits.
+    pub(super) fn display_event(&mut self, event: DisplayEvent) -> Result<(), Failure> {
+        let key = match event {
+            DisplayEvent::CloseRequested => {
+                self.phone_event(call::Event::HangUp);
+                return Ok(());
+            }
+            DisplayEvent::Interrupted => return self.interrupted(),
+            DisplayEvent::Key(key) => key,
+        };
+        let local = self.phone.front().media().unwrap_or_default().local;
+        let command = match key {
+            'm' => Command::Mute { on: local.audio },
+            'c' => Command::Camera { on: !local.video },
+            'h' if local.hold => Command::Resume {},
+            'h' => Command::Hold {},
+            'a' => Command::Answer {},
+            'r' => Command::Reject { text: None },
+            's' => Command::Swap {},
+            '?' => {
+                self.screen.help = self.screen.help.toggled();
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        self.work.push(Work::Control(Some(Ok(command))));
+        Ok(())
+    }
+
     pub(super) async fn command(&mut self, command: Command) {
         match command {
             Command::Answer {} => self.phone_event(call::Event::Accept),

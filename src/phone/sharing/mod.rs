@@ -8,7 +8,7 @@
 //! - host: socket → [`host`] → [`FromGuest`] → the session, which routes messages ([`desk`])
 //! - guest: [`guest`] carries a [`signalling::mqtt::Link`] over the socket
 //!
-//! Never touches what is said: a payload is bytes.
+//! Never changes what is said. [`desk`] reads type, call and `of` of a message alone, to find the guest it is for.
 
 pub(crate) mod desk;
 pub(crate) mod guest;

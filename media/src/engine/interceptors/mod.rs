@@ -57,7 +57,7 @@ const LATE_RTX: Slot = Slot::Custom(3_500);
 
 /// Behind all of the engine's own, next to the tracks.
 const CLOCK: Slot = Slot::Custom(59_000);
-const DELIVERY: Slot = Slot::Custom(60_000);
+const RTCP_TO_TRACKS: Slot = Slot::Custom(60_000);
 
 /// The chain, from the wire to the tracks: what comes goes down this table, what leaves goes up.
 const CHAIN: [Place; 11] = [
@@ -126,7 +126,7 @@ const CHAIN: [Place; 11] = [
         make: |parts| Box::new(PassThrough::new(ReadClock(parts.clock.clone()))),
     },
     Place {
-        slot: DELIVERY,
+        slot: RTCP_TO_TRACKS,
         name: "RTCP for the tracks",
         why: "last: whatever is still there is for the tracks",
         make: |_| Box::new(PassThrough::new(DeliverRtcp)),

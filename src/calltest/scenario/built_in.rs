@@ -2,19 +2,19 @@
 
 /// A scenario by its name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ready {
+pub(crate) struct BuiltIn {
     pub(crate) name: &'static str,
     pub(crate) source: &'static str,
 }
 
 macro_rules! ready {
     ($($name:literal),+ $(,)?) => {
-        &[$(Ready { name: $name, source: include_str!(concat!("../../../tests/scenarios/", $name, ".toml")) }),+]
+        &[$(BuiltIn { name: $name, source: include_str!(concat!("../../../tests/scenarios/", $name, ".toml")) }),+]
     };
 }
 
 /// All of them, the first to try first.
-pub(crate) const READY: &[Ready] = ready![
+pub(crate) const BUILT_IN: &[BuiltIn] = ready![
     "smoke",
     "relay-only",
     "codecs",
@@ -37,8 +37,8 @@ pub(crate) const READY: &[Ready] = ready![
 ];
 
 /// The one of this name.
-pub(crate) fn named(name: &str) -> Option<&'static Ready> {
-    READY.iter().find(|ready| ready.name == name)
+pub(crate) fn named(name: &str) -> Option<&'static BuiltIn> {
+    BUILT_IN.iter().find(|ready| ready.name == name)
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     fn each_reads_and_says_what_it_shows() {
         let options = CallOptions::new();
         let around = Surroundings { set: &BTreeMap::new(), environment: &|_| None };
-        for ready in READY {
+        for ready in BUILT_IN {
             let variants =
                 document::read(ready.source, &around).unwrap_or_else(|error| panic!("{}: {error}", ready.name));
             for variant in variants {
@@ -72,7 +72,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
         let mut names: Vec<_> = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-        let mut listed: Vec<_> = READY.iter().map(|ready| ready.name.to_owned()).collect();
+        let mut listed: Vec<_> = BUILT_IN.iter().map(|ready| ready.name.to_owned()).collect();
         names.sort();
         listed.sort();
         assert_eq!(names, listed);

@@ -6,7 +6,7 @@ use super::StopFlag;
 
 /// Paces generated media: tick `n` is due `n / rate` seconds after the start, however long the work takes.
 #[derive(Debug)]
-pub(super) struct Pacer {
+pub(super) struct Ticks {
     start: Instant,
     ticks_per_second: u32,
     next: u64,
@@ -14,7 +14,7 @@ pub(super) struct Pacer {
     catch_up: Duration,
 }
 
-impl Pacer {
+impl Ticks {
     /// Asked at least this often whether to stop.
     const STOP_POLL: Duration = Duration::from_millis(50);
 
@@ -66,17 +66,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pacer_keeps_to_its_grid_and_leaves_out_what_is_too_late() {
+    fn the_ticks_keep_to_its_grid_and_leaves_out_what_is_too_late() {
         let start = Instant::now();
         let ms = Duration::from_millis;
-        let mut pacer = Pacer::new(start, 30, ms(33));
-        pacer.advance(start + ms(5));
-        assert_eq!((pacer.next, pacer.due(3)), (1, start + ms(100)));
-        pacer.advance(start + ms(60));
-        assert_eq!(pacer.next, 2, "less than one picture late: caught up");
-        pacer.advance(start + ms(1_010));
-        assert_eq!((pacer.next, pacer.due(31) > start + ms(1_010)), (31, true));
-        pacer.advance(start + ms(1_034));
-        assert_eq!(pacer.taken(), 31, "after 2 comes 31");
+        let mut ticks = Ticks::new(start, 30, ms(33));
+        ticks.advance(start + ms(5));
+        assert_eq!((ticks.next, ticks.due(3)), (1, start + ms(100)));
+        ticks.advance(start + ms(60));
+        assert_eq!(ticks.next, 2, "less than one picture late: caught up");
+        ticks.advance(start + ms(1_010));
+        assert_eq!((ticks.next, ticks.due(31) > start + ms(1_010)), (31, true));
+        ticks.advance(start + ms(1_034));
+        assert_eq!(ticks.taken(), 31, "after 2 comes 31");
     }
 }
