@@ -1,10 +1,10 @@
 //! The peer connection: ICE, DTLS, SRTP, RTP. The only room that imports `webrtc` and `rtc`.
 //!
 //! - signalling in and out: [`Peer::offer`], [`Peer::answer`], [`Peer::apply_answer`], [`Peer::add_candidates`],
-//!   [`PeerEvent::Candidates`]
+//!   [`PeerEvent::Candidates`](events::PeerEvent::Candidates)
 //! - the same again in mid-call, for other media or another path: [`Peer::update_offer`], [`Peer::answer_update`],
-//!   [`Peer::apply_update`]; when that is wanted: [`PeerEvent::Silent`], [`PeerEvent::Stalled`],
-//!   [`PeerEvent::NetworkChanged`]
+//!   [`Peer::apply_update`]; when that is wanted: `Silent`, `Stalled` and `NetworkChanged` of
+//!   [`PeerEvent`](events::PeerEvent)
 //! - media out: [`MediaSender`](crate::send::media_sender::MediaSender), from encoder threads
 //! - media in: RTP packets into the two queues of [`Inbox`](crate::receive::inbox::Inbox)
 //!

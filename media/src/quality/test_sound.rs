@@ -8,7 +8,7 @@
 //!   [`PERIOD_SAMPLES`] later, which is cheap; a tone of the sweep alone is the same then, or the same upside down
 //! - sound that passes goes to the detector ([`tone`]); from the first tone found on everything is measured, until no tone
 //!   was found for [`WINDOWS_WITHOUT_MAX`]
-//! - out: the tone of the last 100 ms, the tones so far, latencies of the steps ([`sweep`])
+//! - out: the tone of the last 100 ms, the tones so far, latencies of the steps ([`super::sweep`])
 //!
 //! Pure: reads no clock.
 

@@ -30,7 +30,7 @@ pub struct WindowHost {
 }
 
 impl WindowHost {
-    /// Serves windows on the main thread until every [`WindowClient`] and [`Window`] is dropped.
+    /// Serves windows on the main thread until every [`WindowClient`](super::WindowClient) and [`Window`](super::Window) is dropped.
     pub fn run(self) {
         // Nothing of the desktop is touched before somebody wants it.
         let Ok(first) = self.requests.recv() else { return };
