@@ -182,7 +182,7 @@ pub(crate) enum Dialect {
 
 /// What is done besides talking.
 #[derive(Clone, Copy, Debug, Args)]
-#[command(next_help_heading = "Habits")]
+#[command(next_help_heading = "Ringing and call log")]
 pub(crate) struct Habits {
     /// How it rings: sound (on the speaker of --play, else the terminal's bell), bell, none
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Ring::Sound, hide_possible_values = true, env = "TRING_RING")]
