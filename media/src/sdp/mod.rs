@@ -11,3 +11,9 @@ pub(crate) mod description;
 pub(crate) mod interop;
 pub(crate) mod negotiated;
 pub(crate) mod rewrite;
+
+/// An answer with sound and pictures, for tests of this room.
+#[cfg(test)]
+const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 125 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=rtpmap:125 H264/90000\r\n";

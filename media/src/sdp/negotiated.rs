@@ -87,10 +87,7 @@ fn media_where(sdp: &str, holds: impl Fn(&Section<'_>) -> bool) -> Promised {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
-        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 125 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=rtpmap:125 H264/90000\r\n";
+    use crate::sdp::ANSWER;
 
     #[test]
     fn the_first_known_codec_of_the_answer_is_the_one() {

@@ -1,6 +1,10 @@
 //! Checks that a TURN server answers, before it is needed. The request has no login, so the server gives no relay
 //! address. How it answers the requests of a call is seen on the call's own sockets ([`crate::path::server_log`]).
 
+use std::net::SocketAddr;
+
+use tokio::time::timeout;
+
 use super::allocation;
 use super::transaction::{self, Unanswered};
 use crate::path::ice_server::{IceServer, IceServerKind};
@@ -15,24 +19,30 @@ pub async fn check(server: &IceServer) -> Result<(), TurnError> {
         return Ok(());
     }
     let url = server.url.to_string();
-    match tokio::time::timeout(SILENT_AFTER, ask(server)).await {
-        Err(_) => Err(TurnError::Silent { url }),
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(Unanswered::Unresolved(reason))) => Err(TurnError::Resolve { url, reason }),
-        Ok(Err(Unanswered::Closed)) => Err(TurnError::Closed { url }),
-        // Whatever it was, something answers there; what it says to the call is seen there.
-        Ok(Err(Unanswered::Nonsense)) => Ok(()),
-        Ok(Err(Unanswered::Silent)) => Err(TurnError::Silent { url }),
-        Ok(Err(Unanswered::Local(reason))) => Err(TurnError::Local { url, reason }),
+    // A name server that is slow is not the TURN server's fault: its time begins when the address is known.
+    let answer = match transaction::resolve(&server.url).await {
+        Ok(address) => timeout(SILENT_AFTER, ask(address)).await.unwrap_or(Err(Unanswered::Silent)),
+        Err(unanswered) => Err(unanswered),
+    };
+    match answer {
+        // Nonsense too: something answers there, and what it says to the call is seen there.
+        Ok(()) | Err(Unanswered::Nonsense) => Ok(()),
+        Err(Unanswered::Unresolved(reason)) => Err(TurnError::Resolve { url, reason }),
+        Err(Unanswered::Closed) => Err(TurnError::Closed { url }),
+        Err(Unanswered::Silent) => Err(TurnError::Silent { url }),
+        Err(Unanswered::Local(reason)) => Err(TurnError::Local { url, reason }),
     }
 }
 
-async fn ask(server: &IceServer) -> Result<(), Unanswered> {
-    let address = transaction::resolve(&server.url).await?;
+async fn ask(address: SocketAddr) -> Result<(), Unanswered> {
     let socket = transaction::open_to(address).await?;
     loop {
         match transaction::ask(&socket, address, &allocation::request_without_login()?).await {
-            Ok((answer, _)) => return allocation::give_back(&socket, address, &answer).await,
+            Ok((answer, _)) => {
+                // It answers, which is what was asked; the address is free again after its lifetime.
+                let _lost = allocation::give_back(&socket, address, &answer).await;
+                return Ok(());
+            }
             // It is asked until the time is over.
             Err(Unanswered::Silent) => {}
             Err(unanswered) => return Err(unanswered),
