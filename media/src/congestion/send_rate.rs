@@ -3,17 +3,17 @@
 //! - packet reports → [`split_reported`]: without packets that no feedback told of
 //! - → [`DelayEstimate`], by the delay; [`LossLimit`], by the loss of a window; the lower of both is the estimate
 //! - → [`SizeWatch`]: whether packets are too large for the path; such losses say nothing of the rate
-//! - the estimate → [`TargetBitrate`] → encoders; → the engine's pacer
+//! - the estimate → [`SharedEstimate`] → encoders; → the engine's pacer
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::estimate::SharedEstimate;
 use super::feedback::{PacketReport, split_reported};
 use super::limits::BitrateLimits;
 use super::loss_limit::LossLimit;
 use super::loss_window::LossWindow;
 use super::payload_limit::{PayloadLimit, SizeWatch};
-use super::target::TargetBitrate;
 
 /// What one feedback tells of.
 #[derive(Clone, Copy, Debug)]
@@ -42,19 +42,19 @@ pub(crate) struct SendRate<D> {
     limits: BitrateLimits,
     sizes: SizeWatch,
     payload: Arc<PayloadLimit>,
-    target: TargetBitrate,
+    estimate: SharedEstimate,
 }
 
 impl<D: DelayEstimate> SendRate<D> {
-    /// Starts within `limits`; `target` is kept at the estimate, and `payload` at what arrives.
+    /// Starts within `limits`; `estimate` is kept up to date, and `payload` at what arrives.
     pub(crate) fn new(
         limits: BitrateLimits,
         delay_based: D,
-        target: TargetBitrate,
+        estimate: SharedEstimate,
         payload: Arc<PayloadLimit>,
     ) -> Self {
         let (loss_limit, window, sizes) = (LossLimit::new(limits), LossWindow::default(), SizeWatch::default());
-        Self { delay_based, window, loss_limit, limits, sizes, payload, target }
+        Self { delay_based, window, loss_limit, limits, sizes, payload, estimate }
     }
 
     /// Takes in what a feedback tells, in the order in which the packets were sent.
@@ -72,7 +72,8 @@ impl<D: DelayEstimate> SendRate<D> {
             self.loss_limit.update(now, seen, self.target_bps());
         }
         // A float cast saturates, and the estimate is bounded anyway.
-        self.target.set(self.target_bps() as u32);
+        let target_bps = self.target_bps() as u32;
+        self.estimate.update(|estimate| estimate.target_bps = target_bps);
     }
 
     /// The estimate, bits a second.
@@ -105,15 +106,15 @@ mod tests {
     #[test]
     fn the_lower_of_delay_and_loss_is_published() {
         let limits = BitrateLimits { start_bps: 300_000, min_bps: 100_000, max_bps: 2_000_000 };
-        let (target, start) = (TargetBitrate::new(limits.start_bps), Instant::now());
+        let (target, start) = (SharedEstimate::new(limits.start_bps), Instant::now());
         let delay = Fixed { bps: 1_000_000.0, told: 0 };
         let mut rate = SendRate::new(limits, delay, target.clone(), Arc::default());
         rate.on_reports(start, &[]);
-        assert_eq!(target.bps(), 300_000, "nothing was told");
+        assert_eq!(target.get().target_bps, 300_000, "nothing was told");
         let batch = reports(start, 0, [true, false].repeat(10));
         rate.on_reports(start, &batch);
-        assert_eq!((target.bps(), rate.delay_based.told), (1_000_000, 20), "a window is not over");
+        assert_eq!((target.get().target_bps, rate.delay_based.told), (1_000_000, 20), "a window is not over");
         rate.on_reports(start + std::time::Duration::from_secs(1), &batch);
-        assert!(target.bps() < 500_000, "half of it is lost: {}", target.bps());
+        assert!(target.get().target_bps < 500_000, "half of it is lost: {}", target.get().target_bps);
     }
 }

@@ -26,8 +26,8 @@ use super::sockets::early::Early;
 use super::tracks::local::Outlets;
 use super::tracks::remote;
 use super::{path_task, setup};
+use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::PayloadLimit;
-use crate::congestion::target::TargetBitrate;
 use crate::path::addresses::{BindTo, Network};
 use crate::path::ice_server::IcePolicy;
 use crate::path::receive_counter::ReceiveCounter;
@@ -52,7 +52,7 @@ impl Peer {
         let (tracks_tx, tracks) = mpsc::channel(4);
         let payload = Arc::new(PayloadLimit::default());
         let watched = Watched {
-            target: TargetBitrate::new(config.bitrate.start_bps),
+            estimate: SharedEstimate::new(config.bitrate.start_bps),
             gate: Arc::default(),
             keyframes: Arc::default(),
             video: Arc::default(),
@@ -75,7 +75,7 @@ impl Peer {
             network: Arc::clone(&network),
             takes_multicast,
             settling: Arc::clone(&settling),
-            target: watched.target.clone(),
+            estimate: watched.estimate.clone(),
             clock: clock.clone(),
             payload: Arc::clone(&payload),
         };
@@ -131,7 +131,7 @@ struct Foundation {
     network: Arc<dyn Network>,
     takes_multicast: bool,
     settling: Arc<SettlingRuntime>,
-    target: TargetBitrate,
+    estimate: SharedEstimate,
     clock: PeerClock,
     payload: Arc<PayloadLimit>,
 }
@@ -143,8 +143,8 @@ impl Foundation {
         shared: &Arc<Shared>,
     ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
         let mut media = setup::media_engine(config)?;
-        let (limits, target, payload, clock) = (config.bitrate, self.target, self.payload, self.clock);
-        let interceptors = interceptors::chain(&mut media, &Parts { limits, target, payload, clock })?;
+        let (limits, estimate, payload, clock) = (config.bitrate, self.estimate, self.payload, self.clock);
+        let interceptors = interceptors::chain(&mut media, &Parts { limits, estimate, payload, clock })?;
         let policy = match config.ice_policy {
             IcePolicy::All => RTCIceTransportPolicy::All,
             IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,

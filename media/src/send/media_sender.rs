@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::keyframe_demand::KeyframeDemand;
 use super::path_gate::PathGate;
 use super::stream_stats::{RemoteReport, StreamStats};
-use crate::congestion::target::TargetBitrate;
+use crate::congestion::estimate::{PathEstimate, SharedEstimate};
 use crate::frame::{EncodedAudio, EncodedVideo, VideoCodec};
 
 /// What one stream of pictures is sent as.
@@ -38,7 +38,7 @@ pub struct MediaSender {
 /// connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
-    pub(crate) target: TargetBitrate,
+    pub(crate) estimate: SharedEstimate,
     pub(crate) gate: Arc<PathGate>,
     pub(crate) keyframes: Arc<KeyframeDemand>,
     pub(crate) video: Arc<StreamStats>,
@@ -88,10 +88,16 @@ impl MediaSender {
         self.watched.keyframes.take()
     }
 
+    /// What is known of the path.
+    #[must_use]
+    pub fn path_estimate(&self) -> PathEstimate {
+        self.watched.estimate.get()
+    }
+
     /// What the path is estimated to carry, in bits a second, for all media together.
     #[must_use]
     pub fn target_bps(&self) -> u32 {
-        self.watched.target.bps()
+        self.watched.estimate.get().target_bps
     }
 
     /// Payload bytes sent so far: video, audio.
@@ -124,7 +130,7 @@ impl MediaSender {
     /// A sender that leads to nobody but the test, and the other end of it.
     pub(crate) fn to_test(codec: VideoCodec) -> (Self, SentToTest) {
         let watched = Watched {
-            target: TargetBitrate::new(1_000_000),
+            estimate: SharedEstimate::new(1_000_000),
             gate: Arc::default(),
             keyframes: Arc::default(),
             video: Arc::default(),
@@ -168,6 +174,6 @@ impl SentToTest {
 
     /// The estimate of the path from now on.
     pub(crate) fn carries(&self, bits_a_second: u32) {
-        self.watched.target.set(bits_a_second);
+        self.watched.estimate.update(|estimate| estimate.target_bps = bits_a_second);
     }
 }

@@ -15,18 +15,18 @@ use rtc::interceptor::{
 use rtc::rtcp::transport_feedbacks::cc_feedback_report::Ecn;
 
 use crate::congestion::BitrateLimits;
+use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::feedback::PacketReport;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::congestion::send_rate::{Batch, DelayEstimate, SendRate};
-use crate::congestion::target::TargetBitrate;
 
 /// [`SendRate`] as the engine's congestion control asks for it.
 pub(super) struct Bandwidth(SendRate<DelayBased>);
 
 impl Bandwidth {
-    /// Starts within `limits`; `target` is kept at the estimate, and `payload` at what arrives.
-    pub(super) fn new(limits: BitrateLimits, target: TargetBitrate, payload: Arc<PayloadLimit>) -> Self {
-        Self(SendRate::new(limits, DelayBased::new(limits), target, payload))
+    /// Starts within `limits`; `estimate` is kept up to date, and `payload` at what arrives.
+    pub(super) fn new(limits: BitrateLimits, estimate: SharedEstimate, payload: Arc<PayloadLimit>) -> Self {
+        Self(SendRate::new(limits, DelayBased::new(limits), estimate, payload))
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_tenth_lost_at_random_does_not_make_it_send_less_and_less() {
         let limits = BitrateLimits { start_bps: 1_000_000, min_bps: 100_000, max_bps: 2_000_000 };
-        let target = TargetBitrate::new(0);
+        let target = SharedEstimate::new(0);
         let (mut rate, start) = (Bandwidth::new(limits, target.clone(), Arc::default()), Instant::now());
         let mut random = 7_u32;
         let mut is_lost = || {
@@ -137,7 +137,7 @@ mod tests {
             let first = u64::from(n) * 10 - arrived.len() as u64;
             let batch = reports(start, first, arrived.drain(..));
             rate.0.on_reports(start + Duration::from_millis(100) * n, &batch);
-            low += u32::from(target.bps() < 500_000);
+            low += u32::from(target.get().target_bps < 500_000);
         }
         assert!(low < 50, "{low} of 540 times the rate was low, for a trial");
     }

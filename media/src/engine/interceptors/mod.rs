@@ -27,15 +27,15 @@ use self::pass_through::PassThrough;
 use self::read_clock::ReadClock;
 use self::send_nacks::SendNacks;
 use crate::congestion::BitrateLimits;
+use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::PayloadLimit;
-use crate::congestion::target::TargetBitrate;
 use crate::receive::peer_clock::PeerClock;
 
 /// What the interceptors of one peer connection are made with.
 pub(super) struct Parts {
     pub(super) limits: BitrateLimits,
-    /// Kept at the send-side estimate.
-    pub(super) target: TargetBitrate,
+    /// Kept up to date.
+    pub(super) estimate: SharedEstimate,
     /// Kept at what the path carries.
     pub(super) payload: Arc<PayloadLimit>,
     pub(super) clock: PeerClock,
@@ -66,8 +66,8 @@ const CHAIN: [Place; 11] = [
         name: "send history and rate estimate",
         why: "nearest to the wire: a packet departs when the pacer has let it go, with its number",
         make: |parts| {
-            let (target, payload) = (parts.target.clone(), Arc::clone(&parts.payload));
-            Box::new(CongestionControlBuilder::new(Bandwidth::new(parts.limits, target, payload)).build())
+            let (estimate, payload) = (parts.estimate.clone(), Arc::clone(&parts.payload));
+            Box::new(CongestionControlBuilder::new(Bandwidth::new(parts.limits, estimate, payload)).build())
         },
     },
     Place {
@@ -149,7 +149,7 @@ pub(super) fn chain(engine: &mut MediaEngine, parts: &Parts) -> Result<Registry>
 fn declare(engine: &mut MediaEngine, parts: &Parts) -> Result<()> {
     let _of_the_helper = configure_nack(Registry::new(), engine);
     configure_simulcast_extension_headers(engine)?;
-    let unused = Bandwidth::new(parts.limits, TargetBitrate::new(0), Arc::default());
+    let unused = Bandwidth::new(parts.limits, SharedEstimate::new(0), Arc::default());
     let _of_the_helper = configure_congestion_control(Registry::new(), unused, CongestionFeedback::Twcc, engine)?;
     Ok(())
 }
