@@ -1,34 +1,36 @@
-//! What transport-wide feedback (TWCC) says of the packets that we sent.
+//! What transport-wide feedback (TWCC, draft-holmer-rmcat-transport-wide-cc-extensions-01) says of the packets that we
+//! sent.
 
 use std::time::{Duration, Instant};
 
-/// What became of one packet.
+/// What one feedback says of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PacketReport {
-    /// Size on the wire, bytes.
-    pub(crate) size: usize,
-    /// When it left here.
-    pub(crate) departure: Instant,
-    /// The other side has it.
-    pub(crate) arrived: bool,
-    /// When it arrived, by the other side's clock.
+pub(crate) struct Acknowledgement {
+    /// Its transport-wide number.
+    pub(crate) number: u16,
+    /// When it arrived, by the other side's clock; `None`: it did not.
     pub(crate) arrival: Option<Duration>,
 }
 
-/// A feedback comes every 100 ms. When one is lost, the next batch begins with its packets, as if they had not
-/// arrived; so long a run of them is not what a path loses.
-const UNREPORTED_MIN: Duration = Duration::from_millis(60);
+/// What became of one packet that we sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PacketReport {
+    /// Size, bytes: RTP header, extensions and payload.
+    pub(crate) size: usize,
+    /// When it left here.
+    pub(crate) departure: Instant,
+    /// When it arrived, by the other side's clock; `None`: it is lost.
+    pub(crate) arrival: Option<Duration>,
+    /// It was told lost before: others had only overtaken it.
+    pub(crate) was_lost: bool,
+    /// Bytes of packets just before it that no feedback tells of: one was lost itself.
+    pub(crate) unreported_before: usize,
+}
 
-/// Splits a batch: packets that no feedback told of, and those that one did.
-pub(crate) fn split_reported(reports: &[PacketReport]) -> (&[PacketReport], &[PacketReport]) {
-    let first_arrived = reports.iter().position(|report| report.arrived).unwrap_or(reports.len());
-    let (head, rest) = reports.split_at(first_arrived);
-    let is_run = |first: &PacketReport, last: &PacketReport| {
-        last.departure.saturating_duration_since(first.departure) >= UNREPORTED_MIN
-    };
-    match head {
-        [first, .., last] if is_run(first, last) => (head, rest),
-        _ => (&[], reports),
+impl PacketReport {
+    /// True when the other side has it.
+    pub(crate) const fn arrived(&self) -> bool {
+        self.arrival.is_some()
     }
 }
 
@@ -41,25 +43,10 @@ pub(crate) mod tests {
         let report = |(id, arrived): (u64, bool)| PacketReport {
             size: 1000,
             departure: start + Duration::from_millis(10 * id),
-            arrived,
             arrival: arrived.then(|| Duration::from_millis(10 * id + 20)),
+            was_lost: false,
+            unreported_before: 0,
         };
         (first..).zip(arrived).map(report).collect()
-    }
-
-    #[test]
-    fn packets_of_a_lost_feedback_are_not_lost_packets() {
-        let start = Instant::now();
-        let lengths = |arrived: &[bool]| {
-            let reports = reports(start, 0, arrived.iter().copied());
-            let (unreported, reported) = split_reported(&reports);
-            (unreported.len(), reported.len())
-        };
-        let (lost, came) = ([false; 10], [true; 10]);
-        assert_eq!(lengths(&[&lost[..], &came].concat()), (10, 10));
-        assert_eq!(lengths(&[&lost[..6], &came].concat()), (0, 16), "50 ms can be a loss");
-        assert_eq!(lengths(&[&came[..1], &lost, &came].concat()), (0, 21), "this feedback tells of what came before");
-        assert_eq!(lengths(&came), (0, 10));
-        assert_eq!(lengths(&[]), (0, 0));
     }
 }

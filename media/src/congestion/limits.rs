@@ -3,9 +3,9 @@
 /// Bits a second that the estimate starts at and stays between.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BitrateLimits {
-    /// First estimate: a guess that most home lines carry.
+    /// First estimate: even a narrow line carries it for the moment that it takes to see what more it carries.
     pub start_bps: u32,
-    /// Never below: a picture of some kind always gets through.
+    /// Never below: sound of some kind always gets through.
     pub min_bps: u32,
     /// Never above: more would not look better at this size.
     pub max_bps: u32,
@@ -17,7 +17,7 @@ impl BitrateLimits {
     pub fn for_video(pixels_a_second: u64) -> Self {
         let at = |bits_times_100: u64| u32::try_from(pixels_a_second * bits_times_100 / 100).unwrap_or(u32::MAX);
         let max_bps = at(25).clamp(500_000, 8_000_000);
-        Self { start_bps: at(12).clamp(300_000, max_bps), min_bps: 100_000, max_bps }
+        Self { start_bps: 400_000, min_bps: 30_000, max_bps }
     }
 }
 

@@ -5,7 +5,7 @@
 //! the path is known to lose by itself, less is sent for a trial:
 //!
 //! - loss falls → it was congestion: the limit stays, and rises while no more is lost
-//! - loss stays → it is the path's own: the limit goes back, and so much loss is accepted for a while
+//! - loss stays → it is the path's own: there is no limit, and so much loss is accepted for a while
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ const HELPED_SHARE: f64 = 0.3;
 const OWN_LOSS_MAX: f64 = 0.4;
 
 /// How long loss counts as the path's own until that is tried again: networks change.
-const OWN_LOSS_HOLDS: Duration = Duration::from_secs(20);
+const OWN_LOSS_HOLDS: Duration = Duration::from_secs(60);
 
 /// What the limit rises by in a window without loss of ours.
 const RISE: f64 = 1.05;
@@ -67,16 +67,17 @@ pub(crate) struct LossLimit {
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Steady,
+    /// One window has lost too much. It may be chance.
+    Suspecting,
     /// Less is sent, and what was sent before may still be on its way.
     Settling(Trial),
-    /// Less is sent; the next window tells whether it helps.
-    Judging(Trial),
+    /// Less is sent; two windows tell whether it helps, of which the first has lost this share.
+    Judging(Trial, Option<f64>),
 }
 
 /// What was before less was sent.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
-    limit_bps: f64,
     seen: Seen,
 }
 
@@ -101,18 +102,23 @@ impl LossLimit {
         self.own = self.own.filter(|(_, since)| now.saturating_duration_since(*since) < OWN_LOSS_HOLDS);
         let excess = seen.loss - self.own_loss();
         match self.phase {
-            Phase::Steady if excess > EXCESS_MAX => {
-                self.phase = Phase::Settling(Trial { limit_bps: target_bps, seen });
+            Phase::Steady if excess > EXCESS_MAX => self.phase = Phase::Suspecting,
+            Phase::Suspecting if excess > EXCESS_MAX => {
+                self.phase = Phase::Settling(Trial { seen });
                 self.limit_bps = seen.arrived_bps.min(target_bps) * TRIED_SHARE;
             }
             Phase::Steady if excess < EXCESS_RISING_MAX => self.rise(now),
             Phase::Steady => {}
-            Phase::Settling(trial) => self.phase = Phase::Judging(trial),
-            Phase::Judging(trial) => {
+            Phase::Suspecting => self.phase = Phase::Steady,
+            Phase::Settling(trial) => self.phase = Phase::Judging(trial, None),
+            Phase::Judging(trial, None) => self.phase = Phase::Judging(trial, Some(seen.loss)),
+            Phase::Judging(trial, Some(first)) => {
                 self.phase = Phase::Steady;
+                let loss = (first + seen.loss) / 2.0;
+                let excess = loss - self.own_loss();
                 if excess > (trial.seen.loss - self.own_loss()) * HELPED_SHARE {
-                    self.own = Some((seen.loss.max(trial.seen.loss).min(OWN_LOSS_MAX), now));
-                    self.limit_bps = trial.limit_bps;
+                    self.own = Some((loss.max(trial.seen.loss).min(OWN_LOSS_MAX), now));
+                    self.limit_bps = self.max_bps;
                 } else {
                     self.ceiling = Some((trial.seen.arrived_bps, now));
                 }
@@ -156,11 +162,11 @@ mod tests {
         for share in [0.12, 0.2, 0.3] {
             let (mut limit, start) = (LossLimit::new(LIMITS), Instant::now());
             let limits = windows(&mut limit, start, 0..40, |_| share);
-            assert!(limits[0] < 1_700_000.0, "less is tried: {limits:?}");
-            assert!(limits[2..40].iter().all(|bps| *bps == 2_000_000.0), "and taken back: {limits:?}");
+            assert!(limits[1] < 1_700_000.0, "less is tried: {limits:?}");
+            assert!(limits[4..40].iter().all(|bps| *bps == 2_000_000.0), "and taken back: {limits:?}");
             assert_eq!(limit.own_loss(), share);
-            let later = windows(&mut limit, start, 40..60, |_| share);
-            assert_eq!(later.iter().filter(|bps| **bps < 2_000_000.0).count(), 2, "tried again after 20 s: {later:?}");
+            let later = windows(&mut limit, start, 40..140, |_| share);
+            assert_eq!(later.iter().filter(|bps| **bps < 2_000_000.0).count(), 3, "tried again after 60 s: {later:?}");
         }
     }
 
@@ -169,7 +175,7 @@ mod tests {
         let (mut limit, start) = (LossLimit::new(LIMITS), Instant::now());
         let path = |bps: f64| (1.0 - 400_000.0 / bps).max(0.0);
         let limits = windows(&mut limit, start, 0..20, path);
-        assert!(limits.iter().all(|bps| *bps < 430_000.0), "at once, and for ten seconds: {limits:?}");
+        assert!(limits[1..].iter().all(|bps| *bps < 430_000.0), "soon, and for ten seconds: {limits:?}");
         assert_eq!(limit.own_loss(), 0.0);
         let limits = windows(&mut limit, start, 20..100, |_| 0.0);
         assert_eq!(limits.last(), Some(&2_000_000.0), "it rises again with the path");
@@ -181,7 +187,7 @@ mod tests {
         windows(&mut limit, start, 0..10, |_| 0.12);
         let path = |bps: f64| 0.12 + (0.88 - 400_000.0 / bps).max(0.0);
         let limits = windows(&mut limit, start, 10..20, path);
-        assert!(limits[3..].iter().all(|bps| *bps < 500_000.0), "{limits:?}");
+        assert!(limits[4..].iter().all(|bps| *bps < 500_000.0), "{limits:?}");
     }
 
     #[test]

@@ -25,6 +25,18 @@ const OVERHEAD_MAX: usize = 80;
 /// The same of what reports count: RTP header and extensions.
 const RTP_HEADER_MAX: usize = 40;
 
+/// Where little is carried, a packet takes no longer than this: sound waits behind it.
+const PACKET_TIME: f64 = 0.04;
+
+/// Smaller ones would be headers for the most part.
+const SMALLEST: usize = 300;
+
+/// Payload bytes of a packet on a path that carries so many bits a second.
+pub(crate) fn bytes_for(bps: u32) -> usize {
+    // A float cast saturates.
+    ((f64::from(bps) * PACKET_TIME / 8.0) as usize).clamp(SMALLEST, PAYLOAD_BYTES_MAX)
+}
+
 /// Payload bytes a packet for one peer connection.
 #[derive(Debug)]
 pub(crate) struct PayloadLimit {
@@ -111,7 +123,7 @@ impl SizeWatch {
         let since = *self.since.get_or_insert(now);
         // Those above were cut before the limit went down.
         for report in reports.iter().filter(|report| report.size <= bytes + RTP_HEADER_MAX) {
-            if report.arrived {
+            if report.arrived() {
                 self.largest = self.largest.max(report.size);
                 self.small += u32::from(report.size <= bytes / 2);
                 self.passed |= report.size >= bytes;
@@ -167,7 +179,8 @@ mod tests {
         fn report(&mut self, size: usize, arrives: impl Fn(usize, u64) -> bool) -> PacketReport {
             self.sent += 1;
             let arrived = arrives(size, self.sent);
-            PacketReport { size, departure: self.now, arrived, arrival: arrived.then_some(Duration::ZERO) }
+            let arrival = arrived.then_some(Duration::ZERO);
+            PacketReport { size, departure: self.now, arrival, was_lost: false, unreported_before: 0 }
         }
     }
 

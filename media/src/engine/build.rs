@@ -34,6 +34,7 @@ use crate::path::receive_counter::ReceiveCounter;
 use crate::path::server_log::ServerLog;
 use crate::receive::inbox::Inbox;
 use crate::receive::peer_clock::PeerClock;
+use crate::send::keyframe_demand::KeyframeDemand;
 use crate::send::media_sender::Watched;
 
 /// What fails when there are no sockets.
@@ -78,6 +79,7 @@ impl Peer {
             estimate: watched.estimate.clone(),
             clock: clock.clone(),
             payload: Arc::clone(&payload),
+            demand: Arc::clone(&watched.keyframes),
         };
         let connection = foundation.build(config, &shared).await.map_err(|error| {
             let bind_to = BindTo { network: Arc::clone(&network), loopback: config.loopback };
@@ -134,6 +136,7 @@ struct Foundation {
     estimate: SharedEstimate,
     clock: PeerClock,
     payload: Arc<PayloadLimit>,
+    demand: Arc<KeyframeDemand>,
 }
 
 impl Foundation {
@@ -144,7 +147,8 @@ impl Foundation {
     ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
         let mut media = setup::media_engine(config)?;
         let (limits, estimate, payload, clock) = (config.bitrate, self.estimate, self.payload, self.clock);
-        let interceptors = interceptors::chain(&mut media, &Parts { limits, estimate, payload, clock })?;
+        let interceptors =
+            interceptors::chain(&mut media, &Parts { limits, estimate, payload, clock, demand: self.demand })?;
         let policy = match config.ice_policy {
             IcePolicy::All => RTCIceTransportPolicy::All,
             IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,

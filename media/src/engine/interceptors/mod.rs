@@ -1,17 +1,18 @@
 //! The interceptor chain: what RTP and RTCP pass between the wire and the engine's tracks. [`CHAIN`] is all of it.
 
-mod bandwidth;
 mod deliver_rtcp;
 mod drop_late_rtx;
 mod pass_through;
 mod read_clock;
+mod send_media;
 mod send_nacks;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rtc::interceptor::{
-    BoxedInterceptor, CongestionControlBuilder, NackResponderBuilder, PacerBuilder, ReceiverReportBuilder, Registry,
-    SenderReportBuilder, Slot, TwccReceiverBuilder, TwccSenderBuilder,
+    BoxedInterceptor, ConstantBitrate, NackResponderBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder,
+    Slot, TwccReceiverBuilder,
 };
 use rtc::peer_connection::configuration::interceptor_registry::{
     CongestionFeedback, configure_congestion_control, configure_nack, configure_simulcast_extension_headers,
@@ -20,16 +21,18 @@ use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::shared::error::Result;
 use tracing::trace;
 
-use self::bandwidth::Bandwidth;
 use self::deliver_rtcp::DeliverRtcp;
 use self::drop_late_rtx::DropLateRtx;
 use self::pass_through::PassThrough;
 use self::read_clock::ReadClock;
+use self::send_media::SendMedia;
 use self::send_nacks::SendNacks;
 use crate::congestion::BitrateLimits;
 use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::PayloadLimit;
+use crate::congestion::sending::Sending;
 use crate::receive::peer_clock::PeerClock;
+use crate::send::keyframe_demand::KeyframeDemand;
 
 /// What the interceptors of one peer connection are made with.
 pub(super) struct Parts {
@@ -39,6 +42,8 @@ pub(super) struct Parts {
     /// Kept at what the path carries.
     pub(super) payload: Arc<PayloadLimit>,
     pub(super) clock: PeerClock,
+    /// Where a keyframe is asked for when pictures were dropped.
+    pub(super) demand: Arc<KeyframeDemand>,
 }
 
 /// One place in the chain.
@@ -52,36 +57,27 @@ struct Place {
     make: fn(&Parts) -> BoxedInterceptor,
 }
 
-/// Between the pacer and the responder that makes retransmissions.
+/// Between what paces and the responder that makes retransmissions.
 const LATE_RTX: Slot = Slot::Custom(3_500);
+
+/// How often the other side is told what arrived: often enough that losing some does not leave it blind.
+const FEEDBACK_EVERY: Duration = Duration::from_millis(50);
 
 /// Behind all of the engine's own, next to the tracks.
 const CLOCK: Slot = Slot::Custom(59_000);
 const RTCP_TO_TRACKS: Slot = Slot::Custom(60_000);
 
 /// The chain, from the wire to the tracks: what comes goes down this table, what leaves goes up.
-const CHAIN: [Place; 11] = [
+const CHAIN: [Place; 9] = [
     Place {
         slot: Slot::CongestionControl,
-        name: "send history and rate estimate",
-        why: "nearest to the wire: a packet departs when the pacer has let it go, with its number",
+        name: "pacer, transport-wide numbers, congestion control",
+        why: "nearest to the wire: all that makes packets is behind it, and a number is given when a packet departs",
         make: |parts| {
             let (estimate, payload) = (parts.estimate.clone(), Arc::clone(&parts.payload));
-            Box::new(CongestionControlBuilder::new(Bandwidth::new(parts.limits, estimate, payload)).build())
+            let sending = Sending::new(parts.limits, estimate, payload, Instant::now());
+            Box::new(SendMedia::new(sending, Arc::clone(&parts.demand)))
         },
-    },
-    Place {
-        slot: Slot::TwccSender,
-        name: "transport-wide numbers",
-        why: "after the pacer, so that numbers are in the order of departure; before the history, which keys on them",
-        make: |_| Box::new(TwccSenderBuilder::new().build()),
-    },
-    Place {
-        slot: Slot::Pacer,
-        name: "pacer",
-        why: "after all that makes packets, so that each is paced",
-        // It would start at a rate of its own and hold the first keyframe back.
-        make: |parts| Box::new(PacerBuilder::new().with_target_bitrate(parts.limits.start_bps.into()).build()),
     },
     Place {
         slot: LATE_RTX,
@@ -105,7 +101,7 @@ const CHAIN: [Place; 11] = [
         slot: Slot::TwccReceiver,
         name: "transport-wide feedback",
         why: "notes arrivals as they are; what it sends is paced",
-        make: |_| Box::new(TwccReceiverBuilder::new().build()),
+        make: |_| Box::new(TwccReceiverBuilder::new().with_interval(FEEDBACK_EVERY).build()),
     },
     Place {
         slot: Slot::ReceiverReport,
@@ -149,7 +145,7 @@ pub(super) fn chain(engine: &mut MediaEngine, parts: &Parts) -> Result<Registry>
 fn declare(engine: &mut MediaEngine, parts: &Parts) -> Result<()> {
     let _of_the_helper = configure_nack(Registry::new(), engine);
     configure_simulcast_extension_headers(engine)?;
-    let unused = Bandwidth::new(parts.limits, SharedEstimate::new(0), Arc::default());
+    let unused = ConstantBitrate::new(parts.limits.start_bps.into());
     let _of_the_helper = configure_congestion_control(Registry::new(), unused, CongestionFeedback::Twcc, engine)?;
     Ok(())
 }

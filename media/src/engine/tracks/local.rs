@@ -15,7 +15,8 @@ use tracing::trace;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 
-use crate::congestion::payload_limit::PayloadLimit;
+use crate::congestion::estimate::SharedEstimate;
+use crate::congestion::payload_limit::{PayloadLimit, bytes_for};
 use crate::engine::random::random_u32;
 use crate::frame::{AUDIO_RATE_HZ, EncodedAudio, EncodedVideo};
 use crate::rtp::VIDEO_CLOCK_HZ;
@@ -56,12 +57,8 @@ impl Outlets {
         let video = video.map(|(track, stream)| {
             let start = || {
                 let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
-                tasks.spawn(send_video(
-                    Arc::clone(track),
-                    pictures,
-                    Arc::clone(&self.payload),
-                    Arc::clone(&watched.video),
-                ));
+                let path = (Arc::clone(&self.payload), watched.estimate.clone());
+                tasks.spawn(send_video(Arc::clone(track), pictures, path, Arc::clone(&watched.video)));
                 let feedback = Feedback::of(stream.ssrc, VIDEO_CLOCK_HZ, &watched.keyframes, &watched.video);
                 tasks.spawn(read_feedback(Arc::clone(track), feedback));
                 pictures_tx
@@ -85,12 +82,13 @@ impl Outlets {
 async fn send_video(
     track: Arc<TrackLocalStaticRTP>,
     mut pictures: mpsc::Receiver<(EncodedVideo, VideoStream)>,
-    payload: Arc<PayloadLimit>,
+    (payload, estimate): (Arc<PayloadLimit>, SharedEstimate),
     stats: Arc<StreamStats>,
 ) {
     let mut packets = VideoPackets::new(random_start());
     while let Some((picture, stream)) = pictures.recv().await {
-        for packet in packets.of(&picture, stream, payload.bytes()) {
+        let bytes_max = payload.bytes().min(bytes_for(estimate.get().target_bps));
+        for packet in packets.of(&picture, stream, bytes_max) {
             stats.sent(packet.payload.len());
             if track.write_rtp(for_engine(packet)).await.is_err() {
                 return;

@@ -1,0 +1,343 @@
+//! [`Controller`]: how much may be sent, from what feedback tells of delay and loss.
+//!
+//! - reports → [`QueueingDelay`]: the queue that stands on the path; → [`Delivery`]: what the path delivers
+//! - a queue that stands → the target goes below what the path delivers, and lower still until the queue is gone
+//! - no queue → the target rises: slowly near the capacity that was seen, ever faster beyond it, and never far above
+//!   what is really sent, as more was not tried
+//! - loss without a queue → [`LossLimit`], which tries whether sending less helps
+//! - no feedback while packets are out → nothing but sound is sent, and the target falls
+//!
+//! Sources: draft-ietf-rmcat-gcc-02 (rates by the receiver's clock, multiplicative decrease, response time), RFC 8298
+//! (queueing delay against its least value, a higher limit beside flows that fill queues), RFC 8289 (standing queue).
+
+use std::time::{Duration, Instant};
+
+use super::delivery::Delivery;
+use super::feedback::PacketReport;
+use super::growth::Growth;
+use super::limits::BitrateLimits;
+use super::loss_limit::LossLimit;
+use super::loss_window::LossWindow;
+use super::pacer::Pace;
+use super::queue_limit::QueueLimit;
+use super::queueing_delay::QueueingDelay;
+
+/// What a decrease leaves of the rate that the path delivered (gcc-02 §5.5).
+const DECREASE: f64 = 0.85;
+
+/// Where the target goes once the queue is gone.
+const AFTER_DRAIN: f64 = 0.95;
+
+/// A queue is drained so slowly that this is what a queue of a second would take; and never more is held back than half.
+const DRAIN: f64 = 0.7;
+const DRAIN_MAX: f64 = 0.5;
+
+/// Delivery is measured over this time: some pictures and sound packets.
+const DELIVERY_WINDOW: Duration = Duration::from_millis(500);
+
+/// Packets that wait less are not taken for waiting: it may be jitter.
+const BUSY: Duration = Duration::from_millis(15);
+
+/// Without feedback on what is out for so long beyond a round trip, nobody knows whether anything arrives.
+const STALL_AFTER: Duration = Duration::from_millis(250);
+
+/// And again each time so long the target falls.
+const STALL_STEP: Duration = Duration::from_millis(100);
+const STALL_DECREASE: f64 = 0.8;
+
+/// After so long a stall the path may be another one.
+const PATH_AWAY: Duration = Duration::from_secs(2);
+
+/// Between two decreases there is a round trip and this, so that the first can show.
+const RESPONSE: Duration = Duration::from_millis(50);
+
+/// Beside flows that fill the queue until it overflows, so much loss is congestion.
+const LOSS_BESIDE_OTHERS: f64 = 0.02;
+
+/// An overflow is one event, however many windows see it.
+const GIVE_WAY_APART: Duration = Duration::from_millis(2500);
+
+/// Then only this share is sent for so long: a queue that empties from it was ours.
+const GIVE_WAY_SHARE: f64 = 0.5;
+const GIVE_WAY_FOR: Duration = Duration::from_secs(1);
+
+/// A narrow path is one that was found to be so lately.
+const NARROW_FOR: Duration = Duration::from_secs(30);
+
+/// Paces: on a path that is known to be narrow little more than the target leaves at once.
+const PACE_NARROW: (f64, Duration) = (1.3, Duration::from_millis(40));
+const PACE_WIDE: (f64, Duration) = (2.5, Duration::from_millis(100));
+
+/// See the module. Reads no clock.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    limits: BitrateLimits,
+    /// What may be sent while no queue stands, bits a second.
+    target_bps: f64,
+    delay: QueueingDelay,
+    delivery: Delivery,
+    queue_limit: QueueLimit,
+    growth: Growth,
+    window: LossWindow,
+    loss_limit: LossLimit,
+    /// What the path delivered when it was busy, bits a second, and when that was.
+    capacity: Option<(f64, Instant)>,
+    queue: Queue,
+    feedback: Option<Feedback>,
+    stall: Option<Stall>,
+    loss: f64,
+    /// When the target was last lowered for a loss beside others.
+    gave_way: Option<Instant>,
+    is_giving_way: bool,
+}
+
+/// Whether a queue stands on the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    None,
+    /// Less is sent until it is gone.
+    Draining {
+        decreased_at: Instant,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Feedback {
+    at: Instant,
+    round_trip: Duration,
+}
+
+/// No feedback comes.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    since: Instant,
+    next: Instant,
+    /// The target before.
+    target_bps: f64,
+}
+
+impl Controller {
+    /// A controller that starts within `limits`.
+    pub(crate) fn new(limits: BitrateLimits) -> Self {
+        Self {
+            limits,
+            target_bps: limits.start_bps.into(),
+            delay: QueueingDelay::default(),
+            delivery: Delivery::default(),
+            queue_limit: QueueLimit::default(),
+            growth: Growth::default(),
+            window: LossWindow::default(),
+            loss_limit: LossLimit::new(limits),
+            capacity: None,
+            queue: Queue::None,
+            feedback: None,
+            stall: None,
+            loss: 0.0,
+            gave_way: None,
+            is_giving_way: false,
+        }
+    }
+
+    /// What may be sent, bits a second.
+    pub(crate) fn target_bps(&self) -> f64 {
+        let standing = self.standing().as_secs_f64();
+        let share = match self.queue {
+            Queue::None if self.is_giving_way => GIVE_WAY_SHARE,
+            Queue::None => 1.0,
+            Queue::Draining { .. } => 1.0 - (standing / DRAIN).min(DRAIN_MAX),
+        };
+        (self.target_bps.min(self.loss_limit.bps()) * share).max(self.limits.min_bps.into())
+    }
+
+    /// How fast packets may leave.
+    pub(crate) fn pace(&self, now: Instant) -> Pace {
+        let is_narrow = self.capacity.is_some_and(|(_, at)| now.saturating_duration_since(at) < NARROW_FOR);
+        let (factor, burst) = if is_narrow { PACE_NARROW } else { PACE_WIDE };
+        Pace { bps: self.target_bps() * factor, burst, is_held: self.stall.is_some() }
+    }
+
+    /// The queue that stands on the path.
+    pub(crate) fn standing(&self) -> Duration {
+        self.delay.standing().unwrap_or_default()
+    }
+
+    /// What arrived lately, bits a second; `None` before it is known.
+    pub(crate) fn acknowledged_bps(&self) -> Option<f64> {
+        self.delivery.bps(DELIVERY_WINDOW)
+    }
+
+    /// From here to the other side and back, the wait for the next feedback included; `None` before there was one.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.feedback.map(|feedback| feedback.round_trip)
+    }
+
+    /// Share of packets lost, 0 to 1, of the latest window.
+    pub(crate) const fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// Packets were too large for the path: their loss says nothing of the rate.
+    pub(crate) fn forget_loss(&mut self) {
+        (self.window, self.loss_limit) = (LossWindow::default(), LossLimit::new(self.limits));
+    }
+
+    /// Takes in what a feedback tells, in the order in which packets were sent.
+    pub(crate) fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
+        if reports.is_empty() {
+            return;
+        }
+        let passed = self.feedback.map_or(Duration::ZERO, |last| now.saturating_duration_since(last.at));
+        self.note_round_trip(now, reports);
+        let ended = self.stall.take();
+        if ended.is_some_and(|stall| now.saturating_duration_since(stall.since) >= PATH_AWAY) {
+            self.delay.begin_anew();
+            self.delivery.clear();
+        }
+        let window = self.queue_limit.window(self.target_bps);
+        for report in reports {
+            if let Some(arrival) = report.arrival {
+                let queued = self.delay.add(report.departure, arrival, window);
+                self.delivery.arrived(arrival, report.size, queued, report.unreported_before);
+            } else {
+                self.delivery.lost(report.size);
+            }
+        }
+        let Some(standing) = self.delay.standing() else { return };
+        self.is_giving_way = self.queue_limit.is_shared()
+            && self.gave_way.is_some_and(|at| now.saturating_duration_since(at) < GIVE_WAY_FOR);
+        self.queue_limit.test(self.is_giving_way);
+        self.queue_limit.update(now, standing, self.target_bps);
+        self.delay.keep_base(self.queue_limit.is_shared());
+        if standing > self.queue_limit.limit(self.target_bps) {
+            self.congested(now, standing);
+        } else {
+            self.not_congested(now, standing, passed, ended);
+            self.on_loss(now, reports);
+        }
+        self.target_bps = self.target_bps.clamp(self.limits.min_bps.into(), self.limits.max_bps.into());
+    }
+
+    /// What is due by now: without feedback the target falls. `unreported` is when the oldest packet left that feedback
+    /// may still tell of. True each time that one more packet is to be sent, whatever it is: it asks whether there is a
+    /// path.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, unreported: Option<Instant>) -> bool {
+        if unreported.is_none() && self.stall.take().is_some() {
+            // All that was out is forgotten: what is sent next is the first on a path of which nothing is known.
+            self.growth.restart();
+        }
+        let Some(due) = self.poll_timeout(unreported).filter(|due| *due <= now) else { return false };
+        let stall = self.stall.unwrap_or(Stall { since: due, next: due, target_bps: self.target_bps });
+        self.stall = Some(Stall { next: now + STALL_STEP, ..stall });
+        self.target_bps = (self.target_bps * STALL_DECREASE).max(self.limits.min_bps.into());
+        self.growth.stop();
+        true
+    }
+
+    /// When [`Controller::handle_timeout`] has something to do.
+    pub(crate) fn poll_timeout(&self, unreported: Option<Instant>) -> Option<Instant> {
+        let feedback = self.feedback?;
+        let left = unreported?;
+        match self.stall {
+            Some(stall) => Some(stall.next),
+            None => Some(left.max(feedback.at) + feedback.round_trip + STALL_AFTER),
+        }
+    }
+
+    fn note_round_trip(&mut self, now: Instant, reports: &[PacketReport]) {
+        let newest = reports.iter().filter(|report| report.arrived()).map(|report| report.departure).max();
+        let before = self.feedback.map(|feedback| feedback.round_trip);
+        let round_trip = match newest.map(|left| now.saturating_duration_since(left)) {
+            Some(sample) => before.map_or(sample, |before| (before * 7 + sample) / 8),
+            None => before.unwrap_or_default(),
+        };
+        self.feedback = Some(Feedback { at: now, round_trip });
+    }
+
+    /// A queue stands that is too long.
+    fn congested(&mut self, now: Instant, standing: Duration) {
+        self.growth.stop();
+        self.window = LossWindow::default();
+        // When the latest packets did not wait, the queue is gone already.
+        let Some(delivered) = self.delivery.busy_bps(BUSY) else { return };
+        // The latest is the best: an earlier run may have begun before the path became narrow.
+        self.capacity = Some((delivered, now));
+        let respond = self.round_trip().unwrap_or_default() + RESPONSE;
+        let is_due = match self.queue {
+            Queue::None => true,
+            Queue::Draining { decreased_at } => now.saturating_duration_since(decreased_at) >= respond,
+        };
+        let lower = delivered * DECREASE;
+        // What is delivered has fallen by far: the path itself has become narrow, and that cannot wait.
+        if !is_due && lower > self.target_bps * 0.7 {
+            return;
+        }
+        if let Some(left_bps) = self.queue_limit.decreased(now, standing, self.target_bps, respond) {
+            self.queue = Queue::None;
+            self.target_bps = left_bps * DECREASE;
+            self.loss_limit = LossLimit::new(self.limits);
+            return;
+        }
+        self.queue = Queue::Draining { decreased_at: now };
+        self.target_bps = self.target_bps.min(lower);
+    }
+
+    fn not_congested(&mut self, now: Instant, standing: Duration, passed: Duration, ended: Option<Stall>) {
+        let low = self.queue_limit.low(self.target_bps);
+        if let Some(stall) = ended {
+            self.after_stall(now, stall);
+        }
+        if let Queue::Draining { .. } = self.queue {
+            if standing > low {
+                return;
+            }
+            self.queue = Queue::None;
+            if let Some((capacity, _)) = self.capacity {
+                self.target_bps = self.target_bps.max(capacity * AFTER_DRAIN);
+            }
+        }
+        if standing > low {
+            return self.growth.stop();
+        }
+        let Some(sent_bps) = self.delivery.sent_bps(DELIVERY_WINDOW) else { return };
+        let round = self.round_trip().unwrap_or_default();
+        if self.queue_limit.is_shared() {
+            self.target_bps = Growth::beside_others(passed, self.target_bps, sent_bps, round);
+            return;
+        }
+        let capacity = self.capacity.map(|(bps, _)| bps);
+        let grown = self.growth.grow(now, passed, self.target_bps, sent_bps, round, capacity);
+        self.target_bps = grown;
+        if capacity.is_some_and(|bps| grown > bps * Growth::BEYOND) {
+            // The path carries more than it did.
+            self.capacity = None;
+        }
+    }
+
+    /// Feedback comes again, and no queue stands. A path that was away, or whose feedback was lost, is tried again from
+    /// half of what it carried; where it was congestion, [`Controller::congested`] knows what it carries.
+    fn after_stall(&mut self, now: Instant, stall: Stall) {
+        if now.saturating_duration_since(stall.since) >= PATH_AWAY {
+            self.growth.restart();
+            (self.capacity, self.queue) = (None, Queue::None);
+        } else {
+            let known = self.capacity.map_or(stall.target_bps, |(bps, _)| bps.min(stall.target_bps));
+            self.target_bps = self.target_bps.max(known * DRAIN_MAX);
+        }
+    }
+
+    /// Beside a queue, loss is its overflow, and the delay tells what to do: such windows are not looked at.
+    fn on_loss(&mut self, now: Instant, reports: &[PacketReport]) {
+        if let Some(seen) = self.window.add(now, reports) {
+            self.loss = seen.loss;
+            if !self.queue_limit.is_shared() {
+                self.loss_limit.update(now, seen, self.target_bps());
+            } else if seen.loss > LOSS_BESIDE_OTHERS
+                && self.gave_way.is_none_or(|at| now.saturating_duration_since(at) >= GIVE_WAY_APART)
+            {
+                // Their queue is full, and all have to give way.
+                self.target_bps *= DECREASE;
+                self.gave_way = Some(now);
+            }
+        }
+    }
+}

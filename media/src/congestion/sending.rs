@@ -1,0 +1,169 @@
+//! [`Sending`]: packets in, packets with transport-wide numbers out, feedback in; what is known of the path is published.
+//!
+//! - a packet → [`Pacer`] → [`SendHistory`], which numbers it → the wire
+//! - feedback → [`SendHistory`] → [`Controller`] → the pace, and [`SharedEstimate`] → encoders
+//! - → [`SizeWatch`] → [`PayloadLimit`]: packets that are too large for the path
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::controller::Controller;
+use super::estimate::SharedEstimate;
+use super::feedback::Acknowledgement;
+use super::history::SendHistory;
+use super::limits::BitrateLimits;
+use super::pacer::{Class, Pacer, Released};
+use super::payload_limit::{PayloadLimit, SizeWatch};
+
+/// Bits that may leave at once when nothing was sent yet: a first keyframe of a usual size.
+const START_BITS: f64 = 100_000.0;
+
+/// Rates of what was sent are taken over this time.
+const RATE_WINDOW: Duration = Duration::from_millis(500);
+
+/// Whether transport-wide feedback was agreed on for the stream of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feedback {
+    Told,
+    NotTold,
+}
+
+/// A packet that leaves now.
+#[derive(Debug)]
+pub(crate) struct Departure<P> {
+    pub(crate) content: P,
+    /// Its transport-wide number; `None`: no feedback tells of its stream.
+    pub(crate) number: Option<u16>,
+}
+
+/// See the module. Reads no clock.
+#[derive(Debug)]
+pub(crate) struct Sending<P> {
+    pacer: Pacer<(P, Feedback)>,
+    history: SendHistory,
+    controller: Controller,
+    sizes: SizeWatch,
+    payload: Arc<PayloadLimit>,
+    estimate: SharedEstimate,
+    sent: Meter,
+    repaired: Meter,
+}
+
+impl<P> Sending<P> {
+    /// Starts within `limits`; `estimate` is kept up to date, and `payload` at what arrives.
+    pub(crate) fn new(
+        limits: BitrateLimits,
+        estimate: SharedEstimate,
+        payload: Arc<PayloadLimit>,
+        now: Instant,
+    ) -> Self {
+        let controller = Controller::new(limits);
+        let pacer = Pacer::new(controller.pace(now), START_BITS);
+        let (history, sizes) = (SendHistory::default(), SizeWatch::default());
+        Self {
+            pacer,
+            history,
+            controller,
+            sizes,
+            payload,
+            estimate,
+            sent: Meter::default(),
+            repaired: Meter::default(),
+        }
+    }
+
+    /// A packet of so many bytes is to leave.
+    pub(crate) fn push(&mut self, class: Class, feedback: Feedback, content: P, bytes: usize, now: Instant) {
+        self.pacer.push(class, (content, feedback), bytes, now);
+    }
+
+    /// The next packet that leaves now; call until there is none.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Departure<P>> {
+        let Some(Released { content: (content, feedback), bytes, class }) = self.pacer.poll(now) else {
+            self.publish(now);
+            return None;
+        };
+        self.sent.add(now, bytes);
+        if class == Class::Repair {
+            self.repaired.add(now, bytes);
+        }
+        let number = match feedback {
+            Feedback::Told => Some(self.history.sent(bytes, now)),
+            Feedback::NotTold => None,
+        };
+        Some(Departure { content, number })
+    }
+
+    /// Feedback came.
+    pub(crate) fn feedback(&mut self, acknowledgements: &[Acknowledgement], now: Instant) {
+        let reports = self.history.reports(acknowledgements);
+        if self.sizes.add(now, &reports, &self.payload) {
+            self.controller.forget_loss();
+        }
+        self.controller.on_reports(now, &reports);
+        self.pacer.set_pace(self.controller.pace(now), now);
+        self.publish(now);
+    }
+
+    /// What is due by now.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.controller.handle_timeout(now, self.history.oldest_unreported()) {
+            self.pacer.permit_one();
+        }
+        self.pacer.set_pace(self.controller.pace(now), now);
+        self.publish(now);
+    }
+
+    /// When [`Sending::handle_timeout`] and [`Sending::poll`] have something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let control = self.controller.poll_timeout(self.history.oldest_unreported());
+        [self.pacer.poll_timeout(), control].into_iter().flatten().min()
+    }
+
+    /// Packets of pictures that waited for too long and never leave; a keyframe has to follow.
+    pub(crate) fn take_dropped(&mut self) -> Vec<P> {
+        self.pacer.take_dropped().into_iter().map(|(content, _)| content).collect()
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let (sent, repaired) = (self.sent.bps(now), self.repaired.bps(now));
+        let (controller, pacer) = (&self.controller, &self.pacer);
+        self.estimate.update(|estimate| {
+            // A float cast saturates, and the target is bounded anyway.
+            estimate.target_bps = controller.target_bps() as u32;
+            estimate.sent_bps = sent as u32;
+            estimate.acknowledged_bps = controller.acknowledged_bps().map(|bps| bps as u32);
+            estimate.repair_bps = repaired as u32;
+            estimate.pacer_queue = pacer.queue_delay();
+            estimate.queueing_delay = controller.standing();
+            estimate.loss = controller.loss();
+        });
+    }
+}
+
+/// Adds bytes up to a rate, in windows.
+#[derive(Debug, Default)]
+struct Meter {
+    since: Option<Instant>,
+    bytes: usize,
+    bps: f64,
+}
+
+impl Meter {
+    fn add(&mut self, now: Instant, bytes: usize) {
+        self.since.get_or_insert(now);
+        self.bytes += bytes;
+    }
+
+    /// Bits a second of the latest whole window.
+    fn bps(&mut self, now: Instant) -> f64 {
+        if let Some(since) = self.since {
+            let length = now.saturating_duration_since(since);
+            if length >= RATE_WINDOW {
+                self.bps = self.bytes as f64 * 8.0 / length.as_secs_f64();
+                (self.since, self.bytes) = (Some(now), 0);
+            }
+        }
+        self.bps
+    }
+}

@@ -1,0 +1,193 @@
+//! A flow of sound and pictures: encoders that follow the target, the sender under test, a receiver that tells what came.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Item, Way};
+use crate::congestion::estimate::SharedEstimate;
+use crate::congestion::feedback::Acknowledgement;
+use crate::congestion::limits::BitrateLimits;
+use crate::congestion::pacer::Class;
+use crate::congestion::payload_limit::bytes_for;
+use crate::congestion::sending::{Feedback, Sending};
+use crate::rtp::nearest;
+
+const SOUND_EVERY: Duration = Duration::from_millis(20);
+const SOUND_BYTES: usize = 105;
+const PICTURE_EVERY: Duration = Duration::from_micros(33_333);
+const FEEDBACK_EVERY: Duration = Duration::from_millis(50);
+
+/// Pictures are left out while one would wait for longer.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// A packet that came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came {
+    /// Since the start of the flow's world.
+    pub(super) at: Instant,
+    pub(super) took: Duration,
+    pub(super) bytes: usize,
+    pub(super) is_sound: bool,
+}
+
+/// See the module.
+pub(crate) struct Flow {
+    index: usize,
+    way: Way,
+    pub(super) from: Instant,
+    /// Nothing is sent from the first to the second.
+    pub(super) pause: Option<(Instant, Instant)>,
+    /// Pictures take no more than this, however much may be sent.
+    pub(super) video_bps_max: f64,
+    sending: Sending<(bool, usize)>,
+    pub(super) estimate: SharedEstimate,
+    sound_due: Instant,
+    picture_due: Instant,
+    feedback_due: Instant,
+    random: u64,
+    wants_keyframe: bool,
+    pictures: u32,
+    received: Vec<(i64, Instant)>,
+    base: i64,
+    pub(super) came: Vec<Came>,
+    pub(super) sounds_sent: u64,
+    /// Target over time.
+    pub(super) targets: Vec<(Instant, f64)>,
+}
+
+impl Flow {
+    pub(super) fn new(index: usize, way: Way, from: Instant, seed: u64) -> Self {
+        let limits = BitrateLimits::for_video(640 * 480 * 30);
+        let estimate = SharedEstimate::new(limits.start_bps);
+        let sending = Sending::new(limits, estimate.clone(), Arc::default(), from);
+        // Flows do not beat in time.
+        let phase = Duration::from_millis(seed * 3 % 17);
+        Self {
+            index,
+            way,
+            from,
+            pause: None,
+            video_bps_max: f64::INFINITY,
+            sending,
+            estimate,
+            sound_due: from + phase,
+            picture_due: from + phase * 2,
+            feedback_due: from + FEEDBACK_EVERY,
+            random: seed,
+            wants_keyframe: true,
+            pictures: 0,
+            received: Vec::new(),
+            base: 0,
+            came: Vec::new(),
+            sounds_sent: 0,
+            targets: Vec::new(),
+        }
+    }
+
+    pub(super) fn next_event(&self) -> Instant {
+        let due = self.sound_due.min(self.picture_due).min(self.feedback_due);
+        self.sending.poll_timeout().map_or(due, |at| at.min(due))
+    }
+
+    pub(super) fn run(&mut self, now: Instant, out: &mut Vec<(Way, Item, usize)>) {
+        let is_paused = self.pause.is_some_and(|(from, to)| now >= from && now < to);
+        while self.sound_due <= now {
+            self.sound_due += SOUND_EVERY;
+            if !is_paused {
+                self.sounds_sent += 1;
+                self.sending.push(Class::Sound, Feedback::Told, (true, SOUND_BYTES), SOUND_BYTES, now);
+            }
+        }
+        while self.picture_due <= now {
+            self.picture_due += PICTURE_EVERY;
+            if !is_paused {
+                self.picture(now);
+            }
+        }
+        self.sending.handle_timeout(now);
+        while let Some(departure) = self.sending.poll(now) {
+            let (is_sound, bytes) = departure.content;
+            let item = Item::Media {
+                flow: self.index,
+                number: departure.number.unwrap_or_default(),
+                is_sound,
+                departed: now,
+                bytes,
+            };
+            // SRTP adds its tag.
+            out.push((self.way, item, bytes + 10));
+        }
+        self.wants_keyframe |= !self.sending.take_dropped().is_empty();
+        if self.feedback_due <= now {
+            self.feedback_due = now + FEEDBACK_EVERY;
+            self.tell(out);
+        }
+        let target = f64::from(self.estimate.get().target_bps);
+        if self.targets.last().is_none_or(|(_, last)| *last != target) {
+            self.targets.push((now, target));
+        }
+    }
+
+    /// An encoder that hits its bitrate on average, and a keyframe that is four times as large.
+    fn picture(&mut self, now: Instant) {
+        let estimate = self.estimate.get();
+        let bps = (f64::from(estimate.target_bps) * 0.92 - 42_000.0).min(self.video_bps_max);
+        if estimate.pacer_queue > WAIT_MAX || bps < 30_000.0 {
+            return;
+        }
+        let noise = 0.7 + 0.6 * self.unit();
+        let size = if std::mem::take(&mut self.wants_keyframe) { 4.0 } else { noise };
+        let mut bytes = (bps / 30.0 / 8.0 * size) as usize;
+        self.pictures += 1;
+        while bytes > 0 {
+            let packet = bytes.min(bytes_for(estimate.target_bps));
+            bytes -= packet;
+            self.sending.push(Class::Picture(self.pictures), Feedback::Told, (false, packet + 30), packet + 30, now);
+        }
+    }
+
+    pub(super) fn received(&mut self, number: u16, is_sound: bool, departed: Instant, bytes: usize, now: Instant) {
+        let newest = self.received.last().map_or(self.base, |(number, _)| *number);
+        self.received.push((nearest(number, newest), now));
+        self.came.push(Came { at: now, took: now - departed, bytes, is_sound });
+    }
+
+    pub(super) fn feedback(&mut self, told: &[Acknowledgement], now: Instant) {
+        self.sending.feedback(told, now);
+    }
+
+    /// Feedback on all since the last one.
+    fn tell(&mut self, out: &mut Vec<(Way, Item, usize)>) {
+        if self.received.is_empty() {
+            return;
+        }
+        let mut came = std::mem::take(&mut self.received);
+        came.sort_unstable_by_key(|(number, _)| *number);
+        let last = came.last().map_or(self.base, |(number, _)| *number);
+        let mut told = Vec::new();
+        for number in self.base.min(came[0].0)..=last {
+            let at =
+                came.iter().find(|(one, _)| *one == number).map(|(_, at)| *at - self.from + Duration::from_secs(3));
+            told.push(Acknowledgement { number: number as u16, arrival: at });
+        }
+        self.base = last + 1;
+        let bytes = 45 + told.len() * 2;
+        let back = if self.way == Way::There { Way::Back } else { Way::There };
+        out.push((back, Item::Feedback { flow: self.index, told }, bytes));
+    }
+
+    fn unit(&mut self) -> f64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) as f64 / (1_u64 << 31) as f64
+    }
+
+    /// Bits a second that came between two times, seconds after the start.
+    pub(super) fn bps(&self, start: Instant, from: f64, to: f64) -> f64 {
+        self.between(start, from, to).map(|came| came.bytes as f64 * 8.0).sum::<f64>() / (to - from)
+    }
+
+    pub(super) fn between(&self, start: Instant, from: f64, to: f64) -> impl Iterator<Item = &Came> {
+        let (from, to) = (start + Duration::from_secs_f64(from), start + Duration::from_secs_f64(to));
+        self.came.iter().filter(move |came| came.at >= from && came.at < to)
+    }
+}
