@@ -5,6 +5,7 @@ pub use crate::engine::Peer;
 pub use crate::engine::events::{LocalDescription, PathSeen, PeerError, PeerEvent};
 pub use crate::engine::peer::has_network;
 pub use crate::path::candidates::IceCandidate;
+pub use crate::path::dtls_flights::{HandshakeSeen, Refused};
 pub use crate::path::pair::{CandidateInfo, PathStats};
 pub use crate::path::remote_addresses::RemoteAddresses;
 pub use crate::path::server_log::RelaySeen;

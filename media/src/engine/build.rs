@@ -22,6 +22,7 @@ use super::random::random_u32;
 use super::runtime::SettlingRuntime;
 use super::shared::Shared;
 use super::socket_errors::{self, Usable};
+use super::sockets::dtls_resending::Resends;
 use super::sockets::early::Early;
 use super::tracks::local::Outlets;
 use super::tracks::remote;
@@ -65,10 +66,10 @@ impl Peer {
         let shared = Shared::new(events_tx, tracks_tx, inbox, encoders, Arc::clone(&servers), addresses.clone());
         let shared = Arc::new(shared);
         let received = Arc::new(ReceiveCounter::default());
-        let early = Arc::new(Early::default());
+        let (early, resends) = (Arc::new(Early::default()), Arc::new(Resends::default()));
         let seen = (Arc::clone(&received), Arc::clone(&payload), servers);
-        let settling =
-            SettlingRuntime::new(runtime, Arc::clone(&network), seen, Arc::clone(&early), config.impairments.clone());
+        let held = (Arc::clone(&early), Arc::clone(&resends));
+        let settling = SettlingRuntime::new(runtime, Arc::clone(&network), seen, held, config.impairments.clone());
         let settling = Arc::new(settling);
         let takes_multicast = network.takes_multicast();
         let clock = PeerClock::default();
@@ -103,6 +104,7 @@ impl Peer {
             None => None,
         };
         let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&resends).run());
         tasks.spawn(remote::route_tracks(tracks, shared.inbox.clone(), shared.keyframes.clone()));
         let seen = (Arc::clone(&received), Arc::clone(&payload));
         let path = (Arc::clone(&connection), Arc::clone(&network), Arc::clone(&settling));
@@ -112,6 +114,7 @@ impl Peer {
             shared,
             received,
             early,
+            resends,
             network,
             takes_multicast,
             video,

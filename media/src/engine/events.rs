@@ -1,6 +1,7 @@
 //! What a peer connection tells and hands out.
 
 use crate::path::candidates::IceCandidate;
+use crate::path::dtls_flights::HandshakeSeen;
 use crate::path::remote_addresses::RemoteAddresses;
 use crate::path::server_log::RelaySeen;
 use crate::path::turn_error::TurnError;
@@ -65,8 +66,10 @@ pub struct PathSeen {
     pub relays: Vec<RelaySeen>,
     /// Something of the other side came.
     pub heard: bool,
-    /// Something of the other side's DTLS handshake came.
-    pub handshake: bool,
+    /// What was seen of the DTLS handshake.
+    pub handshake: HandshakeSeen,
+    /// This machine had an address that others reach when sockets were bound to its addresses last.
+    pub network: bool,
     /// What addresses the other side gave.
     pub theirs: RemoteAddresses,
 }

@@ -16,6 +16,7 @@ use super::machine::ThisMachine;
 use super::medium::Medium;
 use super::runtime::SettlingRuntime;
 use super::shared::Shared;
+use super::sockets::dtls_resending::Resends;
 use super::sockets::early::Early;
 use super::stats;
 use super::tracks::local::Outlets;
@@ -37,6 +38,7 @@ pub struct Peer {
     pub(super) shared: Arc<Shared>,
     pub(super) received: Arc<ReceiveCounter>,
     pub(super) early: Arc<Early>,
+    pub(super) resends: Arc<Resends>,
     pub(super) network: Arc<dyn Network>,
     pub(super) takes_multicast: bool,
     pub(super) video: Option<Medium>,
@@ -128,7 +130,8 @@ impl Peer {
         PathSeen {
             relays: self.shared.servers.relays(Instant::now()),
             heard: self.received.count() > 0,
-            handshake: self.received.handshake(),
+            handshake: self.resends.seen(),
+            network: !self.shared.watch().bound().is_empty(),
             theirs: *self.remote_addresses(),
         }
     }

@@ -1,7 +1,7 @@
 //! The runtime that the engine's driver runs on: tokio, with these changes.
 //!
-//! - a UDP socket is wrapped ([`super::sockets`]): it counts what is received, holds what comes too early, and is
-//!   behind the impaired network
+//! - a UDP socket is wrapped ([`super::sockets`]): it counts what is received, sends DTLS flights again, holds what comes
+//!   too early, and is behind the impaired network
 //! - a name that was resolved before is looked up for [`LOOKUP_AGAIN_MAX`] at most. The driver waits for each name
 //!   before it does anything else, also in an ICE restart; a name server that does not answer would end the call
 //! - the driver goes round [`EXTRA_ROUNDS`] more times after every event before it sleeps ([`SettlingRuntime`])
@@ -27,6 +27,7 @@ use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpS
 
 use super::machine::interfaces;
 use super::sockets::counting::CountingSocket;
+use super::sockets::dtls_resending::{ResendingSocket, Resends};
 use super::sockets::early::{Early, EarlySocket};
 use super::sockets::impaired::ImpairHandle;
 use crate::congestion::payload_limit::PayloadLimit;
@@ -50,19 +51,20 @@ pub(super) struct SettlingRuntime {
     network: Arc<dyn Network>,
     servers: Arc<ServerLog>,
     early: Arc<Early>,
+    resends: Arc<Resends>,
     impairments: ImpairHandle,
     names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
 }
 
 impl SettlingRuntime {
     /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, lower the payload
-    /// limit when they refuse a datagram as too large, show what STUN and TURN servers answer, and hold what comes too
-    /// early as `early` says.
+    /// limit when they refuse a datagram as too large, show what STUN and TURN servers answer, hold what comes too early
+    /// as `early` says, and let `resends` send DTLS flights again.
     pub(super) fn new(
         inner: Arc<dyn Runtime>,
         network: Arc<dyn Network>,
         (received, payload, servers): (Arc<ReceiveCounter>, Arc<PayloadLimit>, Arc<ServerLog>),
-        early: Arc<Early>,
+        (early, resends): (Arc<Early>, Arc<Resends>),
         impairments: ImpairHandle,
     ) -> Self {
         Self {
@@ -74,6 +76,7 @@ impl SettlingRuntime {
             network,
             servers,
             early,
+            resends,
             impairments,
             names: Mutex::default(),
         }
@@ -135,6 +138,7 @@ impl Runtime for SettlingRuntime {
         // What is still on its way to us was not heard yet.
         let inner = self.impairments.wrap(inner, &*self.inner);
         let inner = Arc::new(EarlySocket::new(inner, Arc::clone(&self.early)));
+        let inner = Arc::new(ResendingSocket { inner, resends: Arc::clone(&self.resends) });
         let (received, payload, servers) = (&self.received, &self.payload, &self.servers);
         let (received, payload, servers) = (Arc::clone(received), Arc::clone(payload), Arc::clone(servers));
         Ok(Arc::new(CountingSocket { inner, received, payload, servers }))

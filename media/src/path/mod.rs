@@ -6,10 +6,13 @@
 //! - [`addresses`]: which addresses sockets are bound to, and when they are out of date
 //! - [`candidates`]: which candidates are taken, and in which order ours are offered; [`remote_addresses`]: their kinds
 //! - [`receive_counter`]: whether anything comes; [`watch`]: what follows from that; [`early`]: what comes too soon
+//! - [`dtls_flights`]: which datagrams of the DTLS handshake are sent again, and when; reads them with [`dtls`]
 //! - [`pair`]: the two ends of the path in use
 
 pub(crate) mod addresses;
 pub(crate) mod candidates;
+pub(crate) mod dtls;
+pub(crate) mod dtls_flights;
 pub(crate) mod early;
 pub(crate) mod ice_server;
 pub(crate) mod pair;

@@ -3,7 +3,7 @@
 //! They are counted at the sockets and not at the tracks, so that ICE checks and RTCP count too: a side whose camera
 //! stalls is slow, not gone. What a STUN or TURN server says for itself does not count.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The magic cookie of STUN messages (RFC 8489 §5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -16,8 +16,6 @@ const FROM_PEER: [u16; 3] = [0x0001, 0x0101, 0x0017];
 #[derive(Debug, Default)]
 pub(crate) struct ReceiveCounter {
     count: AtomicU64,
-    /// Something of its DTLS handshake came.
-    handshake: AtomicBool,
 }
 
 impl ReceiveCounter {
@@ -26,9 +24,6 @@ impl ReceiveCounter {
         let mut is_from_other_side = false;
         for datagram in datagrams {
             is_from_other_side |= is_from_peer(datagram);
-            if is_handshake(datagram) {
-                self.handshake.store(true, Ordering::Relaxed);
-            }
         }
         if is_from_other_side {
             self.count.fetch_add(1, Ordering::Relaxed);
@@ -38,11 +33,6 @@ impl ReceiveCounter {
     /// How many there were so far.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
-    }
-
-    /// True when something of the other side's DTLS handshake came.
-    pub(crate) fn handshake(&self) -> bool {
-        self.handshake.load(Ordering::Relaxed)
     }
 }
 
@@ -61,11 +51,6 @@ fn is_from_peer(datagram: &[u8]) -> bool {
         [20..=63 | 64..=79 | 128..=191, ..] => true,
         _ => false,
     }
-}
-
-/// DTLS (RFC 7983 §7), also inside a TURN channel (RFC 8656 §12.4).
-fn is_handshake(datagram: &[u8]) -> bool {
-    matches!(datagram, [20..=63, ..] | [64..=79, _, _, _, 20..=63, ..])
 }
 
 #[cfg(test)]
@@ -95,7 +80,6 @@ mod tests {
             (Vec::new(), false, "empty"),
         ] {
             assert_eq!(is_from_peer(&datagram), expected, "{what}");
-            assert_eq!(is_handshake(&datagram), what == "DTLS", "{what}");
             assert_eq!(is_check(&datagram), what == "check", "{what}");
         }
     }

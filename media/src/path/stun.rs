@@ -12,6 +12,7 @@ const HEADER: usize = 20;
 const USERNAME: u16 = 0x0006;
 const ERROR_CODE: u16 = 0x0009;
 const XOR_PEER_ADDRESS: u16 = 0x0012;
+const DATA: u16 = 0x0013;
 
 /// What a message asks for, or answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,11 @@ impl<'a> Message<'a> {
     pub(crate) fn error(&self) -> Option<(u16, &'a str)> {
         let [_, _, hundreds, rest, reason @ ..] = self.attribute(ERROR_CODE)? else { return None };
         Some((u16::from(hundreds & 7) * 100 + u16::from(*rest), std::str::from_utf8(reason).unwrap_or_default()))
+    }
+
+    /// What an indication passes on (RFC 8656 §18.4).
+    pub(crate) fn data(&self) -> Option<&'a [u8]> {
+        self.attribute(DATA)
     }
 
     /// The IPv4 address of the peer that it is about.

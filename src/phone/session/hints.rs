@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::media::peer::{PathSeen, RelaySeen, RemoteAddresses};
+use ::media::peer::{HandshakeSeen, PathSeen, Refused, RelaySeen, RemoteAddresses};
 
 /// A search that ended sooner was given up for another reason, such as a camera that the other side cannot open.
 pub(super) const SEARCHED: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ fn lead_nowhere(theirs: RemoteAddresses, here: bool) -> Option<&'static str> {
 
 /// What this side knows of a search for a path.
 pub(super) struct Evidence<'a> {
-    /// This machine has an address to be reached at.
+    /// This machine has an address to be reached at now; [`PathSeen::network`]: when the search began.
     pub(super) has_network: bool,
     /// The other side may be on this very machine.
     pub(super) same_machine: bool,
@@ -38,12 +38,13 @@ pub(super) struct Evidence<'a> {
 pub(super) fn no_path(evidence: &Evidence<'_>) -> Option<String> {
     let relays = &evidence.seen.relays;
     let known = if evidence.found {
-        Some(no_handshake(evidence.seen).to_owned())
-    } else if !evidence.has_network {
-        Some("this machine has no IPv4 network, and media goes over IPv4 alone".to_owned())
+        Some(no_handshake(evidence.seen.handshake).to_owned())
+    } else if let Some(network) = no_network(evidence) {
+        Some(network.to_owned())
     } else {
-        let nowhere = lead_nowhere(evidence.seen.theirs, evidence.same_machine).map(str::to_owned);
-        nowhere.or_else(|| forbidden(relays))
+        // Without a network both sides can only be here.
+        let here = evidence.same_machine || !(evidence.has_network || evidence.seen.network);
+        lead_nowhere(evidence.seen.theirs, here).map(str::to_owned).or_else(|| forbidden(relays))
     };
     if known.is_some() || evidence.has_problems {
         return known;
@@ -66,14 +67,45 @@ pub(super) fn no_path(evidence: &Evidence<'_>) -> Option<String> {
     })
 }
 
+/// What is wrong with this machine's network, if that is the cause. Where something of the other side came, it is not:
+/// two on one machine without a network meet all the same.
+fn no_network(evidence: &Evidence<'_>) -> Option<&'static str> {
+    if evidence.same_machine {
+        return None;
+    }
+    match (evidence.seen.network, evidence.has_network) {
+        (false, false) if !evidence.seen.heard => {
+            Some("this machine has no IPv4 network, and media goes over IPv4 alone")
+        }
+        (true, false) => {
+            Some("this machine lost its IPv4 network meanwhile; look at its cable or radio, and call again")
+        }
+        (false, true) if !evidence.seen.heard => {
+            Some("this machine had no IPv4 network when the call began, and has one now; call again")
+        }
+        (true | false, true) | (false, false) => None,
+    }
+}
+
 /// ICE found a pair, and the handshake over it did not end.
-fn no_handshake(seen: &PathSeen) -> &'static str {
-    if seen.handshake {
-        "a path was found, but the encryption of media (DTLS) did not come up over it: packets of its handshake came, \
-         not all of them; the line loses many packets, or large ones"
-    } else {
-        "a path was found, but nothing of the other side's handshake for encryption (DTLS) came over it: the line loses \
-         many packets, or a firewall lets the first ones through alone"
+const fn no_handshake(seen: HandshakeSeen) -> &'static str {
+    match seen {
+        HandshakeSeen::Begun => {
+            "a path was found, but the encryption of media (DTLS) did not come up over it: packets of its handshake \
+             came, not all of them; the line loses many packets, or large ones"
+        }
+        HandshakeSeen::Nothing => {
+            "a path was found, but nothing of the other side's handshake for encryption (DTLS) came over it: the line \
+             loses many packets, or a firewall lets the first ones through alone"
+        }
+        HandshakeSeen::Refused(Refused::Here) => {
+            "a path was found, but this side refused the handshake for encryption (DTLS) over it: the certificate was \
+             not the one that the other side had named, or it offered nothing that we take; make sure who answers there"
+        }
+        HandshakeSeen::Refused(Refused::There) => {
+            "a path was found, but the other side refused our handshake for encryption (DTLS) over it; look at what it \
+             says, and whether something between the two changes what they send"
+        }
     }
 }
 
@@ -92,8 +124,11 @@ mod tests {
     /// A side that gave one address that others reach.
     const REACHED: RemoteAddresses = RemoteAddresses { ipv4: 1, loopback: 0, ipv6: 0, names: 0 };
 
+    /// A side that gave an address of its own machine alone.
+    const LOOPBACK: RemoteAddresses = RemoteAddresses { ipv4: 0, loopback: 1, ipv6: 0, names: 0 };
+
     fn unheard() -> PathSeen {
-        PathSeen { theirs: REACHED, ..PathSeen::default() }
+        PathSeen { theirs: REACHED, network: true, ..PathSeen::default() }
     }
 
     fn relay(forbids: Option<&str>, passed: bool) -> RelaySeen {
@@ -112,13 +147,51 @@ mod tests {
     fn the_cause_that_was_seen_is_named() {
         let nothing = unheard();
         assert!(said(|_| {}, &nothing).contains("--ice turn:"));
-        assert!(said(|evidence| evidence.has_network = false, &nothing).contains("no IPv4 network"));
-        let shaken = PathSeen { heard: true, handshake: true, ..unheard() };
-        let told = said(|evidence| (evidence.found, evidence.has_network) = (true, false), &shaken);
-        assert!(told.contains("DTLS") && !told.contains("IPv4"), "{told}");
-        let told = said(|evidence| evidence.found = true, &nothing);
-        assert!(told.contains("nothing of the other side's handshake"), "{told}");
         assert_eq!(said(|evidence| evidence.has_problems = true, &nothing), "", "what was told says enough");
+    }
+
+    #[test]
+    fn a_path_without_a_handshake_is_no_lack_of_a_path() {
+        for (handshake, words) in [
+            (HandshakeSeen::Nothing, "nothing of the other side's handshake"),
+            (HandshakeSeen::Begun, "not all of them"),
+            (HandshakeSeen::Refused(Refused::Here), "this side refused"),
+            (HandshakeSeen::Refused(Refused::There), "the other side refused"),
+        ] {
+            // Also where both sides are on one machine that has no network.
+            for network in [true, false] {
+                let seen = PathSeen { heard: true, handshake, network, ..unheard() };
+                let told = said(|evidence| (evidence.found, evidence.has_network) = (true, network), &seen);
+                assert!(
+                    told.contains("DTLS") && told.contains(words) && !told.contains("IPv4"),
+                    "{handshake:?}: {told}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_lack_of_a_network_is_told_only_where_there_was_one() {
+        for (began, now, heard, words) in [
+            (false, false, false, "has no IPv4 network"),
+            (false, true, false, "had no IPv4 network when the call began"),
+            (true, false, false, "lost its IPv4 network meanwhile"),
+            (true, false, true, "lost its IPv4 network meanwhile"),
+            (true, true, false, "nothing of the other side came"),
+            // Two on one machine, whose checks are lost.
+            (false, false, true, "something of the other side came"),
+            (false, true, true, "something of the other side came"),
+        ] {
+            let seen = PathSeen { network: began, heard, ..unheard() };
+            let told = said(|evidence| evidence.has_network = now, &seen);
+            assert!(told.contains(words), "{began} {now} {heard}: {told}");
+            assert_eq!(told.contains("IPv4"), words.contains("IPv4"), "{told}");
+        }
+        let seen = PathSeen { network: false, heard: true, theirs: LOOPBACK, ..PathSeen::default() };
+        let told = said(|evidence| evidence.has_network = false, &seen);
+        assert!(told.contains("something of the other side came") && !told.contains("IPv4"), "{told}");
+        let told = said(|evidence| evidence.same_machine = true, &PathSeen::default());
+        assert!(told.contains("no address"), "it is looked for on this machine: {told}");
     }
 
     #[test]
@@ -143,10 +216,10 @@ mod tests {
             (of(1, 0, 1, 0), "--ice turn:"),
             (of(0, 0, 0, 1), "--ice turn:"),
         ] {
-            let told = said(|_| {}, &PathSeen { theirs, ..PathSeen::default() });
+            let told = said(|_| {}, &PathSeen { theirs, ..unheard() });
             assert!(told.contains(words), "{theirs:?}: {told}");
         }
-        let here = PathSeen { theirs: of(0, 1, 0, 0), ..PathSeen::default() };
+        let here = PathSeen { theirs: LOOPBACK, ..unheard() };
         assert!(said(|evidence| evidence.same_machine = true, &here).contains("--ice turn:"));
     }
 }

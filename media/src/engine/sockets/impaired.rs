@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tracing::{debug, trace};
 use webrtc::runtime::{AsyncUdpSocket, EcnCodepoint, RecvMeta, Runtime, Transmit};
 
+use super::split;
 use crate::impair::{Counters, Impairment, Impairments, Link};
 
 /// Datagrams that have arrived and wait for the engine, a socket: what a stall of seconds lets go at once. More are
@@ -420,12 +421,6 @@ impl AsyncUdpSocket for ImpairedSocket {
     fn max_gro_segments(&self) -> usize {
         self.inner.max_gro_segments()
     }
-}
-
-/// The datagrams that were joined into one message, `stride` bytes each but the last; an empty message is one too.
-fn split(message: &[u8], stride: usize) -> impl Iterator<Item = &[u8]> {
-    let empty = message.is_empty().then_some(message);
-    empty.into_iter().chain(message.chunks(stride.max(1)))
 }
 
 #[cfg(test)]

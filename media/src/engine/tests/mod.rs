@@ -2,13 +2,14 @@
 
 mod directions;
 mod garbage;
+mod handshake;
 mod impaired;
 mod negotiation;
 mod relay;
 mod restart;
 mod silence;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -76,6 +77,17 @@ struct Gate {
     cut: Mutex<BTreeSet<IpAddr>>,
     /// DTLS handshake records sent.
     handshakes: AtomicU64,
+    /// Flights of the DTLS handshake (RFC 6347 §4.2.4), and how often each is still to be lost on its way out.
+    lost: Mutex<BTreeMap<u8, u32>>,
+}
+
+impl Gate {
+    /// True when a datagram belongs to a flight that is to be lost once more.
+    fn loses(&self, datagram: &[u8]) -> bool {
+        let mut lost = self.lost.lock().unwrap();
+        let left = handshake::flight(datagram).and_then(|flight| lost.get_mut(&flight)).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    }
 }
 
 impl Place {
@@ -141,7 +153,7 @@ impl AsyncUdpSocket for GateSocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        if self.is_cut() {
+        if self.is_cut() || self.gate.loses(transmit.contents) {
             return Poll::Ready(Ok(transmit.contents.len()));
         }
         // Record type handshake (RFC 6347 §4.1).
@@ -324,7 +336,12 @@ impl Call {
 
     /// A call whose path has just been found.
     async fn connected(alice: &PeerConfig, bob: &PeerConfig) -> Self {
-        let (alice, bob) = (Side::at(Place::at(11), alice).await, Side::at(Place::at(21), bob).await);
+        Self::between([Place::at(11), Place::at(21)], alice, bob).await
+    }
+
+    /// The same between two places.
+    async fn between([at_alice, at_bob]: [Arc<Place>; 2], alice: &PeerConfig, bob: &PeerConfig) -> Self {
+        let (alice, bob) = (Side::at(at_alice, alice).await, Side::at(at_bob, bob).await);
         let offer = alice.peer.offer().await.unwrap();
         let (answer, at_bob) = bob.peer.answer(&offer.sdp).await.unwrap();
         assert_eq!(bob.peer.add_candidates(offer.candidates).await, 0);

@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use super::*;
 
 /// A coTURN of the test's own, ended with it.
-struct Server {
+pub(super) struct Server {
     port: u16,
     folder: tempfile::TempDir,
     running: Child,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
         let running = run(port, &folder);
@@ -35,7 +35,7 @@ impl Server {
         self.running = run(self.port, &self.folder);
     }
 
-    fn client(&self) -> PeerConfig {
+    pub(super) fn client(&self) -> PeerConfig {
         let url: IceUrl = format!("turn:127.0.0.1:{}", self.port).parse().unwrap();
         let server = IceServer { url, username: "alice".into(), password: "alice-secret".into() };
         PeerConfig { ice_servers: vec![server], ice_policy: IcePolicy::RelayOnly, ..talking() }
