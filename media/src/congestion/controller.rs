@@ -21,6 +21,7 @@ use super::loss_window::LossWindow;
 use super::pacer::Pace;
 use super::queue_limit::QueueLimit;
 use super::queueing_delay::QueueingDelay;
+use super::report_limit::{ReceiverReport, ReportLimit};
 
 /// What a decrease leaves of the rate that the path delivered (gcc-02 §5.5).
 const DECREASE: f64 = 0.85;
@@ -80,6 +81,8 @@ pub(crate) struct Controller {
     growth: Growth,
     window: LossWindow,
     loss_limit: LossLimit,
+    /// For a peer without transport-wide feedback.
+    reports: ReportLimit,
     /// What the path delivered when it was busy, bits a second, and when that was.
     capacity: Option<(f64, Instant)>,
     queue: Queue,
@@ -128,6 +131,7 @@ impl Controller {
             growth: Growth::default(),
             window: LossWindow::default(),
             loss_limit: LossLimit::new(limits),
+            reports: ReportLimit::new(limits),
             capacity: None,
             queue: Queue::None,
             feedback: None,
@@ -140,6 +144,9 @@ impl Controller {
 
     /// What may be sent, bits a second.
     pub(crate) fn target_bps(&self) -> f64 {
+        if self.feedback.is_none() {
+            return self.reports.bps();
+        }
         let standing = self.standing().as_secs_f64();
         let share = match self.queue {
             Queue::None if self.is_giving_way => GIVE_WAY_SHARE,
@@ -151,7 +158,8 @@ impl Controller {
 
     /// How fast packets may leave.
     pub(crate) fn pace(&self, now: Instant) -> Pace {
-        let is_narrow = self.capacity.is_some_and(|(_, at)| now.saturating_duration_since(at) < NARROW_FOR);
+        let is_narrow = self.capacity.is_some_and(|(_, at)| now.saturating_duration_since(at) < NARROW_FOR)
+            || self.feedback.is_none() && self.reports.is_narrow();
         let (factor, burst) = if is_narrow { PACE_NARROW } else { PACE_WIDE };
         Pace { bps: self.target_bps() * factor, burst, is_held: self.stall.is_some() }
     }
@@ -215,6 +223,19 @@ impl Controller {
             self.on_loss(now, reports);
         }
         self.target_bps = self.target_bps.clamp(self.limits.min_bps.into(), self.limits.max_bps.into());
+    }
+
+    /// A receiver report came (RFC 3550 §6.4.1). With transport-wide feedback it tells nothing new.
+    pub(crate) fn on_receiver_report(&mut self, now: Instant, report: ReceiverReport) {
+        if self.feedback.is_none() {
+            self.loss = report.loss;
+            self.reports.on_report(now, report);
+        }
+    }
+
+    /// The other side says how much it can take, bits a second (draft-alvestrand-rmcat-remb-03).
+    pub(crate) fn on_remb(&mut self, now: Instant, bps: f64) {
+        self.reports.on_remb(now, bps);
     }
 
     /// What is due by now: without feedback the target falls. `unreported` is when the oldest packet left that feedback

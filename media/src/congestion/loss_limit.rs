@@ -15,7 +15,7 @@ use super::limits::BitrateLimits;
 const EXCESS_MAX: f64 = 0.10;
 
 /// Beyond it the limit does not rise.
-const EXCESS_RISING_MAX: f64 = 0.05;
+const EXCESS_RISING_MAX: f64 = 0.08;
 
 /// Of what came through, so much is sent when sending less is tried: a queue that stands full drains.
 const TRIED_SHARE: f64 = 0.85;
@@ -31,7 +31,7 @@ const OWN_LOSS_MAX: f64 = 0.4;
 const OWN_LOSS_HOLDS: Duration = Duration::from_secs(60);
 
 /// What the limit rises by in a window without loss of ours.
-const RISE: f64 = 1.05;
+const RISE: f64 = 1.12;
 
 /// The same near a rate that has lately been too much: each try costs pictures.
 const RISE_NEAR_CEILING: f64 = 1.01;
@@ -175,7 +175,7 @@ mod tests {
         let (mut limit, start) = (LossLimit::new(LIMITS), Instant::now());
         let path = |bps: f64| (1.0 - 400_000.0 / bps).max(0.0);
         let limits = windows(&mut limit, start, 0..20, path);
-        assert!(limits[1..].iter().all(|bps| *bps < 430_000.0), "soon, and for ten seconds: {limits:?}");
+        assert!(limits[1..].iter().all(|bps| *bps < 440_000.0), "soon, for ten seconds, and within 8 %: {limits:?}");
         assert_eq!(limit.own_loss(), 0.0);
         let limits = windows(&mut limit, start, 20..100, |_| 0.0);
         assert_eq!(limits.last(), Some(&2_000_000.0), "it rises again with the path");

@@ -5,7 +5,7 @@
 //! - [`pacer`]: in which order and how fast packets leave
 //! - [`history`]: what left, joined with the [`feedback`] on it
 //! - [`controller`]: from delay and loss to the target; of [`queueing_delay`], [`queue_limit`], [`delivery`], [`growth`],
-//!   [`loss_window`] and [`loss_limit`]
+//!   [`loss_window`] and [`loss_limit`]; [`report_limit`] for peers that tell less
 //! - [`estimate`]: what is known of the path, where encoders and statistics read it
 //! - [`payload_limit`]: how large packets may be
 //! - [`limits`]: between which rates all of this stays
@@ -23,6 +23,7 @@ pub(crate) mod pacer;
 pub(crate) mod payload_limit;
 pub(crate) mod queue_limit;
 pub(crate) mod queueing_delay;
+pub(crate) mod report_limit;
 pub(crate) mod sending;
 #[cfg(test)]
 mod simulation;

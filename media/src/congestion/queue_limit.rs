@@ -16,8 +16,8 @@ const PACKET_BITS: f64 = 9_600.0;
 const WINDOW: Duration = Duration::from_millis(100);
 const WINDOW_PACKETS: f64 = 2.5;
 
-/// What a packet takes is counted up to this.
-const PACKET_TIME_MAX: f64 = 0.1;
+/// What a packet takes is counted up to this: they are made smaller on narrow paths ([`super::payload_limit::bytes_for`]).
+const PACKET_TIME_MAX: f64 = 0.05;
 
 /// A queue that is still there after so long and two round trips, and after the target fell to this share, is not ours.
 const TRY_FOR: Duration = Duration::from_secs(1);
@@ -145,8 +145,8 @@ mod tests {
     fn on_a_narrow_path_a_packet_alone_is_no_congestion() {
         let limit = QueueLimit::default();
         assert_eq!(limit.limit(9_600_000.0), ms(31));
-        assert_eq!(limit.limit(100_000.0), ms(126));
-        assert_eq!((limit.window(2_000_000.0), limit.window(100_000.0)), (ms(100), ms(240)));
+        assert_eq!(limit.limit(100_000.0), ms(80));
+        assert_eq!((limit.window(2_000_000.0), limit.window(100_000.0)), (ms(100), ms(125)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! [`Sending`]: packets in, packets with transport-wide numbers out, feedback in; what is known of the path is published.
 //!
 //! - a packet → [`Pacer`] → [`SendHistory`], which numbers it → the wire
+//! - receiver reports and REMB → [`Controller`], where there is no other feedback
 //! - feedback → [`SendHistory`] → [`Controller`] → the pace, and [`SharedEstimate`] → encoders
 //! - → [`SizeWatch`] → [`PayloadLimit`]: packets that are too large for the path
 
@@ -14,6 +15,7 @@ use super::history::SendHistory;
 use super::limits::BitrateLimits;
 use super::pacer::{Class, Pacer, Released};
 use super::payload_limit::{PayloadLimit, SizeWatch};
+use super::report_limit::ReceiverReport;
 
 /// Bits that may leave at once when nothing was sent yet: a first keyframe of a usual size.
 const START_BITS: f64 = 100_000.0;
@@ -80,7 +82,7 @@ impl<P> Sending<P> {
     /// The next packet that leaves now; call until there is none.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Departure<P>> {
         let Some(Released { content: (content, feedback), bytes, class }) = self.pacer.poll(now) else {
-            self.publish(now);
+            self.publish_target();
             return None;
         };
         self.sent.add(now, bytes);
@@ -105,13 +107,28 @@ impl<P> Sending<P> {
         self.publish(now);
     }
 
+    /// A receiver report came on a stream of ours: the share of packets lost since the one before, 0 to 1.
+    pub(crate) fn receiver_report(&mut self, loss: f64, now: Instant) {
+        let (sent_bps, round_trip) = (self.sent.bps(now), self.estimate.get().round_trip);
+        self.controller.on_receiver_report(now, ReceiverReport { loss, sent_bps, round_trip });
+        self.pacer.set_pace(self.controller.pace(now), now);
+        self.publish(now);
+    }
+
+    /// The other side says how much it can take, bits a second.
+    pub(crate) fn remb(&mut self, bps: f64, now: Instant) {
+        self.controller.on_remb(now, bps);
+        self.pacer.set_pace(self.controller.pace(now), now);
+        self.publish(now);
+    }
+
     /// What is due by now.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.controller.handle_timeout(now, self.history.oldest_unreported()) {
             self.pacer.permit_one();
         }
         self.pacer.set_pace(self.controller.pace(now), now);
-        self.publish(now);
+        self.publish_target();
     }
 
     /// When [`Sending::handle_timeout`] and [`Sending::poll`] have something to do.
@@ -125,16 +142,21 @@ impl<P> Sending<P> {
         self.pacer.take_dropped().into_iter().map(|(content, _)| content).collect()
     }
 
+    /// What encoders have to know at once.
+    fn publish_target(&self) {
+        // A float cast saturates, and the target is bounded anyway.
+        let (target_bps, pacer_queue) = (self.controller.target_bps() as u32, self.pacer.queue_delay());
+        self.estimate.update(|estimate| (estimate.target_bps, estimate.pacer_queue) = (target_bps, pacer_queue));
+    }
+
     fn publish(&mut self, now: Instant) {
+        self.publish_target();
         let (sent, repaired) = (self.sent.bps(now), self.repaired.bps(now));
-        let (controller, pacer) = (&self.controller, &self.pacer);
+        let controller = &self.controller;
         self.estimate.update(|estimate| {
-            // A float cast saturates, and the target is bounded anyway.
-            estimate.target_bps = controller.target_bps() as u32;
             estimate.sent_bps = sent as u32;
             estimate.acknowledged_bps = controller.acknowledged_bps().map(|bps| bps as u32);
             estimate.repair_bps = repaired as u32;
-            estimate.pacer_queue = pacer.queue_delay();
             estimate.queueing_delay = controller.standing();
             estimate.loss = controller.loss();
         });

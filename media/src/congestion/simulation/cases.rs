@@ -3,6 +3,7 @@
 //! Marks: in steady state 70 % of the line are used; the 95th percentile of the queue is at most 100 ms outside of 3 s
 //! after a step; 2 s after a drop less is sent than the line carries; flows share within a factor of two.
 
+use super::flow::Tells;
 use super::*;
 
 /// Steady state begins so long after a step down, and so long after a step up or another flow.
@@ -18,36 +19,6 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-impl World {
-    /// Bits a second of all flows there, between two times in seconds.
-    fn bps(&self, from: f64, to: f64) -> f64 {
-        self.flows.iter().map(|flow| flow.bps(self.start, from, to)).sum()
-    }
-
-    /// 95th percentile of the time in queues, milliseconds, of what arrived between two times in seconds.
-    fn queue_p95(&self, from: f64, to: f64) -> u128 {
-        let base = self.flows.iter().flat_map(|flow| &flow.came).map(|came| came.took).min().unwrap_or_default();
-        let all = self.flows.iter().flat_map(|flow| flow.between(self.start, from, to));
-        let mut queued: Vec<_> = all.map(|came| (came.took - base).as_millis()).collect();
-        queued.sort_unstable();
-        queued[queued.len() * 95 / 100]
-    }
-
-    /// Between two times the line of `bps` is used well, and its queue is short.
-    fn is_steady(&self, from: f64, to: f64, bps: f64) {
-        let (used, queue) = (self.bps(from, to) / bps, self.queue_p95(from, to));
-        assert!(used >= 0.70, "from {from} to {to} s {used:.2} of the line are used");
-        assert!(queue <= 100, "from {from} to {to} s the queue is {queue} ms");
-    }
-
-    /// Sound that was lost or came later than 400 ms, as a share, of one flow between two times.
-    fn spoilt_sound(&self, flow: usize, from: f64, to: f64) -> f64 {
-        let timely = self.flows[flow].between(self.start, from, to).filter(|came| came.is_sound);
-        let timely = timely.filter(|came| came.took < Duration::from_millis(400)).count();
-        1.0 - timely as f64 / ((to - from) * 50.0)
-    }
-}
-
 /// The way of a target over time, for whoever looks.
 #[test]
 #[ignore = "prints; for a look"]
@@ -55,6 +26,9 @@ fn look() {
     let mut world = match std::env::var("LINE").as_deref() {
         Ok("tcp") => World::new(&[&rfc("2mbit"), "delay=50ms"]).with_flow(Way::There, Duration::ZERO).with_tcp(),
         Ok("loss") => World::new(&["delay=10ms,loss=30%", "delay=10ms,loss=30%"]).with_flow(Way::There, Duration::ZERO),
+        Ok("rise") => World::new(&["rate=440kbit,queue=355ms,delay=32ms,jitter=4ms,loss=5%", "delay=32ms"])
+            .with_flow(Way::There, Duration::ZERO)
+            .then(20, &["rate=1486kbit,queue=355ms,delay=32ms,jitter=4ms,loss=5%", "delay=32ms"]),
         Ok(low) => narrow_line("2mbit", low),
         Err(_) => narrow_line("2mbit", "250kbit"),
     };
@@ -231,12 +205,16 @@ fn a_still_picture_does_not_make_the_target_drift_away_from_what_was_tried() {
     assert!(target <= 450e3, "{target:.0} bit/s, and some 100 kbit/s are sent");
 }
 
-impl World {
-    fn shares_within_two(&self, from: f64, to: f64) {
-        let shares: Vec<f64> = self.flows.iter().map(|flow| flow.bps(self.start, from, to)).collect();
-        let (least, most) = shares.iter().fold((f64::INFINITY, 0.0_f64), |(l, m), bps| (l.min(*bps), m.max(*bps)));
-        assert!(most <= 2.0 * least, "from {from} to {to} s: {shares:.0?}");
-    }
+#[test]
+fn a_peer_that_sends_receiver_reports_alone_is_sent_what_its_line_carries() {
+    let line = "rate=150kbit,queue=300ms,delay=10ms";
+    let mut world = World::new(&[line, line]).with_flow(Way::There, Duration::ZERO);
+    world.flows[0].tells = Tells::Reports;
+    world.run(60.0);
+    let spoilt = world.spoilt_sound(0, 10.0, 60.0);
+    assert!(spoilt <= 0.05, "{spoilt:.3} of the sound is lost or late");
+    let used = world.bps(10.0, 60.0) / 150e3;
+    assert!(used > 0.5, "{used:.2} of the line are used");
 }
 
 fn print(world: &World, seconds: u32) {

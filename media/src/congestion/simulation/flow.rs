@@ -16,9 +16,19 @@ const SOUND_EVERY: Duration = Duration::from_millis(20);
 const SOUND_BYTES: usize = 105;
 const PICTURE_EVERY: Duration = Duration::from_micros(33_333);
 const FEEDBACK_EVERY: Duration = Duration::from_millis(50);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Pictures are left out while one would wait for longer.
 const WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// What the receiver tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tells {
+    /// Every packet, by transport-wide feedback.
+    EachPacket,
+    /// The share that was lost, each second.
+    Reports,
+}
 
 /// A packet that came.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +45,9 @@ pub(crate) struct Flow {
     index: usize,
     way: Way,
     pub(super) from: Instant,
+    pub(super) tells: Tells,
+    /// Packets sent, where they have no transport-wide number.
+    counted: u16,
     /// Nothing is sent from the first to the second.
     pub(super) pause: Option<(Instant, Instant)>,
     /// Pictures take no more than this, however much may be sent.
@@ -66,6 +79,8 @@ impl Flow {
             index,
             way,
             from,
+            tells: Tells::EachPacket,
+            counted: 0,
             pause: None,
             video_bps_max: f64::INFINITY,
             sending,
@@ -95,7 +110,7 @@ impl Flow {
             self.sound_due += SOUND_EVERY;
             if !is_paused {
                 self.sounds_sent += 1;
-                self.sending.push(Class::Sound, Feedback::Told, (true, SOUND_BYTES), SOUND_BYTES, now);
+                self.sending.push(Class::Sound, self.told(), (true, SOUND_BYTES), SOUND_BYTES, now);
             }
         }
         while self.picture_due <= now {
@@ -107,9 +122,10 @@ impl Flow {
         self.sending.handle_timeout(now);
         while let Some(departure) = self.sending.poll(now) {
             let (is_sound, bytes) = departure.content;
+            self.counted = self.counted.wrapping_add(1);
             let item = Item::Media {
                 flow: self.index,
-                number: departure.number.unwrap_or_default(),
+                number: departure.number.unwrap_or(self.counted),
                 is_sound,
                 departed: now,
                 bytes,
@@ -119,8 +135,16 @@ impl Flow {
         }
         self.wants_keyframe |= !self.sending.take_dropped().is_empty();
         if self.feedback_due <= now {
-            self.feedback_due = now + FEEDBACK_EVERY;
-            self.tell(out);
+            match self.tells {
+                Tells::EachPacket => {
+                    self.feedback_due = now + FEEDBACK_EVERY;
+                    self.tell(out);
+                }
+                Tells::Reports => {
+                    self.feedback_due = now + REPORT_EVERY;
+                    self.report(now, out);
+                }
+            }
         }
         let target = f64::from(self.estimate.get().target_bps);
         if self.targets.last().is_none_or(|(_, last)| *last != target) {
@@ -142,7 +166,7 @@ impl Flow {
         while bytes > 0 {
             let packet = bytes.min(bytes_for(estimate.target_bps));
             bytes -= packet;
-            self.sending.push(Class::Picture(self.pictures), Feedback::Told, (false, packet + 30), packet + 30, now);
+            self.sending.push(Class::Picture(self.pictures), self.told(), (false, packet + 30), packet + 30, now);
         }
     }
 
@@ -174,6 +198,30 @@ impl Flow {
         let bytes = 45 + told.len() * 2;
         let back = if self.way == Way::There { Way::Back } else { Way::There };
         out.push((back, Item::Feedback { flow: self.index, told }, bytes));
+    }
+
+    /// The share that was lost since the last report.
+    fn report(&mut self, now: Instant, out: &mut Vec<(Way, Item, usize)>) {
+        let came = std::mem::take(&mut self.received);
+        let (Some(last), Some(latest)) = (came.iter().map(|(number, _)| *number).max(), self.came.last()) else {
+            return;
+        };
+        let loss = (1.0 - came.len() as f64 / (last - self.base) as f64).max(0.0);
+        self.base = last;
+        let back = if self.way == Way::There { Way::Back } else { Way::There };
+        out.push((back, Item::Report { flow: self.index, loss, at: now, took: latest.took }, 100));
+    }
+
+    pub(super) fn reported(&mut self, loss: f64, round_trip: Duration, now: Instant) {
+        self.estimate.update(|estimate| estimate.round_trip = Some(round_trip));
+        self.sending.receiver_report(loss, now);
+    }
+
+    const fn told(&self) -> Feedback {
+        match self.tells {
+            Tells::EachPacket => Feedback::Told,
+            Tells::Reports => Feedback::NotTold,
+        }
     }
 
     fn unit(&mut self) -> f64 {

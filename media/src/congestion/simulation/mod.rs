@@ -3,6 +3,8 @@
 
 mod cases;
 mod flow;
+mod marks;
+mod random_lines;
 mod tcp;
 
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use self::tcp::Tcp;
 pub(super) enum Item {
     Media { flow: usize, number: u16, is_sound: bool, departed: Instant, bytes: usize },
     Feedback { flow: usize, told: Vec<Acknowledgement> },
+    Report { flow: usize, loss: f64, at: Instant, took: Duration },
     Tcp { number: u64 },
     TcpAck { number: u64 },
 }
@@ -113,6 +116,9 @@ impl World {
                 self.flows[flow].received(number, is_sound, departed, bytes, self.now);
             }
             Item::Feedback { flow, told } => self.flows[flow].feedback(&told, self.now),
+            Item::Report { flow, loss, at, took } => {
+                self.flows[flow].reported(loss, took + (self.now - at), self.now);
+            }
             Item::Tcp { number } => {
                 let ack = Item::TcpAck { number };
                 let link = self.links.len() - 1;

@@ -9,6 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rtc::interceptor::{Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket, convert_twcc};
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtp::extension::transport_cc_extension::TransportCcExtension;
 use rtc::rtp::header::Header;
@@ -60,7 +64,28 @@ impl SendMedia {
     }
 
     fn feedback(&mut self, rtcp: &dyn rtc::rtcp::Packet, now: Instant) {
-        let Some(feedback) = rtcp.as_any().downcast_ref::<TransportLayerCc>() else { return };
+        let rtcp = rtcp.as_any();
+        if let Some(feedback) = rtcp.downcast_ref::<TransportLayerCc>() {
+            self.transport_feedback(feedback, now);
+        } else if let Some(report) = rtcp.downcast_ref::<ReceiverReport>() {
+            self.reception_reports(&report.reports, now);
+        } else if let Some(report) = rtcp.downcast_ref::<SenderReport>() {
+            self.reception_reports(&report.reports, now);
+        } else if let Some(remb) = rtcp.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+            self.sending.remb(f64::from(remb.bitrate), now);
+        }
+    }
+
+    /// The worst of our streams counts.
+    fn reception_reports(&mut self, reports: &[ReceptionReport], now: Instant) {
+        let ours = reports.iter().filter(|report| self.streams.contains_key(&report.ssrc));
+        let worst = ours.map(|report| f64::from(report.fraction_lost) / 256.0).reduce(f64::max);
+        if let Some(loss) = worst {
+            self.sending.receiver_report(loss, now);
+        }
+    }
+
+    fn transport_feedback(&mut self, feedback: &TransportLayerCc, now: Instant) {
         let told = convert_twcc(feedback).into_iter().map(|told| Acknowledgement {
             number: told.sequence_number,
             arrival: told.arrival.filter(|_| told.arrived),
