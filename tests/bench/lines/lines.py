@@ -24,6 +24,8 @@ ROWS = {
     **{f"set-up-{share}": {"line": {"loss": share / 100}, "set_ups": True} for share in (0, 5, 10, 20)},
 }
 PLOTTED = ["step-250", "step-100", "shared-500"]
+# Over how long the picture rate of a plot is: samples come every 250 ms.
+FPS_OVER_S = 2
 # How far a line may be from the delay that its row names.
 DELAY_WITHIN_MS = 5
 
@@ -79,7 +81,7 @@ def series(samples, line, start, changes):
         "t": rounded(t - start for t in times),
         "offered_kbps": rounded((figures.offered(line, 0, t - report.STEP_S, t) or 0) / 1000 for t in times),
         "queue_ms": rounded(map(delay, times)),
-        "fps": rounded(figures.rate(samples, t - 1, t) for t in times),
+        "fps": rounded(figures.rate(samples, t - FPS_OVER_S, t) for t in times),
         "capacity": [(round(max(0, at - start), 1), rate) for at, rate in changes],
     }
 

@@ -60,7 +60,7 @@ def table(results, columns):
 
 # ---- plots ----
 
-WIDTH, PANEL, LEFT, RIGHT, TOP, GAP = 820, 150, 56, 12, 46, 34
+WIDTH, PANEL, LEFT, RIGHT, TOP, GAP = 820, 150, 56, 12, 62, 34
 COLOURS = {"tring": "#0b62c4", "libwebrtc": "#d1662a", "aiortc": "#4f8f3a"}
 STEP_S = 0.5
 
@@ -69,7 +69,7 @@ def plot(row, results):
     """The plot of a row: capacity and send rate, queueing delay, picture rate; of what bob gets, by program."""
     results = [result for result in results if "series" in result]
     length = max(result["series"]["t"][-1] for result in results)
-    panels = [("kbit/s", "offered_kbps"), ("queueing delay, ms", "queue_ms"), ("pictures/s", "fps")]
+    panels = [("kbit/s that are sent (cut at 1.5 times the capacity)", "offered_kbps"), ("queueing delay, ms", "queue_ms"), ("pictures/s", "fps")]
     height = TOP + len(panels) * (PANEL + GAP)
     svg = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
@@ -92,8 +92,10 @@ def panel(name, key, results, top, length):
         times = [t for n, (t, _) in enumerate(changes) for t in (t, changes[n + 1][0] if n + 1 < len(changes) else length)]
         curves.insert(0, ("#999", times, [rate / 1000 for _, rate in changes for _ in range(2)]))
     most = max((value for _, _, values in curves for value in values if value is not None), default=0) or 1
+    if key == "offered_kbps":
+        most = min(most, 1.5 * max(curves[0][2]))
     x = lambda t: LEFT + min(max(t, 0), length) / length * (WIDTH - LEFT - RIGHT)
-    y = lambda value: top + PANEL - value / most * PANEL
+    y = lambda value: top + PANEL - min(value, most) / most * PANEL
     lines = [f'<text x="{LEFT}" y="{top - 5}">{name}</text>']
     for tick in range(0, int(length) + 1, 10):
         lines.append(f'<path d="M{x(tick):.0f} {top}v{PANEL}" stroke="#eee"/>')
