@@ -7,6 +7,7 @@ use super::{alice, answering, assert_usage, bob, call_with, refused};
 use crate::support::call::{self, Args, Ended};
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
+use crate::support::process::Tring;
 use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, free_port, loopback};
 
@@ -81,4 +82,56 @@ fn turn_over_tcp_and_tls_is_refused_with_words() {
     for url in ["turns:127.0.0.1", "turn:127.0.0.1?transport=tcp", "turns:127.0.0.1:5349?transport=tcp"] {
         assert_usage(call_with(alice("mqtt://127.0.0.1").and(["--ice", url])), "not supported");
     }
+}
+
+/// A TURN server that refuses each allocation with 486 (RFC 8656) and a reason that a terminal would obey.
+fn rude_relay() -> u16 {
+    const REASON: &str = "go\u{1b}[31maway\u{1b}]0;owned\u{7}\u{9b}31mred\u{202e}\r\nline";
+    let socket = UdpSocket::bind(loopback(0)).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut request = [0; 2048];
+        while let Ok((length, from)) = socket.recv_from(&mut request) {
+            // An Allocate request; its header ends with cookie and transaction ID.
+            if length < 20 || request[..2] != [0, 3] {
+                continue;
+            }
+            let mut error = [&[0, 0, 4, 86][..], REASON.as_bytes()].concat();
+            let value = u16::try_from(error.len()).unwrap();
+            error.resize(error.len().next_multiple_of(4), 0);
+            let body = u16::try_from(error.len() + 4).unwrap();
+            let head = [[1, 0x13], body.to_be_bytes()].concat();
+            let answer = [&head[..], &request[4..20], &[0, 9], &value.to_be_bytes(), &error].concat();
+            socket.send_to(&answer, from).unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn the_reason_of_a_turn_server_is_not_obeyed() {
+    let _turn = Turn::call();
+    let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("rude"));
+    let password = dir.write("turn", "secret");
+    let relay = relay_only(&format!("turn:127.0.0.1:{}", rude_relay()), &password);
+    let mut bob = call::listen(bob(&mosquitto.url()).and(["--answer", "auto"]));
+    let link = ["--id", "carol", "--broker", &mosquitto.url()];
+    for (command, told) in [
+        (Args::new(["doctor", "--show", "none"]), true),
+        (Args::new(["doctor", "--show", "none", "--json"]), true),
+        // The log tells it, where it tells all.
+        (Args::new(["call", "bob", "--show", "none", "-vvv"]), false),
+    ] {
+        let command = command.and(["--video", "test", "--audio", "tone", "--play", "none"]).and(link);
+        let output = Tring::command(command.clone().and(relay.clone())).output(dir.path());
+        let [out, log] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(!told || out.contains("owned"), "{out}");
+        for text in [out, log] {
+            let harmful = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t') || *c == '\u{202e}');
+            assert_eq!(harmful, None, "{text:?}");
+        }
+        assert_eq!(output.status.code(), Some(22));
+    }
+    bob.signal("TERM");
+    assert_eq!(Ended::wait(&mut bob).status, 0);
 }
