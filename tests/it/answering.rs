@@ -1,13 +1,15 @@
 //! Who answers and who is let through: a person at a terminal is asked and answers by one key, pressed after the question;
 //! calls go out while `listen` runs under the same ID; whoever crashed and calls anew is let through.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::call::{self, Args, Ended, TEST_MEDIA, talking};
 use crate::support::mosquitto::Mosquitto;
-use crate::support::process::{PROGRAM, Tring};
+use crate::support::process::{PROGRAM, Tring, clean};
 use crate::support::screen::Tmux;
 use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir};
@@ -178,4 +180,27 @@ fn whoever_crashed_in_a_call_is_let_through_when_calling_anew() {
     let ended = bob.wait_event("ended", PATIENCE);
     assert_eq!(ended["reason"], "lost", "{ended}");
     assert_eq!(bob.wait_event("ended", PATIENCE)["reason"], "remote-hangup");
+}
+
+#[test]
+fn who_is_busy_is_waited_for_and_rung_once_free() {
+    let _turn = Turn::call();
+    let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("waiting"));
+    let url = mosquitto.url();
+    let mut bob = call::listen(["--id", "bob", "--broker", &url, "--answer", "auto"]);
+    let mut carol = call::call_bob(["--id", "carol", "--broker", &url, "--control", "-"]);
+    talking([&mut carol, &mut bob]);
+    // As a person sees it. The limit of time is for a program that says nothing.
+    let mut command = Command::new("timeout");
+    command.args(["60", PROGRAM, "call", "bob", "--id", "alice", "--broker", &url, "--wait", "--duration", "1s"]);
+    clean(&mut command);
+    command.args(TEST_MEDIA).env("HOME", dir.path()).env("XDG_STATE_HOME", dir.path()).stdout(Stdio::piped());
+    let mut alice = command.spawn().unwrap();
+    let mut lines = BufReader::new(alice.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "bob is in another call: it rings when that is over"));
+    assert!(carol.is_running(), "the first call stands");
+    carol.send_control(&json!({"command": "hangup"}));
+    assert!(lines.any(|line| line == "bob is ringing …"));
+    assert!(lines.any(|line| line == "call with bob ended: hung up"));
+    assert_eq!((alice.wait().unwrap().code(), Ended::wait(&mut carol).status), (Some(0), 0));
 }
