@@ -188,9 +188,9 @@ pub(crate) fn finish(status: ExitStatus) -> ExitStatus {
     };
     out.push(Item::ProgressOver, Worth::Kept);
     let (trouble, lost) = out.flush(patience_at_end);
-    let status = match (&trouble, status) {
-        (Some(Trouble::Failed(_) | Trouble::Unread), ExitStatus::Done) => ExitStatus::Internal,
-        (_, status) => status,
+    let status = match &trouble {
+        Some(Trouble::Failed(_) | Trouble::Unread) => of_failed_output(status, signals::came()),
+        Some(Trouble::Gone) | None => status,
     };
     match trouble {
         None | Some(Trouble::Gone) => {}
@@ -207,6 +207,16 @@ pub(crate) fn finish(status: ExitStatus) -> ExitStatus {
     // Where this cannot be written the status still tells.
     let _nowhere_to_tell = stderr().flush(|| Some(PATIENCE_AT_END));
     status
+}
+
+/// The status where standard output could not be written. A command that was asked to end because of that may call
+/// itself interrupted, which only a signal does.
+fn of_failed_output(status: ExitStatus, signal_came: bool) -> ExitStatus {
+    match status {
+        ExitStatus::Done => ExitStatus::Internal,
+        ExitStatus::Interrupted if !signal_came => ExitStatus::Internal,
+        other => other,
+    }
 }
 
 /// How long a reader may pause once the program is over; `None` for ever. Whoever prints a result and ends may wait for
@@ -507,6 +517,14 @@ mod tests {
         let outlet = Outlet::to_file(full);
         outlet.push(line("no room"), Worth::Kept);
         assert!(matches!(outlet.flush(|| None).0, Some(Trouble::Failed(text)) if text.contains("space")));
+    }
+
+    #[test]
+    fn output_that_failed_is_no_success_and_no_interrupt() {
+        assert_eq!(of_failed_output(ExitStatus::Done, false), ExitStatus::Internal);
+        assert_eq!(of_failed_output(ExitStatus::Interrupted, false), ExitStatus::Internal);
+        assert_eq!(of_failed_output(ExitStatus::Interrupted, true), ExitStatus::Interrupted);
+        assert_eq!(of_failed_output(ExitStatus::Busy, false), ExitStatus::Busy);
     }
 
     #[test]

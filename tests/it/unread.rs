@@ -325,6 +325,9 @@ fn long_commands_say_that_the_disk_is_full() {
         Args::new(["trace", "--json"]).and(link("trace", &broker)),
         Args::new(["listen", "--answer", "auto", "--json", "--show", "none"]).and(MEDIA).and(link("bob", &broker)),
         Args::new(["serve", "--json", "--mqtt-port", "0", "--websocket-port", "0", "--turn-port", "0"]),
+        Args::new(["agent", "--json", "--from", "runner"]).and(link("agent", &broker)),
+        Args::new(["load", "--json", "--calls", "2", "--talk", "1s"]),
+        Args::new(["doctor", "--json", "--show", "none"]).and(MEDIA).and(link("asks", &broker)),
     ];
     for command in commands {
         let full = File::options().write(true).open("/dev/full").unwrap();
