@@ -183,6 +183,17 @@ fn random_loss_is_not_taken_for_congestion() {
 }
 
 #[test]
+fn loss_on_a_line_with_a_queue_too_short_to_be_seen_is_congestion_when_sending_less_helps() {
+    let line = "rate=400kbit,queue=40ms,delay=20ms";
+    let mut world = World::new(&[line, "delay=20ms"]).with_flow(Way::There, Duration::ZERO);
+    world.run(60.0);
+    let spoilt = world.spoilt_sound(0, 10.0, 60.0);
+    assert!(spoilt <= 0.12, "{spoilt:.3} of the sound is lost");
+    let used = world.bps(10.0, 60.0) / 400e3;
+    assert!(used > 0.5, "{used:.2} of the line are used");
+}
+
+#[test]
 fn a_start_on_a_narrow_line_leaves_sound_whole() {
     let line = "rate=300kbit,queue=300ms,delay=10ms";
     let mut world =
