@@ -188,12 +188,12 @@ impl Router {
 
     /// From now on lets no UDP through.
     pub fn block_udp(&self) {
-        self.interfere("meta l4proto udp counter drop");
+        self.space.interfere("forward", "");
     }
 
     /// From now on loses this share of all UDP packets, both ways, each by chance.
     pub fn lose(&self, percent: u8) {
-        self.interfere(&format!("meta l4proto udp numgen random mod 100 < {percent} counter drop"));
+        self.space.interfere("forward", &format!("numgen random mod 100 < {percent}"));
     }
 
     /// From now on carries no packet above so many bytes to and from the public network; whether it says so is up to
@@ -215,18 +215,12 @@ impl Router {
 
     /// Lets everything through again.
     pub fn relent(&self) {
-        self.space.nft("delete table inet interference\n");
+        self.space.relent();
     }
 
     /// Packets that [`Self::block_udp`] or [`Self::lose`] took so far.
     pub fn taken(&self) -> u64 {
-        self.space.counted("interference")
-    }
-
-    fn interfere(&self, rule: &str) {
-        self.space.nft(&format!(
-            "table inet interference {{\n chain through {{\n type filter hook forward priority filter - 10\n {rule}\n }}\n}}\n"
-        ));
+        self.space.taken()
     }
 
     /// An address for one more host.
@@ -325,6 +319,21 @@ impl Host {
     /// DTLS handshake packets since [`Self::count_dtls`].
     pub fn dtls_packets(&self) -> u64 {
         self.space.counted("dtls")
+    }
+
+    /// From now on loses this share of all UDP packets that come here, each by chance; nobody is told.
+    pub fn lose(&self, percent: u8) {
+        self.space.interfere("input", &format!("numgen random mod 100 < {percent}"));
+    }
+
+    /// From now on loses all DTLS packets that come here: what begins with 20 to 63 (RFC 7983).
+    pub fn lose_dtls(&self) {
+        self.space.interfere("input", "@th,64,8 20-63");
+    }
+
+    /// Packets that [`Self::lose`] or [`Self::lose_dtls`] took so far.
+    pub fn lost(&self) -> u64 {
+        self.space.taken()
     }
 
     fn device(&self) -> String {

@@ -80,6 +80,24 @@ impl Space {
         counts.map(|rest| rest.split(' ').next().and_then(|count| count.parse::<u64>().ok()).expect("a count")).sum()
     }
 
+    /// From now on drops UDP packets that match on their way through this hook of the packet filter.
+    pub fn interfere(&self, hook: &str, which: &str) {
+        self.nft(&format!(
+            "table inet interference {{\n chain losses {{\n type filter hook {hook} priority filter - 10\n \
+             meta l4proto udp {which} counter drop\n }}\n}}\n"
+        ));
+    }
+
+    /// Drops nothing any more.
+    pub fn relent(&self) {
+        self.nft("delete table inet interference\n");
+    }
+
+    /// Packets dropped since [`Self::interfere`].
+    pub fn taken(&self) -> u64 {
+        self.counted("interference")
+    }
+
     /// A program of this Debian package, to be run in here.
     pub fn command(&self, program: &str, package: &str) -> Command {
         let mut command = ip();
