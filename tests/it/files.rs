@@ -95,7 +95,7 @@ fn a_full_disk_is_told_and_ends_the_recording_alone() {
     for name in ["film.mp4", "film.webm"] {
         // The disk is seen by the program and its shell alone, which brings the film out of it.
         let script = format!(
-            "mount -t tmpfs -o size=200k tmpfs {0} || exit 99; \"$@\"; status=$?; cp {0}/{1} {2}; exit $status",
+            "mount -t tmpfs -o size=100k tmpfs {0} || exit 99; \"$@\"; status=$?; cp {0}/{1} {2}; exit $status",
             disk.display(),
             name,
             dir.path().display()

@@ -228,6 +228,7 @@ fn a_peer_that_sends_receiver_reports_alone_is_sent_what_its_line_carries() {
     assert!(used > 0.5, "{used:.2} of the line are used");
 }
 
+#[expect(clippy::print_stdout, reason = "this is what it is for")]
 fn print(world: &World, seconds: u32) {
     for n in 0..seconds * 2 {
         let (from, to) = (f64::from(n) / 2.0, f64::from(n + 1) / 2.0);
