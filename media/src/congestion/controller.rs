@@ -5,7 +5,7 @@
 //! - no queue → the target rises: slowly near the capacity that was seen, ever faster beyond it, and never far above
 //!   what is really sent, as more was not tried
 //! - loss without a queue → [`LossLimit`], which tries whether sending less helps
-//! - no feedback while packets are out → nothing but sound is sent, and the target falls
+//! - no feedback while packets are out → the target falls, and in the end nothing but sound is sent
 //!
 //! Sources: draft-ietf-rmcat-gcc-02 (rates by the receiver's clock, multiplicative decrease, response time), RFC 8298
 //! (queueing delay against its least value, a higher limit beside flows that fill queues), RFC 8289 (standing queue).
@@ -45,6 +45,9 @@ const STALL_AFTER: Duration = Duration::from_millis(250);
 /// And again each time so long the target falls.
 const STALL_STEP: Duration = Duration::from_millis(100);
 const STALL_DECREASE: f64 = 0.8;
+
+/// After so long a stall pictures wait too. Not before: often only the way back is closed, and they still arrive.
+const HOLD_AFTER: Duration = Duration::from_millis(800);
 
 /// After so long a stall the path may be another one.
 const PATH_AWAY: Duration = Duration::from_secs(2);
@@ -161,7 +164,8 @@ impl Controller {
         let is_narrow = self.capacity.is_some_and(|(_, at)| now.saturating_duration_since(at) < NARROW_FOR)
             || self.feedback.is_none() && self.reports.is_narrow();
         let (factor, burst) = if is_narrow { PACE_NARROW } else { PACE_WIDE };
-        Pace { bps: self.target_bps() * factor, burst, is_held: self.stall.is_some() }
+        let is_held = self.stall.is_some_and(|stall| now.saturating_duration_since(stall.since) >= HOLD_AFTER);
+        Pace { bps: self.target_bps() * factor, burst, is_held }
     }
 
     /// The queue that stands on the path.
