@@ -41,6 +41,10 @@ const BEGINNING: Duration = Duration::from_secs(1);
 /// pacer, and everyone would see a picture of long ago.
 const BACKLOG_MAX: Duration = Duration::from_millis(300);
 
+/// What may be sent beyond it when nothing was sent yet: a first keyframe of a usual size, after which no picture need be
+/// left out.
+const START_BITS: f64 = 150_000.0;
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -126,7 +130,12 @@ impl VideoAdaptation {
     }
 
     const fn new(source: Source, now: Instant) -> Self {
-        Self { source, started: now, keyframe: Keyframe::AtOnce, bitrate_bps: None, backlog: Backlog::new(now) }
+        let backlog = match source {
+            Source::Encoder => Backlog::with_grant(START_BITS, now),
+            // Its first keyframe is as large as any later one.
+            Source::Loop => Backlog::with_grant(0.0, now),
+        };
+        Self { source, started: now, keyframe: Keyframe::AtOnce, bitrate_bps: None, backlog }
     }
 
     /// Takes what happened; what is to be done, in order.
@@ -220,15 +229,17 @@ struct Backlog {
 }
 
 impl Backlog {
-    const fn new(now: Instant) -> Self {
-        Self { bits: 0.0, at: now }
+    /// A bucket that takes so many bits before it begins to fill.
+    const fn with_grant(bits: f64, now: Instant) -> Self {
+        Self { bits: -bits, at: now }
     }
 
     /// True when the next picture would wait too long.
     fn is_full(&mut self, now: Instant, path_bps: u32) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
-        self.bits = (self.bits - passed * f64::from(path_bps)).max(0.0);
+        // What was granted at the start is kept until it is used.
+        self.bits = (self.bits - passed * f64::from(path_bps)).max(self.bits.min(0.0));
         self.bits > f64::from(path_bps) * BACKLOG_MAX.as_secs_f64()
     }
 
