@@ -1,6 +1,7 @@
 //! The peer connection as the rest of the program sees it: one public name for each item, whichever room it lives in.
 
 pub use crate::congestion::estimate::PathEstimate;
+pub use crate::congestion::round_trip::RoundTrip;
 pub use crate::engine::Peer;
 pub use crate::engine::events::{LocalDescription, PathSeen, PeerError, PeerEvent};
 pub use crate::engine::peer::has_network;

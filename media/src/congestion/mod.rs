@@ -8,6 +8,7 @@
 //!   [`loss_window`] and [`loss_limit`]; [`report_limit`] for peers that tell less
 //! - [`estimate`]: what is known of the path, where encoders and statistics read it
 //! - [`payload_limit`]: how large packets may be
+//! - [`round_trip`]: how long it takes to the other side and back, where repair reads it
 //! - [`limits`]: between which rates all of this stays
 
 pub(crate) mod controller;
@@ -24,6 +25,7 @@ pub(crate) mod payload_limit;
 pub(crate) mod queue_limit;
 pub(crate) mod queueing_delay;
 pub(crate) mod report_limit;
+pub(crate) mod round_trip;
 pub(crate) mod sending;
 #[cfg(test)]
 mod simulation;

@@ -113,7 +113,7 @@ impl Peer {
     pub async fn path(&self) -> Option<PathStats> {
         let path = stats::path(&*self.connection).await;
         if let Some(round_trip) = path.as_ref().and_then(|path| path.round_trip) {
-            self.clock.round_trip(round_trip);
+            self.clock.stun_round_trip(round_trip);
         }
         path
     }

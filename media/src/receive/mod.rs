@@ -2,12 +2,12 @@
 //!
 //! - [`inbox`]: the queues that packets come by, from the engine's tracks to the decoders
 //! - [`video_jitter`]: the video jitter buffer; hands out a picture as soon as it is whole and everything before it was
-//!   handed out; [`packet_store`] knows when that is
+//!   handed out; [`packet_store`] knows when that is, and [`playout_delay`] holds it back while repairs take long
 //! - [`audio_jitter`]: the audio jitter buffer; hands out one packet a tick of the playout clock, as late as the measured
 //!   jitter asks for
 //! - [`network_loss`]: counts what the network lost before any repair
-//! - [`nack`]: which lost packets are asked for again; [`keyframes`]: carries the request for a keyframe, which the jitter
-//!   buffer wants, to the tracks
+//! - [`nack`]: which lost packets are asked for again; [`repair`]: how often, and how long that is waited for
+//! - [`keyframes`]: carries the request for a keyframe, which the jitter buffer wants, to the tracks
 //! - [`peer_clock`]: what reports of the other side say of its clock
 
 pub mod audio_jitter;
@@ -17,4 +17,8 @@ pub(crate) mod nack;
 pub mod network_loss;
 pub(crate) mod packet_store;
 pub(crate) mod peer_clock;
+pub(crate) mod playout_delay;
+pub(crate) mod repair;
+#[cfg(test)]
+mod simulation;
 pub mod video_jitter;

@@ -5,8 +5,9 @@
 //! number of times: with two, and 10 % lost each way, every thirtieth loss stayed. This one is shown RTX packets too.
 //!
 //! - a packet of a stream → [`MissingPackets`]: the numbers it jumped over are missing
-//! - a packet of its RTX stream (RFC 4588) → the missing packet is there, and how long that took spaces the next NACKs
-//! - missing packets that are due → one NACK for all of them, and the next NACK for the same ones later, and later
+//! - a packet of its RTX stream (RFC 4588) → the missing packet is there, and how long that took is a round trip
+//! - missing packets that are due → one NACK for all of them, and the next NACK for the same ones a round later;
+//!   [`Repair`] says how long a round is, and when a packet is given up
 //!
 //! What was missed in a silence is never NACKed: after seconds without a path a keyframe is worth more than what is too
 //! old to be shown, and new pictures would wait behind it. [`crate::send::rtx_filter`] is the other half.
@@ -14,35 +15,26 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::network_loss::RecentLoss;
+use super::repair::{REORDERED, REPEATED_AFTER, Repair};
+use crate::congestion::round_trip::SharedRoundTrip;
 use crate::rtp::nearest;
 
 /// So long without a packet of a stream is no loss but a path, or a sender, that was away.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// A packet that is overtaken by no more than this is reordered, not missing.
-const REORDERED: Duration = Duration::from_millis(10);
-
 /// NACKs that are due within this time go together.
 const TOGETHER: Duration = Duration::from_millis(5);
 
-/// A packet that is missing for longer is no longer NACKed: the jitter buffer waits 250 ms, but for a second gap only
-/// once the first is filled.
-const GIVE_UP_AFTER: Duration = Duration::from_millis(300);
-
-/// How long a retransmission takes as long as none was seen.
-const FIRST_ROUND: Duration = Duration::from_millis(70);
-
-/// NACKs for one packet are at least so far apart: the other side may have to pace a keyframe out first.
-const APART_MIN: Duration = Duration::from_millis(20);
-
-/// And at most: no retransmission is waited for any longer.
-const APART_MAX: Duration = Duration::from_millis(250);
-
-/// Each NACK for the same packet waits by so much longer than the one before.
+/// Each further round for the same packet is longer by so much where nothing says that the path still is as it was
+/// (RFC 6298 §5.5): when a queue fills up, answers take longer all at once.
 const BACKOFF: f64 = 1.5;
 
-/// When a retransmission came twice, the NACKs were too close by so much.
-const TOO_CLOSE: f64 = 1.25;
+/// No round is longer, whatever the backoff.
+const ROUND_MAX: Duration = Duration::from_millis(500);
+
+/// So long after a packet was repaired, another retransmission of it is an answer to another NACK.
+const ANSWERS_FOR: Duration = Duration::from_secs(1);
 
 /// A jump of more packets is a sender that counts anew, or so much that only a keyframe mends it.
 const JUMP_MAX: i64 = 512;
@@ -54,17 +46,55 @@ struct MissingPackets {
     highest: Option<(i64, Instant)>,
     /// By extended sequence number.
     packets: BTreeMap<i64, MissingPacket>,
-    /// From NACK to retransmission, smoothed.
-    round: Option<Duration>,
+    /// Packets that were repaired after several NACKs, by extended sequence number.
+    repaired: BTreeMap<i64, RepairedPacket>,
+    loss: RecentLoss,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct MissingPacket {
     since: Instant,
+    /// How many rounds there were, when the latest began, and how many of its NACKs are still to come.
+    rounds: u32,
+    round_at: Instant,
+    to_come: u32,
     /// How many NACKs named it, and when the last did.
     nacks: u32,
     nacked_at: Instant,
     due: Instant,
+}
+
+impl MissingPacket {
+    const fn new(since: Instant, due: Instant) -> Self {
+        Self { since, rounds: 0, round_at: since, to_come: 0, nacks: 0, nacked_at: since, due }
+    }
+
+    /// It is named by a NACK that leaves now.
+    fn nacked(&mut self, repair: &Repair, now: Instant) {
+        let backoff = if repair.round_trip().is_fresh(now) { 1.0 } else { BACKOFF.powi(self.rounds.cast_signed()) };
+        match self.to_come.checked_sub(1) {
+            Some(left) => self.to_come = left,
+            None => {
+                self.rounds += 1;
+                self.round_at = now;
+                self.to_come = repair.nacks_a_round().saturating_sub(1);
+            }
+        }
+        self.nacks += 1;
+        self.nacked_at = now;
+        let round = repair.round().mul_f64(backoff).min(ROUND_MAX.max(repair.round()));
+        self.due = if self.to_come > 0 { now + REPEATED_AFTER } else { self.round_at + round };
+    }
+}
+
+/// A packet that was NACKed more than once: which NACK brought the repair is not known.
+#[derive(Clone, Copy, Debug)]
+struct RepairedPacket {
+    at: Instant,
+    /// How many NACKs named it, and when the last did.
+    nacks: u32,
+    nacked_at: Instant,
+    answers: u32,
 }
 
 impl MissingPackets {
@@ -78,10 +108,14 @@ impl MissingPackets {
         let is_silence = now.saturating_duration_since(latest) >= SILENCE;
         if is_silence || (number - highest).abs() > JUMP_MAX {
             self.packets.clear();
+            self.repaired.clear();
             self.highest = Some((number, now));
             return;
         }
-        let missing = MissingPacket { since: now, nacks: 0, nacked_at: now, due: now + REORDERED };
+        if let Ok(missed) = u32::try_from(number - highest - 1) {
+            self.loss.add(missed);
+        }
+        let missing = MissingPacket::new(now, now + REORDERED);
         self.packets.extend((highest + 1..number).map(|missed| (missed, missing)));
         self.packets.remove(&number);
         // A packet so far behind is no longer NACKed; a retransmission of it may still arrive.
@@ -91,31 +125,32 @@ impl MissingPackets {
         self.highest = Some((highest.max(number), now));
     }
 
-    /// A packet of the stream came again by RTX.
-    fn retransmitted(&mut self, sequence: u16, now: Instant) {
-        let Some((highest, _)) = self.highest else { return };
-        match self.packets.remove(&nearest(sequence, highest)) {
-            // Which NACK was answered is known only where there was one (Karn's rule, RFC 6298 §3).
-            Some(MissingPacket { nacks: 1, nacked_at, .. }) => {
-                let took = now.saturating_duration_since(nacked_at);
-                self.round = Some(self.round.map_or(took, |before| (before * 7 + took) / 8));
+    /// A packet of the stream came again by RTX; a round trip when it tells one.
+    ///
+    /// Which NACK was answered is known where there was one (Karn's rule, RFC 6298 §3), and where all were answered. An
+    /// RTX packet that was not asked for is padding, a probe of the path, and tells nothing.
+    fn retransmitted(&mut self, sequence: u16, now: Instant) -> Option<Duration> {
+        let (highest, _) = self.highest?;
+        let number = nearest(sequence, highest);
+        if let Some(MissingPacket { rounds, round_at, nacks, nacked_at, .. }) = self.packets.remove(&number) {
+            if nacks > 1 {
+                self.repaired.insert(number, RepairedPacket { at: now, nacks, nacked_at, answers: 1 });
             }
-            Some(_) => {}
-            None => {
-                let before = self.round.unwrap_or(FIRST_ROUND);
-                self.round = Some(before.mul_f64(TOO_CLOSE).min(APART_MAX));
-            }
+            return (rounds == 1).then(|| now.saturating_duration_since(round_at));
         }
+        let repaired = self.repaired.get_mut(&number)?;
+        repaired.answers += 1;
+        (repaired.answers == repaired.nacks).then(|| now.saturating_duration_since(repaired.nacked_at))
     }
 
     /// The sequence numbers to be NACKed now.
-    fn take_due(&mut self, now: Instant) -> Vec<u16> {
-        let apart = self.round.unwrap_or(FIRST_ROUND).mul_f64(BACKOFF);
-        self.packets.retain(|_, missing| now.saturating_duration_since(missing.since) < GIVE_UP_AFTER);
+    fn take_due(&mut self, repair: &Repair, now: Instant) -> Vec<u16> {
+        let wait = repair.wait();
+        self.packets.retain(|_, missing| now.saturating_duration_since(missing.since) < wait);
+        self.repaired.retain(|_, repaired| now.saturating_duration_since(repaired.at) < ANSWERS_FOR);
         let mut numbers = Vec::new();
         for (number, missing) in self.packets.iter_mut().filter(|(_, missing)| missing.due <= now + TOGETHER) {
-            let wait = apart.max(APART_MIN).mul_f64(BACKOFF.powi(missing.nacks.cast_signed())).min(APART_MAX);
-            *missing = MissingPacket { nacks: missing.nacks + 1, nacked_at: now, due: now + wait, ..*missing };
+            missing.nacked(repair, now);
             // The wire has the lower 16 bits.
             numbers.push(*number as u16);
         }
@@ -134,6 +169,7 @@ pub(crate) struct NackGenerator {
     streams: HashMap<u32, MissingPackets>,
     /// The SSRC of the stream that an RTX stream (RFC 4588) repairs.
     repaired: HashMap<u32, u32>,
+    round_trip: SharedRoundTrip,
 }
 
 /// One NACK: packets of one stream that are asked for again.
@@ -154,6 +190,11 @@ pub(crate) struct RemoteStream {
 }
 
 impl NackGenerator {
+    /// One that follows this round trip, and adds to it what answers to NACKs tell.
+    pub(crate) fn new(round_trip: SharedRoundTrip) -> Self {
+        Self { round_trip, ..Self::default() }
+    }
+
     /// A stream begins. An RTX stream is told of as well, like the one that it repairs; its own losses are asked for
     /// there.
     pub(crate) fn bind(&mut self, stream: RemoteStream) {
@@ -176,8 +217,10 @@ impl NackGenerator {
     pub(crate) fn came(&mut self, ssrc: u32, sequence: u16, payload: &[u8], now: Instant) {
         if let Some(missing) = self.repaired.get(&ssrc).and_then(|media| self.streams.get_mut(media)) {
             // The number comes first (RFC 4588 §4); without one it is padding that probes the path.
-            if let [high, low, ..] = payload[..] {
-                missing.retransmitted(u16::from_be_bytes([high, low]), now);
+            if let [high, low, ..] = payload[..]
+                && let Some(took) = missing.retransmitted(u16::from_be_bytes([high, low]), now)
+            {
+                self.round_trip.measured(took, now);
             }
         } else if let Some(missing) = self.streams.get_mut(&ssrc) {
             missing.received(sequence, now);
@@ -186,8 +229,13 @@ impl NackGenerator {
 
     /// What is to be asked for now.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Nack> {
+        let round_trip = self.round_trip.get();
         let due = self.streams.iter_mut().filter(|(_, missing)| missing.next_due().is_some_and(|due| due <= now));
-        due.map(|(&media_ssrc, missing)| Nack { media_ssrc, sequence_numbers: missing.take_due(now) })
+        let numbers = |missing: &mut MissingPackets| {
+            let repair = Repair::new(round_trip, missing.loss.share());
+            missing.take_due(&repair, now)
+        };
+        due.map(|(&media_ssrc, missing)| Nack { media_ssrc, sequence_numbers: numbers(missing) })
             .filter(|nack| !nack.sequence_numbers.is_empty())
             .collect()
     }
@@ -199,139 +247,4 @@ impl NackGenerator {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use super::*;
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    /// Lets time pass to `end`, and says when which packets are asked for, in milliseconds.
-    fn requests(missing: &mut MissingPackets, start: Instant, end: Duration) -> Vec<(u128, Vec<u16>)> {
-        let mut asked = Vec::new();
-        while let Some(due) = missing.next_due().filter(|due| *due <= start + end) {
-            let numbers = missing.take_due(due);
-            if !numbers.is_empty() {
-                asked.push(((due - start).as_millis(), numbers));
-            }
-        }
-        asked
-    }
-
-    #[test]
-    fn a_hole_is_asked_for_ever_more_seldom_until_it_is_too_late() {
-        let (mut missing, start) = (MissingPackets { round: Some(ms(2)), ..MissingPackets::default() }, Instant::now());
-        for sequence in [65_534, 1, 2] {
-            missing.received(sequence, start);
-        }
-        let asked = requests(&mut missing, start, ms(5000));
-        let times: Vec<_> = asked.iter().map(|(at, _)| *at).collect();
-        assert_eq!(times, [10, 30, 60, 105, 172, 273], "of the shortest distance, and half as much more each time");
-        assert!(asked.iter().all(|(_, numbers)| numbers == &[65_535, 0]), "{asked:?}");
-        assert_eq!(missing.next_due(), None, "nothing is kept");
-    }
-
-    #[test]
-    fn a_repair_ends_the_asking_and_spaces_what_is_asked_next() {
-        let (mut missing, start) = (MissingPackets::default(), Instant::now());
-        for sequence in [10, 12] {
-            missing.received(sequence, start);
-        }
-        assert_eq!(requests(&mut missing, start, ms(50)), [(10, vec![11])]);
-        missing.retransmitted(11, start + ms(60));
-        assert_eq!((missing.next_due(), missing.round), (None, Some(ms(50))));
-        missing.received(14, start + ms(100));
-        assert_eq!(requests(&mut missing, start, ms(200)), [(110, vec![13]), (185, vec![13])]);
-        missing.retransmitted(13, start + ms(210));
-        assert_eq!(missing.round, Some(ms(50)), "which request this answers is not known");
-    }
-
-    #[test]
-    fn repairs_that_come_twice_make_it_ask_later() {
-        let (mut missing, start) = (MissingPackets::default(), Instant::now());
-        missing.received(10, start);
-        for _ in 0..20 {
-            missing.retransmitted(9, start);
-        }
-        assert_eq!(missing.round, Some(APART_MAX));
-        missing.received(12, start);
-        assert_eq!(requests(&mut missing, start, ms(5000)), [(10, vec![11]), (260, vec![11])]);
-    }
-
-    #[test]
-    fn what_was_only_overtaken_is_not_asked_for() {
-        let (mut missing, start) = (MissingPackets::default(), Instant::now());
-        for (sequence, at) in [(10, 0), (13, 1), (11, 4), (12, 9), (14, 10)] {
-            missing.received(sequence, start + ms(at));
-        }
-        assert_eq!(requests(&mut missing, start, ms(5000)), []);
-    }
-
-    #[test]
-    fn a_silence_and_a_sender_that_counts_anew_leave_nothing_to_ask_for() {
-        let (mut missing, start) = (MissingPackets::default(), Instant::now());
-        missing.received(10, start);
-        missing.received(12, start + ms(499));
-        assert!(missing.next_due().is_some());
-        missing.received(20, start + ms(999));
-        assert_eq!(missing.next_due(), None, "after a silence");
-        missing.received(40_000, start + ms(1000));
-        assert_eq!(missing.next_due(), None, "counted anew");
-        missing.received(40_002, start + ms(1001));
-        assert_eq!(requests(&mut missing, start, ms(1020)), [(1011, vec![40_001])]);
-    }
-
-    /// The storm: repairs that nobody noticed were asked for again and again. Requests and repairs are lost here as
-    /// often as packets are, and are under way for as long as is said.
-    #[test]
-    fn no_more_is_asked_for_than_is_needed() {
-        for (loss, round_trip, per_loss_max) in [(5, 5, 1.2), (10, 5, 1.35), (10, 100, 1.35), (20, 200, 1.8)] {
-            let (mut missing, start) = (MissingPackets::default(), Instant::now());
-            let (mut random, mut lost, mut sent) = (7_u32, 0, 0);
-            let mut is_lost = || {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (random >> 16) % 100 < loss
-            };
-            let mut under_way: VecDeque<(Instant, u16)> = VecDeque::new();
-            for n in 0..30_000_u16 {
-                let now = start + ms(8) * n.into();
-                while let Some((_, number)) = under_way.pop_front_if(|(at, _)| *at <= now) {
-                    missing.retransmitted(number, now);
-                }
-                match is_lost() {
-                    true => lost += 1,
-                    false => missing.received(n, now),
-                }
-                if missing.next_due().is_some_and(|due| due <= now) {
-                    let asked = missing.take_due(now);
-                    if is_lost() {
-                        continue;
-                    }
-                    sent += asked.len();
-                    let came = asked.into_iter().filter(|_| !is_lost());
-                    under_way.extend(came.map(|number| (now + ms(round_trip), number)));
-                }
-            }
-            let per_loss = sent as f64 / f64::from(lost);
-            assert!(per_loss < per_loss_max, "{loss} %, {round_trip} ms: {sent} repairs for {lost} lost");
-        }
-    }
-
-    #[test]
-    fn rtx_is_seen_as_the_repair_of_its_stream() {
-        let mut nacks = NackGenerator::default();
-        nacks.bind(RemoteStream { ssrc: 1, rtx: Some(2), takes_nack: true });
-        nacks.bind(RemoteStream { ssrc: 2, rtx: None, takes_nack: true });
-        let start = Instant::now();
-        for (ssrc, number, payload) in [(1, 10, &[7, 7, 7][..]), (1, 12, &[7; 3]), (2, 500, &[7]), (2, 502, &[])] {
-            nacks.came(ssrc, number, payload, start);
-        }
-        assert_eq!(nacks.poll_timeout(), Some(start + REORDERED));
-        let due = nacks.take_due(start + REORDERED);
-        assert_eq!(due, [Nack { media_ssrc: 1, sequence_numbers: vec![11] }]);
-        nacks.came(2, 503, &[0, 11, 7], start + REORDERED);
-        assert_eq!((nacks.poll_timeout(), nacks.take_due(start + REORDERED)), (None, Vec::new()));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Counts the packets that the network lost, before any repair.
+//! Counts the packets that the network lost, before any repair: of the whole call, and lately ([`RecentLoss`]).
 //!
 //! Told by sequence numbers alone: a number that a later packet jumps over is missing. A retransmission that comes
 //! afterwards takes nothing back.
@@ -54,6 +54,38 @@ impl Missing {
     }
 }
 
+/// The share of packets that were lost lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct RecentLoss {
+    share: f64,
+    packets: u32,
+}
+
+impl RecentLoss {
+    /// So many packets are looked back on: about a second of a usual call.
+    const PACKETS: u32 = 128;
+
+    /// A packet came, and `missed` numbers before it did not.
+    pub(crate) fn add(&mut self, missed: u32) {
+        // A longer gap is a path, or a sender, that was away.
+        if missed <= Self::PACKETS {
+            (0..missed).for_each(|_| self.count(1.0));
+        }
+        self.count(0.0);
+    }
+
+    /// 0 to 1.
+    pub(crate) const fn share(&self) -> f64 {
+        self.share
+    }
+
+    fn count(&mut self, lost: f64) {
+        self.packets = (self.packets + 1).min(Self::PACKETS);
+        // From 0 on, and not the mean of the first few: a loss at the very beginning is none of half the packets.
+        self.share += (lost - self.share) / f64::from(self.packets.max(Self::PACKETS / 4));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +118,18 @@ mod tests {
         assert_eq!(missing.loss().network_loss, None);
         (0..1000u16).filter(|n| n % 20 != 10).for_each(|n| missing.came(n));
         assert_eq!(missing.loss().network_loss, Some(0.05));
+    }
+
+    #[test]
+    fn the_recent_loss_follows_within_seconds() {
+        let mut recent = RecentLoss::default();
+        recent.add(1);
+        assert!(recent.share() < 0.05, "one loss at the beginning: {recent:?}");
+        (0..400).for_each(|_| recent.add(1));
+        assert!((recent.share() - 0.5).abs() < 0.05, "{recent:?}");
+        (0..600).for_each(|_| recent.add(0));
+        assert!(recent.share() < 0.01, "{recent:?}");
+        recent.add(u32::MAX);
+        assert!(recent.share() < 0.01, "a path that was away: {recent:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps received video packets in order of their extended sequence numbers, and tells which of them make up a whole
 //! picture. Knows no time: the jitter buffer decides how long a gap is waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,6 +14,10 @@ use crate::rtp::payload::{assemble, begins_picture};
 #[derive(Debug, Default)]
 pub(crate) struct PacketStore {
     packets: BTreeMap<i64, (RtpPacket, VideoCodec)>,
+    /// The numbers of those that came after a later one.
+    filled: BTreeSet<i64>,
+    /// The highest number that ever came.
+    highest: Option<i64>,
 }
 
 /// What became of a packet.
@@ -28,10 +32,20 @@ pub(crate) enum Inserted {
 pub(crate) enum Span {
     /// From the first to the last, both included.
     Whole(i64),
-    /// Something is missing.
-    Gap,
+    /// Something is missing: the first such number.
+    Gap(i64),
     /// All that came fits, but its end did not come.
     Open,
+}
+
+/// What is known of a picture before it is taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) timestamp: u32,
+    /// When its last packet came.
+    pub(crate) arrived: Instant,
+    /// One of its packets came after a later one.
+    pub(crate) was_filled: bool,
 }
 
 /// A picture that was taken out.
@@ -51,6 +65,10 @@ impl PacketStore {
             return Inserted::Duplicate;
         }
         self.packets.insert(number, (packet, codec));
+        if self.highest.is_some_and(|highest| number < highest) {
+            self.filled.insert(number);
+        }
+        self.highest = self.highest.max(Some(number));
         Inserted::New
     }
 
@@ -78,12 +96,12 @@ impl PacketStore {
     /// Whether the picture that starts at `start` is whole.
     pub(crate) fn span(&self, start: i64) -> Span {
         let Some((first, _)) = self.packets.get(&start) else {
-            return if self.packets.is_empty() { Span::Open } else { Span::Gap };
+            return if self.packets.is_empty() { Span::Open } else { Span::Gap(start) };
         };
         let timestamp = first.timestamp;
         for (expected, (number, (packet, _))) in (start..).zip(self.packets.range(start..)) {
             if *number != expected {
-                return Span::Gap;
+                return Span::Gap(expected);
             }
             if packet.payload.is_empty() {
                 continue;
@@ -98,8 +116,32 @@ impl PacketStore {
         Span::Open
     }
 
+    /// What is known of the picture that lies there, the first and the last packet included.
+    pub(crate) fn look(&self, first: i64, last: i64) -> Option<Look> {
+        let mut packets = self.packets.range(first..=last).map(|(_, (packet, _))| packet);
+        let head = packets.next()?;
+        let arrived = packets.fold(head.arrived, |latest, packet| latest.max(packet.arrived));
+        let was_filled = self.filled.range(first..=last).next().is_some();
+        Some(Look { timestamp: head.timestamp, arrived, was_filled })
+    }
+
+    /// Whether a decoder can start with the picture that lies there, the first and the last packet included.
+    pub(crate) fn is_keyframe(&self, first: i64, last: i64) -> bool {
+        let packets = self.packets.range(first..=last).map(|(_, packet)| packet);
+        let mut packets = packets.filter(|(packet, _)| !packet.payload.is_empty()).peekable();
+        let Some(codec) = packets.peek().map(|(_, codec)| *codec) else { return false };
+        let payloads: Vec<Bytes> = packets.map(|(packet, _)| packet.payload.clone()).collect();
+        assemble(codec, &payloads).is_some_and(|picture| picture.keyframe)
+    }
+
+    /// When the first packet after this number came.
+    pub(crate) fn first_arrival_after(&self, number: i64) -> Option<Instant> {
+        self.packets.range(number + 1..).map(|(_, (packet, _))| packet.arrived).min()
+    }
+
     /// Takes a picture's packets out, the first and the last included; `None` when they are broken.
     pub(crate) fn take(&mut self, first: i64, last: i64) -> Option<Taken> {
+        self.filled = self.filled.split_off(&(last + 1));
         let mut taken = (first..=last).filter_map(|number| self.packets.remove(&number));
         let (head, codec) = taken.next()?;
         let (timestamp, mut arrived) = (head.timestamp, head.arrived);
@@ -115,12 +157,14 @@ impl PacketStore {
     /// Forgets all packets before this number.
     pub(crate) fn forget_before(&mut self, number: i64) {
         self.packets = self.packets.split_off(&number);
+        self.filled = self.filled.split_off(&number);
     }
 
     /// Forgets all packets; the highest number among them.
     pub(crate) fn clear(&mut self) -> Option<i64> {
         let last = self.packets.last_key_value().map(|(number, _)| *number);
         self.packets.clear();
+        self.filled.clear();
         last
     }
 }
@@ -145,7 +189,7 @@ mod tests {
         assert_eq!(store.insert(4, packet(first, 6, false), VideoCodec::Vp8), Inserted::Duplicate);
         assert_eq!(
             (store.first_beginning(), store.span(1), store.span(3), store.span(4)),
-            (Some(1), Span::Whole(2), Span::Gap, Span::Open)
+            (Some(1), Span::Whole(2), Span::Gap(3), Span::Open)
         );
         store.insert(5, packet(rest, 9, false), VideoCodec::Vp8);
         assert_eq!(store.span(4), Span::Whole(4));

@@ -1,13 +1,14 @@
-//! [`PeerClock`]: what RTCP says of the other side's clock.
+//! [`PeerClock`]: what RTCP says of the other side's clock, and of the way there and back.
 //!
 //! - a sender report has the time at which it left, by their clock (RFC 3550 §6.4.1)
 //! - a reception report tells the round trip: when it came, less our time in it, less the delay at theirs
-//! - both → [`ClockOffset`]
+//! - both → [`ClockOffset`]; the round trip → [`SharedRoundTrip`], which repair follows
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::{ClockOffset, Estimate};
+use crate::congestion::round_trip::{RoundTrip, SharedRoundTrip};
 
 /// Seconds from the epoch of NTP (1900) to that of Unix (1970).
 const NTP_TO_UNIX: u64 = 2_208_988_800;
@@ -17,7 +18,10 @@ const ROUND_TRIP_MAX: Duration = Duration::from_secs(60);
 
 /// How the clocks of the two sides of a call differ; cheap to clone, callable from any thread.
 #[derive(Clone, Debug, Default)]
-pub struct PeerClock(Arc<Mutex<ClockOffset>>);
+pub struct PeerClock {
+    offset: Arc<Mutex<ClockOffset>>,
+    round_trip: SharedRoundTrip,
+}
 
 impl PeerClock {
     /// What is known now; `None` until the other side has sent a report and a round trip was measured.
@@ -30,18 +34,31 @@ impl PeerClock {
     #[cfg(test)]
     pub(crate) fn ours() -> Self {
         let clock = Self::default();
-        clock.round_trip(Duration::ZERO);
+        clock.with(|offset| offset.round_trip(Instant::now(), Duration::ZERO));
         clock.with(|offset| offset.report(Instant::now(), Duration::ZERO, Duration::ZERO));
         clock
     }
 
-    /// A round trip was measured by other means.
-    pub(crate) fn round_trip(&self, round_trip: Duration) {
-        self.with(|offset| offset.round_trip(Instant::now(), round_trip));
+    /// The round trip of the call, as repair uses it.
+    #[must_use]
+    pub fn round_trip(&self) -> RoundTrip {
+        self.round_trip.get()
+    }
+
+    /// Where the round trip of the call is published.
+    pub(crate) fn shared_round_trip(&self) -> SharedRoundTrip {
+        self.round_trip.clone()
+    }
+
+    /// A round trip was measured by STUN (RFC 8445 §6.1.2), which repeats what was lost.
+    pub(crate) fn stun_round_trip(&self, round_trip: Duration) {
+        let now = Instant::now();
+        self.round_trip.guessed(round_trip, now);
+        self.with(|offset| offset.round_trip(now, round_trip));
     }
 
     fn with<T>(&self, does: impl FnOnce(&mut ClockOffset) -> T) -> T {
-        does(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        does(&mut self.offset.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes in a sender report that came at `arrived`, when our clock said `ours`.
@@ -54,7 +71,9 @@ impl PeerClock {
     /// Takes in a report on what we send, which came when our clock said `ours`.
     pub(crate) fn reception_report(&self, report: ReceptionTimes, ours: Duration) {
         if let Some(round_trip) = report.round_trip(ours) {
-            self.round_trip(round_trip);
+            let now = Instant::now();
+            self.round_trip.measured(round_trip, now);
+            self.with(|offset| offset.round_trip(now, round_trip));
         }
     }
 }

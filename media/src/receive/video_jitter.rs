@@ -1,22 +1,25 @@
 //! The video jitter buffer: packets in, whole pictures in decoding order out.
 //!
-//! A picture is handed out the moment it is whole, without added delay. A gap is waited for, as long as a
-//! retransmission can take; then everything up to the next keyframe is left out, because a decoder that misses a
-//! reference shows garbage. Reads no clock.
+//! A picture is handed out the moment it is whole, without added delay; while repairs take long, all are held back by
+//! as much, so that they come evenly. A gap is waited for, as long as a retransmission can take; then everything up to
+//! the next keyframe is left out, because a decoder that misses a reference shows garbage. Reads no clock.
 //!
 //! - packets → [`PacketStore`], which knows whether a picture is whole
+//! - [`Repair`]: how long a gap is waited for, by the round trip and the loss
+//! - [`PlayoutDelay`]: when a whole picture is due
 //! - [`VideoJitter`] decides what to wait for, and what to give up
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::network_loss::RecentLoss;
 use super::packet_store::{Inserted, PacketStore, Span, Taken};
+use super::playout_delay::{PlayoutDelay, Ready};
+use super::repair::Repair;
+use crate::congestion::round_trip::RoundTrip;
 use crate::frame::VideoCodec;
 use crate::rtp::{RtpPacket, SequenceUnwrapper};
-
-/// How long a missing packet is waited for: two rounds of NACK and RTX on a path of 100 ms.
-const GAP_WAIT: Duration = Duration::from_millis(250);
 
 /// Packets held at most: two seconds at 8 Mbit/s. More means that the other side floods.
 const PACKETS_MAX: usize = 2048;
@@ -39,6 +42,8 @@ pub enum Output {
         timestamp: u32,
         /// When its last packet came.
         arrived: Instant,
+        /// When it was to be shown: once all before it could be, and later while pictures are held back.
+        due: Instant,
     },
     /// Nothing can be shown before a keyframe comes.
     KeyframeNeeded,
@@ -65,10 +70,34 @@ pub struct VideoJitter {
     sequences: SequenceUnwrapper,
     packets: PacketStore,
     progress: Progress,
-    gap_since: Option<Instant>,
+    gap: Option<Gap>,
+    held: Option<Held>,
+    playout: PlayoutDelay,
+    /// Since when the picture that was handed out last could be shown.
+    last_ready: Option<Instant>,
+    /// The highest number that came, and what was lost on the way there.
+    highest: Option<i64>,
+    loss: RecentLoss,
+    round_trip: RoundTrip,
     /// Packets in a row that came after their turn.
     late_run: u32,
     counters: Counters,
+}
+
+/// The missing packet that is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    number: i64,
+    /// When a later packet came in its place.
+    since: Instant,
+}
+
+/// A whole picture that is not due yet.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    first: i64,
+    ready: Instant,
+    due: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +112,11 @@ enum Progress {
 }
 
 impl VideoJitter {
+    /// Takes in what is known of the round trip: waits follow it.
+    pub fn set_round_trip(&mut self, round_trip: RoundTrip) {
+        self.round_trip = round_trip;
+    }
+
     /// Takes in a packet of `codec`.
     pub fn insert(&mut self, packet: RtpPacket, codec: VideoCodec) {
         let number = self.sequences.unwrap(packet.sequence);
@@ -102,6 +136,7 @@ impl VideoJitter {
             return self.insert(packet, codec);
         }
         self.late_run = 0;
+        self.count_loss(number);
         match self.packets.insert(number, packet, codec) {
             Inserted::New => self.counters.received += 1,
             Inserted::Duplicate => self.counters.duplicates += 1,
@@ -122,13 +157,13 @@ impl VideoJitter {
     /// When [`VideoJitter::poll`] will act without a new packet.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.gap_since.map(|since| since + GAP_WAIT)
+        let gap = self.gap.map(|gap| gap.since + self.repair().wait());
+        gap.into_iter().chain(self.held.map(|held| held.due)).min()
     }
 
     /// Forgets what came: the stream begins anew with the next keyframe. What happened so far still counts.
     pub fn begin_anew(&mut self) {
-        let counters = self.counters;
-        *self = Self { counters, ..Self::default() };
+        *self = Self { counters: self.counters, loss: self.loss, round_trip: self.round_trip, ..Self::default() };
     }
 
     /// What happened to packets so far.
@@ -145,9 +180,9 @@ impl VideoJitter {
         }
         match self.packets.span(next) {
             Span::Whole(last) => {
-                self.gap_since = None;
+                let due = self.due(next, last, now)?;
                 self.progress = Progress::Flowing { next: last + 1 };
-                match self.take(next, last) {
+                match self.take(next, last, due) {
                     Some(picture) => Some(picture),
                     // Whole but broken: the decoder's references are gone all the same.
                     None => {
@@ -156,13 +191,13 @@ impl VideoJitter {
                     }
                 }
             }
-            Span::Gap if self.has_waited(now) => {
+            Span::Gap(number) if self.has_waited(number, now) => {
                 self.restart();
                 Some(Output::KeyframeNeeded)
             }
-            Span::Gap => None,
+            Span::Gap(_) => None,
             Span::Open => {
-                self.gap_since = None;
+                self.gap = None;
                 None
             }
         }
@@ -179,8 +214,11 @@ impl VideoJitter {
             self.packets.forget_before(start);
             match self.packets.span(start) {
                 Span::Whole(last) => {
-                    self.gap_since = None;
-                    match self.take(start, last) {
+                    self.gap = None;
+                    let is_held = self.held.is_some_and(|held| held.first == start);
+                    let is_keyframe = is_held || self.packets.is_keyframe(start, last);
+                    let due = if is_keyframe { self.due(start, last, now)? } else { now };
+                    match self.take(start, last, due) {
                         Some(picture @ Output::Picture { keyframe: true, .. }) => {
                             self.progress = Progress::Flowing { next: last + 1 };
                             return Some(picture);
@@ -192,28 +230,73 @@ impl VideoJitter {
                         }
                     }
                 }
-                Span::Gap if self.has_waited(now) => {
-                    self.gap_since = None;
+                Span::Gap(number) if self.has_waited(number, now) => {
+                    self.gap = None;
                     self.counters.lost += 1;
                     self.packets.forget_before(start + 1);
                 }
-                Span::Gap => return None,
+                Span::Gap(_) => return None,
                 Span::Open => {
-                    self.gap_since = None;
+                    self.gap = None;
                     return None;
                 }
             }
         }
     }
 
-    fn has_waited(&mut self, now: Instant) -> bool {
-        let since = *self.gap_since.get_or_insert(now);
-        now.saturating_duration_since(since) >= GAP_WAIT
+    const fn repair(&self) -> Repair {
+        Repair::new(self.round_trip, self.loss.share())
     }
 
-    fn take(&mut self, first: i64, last: i64) -> Option<Output> {
+    /// Told by numbers that are jumped over; repairs fill them and take nothing back.
+    fn count_loss(&mut self, number: i64) {
+        if let Some(highest) = self.highest
+            && let Ok(missed) = u32::try_from(number - highest - 1)
+        {
+            self.loss.add(missed);
+        }
+        self.highest = self.highest.max(Some(number));
+    }
+
+    /// Whether the packet that is missing was waited for long enough.
+    fn has_waited(&mut self, number: i64, now: Instant) -> bool {
+        let gap = match self.gap {
+            Some(gap) if gap.number == number => gap,
+            Some(_) | None => {
+                let since = self.packets.first_arrival_after(number).unwrap_or(now);
+                *self.gap.insert(Gap { number, since })
+            }
+        };
+        now.saturating_duration_since(gap.since) >= self.repair().wait()
+    }
+
+    /// When the whole picture there was to be shown; `None` when that is still to come.
+    fn due(&mut self, first: i64, last: i64, now: Instant) -> Option<Instant> {
+        self.gap = None;
+        let held = match self.held {
+            Some(held) if held.first == first => held,
+            Some(_) | None => {
+                let look = self.packets.look(first, last)?;
+                // It could not be shown before the one before it.
+                let ready = self.last_ready.map_or(look.arrived, |before| before.max(look.arrived));
+                let was_repaired = look.was_filled || ready > look.arrived;
+                let picture = Ready { timestamp: look.timestamp, at: ready, was_repaired };
+                let due = self.playout.ready(picture, &self.repair());
+                *self.held.insert(Held { first, ready, due })
+            }
+        };
+        if held.due > now {
+            return None;
+        }
+        self.held = None;
+        self.last_ready = Some(held.ready);
+        self.playout.shown();
+        Some(held.due)
+    }
+
+    fn take(&mut self, first: i64, last: i64, due: Instant) -> Option<Output> {
         let Taken { data, keyframe, codec, timestamp, arrived } = self.packets.take(first, last)?;
-        Some(Output::Picture { data, keyframe, codec, timestamp, arrived })
+        Some(Output::Picture { data, keyframe, codec, timestamp, arrived, due })
     }
 
     /// Gives up what is missing; what came since is looked through for a keyframe.
@@ -228,7 +311,7 @@ impl VideoJitter {
         if self.packets.len() > PACKETS_MAX {
             self.packets.clear();
         }
-        self.gap_since = None;
+        (self.gap, self.held) = (None, None);
         self.progress = match missing_from {
             Some(from) => Progress::Restarting { from },
             None => Progress::Starting,
@@ -237,181 +320,4 @@ impl VideoJitter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rtp::payload::Packetizer;
-
-    struct Sender {
-        packetizer: Packetizer,
-        sequence: u16,
-        timestamp: u32,
-    }
-
-    impl Sender {
-        fn new() -> Self {
-            Self { packetizer: Packetizer::new(VideoCodec::Vp8), sequence: 65_530, timestamp: u32::MAX - 9000 }
-        }
-
-        /// Packets of a picture of four packets.
-        fn picture(&mut self, keyframe: bool, now: Instant) -> Vec<RtpPacket> {
-            let tag = if keyframe { 0x10 } else { 0x11 };
-            let picture: Bytes = std::iter::once(tag).chain(std::iter::repeat_n(7, 4000)).collect();
-            let payloads = self.packetizer.payloads(&picture);
-            self.timestamp = self.timestamp.wrapping_add(3000);
-            let last = payloads.len() - 1;
-            let packets = payloads.into_iter().enumerate().map(|(index, payload)| {
-                self.sequence = self.sequence.wrapping_add(1);
-                RtpPacket {
-                    sequence: self.sequence,
-                    timestamp: self.timestamp,
-                    marker: index == last,
-                    payload_type: 96,
-                    payload,
-                    arrived: now,
-                }
-            });
-            packets.collect()
-        }
-    }
-
-    fn insert_all(jitter: &mut VideoJitter, packets: impl IntoIterator<Item = RtpPacket>) {
-        for packet in packets {
-            jitter.insert(packet, VideoCodec::Vp8);
-        }
-    }
-
-    fn drain(jitter: &mut VideoJitter, now: Instant) -> Vec<&'static str> {
-        std::iter::from_fn(|| jitter.poll(now))
-            .map(|output| match output {
-                Output::Picture { keyframe: true, .. } => "key",
-                Output::Picture { keyframe: false, .. } => "delta",
-                Output::KeyframeNeeded => "need",
-            })
-            .collect()
-    }
-
-    #[test]
-    fn whole_pictures_come_out_at_once_in_order_across_the_wraps() {
-        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
-        for n in 0..10 {
-            insert_all(&mut jitter, sender.picture(n == 0, now));
-            assert_eq!(drain(&mut jitter, now), [if n == 0 { "key" } else { "delta" }]);
-        }
-        assert_eq!(jitter.counters(), Counters { received: 40, ..Counters::default() });
-    }
-
-    #[test]
-    fn reordered_and_repeated_packets_do_no_harm() {
-        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
-        let key = sender.picture(true, now);
-        let delta = sender.picture(false, now);
-        insert_all(&mut jitter, key.clone());
-        assert_eq!(drain(&mut jitter, now), ["key"]);
-        let next = sender.picture(false, now);
-        insert_all(&mut jitter, next.into_iter().rev());
-        assert_eq!(drain(&mut jitter, now), Vec::<&str>::new());
-        insert_all(&mut jitter, delta.iter().cloned().chain(delta.iter().cloned()));
-        assert_eq!(drain(&mut jitter, now), ["delta", "delta"]);
-        insert_all(&mut jitter, delta);
-        assert_eq!((jitter.counters().duplicates, jitter.counters().late), (4, 4));
-    }
-
-    #[test]
-    fn a_gap_is_waited_for_and_mended_by_a_late_packet() {
-        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
-        insert_all(&mut jitter, sender.picture(true, now));
-        let mut broken = sender.picture(false, now);
-        let missing = broken.remove(1);
-        insert_all(&mut jitter, broken);
-        insert_all(&mut jitter, sender.picture(false, now));
-        assert_eq!(drain(&mut jitter, now), ["key"]);
-        assert_eq!(jitter.poll_timeout(), Some(now + GAP_WAIT));
-        insert_all(&mut jitter, [missing]);
-        assert_eq!(drain(&mut jitter, now + GAP_WAIT / 2), ["delta", "delta"]);
-        assert_eq!((jitter.counters().lost, jitter.poll_timeout()), (0, None));
-    }
-
-    #[test]
-    fn a_lost_packet_leaves_out_everything_up_to_the_next_keyframe() {
-        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
-        insert_all(&mut jitter, sender.picture(true, now));
-        let mut broken = sender.picture(false, now);
-        broken.remove(1);
-        insert_all(&mut jitter, broken);
-        assert_eq!(drain(&mut jitter, now), ["key"]);
-        insert_all(&mut jitter, sender.picture(false, now));
-        let later = now + GAP_WAIT;
-        assert_eq!(drain(&mut jitter, later)[0], "need");
-        assert!(jitter.counters().lost >= 1);
-        let mut shown = Vec::new();
-        for n in 0..4 {
-            insert_all(&mut jitter, sender.picture(n == 2, later));
-            shown.extend(drain(&mut jitter, later + GAP_WAIT * (n + 1)));
-        }
-        shown.retain(|what| *what != "need");
-        assert_eq!(shown, ["key", "delta"]);
-    }
-
-    #[test]
-    fn packets_that_probe_the_path_disturb_no_picture() {
-        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
-        insert_all(&mut jitter, sender.picture(true, now));
-        let mut shown = drain(&mut jitter, now);
-        for n in 0..4 {
-            let mut picture = sender.picture(false, now);
-            // In the middle of a picture or after it, with its time stamp and no marker.
-            sender.sequence = sender.sequence.wrapping_add(1);
-            let at = if n % 2 == 0 { 2 } else { picture.len() };
-            let probe = RtpPacket { payload: Bytes::new(), marker: false, ..picture[0].clone() };
-            picture.insert(at, probe);
-            let first = picture[0].sequence;
-            for (index, packet) in picture.iter_mut().enumerate() {
-                packet.sequence = first.wrapping_add(index as u16);
-            }
-            insert_all(&mut jitter, picture);
-            shown.extend(drain(&mut jitter, now));
-        }
-        assert_eq!(shown, ["key", "delta", "delta", "delta", "delta"]);
-    }
-
-    #[test]
-    fn a_sender_that_counts_anew_is_followed() {
-        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
-        sender.sequence = 20_000;
-        insert_all(&mut jitter, sender.picture(true, now));
-        assert_eq!(drain(&mut jitter, now), ["key"]);
-        sender.sequence = 1_000;
-        let mut shown = Vec::new();
-        for n in 0..40 {
-            insert_all(&mut jitter, sender.picture(n % 10 == 0, now));
-            shown.extend(drain(&mut jitter, now));
-        }
-        assert!(shown.iter().filter(|what| **what == "delta").count() >= 15, "{shown:?}");
-    }
-
-    #[test]
-    fn nothing_is_shown_before_the_first_keyframe() {
-        let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
-        insert_all(&mut jitter, sender.picture(false, now));
-        assert_eq!(drain(&mut jitter, now), ["need"]);
-        insert_all(&mut jitter, sender.picture(true, now).into_iter().skip(1));
-        assert_eq!(drain(&mut jitter, now), ["need"]);
-        insert_all(&mut jitter, sender.picture(true, now));
-        assert_eq!(drain(&mut jitter, now), ["key"]);
-    }
-
-    #[test]
-    fn a_flood_stays_bounded() {
-        let (mut jitter, now) = (VideoJitter::default(), Instant::now());
-        for n in 0..50_000u32 {
-            let payload = Bytes::from_static(&[0x10, 0x10, 0, 0]);
-            let sequence = (n * 2) as u16;
-            let packet = RtpPacket { sequence, timestamp: n, marker: false, payload_type: 96, payload, arrived: now };
-            jitter.insert(packet, VideoCodec::Vp8);
-            if n % 7 == 0 {
-                drain(&mut jitter, now);
-            }
-            assert!(jitter.packets.len() <= PACKETS_MAX + 1);
-        }
-    }
-}
+mod tests;

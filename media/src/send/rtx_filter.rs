@@ -7,12 +7,26 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Nobody waits for a packet that is older: the jitter buffer waits 250 ms, and a NACK takes a round trip.
-const RTX_AGE_MAX: Duration = Duration::from_millis(500);
+use crate::congestion::round_trip::{RoundTrip, SharedRoundTrip};
 
-/// Turns down retransmissions of what is older than [`RTX_AGE_MAX`], by their own RTP time stamps. Reads no clock.
+/// Nobody waits for a packet that is older, where the other side is near.
+const AGE_MAX: Duration = Duration::from_millis(500);
+
+/// So many round trips are added: the NACK, the repair, and another round when one of them was lost.
+const ROUND_TRIPS: u32 = 3;
+
+/// Nobody waits for a packet that is older, however far the other side is: a keyframe is quicker.
+const AGE_MAX_FAR: Duration = Duration::from_millis(1500);
+
+/// How old a packet may be to be sent again. [`crate::receive::repair`] is what our own receiver waits.
+fn age_max(round_trip: RoundTrip) -> Duration {
+    (AGE_MAX + round_trip.smoothed().unwrap_or_default() * ROUND_TRIPS).min(AGE_MAX_FAR)
+}
+
+/// Turns down retransmissions of what is too old, by their own RTP time stamps. Reads no clock.
 #[derive(Default)]
 pub(crate) struct RtxFilter {
+    round_trip: SharedRoundTrip,
     /// By SSRC.
     streams: HashMap<u32, Stream>,
     /// The SSRC of the stream that an RTX stream (RFC 4588) repairs.
@@ -32,15 +46,20 @@ impl Stream {
     }
 
     /// Whether a retransmission with this time stamp may still be of use.
-    fn is_timely(&self, timestamp: u32) -> bool {
+    fn is_timely(&self, timestamp: u32, age_max: Duration) -> bool {
         let Some(newest) = self.newest else { return true };
         // RTP time wraps around; what is ahead of the newest is none the older.
         let age = newest.wrapping_sub(timestamp).cast_signed();
-        i64::from(age) * 1000 <= i64::from(self.clock_hz) * RTX_AGE_MAX.as_millis() as i64
+        i64::from(age) * 1000 <= i64::from(self.clock_hz) * age_max.as_millis() as i64
     }
 }
 
 impl RtxFilter {
+    /// One that follows this round trip.
+    pub(crate) fn new(round_trip: SharedRoundTrip) -> Self {
+        Self { round_trip, ..Self::default() }
+    }
+
     /// A stream of ours begins; `rtx` is the SSRC of its RTX stream.
     pub(crate) fn bind(&mut self, ssrc: u32, clock_hz: u32, rtx: Option<u32>) {
         self.streams.insert(ssrc, Stream { clock_hz, newest: None });
@@ -64,7 +83,8 @@ impl RtxFilter {
 
     /// Whether a retransmission should still be sent.
     pub(crate) fn admits(&mut self, ssrc: u32, timestamp: u32) -> bool {
-        self.stream(ssrc).is_none_or(|stream| stream.is_timely(timestamp))
+        let age_max = age_max(self.round_trip.get());
+        self.stream(ssrc).is_none_or(|stream| stream.is_timely(timestamp, age_max))
     }
 
     fn stream(&mut self, ssrc: u32) -> Option<&mut Stream> {
@@ -75,16 +95,31 @@ impl RtxFilter {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
-    #[test]
-    fn a_repair_is_timely_for_half_a_second() {
-        let video = |newest| Stream { clock_hz: 90_000, newest };
-        assert!(video(None).is_timely(7), "nothing to compare with");
-        for newest in [1_000_000, 20_000, 0] {
-            let age = |ms: u32| video(Some(newest)).is_timely(u32::wrapping_sub(newest, ms * 90));
-            assert_eq!([0, 250, 500, 501, 3000].map(age), [true, true, true, false, false], "newest {newest}");
-            assert!(video(Some(newest)).is_timely(newest.wrapping_add(90)), "ahead of the newest");
+    /// Whether packets of these ages, in milliseconds, are sent again.
+    fn admitted(round_trip_ms: Option<u64>, newest: u32, ages: [u32; 5]) -> [bool; 5] {
+        let trip = SharedRoundTrip::default();
+        if let Some(ms) = round_trip_ms {
+            trip.measured(Duration::from_millis(ms), Instant::now());
         }
+        let mut filter = RtxFilter::new(trip);
+        filter.bind(1, 90_000, Some(2));
+        assert!(filter.admits(2, 7), "nothing to compare with");
+        filter.sent(1, newest);
+        assert!(filter.admits(2, newest.wrapping_add(90)), "ahead of the newest");
+        ages.map(|ms| filter.admits(2, newest.wrapping_sub(ms * 90)))
+    }
+
+    #[test]
+    fn a_repair_is_timely_for_half_a_second_and_some_round_trips() {
+        for newest in [1_000_000, 20_000, 0] {
+            let times = admitted(None, newest, [0, 250, 500, 501, 3000]);
+            assert_eq!(times, [true, true, true, false, false], "newest {newest}");
+        }
+        assert_eq!(admitted(Some(100), 7, [500, 501, 800, 801, 3000]), [true, true, true, false, false]);
+        assert_eq!(admitted(Some(5000), 7, [500, 801, 1500, 1501, 9000]), [true, true, true, false, false]);
     }
 }

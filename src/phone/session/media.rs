@@ -147,10 +147,11 @@ impl CallMedia {
             Stage::Prepared { open, packets } => {
                 let OpenMedia { speaker, mut recorder, sources, complaint: _ } = open;
                 let types = agreed.video_types.clone();
+                let (keyframes, clock) = (self.peer.keyframes(), self.peer.clock());
                 let incoming = match sources.feed {
                     Feed::Looped(_) => {
-                        let keyframes = self.peer.keyframes();
-                        Ok(Receiving::Counted(LightIncoming::start(packets, types, keyframes, &self.stream_tx)))
+                        let incoming = LightIncoming::start(packets, types, keyframes, &clock, &self.stream_tx);
+                        Ok(Receiving::Counted(incoming))
                     }
                     Feed::Captured(_) => {
                         if let Some(recorder) = &mut recorder
@@ -160,7 +161,6 @@ impl CallMedia {
                         }
                         let (latest_tx, latest) = watch::channel(None);
                         let sinks = Sinks { display, latest: latest_tx, speaker, recorder };
-                        let (keyframes, clock) = (self.peer.keyframes(), self.peer.clock());
                         Incoming::start(packets, types, keyframes, &clock, sinks, &self.stream_tx)
                             .map(|incoming| Receiving::Decoded { incoming, latest })
                             .map_err(Failure::internal)

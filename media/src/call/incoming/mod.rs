@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use self::audio::AudioDecodeThread;
-pub(super) use self::video::REQUESTS_APART;
 use self::video::{VideoDecodeThread, Views};
 use super::recording::{Entry, Recording};
 use super::{StreamEvent, Worker};

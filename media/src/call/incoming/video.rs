@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -20,14 +20,12 @@ use crate::frame::{VideoCodec, VideoFrame};
 use crate::peer::{KeyframeRequester, PeerClock};
 use crate::quality::{Latency, PictureQuality, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
+use crate::receive::keyframes::KeyframePacing;
 use crate::receive::network_loss::{Missing, NetworkLoss};
 use crate::receive::video_jitter::{Counters, Output, VideoJitter};
 use crate::record::PictureKind;
 use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
 use crate::stats::{Freezes, Jitter, PatternCount};
-
-/// Requests for a keyframe are at least this far apart: one round trip and the making of a keyframe.
-pub(in crate::call) const REQUESTS_APART: Duration = Duration::from_millis(150);
 
 /// Figures of the video that arrives.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -98,7 +96,7 @@ pub(super) struct VideoDecodeThread {
     jitter: VideoJitter,
     decoder: Option<(VideoCodec, Box<dyn VideoDecoder>)>,
     line: RtpTimeLine,
-    asked: Option<Instant>,
+    pacing: KeyframePacing,
     missing: Missing,
     network_jitter: Jitter,
     freezes: Freezes,
@@ -129,7 +127,7 @@ impl VideoDecodeThread {
             jitter: VideoJitter::default(),
             decoder: None,
             line: RtpTimeLine::new(common.started, VIDEO_CLOCK_HZ),
-            asked: None,
+            pacing: KeyframePacing::default(),
             missing: Missing::default(),
             network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
             freezes: Freezes::default(),
@@ -148,6 +146,7 @@ impl VideoDecodeThread {
                 self.held = !self.held;
                 self.pause();
             }
+            self.jitter.set_round_trip(self.clock.round_trip());
             let wait = self.jitter.poll_timeout().map_or(POLL, |at| at.saturating_duration_since(Instant::now()));
             match self.packets.recv_timeout(wait.min(POLL)) {
                 Ok(packet) => self.take(packet),
@@ -161,7 +160,10 @@ impl VideoDecodeThread {
             while let Some(output) = self.jitter.poll(Instant::now()) {
                 match output {
                     Output::KeyframeNeeded => self.ask_for_keyframe(),
-                    Output::Picture { data, keyframe, codec, timestamp, arrived } => {
+                    Output::Picture { data, keyframe, codec, timestamp, arrived, .. } => {
+                        if keyframe {
+                            self.pacing.came(Instant::now());
+                        }
                         let kind = if keyframe { PictureKind::Key } else { PictureKind::Delta };
                         if let Some(size) = self.decode(codec, &data) {
                             let pts = self.line.pts(timestamp, arrived);
@@ -262,8 +264,7 @@ impl VideoDecodeThread {
     }
 
     fn ask_for_keyframe(&mut self) {
-        if self.asked.is_none_or(|at| at.elapsed() >= REQUESTS_APART) {
-            self.asked = Some(Instant::now());
+        if self.pacing.ask(Instant::now(), self.clock.round_trip()) {
             self.figures.keyframe_requests += 1;
             self.keyframes.request();
         }

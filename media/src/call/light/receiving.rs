@@ -11,12 +11,13 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::call::StreamEvent;
-use crate::call::incoming::{AudioFigures, Controls, REQUESTS_APART, VideoFigures};
+use crate::call::incoming::{AudioFigures, Controls, VideoFigures};
 use crate::call::outgoing::send_event;
 use crate::frame::{AUDIO_RATE_HZ, VideoCodec};
-use crate::peer::KeyframeRequester;
+use crate::peer::{KeyframeRequester, PeerClock};
 use crate::queue::Receiver;
 use crate::receive::audio_jitter::{self as audio, AudioJitter, Tick};
+use crate::receive::keyframes::KeyframePacing;
 use crate::receive::network_loss::Missing;
 use crate::receive::video_jitter::{self as video, Output, VideoJitter};
 use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
@@ -45,13 +46,14 @@ pub struct LightIncoming {
 }
 
 impl LightIncoming {
-    /// Starts counting what the queues bring; `video_types` says which payload type is which codec. To be called in a
-    /// tokio runtime.
+    /// Starts counting what the queues bring; `video_types` says which payload type is which codec. What is missing is
+    /// waited for by the round trip that `clock` knows. To be called in a tokio runtime.
     #[must_use]
     pub fn start(
         packets: (Receiver<RtpPacket>, Receiver<RtpPacket>),
         video_types: BTreeMap<u8, VideoCodec>,
         keyframes: KeyframeRequester,
+        clock: &PeerClock,
         events: &mpsc::Sender<StreamEvent>,
     ) -> Self {
         let controls = Arc::new(Controls::new(video_types));
@@ -61,7 +63,7 @@ impl LightIncoming {
         let counting = Counting {
             controls: Arc::clone(&controls),
             held: false,
-            pictures: Pictures::new(packets.0, keyframes, events.clone()),
+            pictures: Pictures::new(packets.0, keyframes, clock.clone(), events.clone()),
             sounds: Sounds::new(packets.1, events.clone()),
             video_out,
             audio_out,
@@ -157,10 +159,11 @@ impl Counting {
 struct Pictures {
     packets: Receiver<RtpPacket>,
     keyframes: KeyframeRequester,
+    clock: PeerClock,
     events: mpsc::Sender<StreamEvent>,
     jitter: VideoJitter,
     missing: Missing,
-    asked: Option<Instant>,
+    pacing: KeyframePacing,
     network_jitter: Jitter,
     freezes: Freezes,
     codec: Option<VideoCodec>,
@@ -168,14 +171,20 @@ struct Pictures {
 }
 
 impl Pictures {
-    fn new(packets: Receiver<RtpPacket>, keyframes: KeyframeRequester, events: mpsc::Sender<StreamEvent>) -> Self {
+    fn new(
+        packets: Receiver<RtpPacket>,
+        keyframes: KeyframeRequester,
+        clock: PeerClock,
+        events: mpsc::Sender<StreamEvent>,
+    ) -> Self {
         Self {
             packets,
             keyframes,
+            clock,
             events,
             jitter: VideoJitter::default(),
             missing: Missing::default(),
-            asked: None,
+            pacing: KeyframePacing::default(),
             network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
             freezes: Freezes::default(),
             codec: None,
@@ -198,17 +207,21 @@ impl Pictures {
     }
 
     fn put_together(&mut self, now: Instant) {
+        self.jitter.set_round_trip(self.clock.round_trip());
         while let Some(output) = self.jitter.poll(now) {
             match output {
                 Output::KeyframeNeeded => self.ask_for_keyframe(now),
-                Output::Picture { codec, arrived, .. } => {
+                Output::Picture { codec, due, keyframe, .. } => {
+                    if keyframe {
+                        self.pacing.came(now);
+                    }
                     if self.codec.replace(codec) != Some(codec) {
                         self.figures.codec = Some(codec.to_string());
                     }
-                    self.freezes.shown(arrived);
+                    self.freezes.shown(due);
                     self.figures.frames += 1;
                     if self.figures.frames == 1 {
-                        send_event(&self.events, StreamEvent::FirstFrame(arrived));
+                        send_event(&self.events, StreamEvent::FirstFrame(due));
                     }
                 }
             }
@@ -216,8 +229,7 @@ impl Pictures {
     }
 
     fn ask_for_keyframe(&mut self, now: Instant) {
-        if self.asked.is_none_or(|at| now.saturating_duration_since(at) >= REQUESTS_APART) {
-            self.asked = Some(now);
+        if self.pacing.ask(now, self.clock.round_trip()) {
             self.figures.keyframe_requests += 1;
             self.keyframes.request();
         }

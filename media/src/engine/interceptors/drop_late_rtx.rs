@@ -6,8 +6,7 @@ use super::pass_through::{Fate, Hooks};
 use crate::send::rtx_filter::RtxFilter;
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct DropLateRtx(RtxFilter);
+pub(super) struct DropLateRtx(pub(super) RtxFilter);
 
 impl Hooks for DropLateRtx {
     fn leaves(&mut self, packet: &TaggedPacket) -> Fate {

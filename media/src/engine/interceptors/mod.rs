@@ -31,8 +31,10 @@ use crate::congestion::BitrateLimits;
 use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::congestion::sending::Sending;
+use crate::receive::nack::NackGenerator;
 use crate::receive::peer_clock::PeerClock;
 use crate::send::keyframe_demand::KeyframeDemand;
+use crate::send::rtx_filter::RtxFilter;
 
 /// What the interceptors of one peer connection are made with.
 pub(super) struct Parts {
@@ -83,7 +85,7 @@ const CHAIN: [Place; 9] = [
         slot: LATE_RTX,
         name: "filter of late retransmissions",
         why: "after the responder that makes them, and before they wait in the pacer",
-        make: |_| Box::new(PassThrough::new(DropLateRtx::default())),
+        make: |parts| Box::new(PassThrough::new(DropLateRtx(RtxFilter::new(parts.clock.shared_round_trip())))),
     },
     Place {
         slot: Slot::NackResponder,
@@ -95,7 +97,7 @@ const CHAIN: [Place; 9] = [
         slot: Slot::NackGenerator,
         name: "NACK generator",
         why: "in the place of the engine's, which does not see RTX: losses are told by the order of arrival",
-        make: |_| Box::new(PassThrough::new(SendNacks::default())),
+        make: |parts| Box::new(PassThrough::new(SendNacks(NackGenerator::new(parts.clock.shared_round_trip())))),
     },
     Place {
         slot: Slot::TwccReceiver,
@@ -119,7 +121,10 @@ const CHAIN: [Place; 9] = [
         slot: CLOCK,
         name: "clock of the other side",
         why: "only reads, and behind all that may change a report",
-        make: |parts| Box::new(PassThrough::new(ReadClock(parts.clock.clone()))),
+        make: |parts| {
+            let (clock, estimate) = (parts.clock.clone(), parts.estimate.clone());
+            Box::new(PassThrough::new(ReadClock { clock, estimate }))
+        },
     },
     Place {
         slot: RTCP_TO_TRACKS,

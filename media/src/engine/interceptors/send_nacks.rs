@@ -9,8 +9,7 @@ use super::pass_through::Hooks;
 use crate::receive::nack::{Nack, NackGenerator, RemoteStream};
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct SendNacks(NackGenerator);
+pub(super) struct SendNacks(pub(super) NackGenerator);
 
 impl Hooks for SendNacks {
     fn came(&mut self, packet: &mut TaggedPacket) {
@@ -64,7 +63,7 @@ mod tests {
             let message = AttributedPacket::new(Packet::Rtp(rtp::Packet { header, payload: payload.into() }));
             TaggedPacket { now: start, transport: TransportContext::default(), message }
         };
-        let mut nacks = PassThrough::new(SendNacks::default());
+        let mut nacks = PassThrough::new(SendNacks(NackGenerator::default()));
         nacks.bind_remote_stream(&of(1, Some(2)));
         nacks.bind_remote_stream(&of(2, None));
         for (ssrc, number, payload) in [(1, 10, &[7, 7, 7][..]), (1, 12, &[7; 3]), (2, 500, &[7]), (2, 502, &[])] {
