@@ -22,6 +22,7 @@ use super::pacer::Pace;
 use super::queue_limit::QueueLimit;
 use super::queueing_delay::QueueingDelay;
 use super::report_limit::{ReceiverReport, ReportLimit};
+use super::round_trip::RoundTrip;
 
 /// What a decrease leaves of the rate that the path delivered (gcc-02 §5.5).
 const DECREASE: f64 = 0.85;
@@ -29,8 +30,9 @@ const DECREASE: f64 = 0.85;
 /// Where the target goes once the queue is gone.
 const AFTER_DRAIN: f64 = 0.95;
 
-/// A queue is drained so slowly that this is what a queue of a second would take; and never more is held back than half.
-const DRAIN: f64 = 0.7;
+/// While a queue is drained, less is sent than the target: by the share that the standing queue is of this time, and by
+/// half at most. The longer the queue, the faster it is drained.
+const DRAIN_S: f64 = 0.7;
 const DRAIN_MAX: f64 = 0.5;
 
 /// Delivery is measured over this time: some pictures and sound packets.
@@ -55,15 +57,15 @@ const PATH_AWAY: Duration = Duration::from_secs(2);
 /// Between two decreases there is a round trip and this, so that the first can show.
 const RESPONSE: Duration = Duration::from_millis(50);
 
-/// Beside flows that fill the queue until it overflows, so much loss is congestion.
-const LOSS_BESIDE_OTHERS: f64 = 0.02;
+/// Beside competing flows, which fill the queue until it overflows, so much loss is congestion.
+const COMPETING_LOSS: f64 = 0.02;
 
-/// An overflow is one event, however many windows see it.
-const GIVE_WAY_APART: Duration = Duration::from_millis(2500);
+/// An overflow is one event, however many windows see it: back-offs from one are so far apart.
+const BACK_OFF_APART: Duration = Duration::from_millis(2500);
 
-/// Then only this share is sent for so long: a queue that empties from it was ours.
-const GIVE_WAY_SHARE: f64 = 0.5;
-const GIVE_WAY_FOR: Duration = Duration::from_secs(1);
+/// In a back-off only this share is sent for so long: a queue that empties from it was ours.
+const BACK_OFF_SHARE: f64 = 0.5;
+const BACK_OFF_FOR: Duration = Duration::from_secs(1);
 
 /// A narrow path is one that was found to be so lately.
 const NARROW_FOR: Duration = Duration::from_secs(30);
@@ -89,12 +91,15 @@ pub(crate) struct Controller {
     /// What the path delivered when it was busy, bits a second, and when that was.
     capacity: Option<(f64, Instant)>,
     queue: Queue,
-    feedback: Option<Feedback>,
+    /// When feedback came last.
+    last_feedback: Option<Instant>,
+    /// From here to the other side and back, the wait for the next feedback included.
+    round_trip: RoundTrip,
     stall: Option<Stall>,
     loss: f64,
-    /// When the target was last lowered for a loss beside others.
-    gave_way: Option<Instant>,
-    is_giving_way: bool,
+    /// When the target was last lowered for a loss beside competing flows.
+    backed_off: Option<Instant>,
+    is_backing_off: bool,
 }
 
 /// Whether a queue stands on the path.
@@ -105,12 +110,6 @@ enum Queue {
     Draining {
         decreased_at: Instant,
     },
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Feedback {
-    at: Instant,
-    round_trip: Duration,
 }
 
 /// No feedback comes.
@@ -137,24 +136,25 @@ impl Controller {
             reports: ReportLimit::new(limits),
             capacity: None,
             queue: Queue::None,
-            feedback: None,
+            last_feedback: None,
+            round_trip: RoundTrip::default(),
             stall: None,
             loss: 0.0,
-            gave_way: None,
-            is_giving_way: false,
+            backed_off: None,
+            is_backing_off: false,
         }
     }
 
     /// What may be sent, bits a second.
     pub(crate) fn target_bps(&self) -> f64 {
-        if self.feedback.is_none() {
+        if self.last_feedback.is_none() {
             return self.reports.bps();
         }
         let standing = self.standing().as_secs_f64();
         let share = match self.queue {
-            Queue::None if self.is_giving_way => GIVE_WAY_SHARE,
+            Queue::None if self.is_backing_off => BACK_OFF_SHARE,
             Queue::None => 1.0,
-            Queue::Draining { .. } => 1.0 - (standing / DRAIN).min(DRAIN_MAX),
+            Queue::Draining { .. } => 1.0 - (standing / DRAIN_S).min(DRAIN_MAX),
         };
         (self.target_bps.min(self.loss_limit.bps()) * share).max(self.limits.min_bps.into())
     }
@@ -162,7 +162,7 @@ impl Controller {
     /// How fast packets may leave.
     pub(crate) fn pace(&self, now: Instant) -> Pace {
         let is_narrow = self.capacity.is_some_and(|(_, at)| now.saturating_duration_since(at) < NARROW_FOR)
-            || self.feedback.is_none() && self.reports.is_narrow();
+            || self.last_feedback.is_none() && self.reports.is_narrow();
         let (factor, burst) = if is_narrow { PACE_NARROW } else { PACE_WIDE };
         let is_held = self.stall.is_some_and(|stall| now.saturating_duration_since(stall.since) >= HOLD_AFTER);
         Pace { bps: self.target_bps() * factor, burst, is_held }
@@ -176,11 +176,6 @@ impl Controller {
     /// What arrived lately, bits a second; `None` before it is known.
     pub(crate) fn acknowledged_bps(&self) -> Option<f64> {
         self.delivery.bps(DELIVERY_WINDOW)
-    }
-
-    /// From here to the other side and back, the wait for the next feedback included; `None` before there was one.
-    pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.feedback.map(|feedback| feedback.round_trip)
     }
 
     /// Share of packets lost, 0 to 1, of the latest window.
@@ -198,8 +193,8 @@ impl Controller {
         if reports.is_empty() {
             return;
         }
-        let passed = self.feedback.map_or(Duration::ZERO, |last| now.saturating_duration_since(last.at));
-        self.note_round_trip(now, reports);
+        let passed = self.last_feedback.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.note_feedback(now, reports);
         let ended = self.stall.take();
         if ended.is_some_and(|stall| now.saturating_duration_since(stall.since) >= PATH_AWAY) {
             self.delay.begin_anew();
@@ -215,11 +210,11 @@ impl Controller {
             }
         }
         let Some(standing) = self.delay.standing() else { return };
-        self.is_giving_way = self.queue_limit.is_shared()
-            && self.gave_way.is_some_and(|at| now.saturating_duration_since(at) < GIVE_WAY_FOR);
-        self.queue_limit.test(self.is_giving_way);
+        self.is_backing_off = self.queue_limit.has_competing()
+            && self.backed_off.is_some_and(|at| now.saturating_duration_since(at) < BACK_OFF_FOR);
+        self.queue_limit.test(self.is_backing_off);
         self.queue_limit.update(now, standing, self.target_bps);
-        self.delay.keep_base(self.queue_limit.is_shared());
+        self.delay.keep_base(self.queue_limit.has_competing());
         if standing > self.queue_limit.limit(self.target_bps) {
             self.congested(now, standing);
         } else {
@@ -231,7 +226,7 @@ impl Controller {
 
     /// A receiver report came (RFC 3550 §6.4.1). With transport-wide feedback it tells nothing new.
     pub(crate) fn on_receiver_report(&mut self, now: Instant, report: ReceiverReport) {
-        if self.feedback.is_none() {
+        if self.last_feedback.is_none() {
             self.loss = report.loss;
             self.reports.on_report(now, report);
         }
@@ -260,22 +255,23 @@ impl Controller {
 
     /// When [`Controller::handle_timeout`] has something to do.
     pub(crate) fn poll_timeout(&self, unreported: Option<Instant>) -> Option<Instant> {
-        let feedback = self.feedback?;
-        let left = unreported?;
+        let (feedback, left) = (self.last_feedback?, unreported?);
         match self.stall {
             Some(stall) => Some(stall.next),
-            None => Some(left.max(feedback.at) + feedback.round_trip + STALL_AFTER),
+            None => Some(left.max(feedback) + self.round_trip() + STALL_AFTER),
         }
     }
 
-    fn note_round_trip(&mut self, now: Instant, reports: &[PacketReport]) {
+    fn note_feedback(&mut self, now: Instant, reports: &[PacketReport]) {
         let newest = reports.iter().filter(|report| report.arrived()).map(|report| report.departure).max();
-        let before = self.feedback.map(|feedback| feedback.round_trip);
-        let round_trip = match newest.map(|left| now.saturating_duration_since(left)) {
-            Some(sample) => before.map_or(sample, |before| (before * 7 + sample) / 8),
-            None => before.unwrap_or_default(),
-        };
-        self.feedback = Some(Feedback { at: now, round_trip });
+        if let Some(left) = newest {
+            self.round_trip.measured(now.saturating_duration_since(left), now);
+        }
+        self.last_feedback = Some(now);
+    }
+
+    fn round_trip(&self) -> Duration {
+        self.round_trip.smoothed().unwrap_or_default()
     }
 
     /// A queue stands that is too long.
@@ -286,7 +282,7 @@ impl Controller {
         let Some(delivered) = self.delivery.busy_bps(BUSY) else { return };
         // The latest is the best: an earlier run may have begun before the path became narrow.
         self.capacity = Some((delivered, now));
-        let respond = self.round_trip().unwrap_or_default() + RESPONSE;
+        let respond = self.round_trip() + RESPONSE;
         let is_due = match self.queue {
             Queue::None => true,
             Queue::Draining { decreased_at } => now.saturating_duration_since(decreased_at) >= respond,
@@ -324,9 +320,9 @@ impl Controller {
             return self.growth.stop();
         }
         let Some(sent_bps) = self.delivery.sent_bps(DELIVERY_WINDOW) else { return };
-        let round = self.round_trip().unwrap_or_default();
-        if self.queue_limit.is_shared() {
-            self.target_bps = Growth::beside_others(passed, self.target_bps, sent_bps, round);
+        let round = self.round_trip();
+        if self.queue_limit.has_competing() {
+            self.target_bps = Growth::beside_competing(passed, self.target_bps, sent_bps, round);
             return;
         }
         let capacity = self.capacity.map(|(bps, _)| bps);
@@ -354,14 +350,14 @@ impl Controller {
     fn on_loss(&mut self, now: Instant, reports: &[PacketReport]) {
         if let Some(seen) = self.window.add(now, reports) {
             self.loss = seen.loss;
-            if !self.queue_limit.is_shared() {
+            if !self.queue_limit.has_competing() {
                 self.loss_limit.update(now, seen, self.target_bps());
-            } else if seen.loss > LOSS_BESIDE_OTHERS
-                && self.gave_way.is_none_or(|at| now.saturating_duration_since(at) >= GIVE_WAY_APART)
+            } else if seen.loss > COMPETING_LOSS
+                && self.backed_off.is_none_or(|at| now.saturating_duration_since(at) >= BACK_OFF_APART)
             {
-                // Their queue is full, and all have to give way.
+                // The queue is full, and all flows have to back off.
                 self.target_bps *= DECREASE;
-                self.gave_way = Some(now);
+                self.backed_off = Some(now);
             }
         }
     }

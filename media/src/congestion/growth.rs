@@ -73,8 +73,8 @@ impl Growth {
         *self = Self::Starting { doubled: None };
     }
 
-    /// The target beside flows that fill the queue: a packet more each round trip, as they do.
-    pub(crate) fn beside_others(passed: Duration, target_bps: f64, sent_bps: f64, round_trip: Duration) -> f64 {
+    /// The target beside competing flows that fill the queue: a packet more each round trip, as they do.
+    pub(crate) fn beside_competing(passed: Duration, target_bps: f64, sent_bps: f64, round_trip: Duration) -> f64 {
         (target_bps + near_bps(round_trip) * passed.min(STEP_MAX).as_secs_f64()).min(most(target_bps, sent_bps))
     }
 
@@ -124,6 +124,7 @@ fn near_bps(round_trip: Duration) -> f64 {
     NEAR_BITS / (round_trip.as_secs_f64() + NEAR_RESPONSE)
 }
 
-fn most(target_bps: f64, sent_bps: f64) -> f64 {
+/// The most that a target may rise to while so much is sent, bits a second.
+pub(super) fn most(target_bps: f64, sent_bps: f64) -> f64 {
     (sent_bps * ABOVE_SENT + ABOVE_SENT_BPS).max(target_bps)
 }

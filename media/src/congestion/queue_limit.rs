@@ -26,7 +26,7 @@ const TRY_SHARE: f64 = 0.65;
 /// It must have kept this share of its length.
 const STILL_THERE: f64 = 0.7;
 
-/// Beside others' queues, so much more counts as congestion; and never more than the longest.
+/// Beside competing flows, so much more counts as congestion; and never more than the longest.
 const ABOVE: f64 = 1.4;
 const LOW: f64 = 1.2;
 const LONGEST: Duration = Duration::from_millis(400);
@@ -34,22 +34,22 @@ const LONGEST: Duration = Duration::from_millis(400);
 /// After so long it is tried again whose queue it is: perhaps the path only takes longer than it did.
 const BELIEVED: Duration = Duration::from_secs(300);
 
-/// Others are gone once the queue was empty for so long.
+/// Competing flows are gone once the queue was empty for so long.
 const GONE_AFTER: Duration = Duration::from_millis(1500);
 
 #[derive(Debug, Default)]
 pub(crate) struct QueueLimit {
     /// Since when, from which target and with which queue less and less is sent.
     trial: Option<(Instant, f64, Duration)>,
-    /// The queue of others.
-    others: Option<Others>,
+    /// The queue that competing flows fill.
+    competing: Option<CompetingQueue>,
     empty_since: Option<Instant>,
     /// Much less is sent for a moment: a queue of ours would empty.
     is_tested: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Others {
+struct CompetingQueue {
     queue: Duration,
     since: Instant,
 }
@@ -58,17 +58,18 @@ impl QueueLimit {
     /// A queue beyond this is congestion, at this target in bits a second.
     pub(crate) fn limit(&self, target_bps: f64) -> Duration {
         let own = own(target_bps);
-        self.others.map_or(own, |others| others.queue.mul_f64(ABOVE).clamp(own, LONGEST))
+        self.competing.map_or(own, |competing| competing.queue.mul_f64(ABOVE).clamp(own, LONGEST))
     }
 
     /// Up to this queue more may be sent.
     pub(crate) fn low(&self, target_bps: f64) -> Duration {
-        self.others.map_or(own(target_bps) / 2, |others| others.queue.mul_f64(LOW).clamp(own(target_bps), LONGEST))
+        self.competing
+            .map_or(own(target_bps) / 2, |competing| competing.queue.mul_f64(LOW).clamp(own(target_bps), LONGEST))
     }
 
-    /// Others fill the queue.
-    pub(crate) const fn is_shared(&self) -> bool {
-        self.others.is_some()
+    /// Competing flows fill the queue.
+    pub(crate) const fn has_competing(&self) -> bool {
+        self.competing.is_some()
     }
 
     /// Whether much less is sent for a moment, to see whether the queue is ours after all: it is when it empties.
@@ -83,20 +84,21 @@ impl QueueLimit {
 
     /// What stands now.
     pub(crate) fn update(&mut self, now: Instant, standing: Duration, target_bps: f64) {
-        self.others = self.others.filter(|others| now.saturating_duration_since(others.since) < BELIEVED);
+        self.competing = self.competing.filter(|competing| now.saturating_duration_since(competing.since) < BELIEVED);
         if standing > own(target_bps) {
             self.empty_since = None;
             // It swings: they fill it until it overflows, and give way.
-            self.others = self.others.map(|others| Others { queue: others.queue.max(standing), ..others });
+            self.competing =
+                self.competing.map(|competing| CompetingQueue { queue: competing.queue.max(standing), ..competing });
             return;
         }
         self.trial = None;
         if self.is_tested {
-            self.others = None;
+            self.competing = None;
         }
         let since = *self.empty_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= GONE_AFTER {
-            self.others = None;
+            self.competing = None;
         }
     }
 
@@ -113,7 +115,7 @@ impl QueueLimit {
         let was_tried =
             now.saturating_duration_since(since) >= TRY_FOR + round_trip * 2 && target_bps < from_bps * TRY_SHARE;
         if was_tried && standing >= before.mul_f64(STILL_THERE) {
-            self.others = Some(Others { queue: standing, since: now });
+            self.competing = Some(CompetingQueue { queue: standing, since: now });
             self.trial = None;
             return Some(from_bps);
         }

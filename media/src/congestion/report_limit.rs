@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::growth::most;
 use super::limits::BitrateLimits;
 
 /// Shares of lost packets: above the first less is sent, below the second more.
@@ -21,10 +22,6 @@ const DECREASE: f64 = 0.85;
 
 /// Reports on several streams that come together count once.
 const APART: Duration = Duration::from_millis(400);
-
-/// How far above what is sent the target may rise.
-const ABOVE_SENT: f64 = 1.5;
-const ABOVE_SENT_BPS: f64 = 20_000.0;
 
 /// What the other side can take is believed for so long.
 const REMB_HOLDS: Duration = Duration::from_secs(10);
@@ -92,8 +89,7 @@ impl ReportLimit {
         } else if is_queued {
             self.lower(sent * DECREASE);
         } else if report.loss < LOSS_LOW {
-            let most = (report.sent_bps * ABOVE_SENT + ABOVE_SENT_BPS).max(self.bps);
-            self.bps = (self.bps * RISE).min(most);
+            self.bps = (self.bps * RISE).min(most(self.bps, report.sent_bps));
         }
         self.bps = self.bps.clamp(self.limits.min_bps.into(), self.limits.max_bps.into());
     }

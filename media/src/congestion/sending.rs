@@ -23,11 +23,11 @@ const START_BITS: f64 = 100_000.0;
 /// Rates of what was sent are taken over this time.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
-/// Whether transport-wide feedback was agreed on for the stream of a packet.
+/// Whether transport-wide feedback was negotiated for the stream of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Feedback {
-    Told,
-    NotTold,
+pub(crate) enum TransportCc {
+    Negotiated,
+    NotNegotiated,
 }
 
 /// A packet that leaves now.
@@ -41,7 +41,7 @@ pub(crate) struct Departure<P> {
 /// See the module. Reads no clock.
 #[derive(Debug)]
 pub(crate) struct Sending<P> {
-    pacer: Pacer<(P, Feedback)>,
+    pacer: Pacer<(P, TransportCc)>,
     history: SendHistory,
     controller: Controller,
     sizes: SizeWatch,
@@ -75,13 +75,13 @@ impl<P> Sending<P> {
     }
 
     /// A packet of so many bytes is to leave.
-    pub(crate) fn push(&mut self, class: Class, feedback: Feedback, content: P, bytes: usize, now: Instant) {
-        self.pacer.push(class, (content, feedback), bytes, now);
+    pub(crate) fn push(&mut self, class: Class, transport_cc: TransportCc, content: P, bytes: usize, now: Instant) {
+        self.pacer.push(class, (content, transport_cc), bytes, now);
     }
 
     /// The next packet that leaves now; call until there is none.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Departure<P>> {
-        let Some(Released { content: (content, feedback), bytes, class }) = self.pacer.poll(now) else {
+        let Some(Released { content: (content, transport_cc), bytes, class }) = self.pacer.poll(now) else {
             self.publish_target();
             return None;
         };
@@ -89,9 +89,9 @@ impl<P> Sending<P> {
         if class == Class::Repair {
             self.repaired.add(now, bytes);
         }
-        let number = match feedback {
-            Feedback::Told => Some(self.history.sent(bytes, now)),
-            Feedback::NotTold => None,
+        let number = match transport_cc {
+            TransportCc::Negotiated => Some(self.history.sent(bytes, now)),
+            TransportCc::NotNegotiated => None,
         };
         Some(Departure { content, number })
     }

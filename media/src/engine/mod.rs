@@ -32,6 +32,7 @@ mod payload_tests;
 pub(crate) mod peer;
 pub(crate) mod probe;
 mod random;
+mod reports;
 mod runtime;
 mod setup;
 mod shared;

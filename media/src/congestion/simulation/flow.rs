@@ -9,7 +9,7 @@ use crate::congestion::feedback::Acknowledgement;
 use crate::congestion::limits::BitrateLimits;
 use crate::congestion::pacer::Class;
 use crate::congestion::payload_limit::bytes_for;
-use crate::congestion::sending::{Feedback, Sending};
+use crate::congestion::sending::{Sending, TransportCc};
 use crate::rtp::nearest;
 
 const SOUND_EVERY: Duration = Duration::from_millis(20);
@@ -110,7 +110,7 @@ impl Flow {
             self.sound_due += SOUND_EVERY;
             if !is_paused {
                 self.sounds_sent += 1;
-                self.sending.push(Class::Sound, self.told(), (true, SOUND_BYTES), SOUND_BYTES, now);
+                self.sending.push(Class::Sound, self.transport_cc(), (true, SOUND_BYTES), SOUND_BYTES, now);
             }
         }
         while self.picture_due <= now {
@@ -166,7 +166,13 @@ impl Flow {
         while bytes > 0 {
             let packet = bytes.min(bytes_for(estimate.target_bps));
             bytes -= packet;
-            self.sending.push(Class::Picture(self.pictures), self.told(), (false, packet + 30), packet + 30, now);
+            self.sending.push(
+                Class::Picture(self.pictures),
+                self.transport_cc(),
+                (false, packet + 30),
+                packet + 30,
+                now,
+            );
         }
     }
 
@@ -217,10 +223,10 @@ impl Flow {
         self.sending.receiver_report(loss, now);
     }
 
-    const fn told(&self) -> Feedback {
+    const fn transport_cc(&self) -> TransportCc {
         match self.tells {
-            Tells::EachPacket => Feedback::Told,
-            Tells::Reports => Feedback::NotTold,
+            Tells::EachPacket => TransportCc::Negotiated,
+            Tells::Reports => TransportCc::NotNegotiated,
         }
     }
 

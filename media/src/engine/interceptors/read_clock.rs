@@ -4,12 +4,11 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rtc::interceptor::{Packet, TaggedPacket};
-use rtc::rtcp::receiver_report::ReceiverReport;
-use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 
 use super::pass_through::Hooks;
 use crate::congestion::estimate::SharedEstimate;
+use crate::engine::reports::reception_reports;
 use crate::receive::peer_clock::{PeerClock, ReceptionTimes};
 
 /// See the module.
@@ -33,18 +32,13 @@ fn read(clock: &PeerClock, packets: &[Box<dyn rtc::rtcp::Packet>], arrived: Inst
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // It may have waited since.
     let ours = now.saturating_sub(arrived.elapsed());
-    let read_reception = |reports: &[ReceptionReport]| {
-        for report in reports {
+    for packet in packets {
+        if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
+            clock.sender_report(report.ntp_time, arrived, ours);
+        }
+        for report in reception_reports(&**packet) {
             let times = ReceptionTimes { last_sender_report: report.last_sender_report, delay: report.delay };
             clock.reception_report(times, ours);
-        }
-    };
-    for packet in packets.iter().map(|packet| packet.as_any()) {
-        if let Some(report) = packet.downcast_ref::<SenderReport>() {
-            clock.sender_report(report.ntp_time, arrived, ours);
-            read_reception(&report.reports);
-        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            read_reception(&report.reports);
         }
     }
 }
@@ -54,6 +48,8 @@ mod tests {
     use std::time::Duration;
 
     use rtc::interceptor::AttributedPacket;
+    use rtc::rtcp::receiver_report::ReceiverReport;
+    use rtc::rtcp::reception_report::ReceptionReport;
     use rtc::shared::TransportContext;
 
     use super::*;

@@ -10,9 +10,6 @@ use std::time::Instant;
 
 use rtc::interceptor::{Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket, convert_twcc};
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
-use rtc::rtcp::receiver_report::ReceiverReport;
-use rtc::rtcp::reception_report::ReceptionReport;
-use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtp::extension::transport_cc_extension::TransportCcExtension;
 use rtc::rtp::header::Header;
@@ -22,7 +19,8 @@ use rtc::shared::marshal::{Marshal, MarshalSize};
 
 use crate::congestion::feedback::Acknowledgement;
 use crate::congestion::pacer::Class;
-use crate::congestion::sending::{Feedback, Sending};
+use crate::congestion::sending::{Sending, TransportCc};
+use crate::engine::reports::reception_reports;
 use crate::send::keyframe_demand::KeyframeDemand;
 
 /// What the extension is called (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2).
@@ -64,21 +62,14 @@ impl SendMedia {
     }
 
     fn feedback(&mut self, rtcp: &dyn rtc::rtcp::Packet, now: Instant) {
-        let rtcp = rtcp.as_any();
-        if let Some(feedback) = rtcp.downcast_ref::<TransportLayerCc>() {
+        let any = rtcp.as_any();
+        if let Some(feedback) = any.downcast_ref::<TransportLayerCc>() {
             self.transport_feedback(feedback, now);
-        } else if let Some(report) = rtcp.downcast_ref::<ReceiverReport>() {
-            self.reception_reports(&report.reports, now);
-        } else if let Some(report) = rtcp.downcast_ref::<SenderReport>() {
-            self.reception_reports(&report.reports, now);
-        } else if let Some(remb) = rtcp.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+        } else if let Some(remb) = any.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
             self.sending.remb(f64::from(remb.bitrate), now);
         }
-    }
-
-    /// The worst of our streams counts.
-    fn reception_reports(&mut self, reports: &[ReceptionReport], now: Instant) {
-        let ours = reports.iter().filter(|report| self.streams.contains_key(&report.ssrc));
+        let ours = reception_reports(rtcp).iter().filter(|report| self.streams.contains_key(&report.ssrc));
+        // The worst of our streams counts.
         let worst = ours.map(|report| f64::from(report.fraction_lost) / 256.0).reduce(f64::max);
         if let Some(loss) = worst {
             self.sending.receiver_report(loss, now);
@@ -167,9 +158,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for SendMedia {
             return Ok(());
         };
         let class = stream.class(&packet.message, rtp.header.timestamp);
-        let feedback = if stream.extension.is_some() { Feedback::Told } else { Feedback::NotTold };
+        let transport_cc =
+            if stream.extension.is_some() { TransportCc::Negotiated } else { TransportCc::NotNegotiated };
         let (bytes, now) = (rtp.marshal_size() + EXTENSION_BYTES, packet.now);
-        self.sending.push(class, feedback, packet, bytes, now);
+        self.sending.push(class, transport_cc, packet, bytes, now);
         self.release(now);
         Ok(())
     }

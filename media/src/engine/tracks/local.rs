@@ -5,9 +5,6 @@ use std::time::Instant;
 
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::rtcp::receiver_report::ReceiverReport;
-use rtc::rtcp::reception_report::ReceptionReport;
-use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,6 +15,7 @@ use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::{PayloadLimit, bytes_for};
 use crate::engine::random::random_u32;
+use crate::engine::reports::reception_reports;
 use crate::frame::{AUDIO_RATE_HZ, EncodedAudio, EncodedVideo};
 use crate::rtp::VIDEO_CLOCK_HZ;
 use crate::send::keyframe_demand::KeyframeDemand;
@@ -143,18 +141,11 @@ impl Feedback {
     }
 
     fn read(&self, packet: &dyn rtc::rtcp::Packet) {
-        let packet = packet.as_any();
-        if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+        let any = packet.as_any();
+        if any.is::<PictureLossIndication>() || any.is::<FullIntraRequest>() {
             self.keyframes.requested();
-        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            self.note(&report.reports);
-        } else if let Some(report) = packet.downcast_ref::<SenderReport>() {
-            self.note(&report.reports);
         }
-    }
-
-    fn note(&self, reports: &[ReceptionReport]) {
-        for report in reports.iter().filter(|report| report.ssrc == self.ssrc) {
+        for report in reception_reports(packet).iter().filter(|report| report.ssrc == self.ssrc) {
             self.stats.reported(RemoteReport {
                 fraction_lost: f32::from(report.fraction_lost) / 256.0,
                 jitter_ms: report.jitter as f32 * 1000.0 / self.clock_hz as f32,
