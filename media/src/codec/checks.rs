@@ -1,6 +1,7 @@
 //! Checks that hold for every video codec; the codec modules' tests run them.
 
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::capture::pattern::{self, Stamp};
 use crate::codec::{EncoderConfig, Want, video_decoder, video_encoder};
@@ -9,8 +10,19 @@ use crate::frame::{EncodedVideo, Size, VideoCodec, VideoFrame};
 pub(crate) const VGA: Size = Size { width: 640, height: 480 };
 const FPS: u32 = 30;
 
+/// The picture with this number, of [`FPS`] a second.
 pub(crate) fn picture(size: Size, counter: u32) -> VideoFrame {
-    let mut frame = VideoFrame::black(size, Instant::now());
+    picture_at(size, counter, started() + Duration::from_secs(1) / FPS * counter)
+}
+
+/// One time for all pictures to count from.
+fn started() -> Instant {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    *STARTED.get_or_init(Instant::now)
+}
+
+fn picture_at(size: Size, counter: u32, at: Instant) -> VideoFrame {
+    let mut frame = VideoFrame::black(size, at);
     pattern::draw(&mut frame, Stamp { counter, sent_ms: counter.wrapping_mul(0x9E37_79B9) });
     frame
 }
@@ -84,6 +96,27 @@ pub(crate) fn bitrate_follows(codec: VideoCodec) {
     let [high, low, again] = [30..60, 90..120, 150..180].map(|range| bits_per_second(&coded[range]));
     assert!(low < 260_000, "{high} then {low} bit/s");
     assert!(low * 2 < high && low * 2 < again, "{high}, {low}, {again} bit/s");
+}
+
+/// A camera that gives fewer pictures than it was asked for, and another number later, is coded at the whole bitrate.
+pub(crate) fn bitrate_holds_at_every_rate(codec: VideoCodec) {
+    let bitrate_bps = 400_000;
+    let mut encoder = video_encoder(codec, EncoderConfig { size: VGA, fps: FPS, bitrate_bps }).unwrap();
+    let (mut at, mut counter) = (started(), 0);
+    for fps in [15, 8, 30] {
+        let pictures = fps * 6;
+        let mut bits = 0;
+        for n in 0..pictures {
+            at += Duration::from_secs(1) / fps;
+            counter += 1;
+            let unit = encoder.encode(&picture_at(VGA, counter, at), Want::Any).unwrap().unwrap();
+            if n >= pictures / 2 {
+                bits += unit.data.len() * 8;
+            }
+        }
+        let share = bits as f64 / 3.0 / f64::from(bitrate_bps);
+        assert!((0.75..1.25).contains(&share), "{fps} pictures a second take {share:.2} of the bitrate");
+    }
 }
 
 pub(crate) fn size_changes(codec: VideoCodec) {

@@ -17,10 +17,12 @@ use openh264::encoder::{
 };
 use openh264::formats::{YUVSlices, YUVSource};
 use openh264_sys2::{
-    ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_MAX_BITRATE, ENCODER_OPTION_TRACE_LEVEL, LAYER_NUM,
-    SBitrateInfo, SPATIAL_LAYER_0, SPATIAL_LAYER_ALL, WELS_LOG_QUIET, dsBitstreamError, dsNoParamSets, dsRefLost,
+    ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_FRAME_RATE, ENCODER_OPTION_MAX_BITRATE,
+    ENCODER_OPTION_TRACE_LEVEL, LAYER_NUM, SBitrateInfo, SPATIAL_LAYER_0, SPATIAL_LAYER_ALL, WELS_LOG_QUIET,
+    dsBitstreamError, dsNoParamSets, dsRefLost,
 };
 
+use super::pace::Pace;
 use super::{CodecError, EncoderConfig, VideoDecoder, VideoEncoder, Want};
 use crate::frame::{EncodedVideo, Size, VideoFrame};
 
@@ -34,10 +36,16 @@ const BITRATE_MIN_BPS: u32 = 10_000;
 /// Quantizer range. The crate's default of 0 makes the library silently use 12..=42, which overshoots low targets.
 const QUANTIZER: (u8, u8) = (12, 51);
 
+/// The library is told of another number of pictures a second when it moved by so much.
+const FPS_STEP: f32 = 0.1;
+
 /// A real-time encoder; see [`VideoEncoder`].
 pub struct Encoder {
     library: encoder::Encoder,
     config: EncoderConfig,
+    pace: Pace,
+    /// Pictures a second that the library was told of.
+    told_fps: f32,
     /// The library sets itself up on its first picture and takes no options before.
     running: bool,
 }
@@ -59,7 +67,24 @@ impl Encoder {
             fps: config.fps.clamp(1, 120),
             size: config.size,
         };
-        Ok(Self { library: open(&config)?, config, running: false })
+        let (library, pace) = (open(&config)?, Pace::new(config.fps));
+        Ok(Self { library, config, pace, told_fps: config.fps as f32, running: false })
+    }
+
+    /// Tells how many pictures come a second, when that has changed by so much that it matters.
+    fn follow_pace(&mut self, at: Instant) -> Result<(), CodecError> {
+        let mut fps = self.pace.captured(at).as_secs_f32().recip();
+        if !self.running || (fps / self.told_fps - 1.0).abs() < FPS_STEP {
+            return Ok(());
+        }
+        // SAFETY: the option reads one float, which outlives the call; the rate is no state the crate relies on.
+        let code = unsafe { self.library.raw_api().set_option(ENCODER_OPTION_FRAME_RATE, (&raw mut fps).cast()) };
+        if code == 0 {
+            self.told_fps = fps;
+            return Ok(());
+        }
+        let reason = format!("openh264 code {code} for {fps} pictures a second");
+        Err(CodecError { codec: "h264", operation: "rate change", reason })
     }
 
     /// Sets one of the library's two rate options.
@@ -79,8 +104,9 @@ impl VideoEncoder for Encoder {
     fn encode(&mut self, frame: &VideoFrame, want: Want) -> Result<Option<EncodedVideo>, CodecError> {
         let size = frame.size();
         if size != self.config.size {
-            *self = Self::new(EncoderConfig { size, ..self.config })?;
+            *self = Self { pace: self.pace, ..Self::new(EncoderConfig { size, ..self.config })? };
         }
+        self.follow_pace(frame.at)?;
         if want == Want::Keyframe && self.running {
             self.library.force_intra_frame();
         }
@@ -234,6 +260,11 @@ mod tests {
     #[test]
     fn h264_bitrate_follows_its_target() {
         checks::bitrate_follows(H264);
+    }
+
+    #[test]
+    fn h264_bitrate_holds_at_every_rate_of_pictures() {
+        checks::bitrate_holds_at_every_rate(H264);
     }
 
     #[test]

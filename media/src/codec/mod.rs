@@ -10,6 +10,7 @@ use crate::frame::{EncodedVideo, Size, VideoCodec, VideoFrame};
 pub(crate) mod checks;
 pub mod h264;
 pub mod opus;
+mod pace;
 pub mod vp8;
 
 /// What a video encoder is set up for.
@@ -17,7 +18,7 @@ pub mod vp8;
 pub struct EncoderConfig {
     /// Size of every picture that will come.
     pub size: Size,
-    /// Pictures a second.
+    /// Pictures a second, as far as it is known before the first ones. Later their capture times say it.
     pub fps: u32,
     /// First target, bits a second.
     pub bitrate_bps: u32,
@@ -62,7 +63,7 @@ pub trait VideoDecoder: Send {
 pub struct CodecError {
     /// Name of the codec, lower case.
     pub codec: &'static str,
-    /// What was asked of it: `set-up`, `encode`, `decode`, `bitrate change`.
+    /// What was asked of it: `set-up`, `encode`, `decode`, `bitrate change`, `rate change`.
     pub operation: &'static str,
     /// What the library says.
     pub reason: String,

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use vpx_sys as vpx;
 use vpx_sys::vpx_codec_err_t::VPX_CODEC_OK;
 
+use super::pace::Pace;
 use super::{CodecError, EncoderConfig, VideoDecoder, VideoEncoder, Want};
 use crate::frame::{EncodedVideo, Size, VideoFrame};
 
@@ -26,6 +27,9 @@ const CPU_USED: c_int = -8;
 
 /// A keyframe may take this share of one second's average picture, in percent: 4.5 pictures' worth.
 const INTRA_MAX_PCT: c_uint = 450;
+
+/// Ticks a second of the library's clock, that of RTP (RFC 7741 §4.1).
+const CLOCK_HZ: c_int = 90_000;
 
 /// A libvpx context that was set up; destroyed on drop. Boxed, so that its address never changes.
 struct Context(Box<vpx::vpx_codec_ctx_t>);
@@ -76,7 +80,8 @@ impl Drop for Context {
 pub struct Encoder {
     context: Context,
     config: EncoderConfig,
-    /// Number of the next picture; the library's clock ticks once a picture.
+    pace: Pace,
+    /// When the next picture is shown, ticks of [`CLOCK_HZ`].
     next: i64,
 }
 
@@ -109,7 +114,7 @@ impl Encoder {
         context.control(vpx::vp8e_enc_control_id::VP8E_SET_STATIC_THRESHOLD, 1)?;
         let intra_max = INTRA_MAX_PCT.cast_signed();
         context.control(vpx::vp8e_enc_control_id::VP8E_SET_MAX_INTRA_BITRATE_PCT, intra_max)?;
-        Ok(Self { context, config, next: 0 })
+        Ok(Self { context, config, pace: Pace::new(config.fps), next: 0 })
     }
 
     /// Collects what the library coded since the last picture went in.
@@ -139,14 +144,16 @@ impl VideoEncoder for Encoder {
     fn encode(&mut self, frame: &VideoFrame, want: Want) -> Result<Option<EncodedVideo>, CodecError> {
         let size = frame.size();
         if size != self.config.size {
-            *self = Self::new(EncoderConfig { size, ..self.config })?;
+            *self = Self { pace: self.pace, ..Self::new(EncoderConfig { size, ..self.config })? };
         }
         let flags = match want {
             Want::Any => 0,
             Want::Keyframe => vpx::vpx_enc_frame_flags_t::from(vpx::VPX_EFLAG_FORCE_KF.cast_signed()),
         };
-        let pts = self.next;
-        self.next += 1;
+        // Even steps: the library takes every other distance for a new rate at once.
+        let ticks = (self.pace.captured(frame.at).as_secs_f64() * f64::from(CLOCK_HZ)).round();
+        let (pts, duration) = (self.next, ticks.max(1.0) as i64);
+        self.next += duration;
         // SAFETY: zero bytes are valid in each field of an image; `vpx_img_wrap` then points it at the frame's planes,
         // which are tightly packed with even sides, as alignment 1 says. The library only reads them, during the call.
         let code = unsafe {
@@ -157,7 +164,7 @@ impl VideoEncoder for Encoder {
                 vpx::vpx_codec_err_t::VPX_CODEC_INVALID_PARAM
             } else {
                 let deadline = c_ulong::from(vpx::VPX_DL_REALTIME);
-                vpx::vpx_codec_encode(&mut *self.context.0, &image, pts, 1, flags, deadline)
+                vpx::vpx_codec_encode(&mut *self.context.0, &image, pts, duration as c_ulong, flags, deadline)
             }
         };
         self.context.check(code, "encode")?;
@@ -193,7 +200,7 @@ fn settings(config: &EncoderConfig) -> Result<vpx::vpx_codec_enc_cfg_t, CodecErr
     settings.g_w = config.size.width;
     settings.g_h = config.size.height;
     settings.g_threads = 1;
-    settings.g_timebase = vpx::vpx_rational { num: 1, den: config.fps.clamp(1, 120).cast_signed() };
+    settings.g_timebase = vpx::vpx_rational { num: 1, den: CLOCK_HZ };
     settings.g_error_resilient = 0;
     settings.g_lag_in_frames = 0;
     settings.kf_mode = vpx::vpx_kf_mode::VPX_KF_DISABLED;
@@ -334,6 +341,11 @@ mod tests {
     #[test]
     fn vp8_bitrate_follows_its_target() {
         checks::bitrate_follows(Vp8);
+    }
+
+    #[test]
+    fn vp8_bitrate_holds_at_every_rate_of_pictures() {
+        checks::bitrate_holds_at_every_rate(Vp8);
     }
 
     #[test]
