@@ -148,12 +148,15 @@ pub struct MediaState {
     pub video: bool,
     /// The call is on hold: nothing is sent, and nothing is wanted.
     pub hold: bool,
+    /// No pictures are sent for now: the line is too narrow for more than sound.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "lenient::optional")]
+    pub paused: bool,
 }
 
 impl Default for MediaState {
     /// What holds until something else is said.
     fn default() -> Self {
-        Self { revision: 0, audio: true, video: true, hold: false }
+        Self { revision: 0, audio: true, video: true, hold: false, paused: false }
     }
 }
 

@@ -172,6 +172,13 @@ pub enum Notice {
         /// Its pictures come.
         video: bool,
     },
+    /// The other side's line is too narrow for pictures, and none come; or they come again.
+    Paused {
+        /// The call.
+        call: CallId,
+        /// None come.
+        on: bool,
+    },
     /// The other side cannot take our update; the call goes on as it was.
     UpdateRefused {
         /// The call.

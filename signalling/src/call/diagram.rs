@@ -55,6 +55,7 @@ fn events() -> Vec<Event> {
         Event::Resume,
         Event::Swap,
         Event::Switch { call: call(), audio: false, video: false },
+        Event::Pause { call: call(), on: true },
         Event::Renew { call: call(), renewal: Renewal::Media },
         Event::Renew { call: call(), renewal: Renewal::Restart },
         received(Message::Offer(description())),

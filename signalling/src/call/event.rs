@@ -42,6 +42,13 @@ pub enum Event {
         /// Pictures are sent.
         video: bool,
     },
+    /// Our line is too narrow for pictures, and none are sent; or they are sent again.
+    Pause {
+        /// The call.
+        call: CallId,
+        /// None are sent.
+        on: bool,
+    },
     /// This side needs a new offer and answer: other media, or a path from other addresses.
     Renew {
         /// The call.

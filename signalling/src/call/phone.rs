@@ -211,6 +211,7 @@ impl Phone {
             Event::PeerOffline { .. } => Route::Both,
             Event::End { call }
             | Event::Switch { call, .. }
+            | Event::Pause { call, .. }
             | Event::Renew { call, .. }
             | Event::Delivered { call, .. }
             | Event::Expired { call, .. }

@@ -56,8 +56,12 @@ fn every_message_has_its_snapshot() {
             r#""type":"bye","reason":"decline","text":"in a meeting"}"#.to_owned(),
         ),
         (
-            Message::Media(MediaState { revision: 3, audio: false, video: true, hold: false }),
+            Message::Media(MediaState { revision: 3, audio: false, ..MediaState::default() }),
             r#""type":"media","revision":3,"audio":false,"video":true,"hold":false}"#.to_owned(),
+        ),
+        (
+            Message::Media(MediaState { revision: 4, paused: true, ..MediaState::default() }),
+            r#""type":"media","revision":4,"audio":true,"video":true,"hold":false,"paused":true}"#.to_owned(),
         ),
         (
             Message::Update(Revised { revision: 2, generation: 1, description: description.clone() }),

@@ -45,6 +45,8 @@ pub(crate) struct Side {
     pub(crate) is_held: bool,
     /// What its user was told of the other's microphone and camera.
     pub(crate) sees: Sees,
+    /// It was told that the other's line is too narrow for pictures.
+    pub(crate) is_paused: bool,
     /// Its devices are released.
     pub(crate) released: bool,
 }
@@ -60,6 +62,7 @@ const NEW: Side = Side {
     holds: false,
     is_held: false,
     sees: Sees { audio: true, video: true },
+    is_paused: false,
     released: false,
 };
 
@@ -300,6 +303,13 @@ impl Watch {
                 hold!(std::mem::replace(&mut own.sees, now) != now, "{me} hears twice of a switch in {call}");
                 return Ok(());
             }
+            Notice::Paused { call, on } => {
+                let own = self.of(call)?.side(me);
+                let told = own.told;
+                hold!(matches!(told, Told::Connected | Told::Reconnecting), "{me} hears of a pause in {told:?}");
+                hold!(std::mem::replace(&mut own.is_paused, *on) != *on, "{me} hears twice of a pause in {call}: {on}");
+                return Ok(());
+            }
             Notice::Dialing { call, peer } => (call, peer, Told::Dialing),
             Notice::Ringing { call, peer } => (call, peer, Told::Ringing),
             Notice::Incoming { call, peer } => (call, peer, Told::Incoming),
@@ -366,9 +376,9 @@ impl Watch {
             let held = state.is_held();
             hold!(!current || (held, held) == (side.holds, side.released), "{me} holds {call} and does not know");
             if let Some(media) = state.media() {
-                let told = (side.is_held, side.sees);
+                let told = (side.is_held, side.sees, side.is_paused);
                 hold!(
-                    told == (media.remote.hold, Sees::of(media.remote)),
+                    told == (media.remote.hold, Sees::of(media.remote), media.remote.paused),
                     "{me} is told otherwise of {call}: {told:?}"
                 );
             }

@@ -68,6 +68,8 @@ enum Act {
     Swap,
     /// Microphone off, camera as it was.
     Mute(bool),
+    /// No pictures on a line that is too narrow, or pictures again.
+    Pause(bool),
     /// Other media, or another network.
     Renew(Renewal),
 }

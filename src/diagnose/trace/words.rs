@@ -69,16 +69,18 @@ fn of_revised(revised: &Revised) -> String {
 }
 
 fn of_media(state: MediaState) -> String {
-    let MediaState { revision: _, audio, video, hold } = state;
+    let MediaState { revision: _, audio, video, hold, paused } = state;
     if hold {
         return "on hold".to_owned();
     }
-    match (audio, video) {
-        (true, true) => "microphone and camera on".to_owned(),
-        (false, true) => "microphone muted".to_owned(),
-        (true, false) => "camera off".to_owned(),
-        (false, false) => "microphone muted, camera off".to_owned(),
-    }
+    let switched = match (audio, video) {
+        (true, true) => "microphone and camera on",
+        (false, true) => "microphone muted",
+        (true, false) => "camera off",
+        (false, false) => "microphone muted, camera off",
+    };
+    let paused = if paused { "; the line is too narrow for pictures" } else { "" };
+    format!("{switched}{paused}")
 }
 
 fn of_bye(reason: ByeReason, text: Option<&str>) -> String {
@@ -174,7 +176,10 @@ mod tests {
 
     #[test]
     fn each_message_has_its_words() {
-        let media = |audio, video, hold| Message::Media(MediaState { revision: 1, audio, video, hold });
+        let media = |audio, video, hold| {
+            Message::Media(MediaState { revision: 1, audio, video, hold, ..MediaState::default() })
+        };
+        let paused = MediaState { revision: 1, paused: true, ..MediaState::default() };
         let description = Description { sdp: SDP.into(), candidates: Vec::new() };
         let revised = Revised { revision: 2, generation: 1, description };
         for (message, words) in [
@@ -183,6 +188,7 @@ mod tests {
             (Message::Candidates { generation: 1, candidates: Vec::new() }, "no more will come; generation 1"),
             (media(true, true, true), "on hold"),
             (media(true, true, false), "microphone and camera on"),
+            (Message::Media(paused), "microphone and camera on; the line is too narrow for pictures"),
             (media(false, true, false), "microphone muted"),
             (media(false, false, false), "microphone muted, camera off"),
             (Message::bye(ByeReason::Busy), "busy"),

@@ -154,6 +154,7 @@ impl World {
                 audio: reader.flag(),
                 video: reader.flag(),
                 hold: reader.flag(),
+                paused: reader.flag(),
             }),
             28 => Message::Update(self.revised(reader)),
             29 => Message::Updated(self.revised(reader)),
@@ -286,7 +287,10 @@ impl World {
             | Notice::Reconnected { call, peer } => {
                 assert!(self.current.contains(&(call.clone(), peer.clone())), "of no call: {notice:?}");
             }
-            Notice::Held { call, .. } | Notice::Switched { call, .. } | Notice::UpdateRefused { call, .. } => {
+            Notice::Held { call, .. }
+            | Notice::Switched { call, .. }
+            | Notice::Paused { call, .. }
+            | Notice::UpdateRefused { call, .. } => {
                 assert!(self.current.iter().any(|(current, _)| current == call), "of no call: {notice:?}");
             }
             Notice::Superseded { call, peer, .. } | Notice::Ended { call, peer, .. } => {

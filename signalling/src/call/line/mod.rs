@@ -42,6 +42,7 @@ impl Step<'_> {
             // Which line is talked on is no matter of one line.
             Event::Swap => Vec::new(),
             Event::Switch { audio, video, .. } => self.switch(audio, video),
+            Event::Pause { on, .. } => self.pause(on),
             Event::Renew { renewal, .. } => self.renew_wanted(renewal),
             Event::Received { from, call, message } => self.received(from, call, message),
             Event::Delivered { call, message } => self.delivered(&call, message),

@@ -134,6 +134,17 @@ impl Step<'_> {
         }
     }
 
+    /// Our line is too narrow for pictures, or not any more.
+    pub(super) fn pause(&mut self, on: bool) -> Vec<Action> {
+        // Before the call stands nothing is sent, so there is nothing to be told of.
+        let State::Active { call, peer, media, .. } = &mut *self.state else { return Vec::new() };
+        if media.local.paused == on {
+            return Vec::new();
+        }
+        let message = media.change(MediaState { paused: on, ..media.local });
+        vec![Action::Send { to: peer.clone(), call: call.clone(), message }]
+    }
+
     /// The other side says what it does with its media.
     fn media_told(&mut self, remote: MediaState) -> Vec<Action> {
         let State::Active { call, media, .. } = &mut *self.state else { return Vec::new() };
@@ -150,6 +161,9 @@ impl Step<'_> {
         if (before.audio, before.video) != (remote.audio, remote.video) {
             let switched = Notice::Switched { call: call.clone(), audio: remote.audio, video: remote.video };
             actions.push(Action::Notify(switched));
+        }
+        if before.paused != remote.paused {
+            actions.push(Action::Notify(Notice::Paused { call: call.clone(), on: remote.paused }));
         }
         actions
     }

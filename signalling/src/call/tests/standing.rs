@@ -82,6 +82,19 @@ fn the_other_side_hears_of_a_switched_microphone_once() {
 }
 
 #[test]
+fn the_other_side_hears_once_that_no_pictures_come_and_that_they_do_again() {
+    let mut pair = Pair::new();
+    pair.step(At::Bob, Event::Pause { call: call(), on: true });
+    pair.connect();
+    assert_eq!(pair.seen_by_alice.len(), 4, "without a call nobody is told");
+    for on in [true, true, false] {
+        pair.step(At::Bob, Event::Pause { call: call(), on });
+    }
+    let paused = |on| Notice::Paused { call: call(), on };
+    assert_eq!(pair.seen_by_alice[4..], [paused(true), paused(false)]);
+}
+
+#[test]
 fn what_is_switched_off_before_the_call_stands_is_told_when_it_does() {
     for when in 0..3 {
         let mut pair = Pair::new();

@@ -74,6 +74,10 @@ impl World {
                 Some(call) => Event::Switch { call, audio: !on, video: true },
                 None => return Ok(()),
             },
+            Act::Pause(on) => match self.call_of(who) {
+                Some(call) => Event::Pause { call, on },
+                None => return Ok(()),
+            },
             Act::Renew(renewal) => match self.call_of(who) {
                 Some(call) => Event::Renew { call, renewal },
                 None => return Ok(()),
@@ -118,10 +122,12 @@ impl World {
                         Act::Swap,
                         Act::Mute(true),
                         Act::Mute(false),
+                        Act::Pause(true),
+                        Act::Pause(false),
                         Act::Renew(Renewal::Media),
                         Act::Renew(Renewal::Restart),
                     ];
-                    let act = acts[self.random.below(7) as usize];
+                    let act = acts[self.random.below(acts.len() as u64) as usize];
                     self.plan_in(0, 12_000, wants(act));
                 }
                 if roll >= 60 {
@@ -139,6 +145,7 @@ impl World {
             | Notice::Accepted { .. }
             | Notice::Held { .. }
             | Notice::Switched { .. }
+            | Notice::Paused { .. }
             | Notice::Ended { .. }
             | Notice::Reconnecting { .. }
             | Notice::Reconnected { .. }
@@ -202,7 +209,7 @@ impl World {
         let message = match self.random.below(3) {
             0 => Message::Update(revised),
             1 => Message::Updated(revised),
-            _ => Message::Media(MediaState { revision: u32::MAX, audio: true, video: true, hold: true }),
+            _ => Message::Media(MediaState { revision: u32::MAX, hold: true, ..MediaState::default() }),
         };
         self.plan_in(0, 9000, Happening::Spoofed { who, call: call.clone(), message });
     }
