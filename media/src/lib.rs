@@ -32,6 +32,7 @@ pub mod queue;
 pub mod receive;
 pub mod record;
 pub mod rtp;
+mod scale;
 mod sdp;
 pub mod send;
 pub mod snapshot;

@@ -5,9 +5,9 @@
 
 use std::io::Write;
 
-use super::scale::Scaler;
 use super::{Area, Scene, Shade, Surface};
 use crate::frame::{Size, VideoFrame};
+use crate::scale::Scaler;
 
 /// A dot that moved no more than this many of 255 levels in each colour stays as it is.
 const NOISE_LEVELS: u8 = 12;

@@ -16,7 +16,6 @@ use crate::queue::{self, RecvError};
 pub mod cells;
 pub mod labels;
 mod raw_terminal;
-mod scale;
 pub mod terminal;
 #[cfg(unix)]
 pub mod tty;

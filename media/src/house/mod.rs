@@ -30,7 +30,7 @@ const MEDIA: House<'_> = House {
         &["capture", "display"],
         // What they are made of.
         &["codec", "container", "sound", "voice"],
-        &["existing", "patience", "private_file", "threads"],
+        &["existing", "patience", "private_file", "scale", "threads"],
         &["clock", "frame", "queue"],
     ],
     crates: &[("rtc", "engine"), ("webrtc", "engine")],

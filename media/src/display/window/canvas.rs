@@ -4,9 +4,9 @@
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
 use super::font;
-use crate::display::scale::Scaler;
 use crate::display::{Area, Labels, Scene, Shade, Surface};
 use crate::frame::{Size, VideoFrame};
+use crate::scale::Scaler;
 
 /// From this height on text is drawn at twice its size: such windows are on dense screens, or seen from afar.
 const LARGE: u32 = 1400;

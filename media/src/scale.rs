@@ -3,23 +3,37 @@
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::frame::Size;
+use crate::frame::{Size, VideoFrame};
 
 /// Scales planes and keeps its scratch memory between pictures.
-pub(super) struct Scaler {
+#[derive(Debug)]
+pub(crate) struct Scaler {
     resizer: Resizer,
     options: ResizeOptions,
 }
 
 impl Scaler {
     /// Averages what falls together: for a few large dots.
-    pub(super) fn averaging() -> Self {
+    pub(crate) fn averaging() -> Self {
         Self::with(FilterType::Box)
     }
 
     /// Blends neighbours: for a smooth picture on a screen.
-    pub(super) fn smooth() -> Self {
+    pub(crate) fn smooth() -> Self {
         Self::with(FilterType::Bilinear)
+    }
+
+    /// The picture in size `to`, captured when it was.
+    pub(crate) fn picture(&mut self, frame: &VideoFrame, to: Size) -> VideoFrame {
+        let (mut data, mut plane) = (Vec::with_capacity(to.i420_len()), Vec::new());
+        let (from, small) = (frame.size(), to.chroma());
+        for (input, from, to) in
+            [(frame.y(), from, to), (frame.u(), from.chroma(), small), (frame.v(), from.chroma(), small)]
+        {
+            self.plane(input, from, &mut plane, to);
+            data.extend_from_slice(&plane);
+        }
+        VideoFrame::from_i420(to, data, frame.at).unwrap_or_else(|| VideoFrame::black(to, frame.at))
     }
 
     fn with(filter: FilterType) -> Self {
@@ -29,7 +43,7 @@ impl Scaler {
 
     /// Scales one plane of bytes of size `from` into `output`, which becomes exactly as long as `to` needs.
     /// A size that does not match leaves zeros.
-    pub(super) fn plane(&mut self, input: &[u8], from: Size, output: &mut Vec<u8>, to: Size) {
+    pub(crate) fn plane(&mut self, input: &[u8], from: Size, output: &mut Vec<u8>, to: Size) {
         output.clear();
         output.resize(to.area(), 0);
         if from == to && input.len() == to.area() {
