@@ -108,10 +108,10 @@ impl VideoFrame {
     }
 }
 
-/// [`AUDIO_FRAME_SAMPLES`] mono samples at [`AUDIO_RATE_HZ`], 16 bit.
+/// Mono samples at [`AUDIO_RATE_HZ`], 16 bit.
 #[derive(Clone, Debug)]
 pub struct AudioFrame {
-    /// Exactly [`AUDIO_FRAME_SAMPLES`] samples.
+    /// [`AUDIO_FRAME_SAMPLES`] of them as captured; two or three times as many where frames share a packet.
     pub samples: Vec<i16>,
     /// When the last sample was captured.
     pub at: Instant,
@@ -146,11 +146,13 @@ pub struct EncodedVideo {
     pub captured_at: Instant,
 }
 
-/// One encoded audio frame of [`AUDIO_FRAME_SAMPLES`] samples: an Opus packet.
+/// A packet of coded sound.
 #[derive(Clone, Debug)]
 pub struct EncodedAudio {
     /// The Opus packet.
     pub data: Bytes,
+    /// Samples in it, at [`AUDIO_RATE_HZ`]: one or more frames of [`AUDIO_FRAME_SAMPLES`].
+    pub samples: u32,
     /// When the last sample was captured.
     pub captured_at: Instant,
 }

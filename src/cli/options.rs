@@ -11,6 +11,7 @@ use media::frame::{Size, VideoCodec};
 use media::impair::DirectedImpairment;
 use media::peer::config::IceUrl;
 use media::playout::AudioSink;
+use media::send::picture_plan::Content;
 use signalling::id::PeerId;
 use signalling::mqtt::{BrokerUrl, MqttVersion};
 use signalling::topic::Template;
@@ -61,6 +62,9 @@ pub(crate) struct Media {
     /// Pictures a second to send, 1 to 60
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=60))]
     pub(crate) fps: u32,
+    /// What the pictures show: on a narrow line motion becomes smaller, detail becomes slower
+    #[arg(long, value_name = "KIND", default_value = "motion", env = "TRING_CONTENT")]
+    pub(crate) content: Content,
     /// Video codec: h264 or vp8 [default: both, h264 preferred]
     #[arg(long, value_name = "CODEC", value_parser = parse_codec)]
     pub(crate) codec: Option<VideoCodec>,

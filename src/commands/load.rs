@@ -11,6 +11,7 @@ use media::display::Show;
 use media::display::window::WindowClient;
 use media::playout::AudioSink;
 use media::private_file;
+use media::send::picture_plan::Content;
 use signalling::mqtt::Audience;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -134,6 +135,7 @@ fn common(options: &Load, link: Link) -> Common {
         play: AudioSink::None,
         size: options.size,
         fps: options.fps,
+        content: Content::Motion,
         codec: options.codec,
         record: None,
         snapshot: None,

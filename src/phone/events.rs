@@ -2,6 +2,9 @@
 //! figures are null.
 
 use media::call::incoming::{AudioFigures, VideoFigures};
+use media::call::outgoing::SendingPlan;
+use media::peer::PathEstimate;
+use media::send::picture_plan::{PicturePlan, Reason};
 use serde::{Serialize, Serializer};
 use signalling::call::{EndReason, Side};
 
@@ -40,6 +43,13 @@ pub(crate) enum CallEvent {
     Muted { side: Side, audio: bool, video: bool },
     /// A side put the call on hold, or talks again.
     Held { side: Side, on: bool },
+    /// Media are sent in another way, because the line or this machine asks for it; of the other side: whether it sends
+    /// pictures.
+    Plan {
+        side: Side,
+        #[serde(flatten)]
+        plan: Plan,
+    },
     /// The path is interrupted.
     Reconnecting,
     /// The path is back, the same or another.
@@ -72,8 +82,93 @@ pub(crate) struct Pair {
 pub(crate) struct Stats {
     pub(crate) pair: Option<Pair>,
     pub(crate) target_bps: Option<u32>,
+    pub(crate) line: Option<Line>,
+    pub(crate) plan: Plan,
     pub(crate) sent: Sent,
     pub(crate) received: Received,
+}
+
+/// What is known of the line that we send on. Rates count whole RTP packets.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Line {
+    pub(crate) sent_bps: u32,
+    /// What arrived, as the other side tells.
+    pub(crate) acknowledged_bps: Option<u32>,
+    /// What of `sent_bps` was sent again.
+    pub(crate) repair_bps: u32,
+    /// How long a picture waits here before it leaves.
+    pub(crate) pacer_ms: f64,
+    /// How long packets wait in queues on the way.
+    pub(crate) queue_ms: f64,
+    /// Share of packets lost on the way, 0 to 1.
+    pub(crate) loss: f64,
+    pub(crate) round_trip_ms: Option<f64>,
+}
+
+impl From<PathEstimate> for Line {
+    fn from(path: PathEstimate) -> Self {
+        let ms = |duration: std::time::Duration| (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0;
+        Self {
+            sent_bps: path.sent_bps,
+            acknowledged_bps: path.acknowledged_bps,
+            repair_bps: path.repair_bps,
+            pacer_ms: ms(path.pacer_queue),
+            queue_ms: ms(path.queueing_delay),
+            loss: (path.loss * 10_000.0).round() / 10_000.0,
+            round_trip_ms: path.round_trip.map(ms),
+        }
+    }
+}
+
+/// How media are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Plan {
+    /// Whether pictures are sent; `None` where there are none to send.
+    pub(crate) pictures: Option<Pictures>,
+    pub(crate) width: Option<u32>,
+    pub(crate) height: Option<u32>,
+    /// Pictures a second, at most.
+    pub(crate) fps: Option<u32>,
+    /// Why pictures are sent like this.
+    pub(crate) reason: Option<Reason>,
+    pub(crate) sound_bps: Option<u32>,
+    /// Length of a packet of sound.
+    pub(crate) sound_packet_ms: Option<u32>,
+}
+
+/// Whether pictures are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pictures {
+    /// They are.
+    Sent,
+    /// The line is too narrow for them.
+    Paused,
+}
+
+impl Plan {
+    /// Of the other side, which tells no more.
+    pub(crate) fn of_other_side(paused: bool) -> Self {
+        Self { pictures: Some(if paused { Pictures::Paused } else { Pictures::Sent }), ..Self::default() }
+    }
+}
+
+impl From<SendingPlan> for Plan {
+    fn from(plan: SendingPlan) -> Self {
+        let shape = plan.pictures.and_then(|(pictures, _)| match pictures {
+            PicturePlan::Sent(shape) => Some(shape),
+            PicturePlan::Paused => None,
+        });
+        Self {
+            pictures: plan.pictures.map(|_| if shape.is_some() { Pictures::Sent } else { Pictures::Paused }),
+            width: shape.map(|shape| shape.size.width),
+            height: shape.map(|shape| shape.size.height),
+            fps: shape.map(|shape| shape.fps),
+            reason: plan.pictures.map(|(_, reason)| reason),
+            sound_bps: plan.sound.map(|sound| sound.bps),
+            sound_packet_ms: plan.sound.map(|sound| sound.frames * 20),
+        }
+    }
 }
 
 /// What we send.
@@ -257,6 +352,11 @@ impl Event for CallEvent {
             Self::Held { side: Side::Remote, on: false } => format!("{peer} is back"),
             Self::Held { side: Side::Local, on: true } => format!("the call with {peer} is on hold"),
             Self::Held { side: Side::Local, on: false } => format!("you talk to {peer} again"),
+            Self::Plan { side: Side::Remote, plan } => match plan.pictures {
+                Some(Pictures::Paused) => format!("{peer}'s line is too narrow for pictures: sound alone"),
+                Some(Pictures::Sent) | None => format!("{peer} sends pictures again"),
+            },
+            Self::Plan { side: Side::Local, plan } => sending(plan)?,
             Self::Reconnecting => "connection interrupted …".to_owned(),
             Self::Reconnected { after_ms: Some(ms), .. } => format!("connection is back after {:.1} s", ms / 1000.0),
             Self::Reconnected { after_ms: None, .. } => "connection is back".to_owned(),
@@ -306,6 +406,18 @@ impl Event for CallEvent {
             _ => None,
         }
     }
+}
+
+/// How pictures are sent from now on; nothing of sound alone.
+fn sending(plan: &Plan) -> Option<String> {
+    let shape =
+        format!("{}x{}, {} pictures/s", plan.width.unwrap_or(0), plan.height.unwrap_or(0), plan.fps.unwrap_or(0));
+    Some(match (plan.pictures?, plan.reason?) {
+        (Pictures::Paused, _) => "the line is too narrow for pictures: sending sound alone".to_owned(),
+        (Pictures::Sent, Reason::Whole) => format!("sending whole pictures again ({shape})"),
+        (Pictures::Sent, Reason::Line) => format!("the line is narrow: sending {shape}"),
+        (Pictures::Sent, Reason::Machine) => format!("this machine is too slow for more: sending {shape}"),
+    })
 }
 
 /// How good it was, as far as that is known: the picture only of the test pattern, sync only with the test tone too.

@@ -14,6 +14,7 @@ use media::peer::config::{
 use media::peer::impaired::ImpairHandle;
 use media::playout::AudioSink;
 use media::record::Container;
+use media::send::picture_plan::Content;
 use signalling::dialect::Dialect;
 use signalling::id::PeerId;
 use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, Scheme, TlsFiles};
@@ -57,6 +58,8 @@ pub(crate) struct MediaSettings {
     pub(crate) video: VideoSource,
     pub(crate) audio: AudioSource,
     pub(crate) format: VideoFormat,
+    /// What suffers first on a narrow line.
+    pub(crate) content: Content,
     pub(crate) show: Show,
     pub(crate) play: AudioSink,
     pub(crate) record: Option<PathBuf>,
@@ -108,6 +111,7 @@ impl Settings {
             video: common.media.video.clone(),
             audio: common.media.audio.clone(),
             format: VideoFormat { size: common.media.size, fps: common.media.fps },
+            content: common.media.content,
             show: if common.media.light { Show::None } else { common.media.show.unwrap_or_else(Show::best) },
             play: common.media.play.clone(),
             record: common.media.record.clone(),

@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use outgoing::SendingPlan;
+
 /// How often a thread looks whether it should end, at least.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -36,6 +38,8 @@ pub enum StreamEvent {
     SourceEnded(&'static str),
     /// The recording cannot go on; the call does.
     RecordingFailed(String),
+    /// Media are sent in another way from now on: the path, or this machine, asks for it.
+    PlanChanged(SendingPlan),
     /// A codec cannot go on; the call does, without that medium.
     CodecFailed(String),
 }

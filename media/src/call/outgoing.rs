@@ -2,8 +2,8 @@
 //!
 //! The thread of pictures carries out what [`VideoAdaptation`] decides.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -13,19 +13,21 @@ use super::{POLL, StreamEvent, Worker};
 use crate::capture::VideoFormat;
 use crate::codec::opus::OpusEncoder;
 use crate::codec::{CodecError, EncoderConfig, VideoEncoder, Want, video_encoder};
-use crate::frame::{AudioFrame, EncodedVideo, Size, VideoCodec, VideoFrame};
+use crate::frame::{AudioFrame, EncodedVideo, VideoCodec, VideoFrame};
 use crate::peer::MediaSender;
 use crate::queue::{Receiver, RecvError, Sender};
-use crate::send::adaptation::{Action, Event, VideoAdaptation};
-
-/// Opus at 32 kbit/s is full-band speech without audible loss (RFC 7587 §3.1.1 suggests 28 to 40).
-pub(super) const AUDIO_BPS: u32 = 32_000;
+use crate::scale::Scaler;
+use crate::send::adaptation::{Action, Coding, Event, Path, VideoAdaptation};
+use crate::send::picture_plan::{Content, PicturePlan, Reason};
+use crate::send::sound_rate::{SoundCoding, SoundRate};
 
 /// What is captured; a medium that is not sent has none.
 #[derive(Debug)]
 pub struct Captured {
     /// Pictures, and the rate they were asked for.
     pub video: Option<(Receiver<Arc<VideoFrame>>, VideoFormat)>,
+    /// What the pictures show.
+    pub content: Content,
     /// Sound.
     pub audio: Option<Receiver<AudioFrame>>,
     /// Where pictures go as well, to be seen by the one who sends them.
@@ -67,12 +69,22 @@ impl Switches {
     }
 }
 
-/// Pictures sent so far, for the statistics.
+/// How media are sent at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendingPlan {
+    /// Size and rate of pictures, or that none are sent, and why; `None` where none are captured.
+    pub pictures: Option<(PicturePlan, Reason)>,
+    /// Bitrate and packets of sound; `None` where none is captured.
+    pub sound: Option<SoundCoding>,
+}
+
+/// Pictures sent so far, and how, for the statistics.
 #[derive(Clone, Debug, Default)]
 pub struct OutgoingCounters {
     pictures: Arc<AtomicU64>,
     keyframes: Arc<AtomicU64>,
     left_out: Arc<AtomicU64>,
+    plan: Arc<Mutex<SendingPlan>>,
 }
 
 impl OutgoingCounters {
@@ -92,6 +104,23 @@ impl OutgoingCounters {
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// How media are sent at present.
+    #[must_use]
+    pub fn plan(&self) -> SendingPlan {
+        *self.plan_lock()
+    }
+
+    /// Takes note of a change of the plan.
+    fn change_plan(&self, change: impl FnOnce(&mut SendingPlan)) -> SendingPlan {
+        let mut plan = self.plan_lock();
+        change(&mut plan);
+        *plan
+    }
+
+    fn plan_lock(&self) -> MutexGuard<'_, SendingPlan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn count(&self, picture: &EncodedVideo) {
@@ -139,6 +168,7 @@ impl Outgoing {
             let sending = VideoEncodeThread {
                 frames,
                 format,
+                content: captured.content,
                 self_view: captured.self_view.clone(),
                 sender: sender.clone(),
                 switches: switches.clone(),
@@ -151,9 +181,14 @@ impl Outgoing {
             && self.audio.is_none()
             && let Some(frames) = captured.audio.take()
         {
-            let (sender, switches, events) = (sender.clone(), switches.clone(), events.clone());
-            let body = move |stop: Arc<AtomicBool>| send_audio(&frames, &sender, &switches, &events, &stop);
-            self.audio = Some(Worker::spawn("audio-encode", body)?);
+            let sending = AudioEncodeThread {
+                frames,
+                sender: sender.clone(),
+                switches: switches.clone(),
+                counters: self.counters.clone(),
+                events: events.clone(),
+            };
+            self.audio = Some(Worker::spawn("audio-encode", move |stop| sending.run(&stop))?);
         }
         Ok(())
     }
@@ -172,6 +207,7 @@ impl Outgoing {
 struct VideoEncodeThread {
     frames: Receiver<Arc<VideoFrame>>,
     format: VideoFormat,
+    content: Content,
     self_view: Option<Sender<Arc<VideoFrame>>>,
     sender: MediaSender,
     switches: Switches,
@@ -182,8 +218,8 @@ struct VideoEncodeThread {
 impl VideoEncodeThread {
     fn run(self, stop: &AtomicBool) {
         let Some(codec) = self.sender.video_codec() else { return };
-        let mut encoding = Encoding { codec, fps: self.format.fps, encoder: None };
-        let mut adaptation = VideoAdaptation::of_encoder(Instant::now());
+        let mut encoding = Encoding::new(codec, self.format.fps);
+        let mut adaptation = VideoAdaptation::of_encoder(self.content, self.format.fps, Instant::now());
         // What was captured before the call stood is old.
         let mut next = self.frames.latest();
         while !stop.load(Ordering::Relaxed) {
@@ -196,12 +232,12 @@ impl VideoEncodeThread {
                 adaptation.handle(Event::Paused, Instant::now());
                 continue;
             };
-            if self.sender.take_keyframe_request() {
-                adaptation.handle(Event::KeyframeRequested, Instant::now());
+            if let Some(cause) = self.sender.take_keyframe_demand() {
+                adaptation.handle(Event::KeyframeWanted(cause), Instant::now());
             }
-            for action in adaptation.handle(picture_ready(&self.sender), Instant::now()) {
+            for action in adaptation.handle(Event::PictureReady(frame.size(), path(&self.sender)), Instant::now()) {
                 let happened = match action {
-                    Action::SetBitrate(bitrate_bps) => match encoding.set_bitrate(bitrate_bps, frame.size()) {
+                    Action::Encode(coding) => match encoding.set(coding) {
                         Ok(()) => None,
                         Err(error) => return send_event(&self.events, StreamEvent::CodecFailed(error.to_string())),
                     },
@@ -214,16 +250,31 @@ impl VideoEncodeThread {
                     adaptation.handle(happened, Instant::now());
                 }
             }
+            self.publish(adaptation.plan());
+        }
+    }
+
+    /// Tells of a plan that has changed. That all is sent as it is captured is told of only when it was not.
+    fn publish(&self, plan: Option<(PicturePlan, Reason)>) {
+        let before = self.counters.plan().pictures;
+        if before == plan {
+            return;
+        }
+        let plan = self.counters.change_plan(|sending| sending.pictures = plan);
+        if before.is_some() || !matches!(plan.pictures, Some((_, Reason::Whole))) {
+            send_event(&self.events, StreamEvent::PlanChanged(plan));
         }
     }
 
     /// Encodes and sends a picture; what happened, when anything did.
     fn send(&self, encoding: &mut Encoding, frame: &VideoFrame, want: Want) -> Option<Event> {
+        let begun = Instant::now();
         match encoding.encode(frame, want) {
             Ok(picture) => {
                 let picture = picture?;
                 self.counters.count(&picture);
-                let sent = Event::PictureSent { bytes: picture.data.len(), is_keyframe: picture.keyframe };
+                let took = begun.elapsed();
+                let sent = Event::PictureSent { bytes: picture.data.len(), is_keyframe: picture.keyframe, took };
                 self.sender.video(picture);
                 Some(sent)
             }
@@ -255,22 +306,27 @@ impl VideoEncodeThread {
 struct Encoding {
     codec: VideoCodec,
     fps: u32,
-    encoder: Option<Box<dyn VideoEncoder>>,
+    encoder: Option<(Box<dyn VideoEncoder>, Coding)>,
+    scaler: Scaler,
 }
 
 impl Encoding {
-    /// Opens an encoder for pictures of this size where there is none. One that keeps its old bitrate is told of in the
-    /// log.
-    fn set_bitrate(&mut self, bitrate_bps: u32, size: Size) -> Result<(), CodecError> {
+    fn new(codec: VideoCodec, fps: u32) -> Self {
+        Self { codec, fps, encoder: None, scaler: Scaler::smooth() }
+    }
+
+    /// Opens an encoder where there is none. One that keeps its old bitrate is told of in the log.
+    fn set(&mut self, coding: Coding) -> Result<(), CodecError> {
         match &mut self.encoder {
-            Some(encoder) => {
-                if let Err(error) = encoder.set_bitrate(bitrate_bps) {
+            Some((encoder, told)) => {
+                if let Err(error) = encoder.set_bitrate(coding.bitrate_bps) {
                     warn!(%error, "encoder keeps its old bitrate");
                 }
+                *told = coding;
             }
             None => {
-                let config = EncoderConfig { size, fps: self.fps, bitrate_bps };
-                self.encoder = Some(video_encoder(self.codec, config)?);
+                let config = EncoderConfig { size: coding.size, fps: self.fps, bitrate_bps: coding.bitrate_bps };
+                self.encoder = Some((video_encoder(self.codec, config)?, coding));
             }
         }
         Ok(())
@@ -278,8 +334,12 @@ impl Encoding {
 
     /// An encoder that refuses a picture is given up.
     fn encode(&mut self, frame: &VideoFrame, want: Want) -> Result<Option<EncodedVideo>, CodecError> {
-        let Some(encoder) = &mut self.encoder else { return Ok(None) };
-        let encoded = encoder.encode(frame, want);
+        let Some((encoder, coding)) = &mut self.encoder else { return Ok(None) };
+        let encoded = if frame.size() == coding.size {
+            encoder.encode(frame, want)
+        } else {
+            encoder.encode(&self.scaler.picture(frame, coding.size), want)
+        };
         if encoded.is_err() {
             self.encoder = None;
         }
@@ -287,48 +347,98 @@ impl Encoding {
     }
 }
 
-/// A picture may be sent now, over the path as it is.
-pub(super) fn picture_ready(sender: &MediaSender) -> Event {
-    Event::PictureReady { target_bps: sender.target_bps(), has_audio: sender.has_audio() }
+/// The path as it is now.
+pub(super) fn path(sender: &MediaSender) -> Path {
+    let estimate = sender.path_estimate();
+    Path {
+        target_bps: estimate.target_bps,
+        lasting_bps: estimate.lasting_bps,
+        pacer_queue: estimate.pacer_queue,
+        answer: estimate.round_trip.unwrap_or_default() + estimate.queueing_delay,
+        has_audio: sender.has_audio(),
+    }
 }
 
-fn send_audio(
-    frames: &Receiver<AudioFrame>,
-    sender: &MediaSender,
-    switches: &Switches,
-    events: &mpsc::Sender<StreamEvent>,
-    stop: &AtomicBool,
-) {
-    let mut encoder = match OpusEncoder::new(AUDIO_BPS) {
-        Ok(encoder) => encoder,
-        Err(error) => return send_event(events, StreamEvent::CodecFailed(error.to_string())),
-    };
-    let mut expected_loss = 0;
-    // What was captured before the call stood is old.
-    let mut next = frames.latest();
-    while !stop.load(Ordering::Relaxed) {
-        let mut frame = match next.take().map_or_else(|| frames.recv_timeout(POLL), Ok) {
-            Ok(frame) => frame,
-            Err(RecvError::Timeout) => continue,
-            Err(RecvError::Closed) => {
-                send_event(events, StreamEvent::SourceEnded("audio"));
-                return;
-            }
+struct AudioEncodeThread {
+    frames: Receiver<AudioFrame>,
+    sender: MediaSender,
+    switches: Switches,
+    counters: OutgoingCounters,
+    events: mpsc::Sender<StreamEvent>,
+}
+
+impl AudioEncodeThread {
+    fn run(self, stop: &AtomicBool) {
+        let mut rate = SoundRate::default();
+        let mut coding = SoundCoding::BEST;
+        let mut encoder = match OpusEncoder::new(coding.bps) {
+            Ok(encoder) => encoder,
+            Err(error) => return send_event(&self.events, StreamEvent::CodecFailed(error.to_string())),
         };
-        if switches.held.load(Ordering::Relaxed) || sender.is_path_closed() {
-            continue;
+        self.counters.change_plan(|plan| plan.sound = Some(coding));
+        let mut expected_loss = 0;
+        let mut gathered = Gathered::default();
+        // What was captured before the call stood is old.
+        let mut next = self.frames.latest();
+        while !stop.load(Ordering::Relaxed) {
+            let mut frame = match next.take().map_or_else(|| self.frames.recv_timeout(POLL), Ok) {
+                Ok(frame) => frame,
+                Err(RecvError::Timeout) => continue,
+                Err(RecvError::Closed) => return send_event(&self.events, StreamEvent::SourceEnded("audio")),
+            };
+            if self.switches.held.load(Ordering::Relaxed) || self.sender.is_path_closed() {
+                gathered.clear();
+                continue;
+            }
+            if self.switches.muted.load(Ordering::Relaxed) {
+                frame.samples.fill(0);
+            }
+            let loss = self.sender.remote_reports().1.map_or(0, |report| (report.fraction_lost * 100.0).ceil() as u8);
+            if loss != expected_loss && encoder.set_expected_loss(loss.min(100)).is_ok() {
+                expected_loss = loss;
+            }
+            if let Some(changed) = rate.follow(self.sender.path_estimate().target_bps) {
+                coding = changed;
+                self.set_coding(&mut encoder, coding);
+            }
+            let Some(packet) = gathered.add(frame, coding.frames) else { continue };
+            match encoder.encode(&packet) {
+                Ok(sound) => self.sender.audio(sound),
+                Err(error) => warn!(%error, "sound left out"),
+            }
         }
-        if switches.muted.load(Ordering::Relaxed) {
-            frame.samples.fill(0);
+    }
+
+    fn set_coding(&self, encoder: &mut OpusEncoder, coding: SoundCoding) {
+        if let Err(error) = encoder.set_bitrate(coding.bps) {
+            return warn!(%error, "encoder keeps its old bitrate");
         }
-        let loss = sender.remote_reports().1.map_or(0, |report| (report.fraction_lost * 100.0).ceil() as u8);
-        if loss != expected_loss && encoder.set_expected_loss(loss.min(100)).is_ok() {
-            expected_loss = loss;
+        let plan = self.counters.change_plan(|plan| plan.sound = Some(coding));
+        send_event(&self.events, StreamEvent::PlanChanged(plan));
+    }
+}
+
+/// Frames of sound that share a packet.
+#[derive(Default)]
+struct Gathered {
+    frames: u32,
+    samples: Vec<i16>,
+}
+
+impl Gathered {
+    /// Adds a frame; all of them together when there are enough.
+    fn add(&mut self, frame: AudioFrame, enough: u32) -> Option<AudioFrame> {
+        self.frames += 1;
+        self.samples.extend_from_slice(&frame.samples);
+        if self.frames < enough {
+            return None;
         }
-        match encoder.encode(&frame) {
-            Ok(sound) => sender.audio(sound),
-            Err(error) => warn!(%error, "sound left out"),
-        }
+        self.frames = 0;
+        Some(AudioFrame { samples: std::mem::take(&mut self.samples), at: frame.at })
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 

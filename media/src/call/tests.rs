@@ -18,6 +18,7 @@ use crate::peer::{KeyframeRequester, MediaSender, PeerClock, SentToTest};
 use crate::queue;
 use crate::rtp::RtpPacket;
 use crate::rtp::payload::Packetizer;
+use crate::send::picture_plan::Content;
 
 const SIZE: Size = Size { width: 64, height: 48 };
 
@@ -45,6 +46,7 @@ impl Sending {
         let ((frames, pictures_rx), (sounds, sounds_rx)) = (queue::bounded(2), queue::bounded(10));
         let mut captured = Captured {
             video: Some((pictures_rx, VideoFormat { size: SIZE, fps: 30 })),
+            content: Content::Motion,
             audio: Some(sounds_rx),
             self_view: None,
         };
@@ -103,7 +105,8 @@ fn a_medium_may_be_added_and_taken_away() {
     let (switches, (events, _)) = (Switches::default(), mpsc::channel(8));
     let mut outgoing = Outgoing::idle(OutgoingCounters::default());
     let format = VideoFormat { size: SIZE, fps: 30 };
-    let mut captured = Captured { video: Some((pictures_rx, format)), audio: None, self_view: None };
+    let video = Some((pictures_rx, format));
+    let mut captured = Captured { video, content: Content::Motion, audio: None, self_view: None };
     outgoing.add(&mut captured, &sender, &switches, &events).unwrap();
     let mut send = || {
         for _ in 0..5 {

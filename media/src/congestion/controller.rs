@@ -30,10 +30,10 @@ const DECREASE: f64 = 0.85;
 /// Where the target goes once the queue is gone.
 const AFTER_DRAIN: f64 = 0.95;
 
-/// While a queue is drained, less is sent than the target: by the share that the standing queue is of this time, and by
-/// half at most. The longer the queue, the faster it is drained.
+/// While a queue is drained, less is sent than the target: by the share that the standing queue is of this time, and by so
+/// much at most. The longer the queue, the faster it is drained: behind a long one sound alone is sent.
 const DRAIN_S: f64 = 0.7;
-const DRAIN_MAX: f64 = 0.5;
+const DRAIN_MAX: f64 = 0.9;
 
 /// Delivery is measured over this time: some pictures and sound packets.
 const DELIVERY_WINDOW: Duration = Duration::from_millis(500);
@@ -42,11 +42,14 @@ const DELIVERY_WINDOW: Duration = Duration::from_millis(500);
 const BUSY: Duration = Duration::from_millis(15);
 
 /// Without feedback on what is out for so long beyond a round trip, nobody knows whether anything arrives.
-const STALL_AFTER: Duration = Duration::from_millis(250);
+const STALL_AFTER: Duration = Duration::from_millis(300);
 
 /// And again each time so long the target falls.
 const STALL_STEP: Duration = Duration::from_millis(100);
-const STALL_DECREASE: f64 = 0.8;
+const STALL_DECREASE: f64 = 0.6;
+
+/// What is left, after a stall that was no congestion, of the rate before.
+const AFTER_STALL: f64 = 0.5;
 
 /// After so long a stall pictures wait too. Not before: often only the way back is closed, and they still arrive.
 const HOLD_AFTER: Duration = Duration::from_millis(800);
@@ -159,6 +162,17 @@ impl Controller {
         (self.target_bps.min(self.loss_limit.bps()) * share).max(self.limits.min_bps.into())
     }
 
+    /// What may be sent for longer than a moment, bits a second: while a queue is drained, what comes after; without
+    /// feedback, what was before.
+    pub(crate) fn lasting_bps(&self) -> f64 {
+        let bps = match self.stall {
+            _ if self.last_feedback.is_none() => return self.reports.bps(),
+            Some(stall) => stall.target_bps,
+            None => self.target_bps,
+        };
+        bps.min(self.loss_limit.bps()).max(self.limits.min_bps.into())
+    }
+
     /// How fast packets may leave.
     pub(crate) fn pace(&self, now: Instant) -> Pace {
         let is_narrow = self.capacity.is_some_and(|(_, at)| now.saturating_duration_since(at) < NARROW_FOR)
@@ -255,10 +269,11 @@ impl Controller {
 
     /// When [`Controller::handle_timeout`] has something to do.
     pub(crate) fn poll_timeout(&self, unreported: Option<Instant>) -> Option<Instant> {
-        let (feedback, left) = (self.last_feedback?, unreported?);
+        self.last_feedback?;
+        let left = unreported?;
         match self.stall {
             Some(stall) => Some(stall.next),
-            None => Some(left.max(feedback) + self.round_trip() + STALL_AFTER),
+            None => Some(left + self.round_trip() + STALL_AFTER),
         }
     }
 
@@ -342,7 +357,7 @@ impl Controller {
             (self.capacity, self.queue) = (None, Queue::None);
         } else {
             let known = self.capacity.map_or(stall.target_bps, |(bps, _)| bps.min(stall.target_bps));
-            self.target_bps = self.target_bps.max(known * DRAIN_MAX);
+            self.target_bps = self.target_bps.max(known * AFTER_STALL);
         }
     }
 

@@ -9,6 +9,9 @@ use std::time::Duration;
 pub struct PathEstimate {
     /// What may be sent, all media and retransmissions together, bits a second.
     pub target_bps: u32,
+    /// The same for longer than a moment: while a queue is drained, what may be sent after; while nothing is heard, what
+    /// was before.
+    pub lasting_bps: u32,
     /// What left here lately, bits a second.
     pub sent_bps: u32,
     /// What arrived lately, by the other side's clock, bits a second; `None` before it is known.
@@ -32,7 +35,7 @@ pub(crate) struct SharedEstimate(Arc<Mutex<PathEstimate>>);
 impl SharedEstimate {
     /// A first estimate, bits a second, of a path of which nothing else is known.
     pub(crate) fn new(target_bps: u32) -> Self {
-        Self(Arc::new(Mutex::new(PathEstimate { target_bps, ..PathEstimate::default() })))
+        Self(Arc::new(Mutex::new(PathEstimate { target_bps, lasting_bps: target_bps, ..PathEstimate::default() })))
     }
 
     /// What is known now.

@@ -17,7 +17,7 @@ impl BitrateLimits {
     pub fn for_video(pixels_a_second: u64) -> Self {
         let at = |bits_times_100: u64| u32::try_from(pixels_a_second * bits_times_100 / 100).unwrap_or(u32::MAX);
         let max_bps = at(25).clamp(500_000, 8_000_000);
-        Self { start_bps: 400_000, min_bps: 30_000, max_bps }
+        Self { start_bps: 400_000, min_bps: 20_000, max_bps }
     }
 }
 

@@ -3,8 +3,8 @@
 //! - sound leaves at once, whatever waits; it is counted
 //! - repairs wait for the rate, before pictures: somebody already waits for them
 //! - pictures wait for the rate; how long is told, so that an encoder makes fewer rather than older ones
-//! - what has waited for so long that nobody wants it any more is dropped, and told: pictures that refer to it cannot be
-//!   decoded, so a keyframe has to follow
+//! - what has waited for so long that nobody wants it any more is dropped, with all pictures that refer to it, and told: a
+//!   keyframe has to follow
 //!
 //! A token bucket: a short burst leaves at once, so that one picture need not wait on a path that is fast.
 
@@ -139,10 +139,11 @@ impl<P> Pacer<P> {
         if !self.sounds.is_empty() {
             return Some(refilled);
         }
-        let oldest = [self.repairs.front(), self.pictures.front().map(|(_, picture)| picture)];
-        let oldest = oldest.into_iter().flatten().map(|waiting| waiting.since).min()?;
+        let repair = self.repairs.front().map(|repair| repair.since + REPAIR_WAIT_MAX);
+        let picture = self.pictures.front().map(|(_, picture)| picture.since + PICTURE_WAIT_MAX);
+        let late = [repair, picture].into_iter().flatten().min()?;
         if self.pace.is_held {
-            return Some(if self.is_one_permitted { refilled } else { oldest + PICTURE_WAIT_MAX });
+            return Some(if self.is_one_permitted { refilled } else { late });
         }
         let debt = (-self.budget_bits).max(0.0);
         // A little late rather than a little early: nothing could leave then.
@@ -162,6 +163,13 @@ impl<P> Pacer<P> {
 
     fn spend(&mut self, bytes: usize) {
         self.budget_bits = (self.budget_bits - bytes as f64 * 8.0).max(-self.pace.bps * DEBT_MAX.as_secs_f64());
+    }
+
+    /// Drops repairs and pictures, and tells nobody: a keyframe comes that needs none of them.
+    pub(crate) fn forget_pictures(&mut self) {
+        self.repairs.clear();
+        self.pictures.clear();
+        self.queued_bytes = 0;
     }
 
     /// Packets of pictures that waited for too long; what refers to them cannot be decoded.
@@ -185,19 +193,23 @@ impl<P> Pacer<P> {
 
     fn drop_late(&mut self, now: Instant) {
         let waited = |waiting: &Waiting<P>| now.saturating_duration_since(waiting.since);
-        while self.repairs.front().is_some_and(|repair| waited(repair) >= REPAIR_WAIT_MAX) {
-            let late = self.repairs.pop_front();
-            self.queued_bytes -= late.map_or(0, |late| late.bytes);
+        // A picture that is not repaired in time cannot be shown, and none that refers to it.
+        if self.repairs.front().is_some_and(|repair| waited(repair) >= REPAIR_WAIT_MAX) {
+            return self.drop_all();
         }
         let Some((first, oldest)) = self.pictures.front() else { return };
         let is_lone = self.pictures.back().is_some_and(|(last, _)| last == first) && !self.pace.is_held;
         if waited(oldest) < if is_lone { LONE_PICTURE_WAIT_MAX } else { PICTURE_WAIT_MAX } {
             return;
         }
-        for (_, late) in self.pictures.drain(..) {
-            self.queued_bytes -= late.bytes;
-            self.dropped.push(late.content);
-        }
+        self.drop_all();
+    }
+
+    fn drop_all(&mut self) {
+        let repairs = self.repairs.drain(..).map(|late| late.content);
+        self.dropped.extend(repairs);
+        self.dropped.extend(self.pictures.drain(..).map(|(_, late)| late.content));
+        self.queued_bytes = 0;
     }
 }
 
@@ -276,14 +288,36 @@ mod tests {
     }
 
     #[test]
+    fn a_repair_that_waited_too_long_takes_all_pictures_with_it() {
+        let slow = Pace { bps: 8_000.0, ..PACE };
+        let (mut pacer, start) = (Pacer::new(slow, -80_000.0), Instant::now());
+        pacer.push(Class::Repair, "repair", 1000, start);
+        pacer.push(Class::Picture(1), "picture", 1000, start);
+        assert_eq!((pacer.poll(start + ms(249)), pacer.take_dropped().len()), (None, 0));
+        assert_eq!((pacer.poll(start + ms(250)), pacer.take_dropped()), (None, vec!["repair", "picture"]));
+    }
+
+    #[test]
+    fn before_a_keyframe_nothing_but_sound_is_needed() {
+        let (mut pacer, start) = (Pacer::new(PACE, -8_000.0), Instant::now());
+        for (class, content) in [(Class::Picture(1), "picture"), (Class::Repair, "repair"), (Class::Sound, "sound")] {
+            pacer.push(class, content, 1000, start);
+        }
+        pacer.forget_pictures();
+        pacer.push(Class::Picture(2), "keyframe", 1000, start);
+        assert_eq!(leave(&mut pacer, start, 100), [(0, "sound"), (20, "keyframe")]);
+        assert_eq!((pacer.take_dropped().len(), pacer.queue_delay()), (0, Duration::ZERO));
+    }
+
+    #[test]
     fn a_pacer_that_is_held_lets_sound_alone_pass_and_forgets_the_rest_in_time() {
         let (mut pacer, start) = (Pacer::new(Pace { is_held: true, ..PACE }, 40_000.0), Instant::now());
         for (class, content) in [(Class::Picture(1), "picture"), (Class::Repair, "repair"), (Class::Sound, "sound")] {
             pacer.push(class, content, 1000, start);
         }
-        assert_eq!(leave(&mut pacer, start, 399), [(0, "sound")]);
-        assert_eq!(pacer.poll_timeout(), Some(start + ms(400)));
-        assert_eq!(pacer.poll(start + ms(400)), None);
-        assert_eq!((pacer.take_dropped(), pacer.queue_delay()), (vec!["picture"], Duration::ZERO));
+        assert_eq!(leave(&mut pacer, start, 249), [(0, "sound")]);
+        assert_eq!(pacer.poll_timeout(), Some(start + ms(250)));
+        assert_eq!(pacer.poll(start + ms(250)), None);
+        assert_eq!((pacer.take_dropped(), pacer.queue_delay()), (vec!["repair", "picture"], Duration::ZERO));
     }
 }

@@ -137,6 +137,11 @@ impl<P> Sending<P> {
         [self.pacer.poll_timeout(), control].into_iter().flatten().min()
     }
 
+    /// A keyframe is next: what waits before it is of no use any more.
+    pub(crate) fn keyframe_comes(&mut self) {
+        self.pacer.forget_pictures();
+    }
+
     /// Packets of pictures that waited for too long and never leave; a keyframe has to follow.
     pub(crate) fn take_dropped(&mut self) -> Vec<P> {
         self.pacer.take_dropped().into_iter().map(|(content, _)| content).collect()
@@ -145,8 +150,11 @@ impl<P> Sending<P> {
     /// What encoders have to know at once.
     fn publish_target(&self) {
         // A float cast saturates, and the target is bounded anyway.
-        let (target_bps, pacer_queue) = (self.controller.target_bps() as u32, self.pacer.queue_delay());
-        self.estimate.update(|estimate| (estimate.target_bps, estimate.pacer_queue) = (target_bps, pacer_queue));
+        let (target_bps, lasting_bps) = (self.controller.target_bps() as u32, self.controller.lasting_bps() as u32);
+        let pacer_queue = self.pacer.queue_delay();
+        self.estimate.update(|estimate| {
+            (estimate.target_bps, estimate.lasting_bps, estimate.pacer_queue) = (target_bps, lasting_bps, pacer_queue);
+        });
     }
 
     fn publish(&mut self, now: Instant) {

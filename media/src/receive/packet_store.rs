@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::frame::VideoCodec;
 use crate::rtp::RtpPacket;
-use crate::rtp::payload::{assemble, begins_picture};
+use crate::rtp::payload::{assemble, begins_keyframe, begins_picture};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -91,6 +91,17 @@ impl PacketStore {
     pub(crate) fn first_beginning(&self) -> Option<i64> {
         let mut packets = self.packets.iter();
         packets.find(|(_, (packet, codec))| begins_picture(*codec, &packet.payload)).map(|(number, _)| *number)
+    }
+
+    /// Where the first whole keyframe after this number begins.
+    pub(crate) fn whole_keyframe_after(&self, number: i64) -> Option<i64> {
+        let later = self.packets.range(number + 1..);
+        let beginnings = later.filter(|(_, (packet, codec))| begins_keyframe(*codec, &packet.payload));
+        let mut whole = beginnings.filter_map(|(first, _)| match self.span(*first) {
+            Span::Whole(last) => Some((*first, last)),
+            Span::Gap(_) | Span::Open => None,
+        });
+        whole.find(|(first, last)| self.is_keyframe(*first, *last)).map(|(first, _)| first)
     }
 
     /// Whether the picture that starts at `start` is whole.

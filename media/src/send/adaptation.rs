@@ -1,5 +1,5 @@
-//! Decides how pictures are sent over the path as it is estimated: the encoder's bitrate, which pictures are left out, when
-//! a keyframe is made.
+//! Decides how pictures are sent over the path as it is estimated: the encoder's bitrate and size, which pictures are left
+//! out, when a keyframe is made.
 //!
 //! Pure: reads no clock, encodes nothing, sends nothing. The thread of an encoder and the task of a loop tell it what
 //! happened and carry out what it says.
@@ -7,23 +7,22 @@
 //! - in: [`Event`]s, past facts, with the time
 //! - out: [`Action`]s, in order
 //!
-//! A path that is too narrow lowers the bitrate first. What the encoder sends beyond it fills a leaky bucket; while that
-//! is full, pictures are left out, which lowers the frame rate. The size of pictures stays as it was captured.
+//! A path that is too narrow lowers the bitrate first, then, by [`PicturePlanner`], the size of pictures and how many are
+//! sent a second, and in the end none are. While the pacer still has much to send, pictures are left out: they would only
+//! wait there. A loop is coded already, so of it pictures can only be left out.
 
 use std::time::{Duration, Instant};
 
-/// What audio takes of the path: Opus at 32 kbit/s and, 50 times a second, about 30 bytes of RTP, extension and SRTP.
-const AUDIO_WIRE_BPS: u32 = 45_000;
-
-/// Headers of one video packet, bytes, and the payload it carries at most.
-const VIDEO_HEADER_BYTES: usize = 30;
-const VIDEO_PAYLOAD_BYTES: usize = 1160;
+use super::keyframe_demand::KeyframeCause;
+use super::picture_plan::{Content, PicturePlan, PicturePlanner, Reason};
+use super::sound_rate;
+use crate::frame::Size;
 
 /// The encoder's part of the estimate; the rest is left for headers and retransmissions.
 const VIDEO_SHARE: f64 = 0.85;
 
-/// Below this no picture can be told from another.
-const VIDEO_BPS_MIN: u32 = 40_000;
+/// Below this no encoder goes.
+const VIDEO_BPS_MIN: u32 = 10_000;
 
 /// The encoder is told of a new bitrate only when it moved by so much, as each change unsettles its rate control.
 const BITRATE_STEP: f64 = 0.05;
@@ -37,28 +36,21 @@ const FIRST_KEYFRAMES_APART: Duration = Duration::from_millis(25);
 /// How long the beginning lasts.
 const BEGINNING: Duration = Duration::from_secs(1);
 
-/// How far what was sent may run ahead of the path before pictures are left out. Beyond it they would only wait in the
-/// pacer, and everyone would see a picture of long ago.
-const BACKLOG_MAX: Duration = Duration::from_millis(300);
+/// Pictures that would wait for longer before they leave are left out: everyone would see a picture of long ago.
+const QUEUE_MAX: Duration = Duration::from_millis(200);
 
-/// What may be sent beyond it when nothing was sent yet: a first keyframe of a usual size, after which no picture need be
-/// left out.
-const START_BITS: f64 = 150_000.0;
+/// A picture that comes this much before its turn is not early: cameras are not that even. Share of the distance.
+const EARLY: f64 = 0.25;
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
     /// Pictures come and none may leave: the call is held, or there is no path.
     Paused,
-    /// The other side asked for a keyframe, or lost what later pictures refer to.
-    KeyframeRequested,
-    /// A picture can be sent, over a path that is estimated to carry so much for all media together.
-    PictureReady {
-        /// Bits a second.
-        target_bps: u32,
-        /// Whether sound goes over the path as well.
-        has_audio: bool,
-    },
+    /// The other side has to get a keyframe.
+    KeyframeWanted(KeyframeCause),
+    /// A picture of this size can be sent over a path like this.
+    PictureReady(Size, Path),
     /// So many pictures were due and never ready: whoever sends them was held up.
     PicturesMissed(u32),
     /// A picture was handed to the engine.
@@ -67,16 +59,41 @@ pub enum Event {
         bytes: usize,
         /// Whether it needs no other picture.
         is_keyframe: bool,
+        /// How long it took to encode.
+        took: Duration,
     },
-    /// The encoder refused a picture. It is given up; another one is opened with the next [`Action::SetBitrate`].
+    /// The encoder refused a picture. It is given up; another one is opened with the next [`Action::Encode`].
     EncoderFailed,
+}
+
+/// The path, as far as pictures need to know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Path {
+    /// What it is estimated to carry for all media together, bits a second.
+    pub target_bps: u32,
+    /// The same for longer than a moment: what size and rate of pictures go by.
+    pub lasting_bps: u32,
+    /// How long a picture that is sent now waits before it leaves.
+    pub pacer_queue: Duration,
+    /// How long it takes until the other side's word on what is sent now is here.
+    pub answer: Duration,
+    /// Whether sound goes over it as well.
+    pub has_audio: bool,
+}
+
+impl Path {
+    /// What sound leaves to an encoder of pictures of `bps` bits a second in all.
+    fn for_pictures(&self, bps: u32) -> u32 {
+        let sound_bps = if self.has_audio { sound_rate::wire_bps(bps) } else { 0 };
+        (f64::from(bps.saturating_sub(sound_bps)) * VIDEO_SHARE) as u32
+    }
 }
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Encode with so many bits a second from now on. Comes before the first picture of each encoder.
-    SetBitrate(u32),
+    /// Encode like this from now on. Comes before the first picture of each encoder.
+    Encode(Coding),
     /// Send the picture that is ready: of a loop the next one.
     SendNext,
     /// Send it as a keyframe: of a loop the one it begins with.
@@ -85,11 +102,29 @@ pub enum Action {
     LeaveOut(u32),
 }
 
-/// Where pictures come from.
+/// What an encoder is to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coding {
+    /// Bits a second.
+    pub bitrate_bps: u32,
+    /// Pictures of this size.
+    pub size: Size,
+}
+
+/// Where pictures come from.
+#[derive(Debug)]
 enum Source {
-    /// An encoder has a bitrate, makes a keyframe of any picture, and lets each refer to the last one that was sent.
-    Encoder,
+    /// An encoder makes pictures of any size and bitrate, makes a keyframe of any picture, and lets each refer to the last
+    /// one that was sent.
+    Encoder {
+        planner: PicturePlanner,
+        /// What the encoder was told; `None` while there is none.
+        coding: Option<Coding>,
+        /// When a picture was last sent.
+        last: Option<Instant>,
+        /// When the next one is due.
+        due: Option<Instant>,
+    },
     /// Pictures of a loop are coded already, each refers to the one before it, and only the first one is a keyframe.
     Loop,
 }
@@ -100,7 +135,7 @@ enum Keyframe {
     /// As soon as the path has room: nothing was sent yet, or not for a while.
     AtOnce,
     /// As soon as the last one is long enough ago.
-    Wanted { last: Instant },
+    Wanted { last: Instant, cause: KeyframeCause },
     /// No.
     NotWanted { last: Instant },
 }
@@ -111,16 +146,14 @@ pub struct VideoAdaptation {
     source: Source,
     started: Instant,
     keyframe: Keyframe,
-    /// What the encoder was told; `None` while there is none.
-    bitrate_bps: Option<u32>,
-    backlog: Backlog,
 }
 
 impl VideoAdaptation {
-    /// For an encoder that is started now.
+    /// For an encoder that is started now, of pictures that are captured `fps` times a second.
     #[must_use]
-    pub const fn of_encoder(now: Instant) -> Self {
-        Self::new(Source::Encoder, now)
+    pub fn of_encoder(content: Content, fps: u32, now: Instant) -> Self {
+        let planner = PicturePlanner::new(content, fps, now);
+        Self::new(Source::Encoder { planner, coding: None, last: None, due: None }, now)
     }
 
     /// For a loop of coded pictures that is started now.
@@ -130,40 +163,59 @@ impl VideoAdaptation {
     }
 
     const fn new(source: Source, now: Instant) -> Self {
-        let backlog = match source {
-            Source::Encoder => Backlog::with_grant(START_BITS, now),
-            // Its first keyframe is as large as any later one.
-            Source::Loop => Backlog::with_grant(0.0, now),
-        };
-        Self { source, started: now, keyframe: Keyframe::AtOnce, bitrate_bps: None, backlog }
+        Self { source, started: now, keyframe: Keyframe::AtOnce }
     }
 
     /// Takes what happened; what is to be done, in order.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
             Event::Paused => self.keyframe = Keyframe::AtOnce,
-            Event::KeyframeRequested => self.want_keyframe(),
-            Event::PictureReady { target_bps, has_audio } => return self.picture_ready(target_bps, has_audio, now),
+            Event::KeyframeWanted(cause) => self.want_keyframe(cause),
+            Event::PictureReady(size, path) => return self.picture_ready(size, path, now),
             Event::PicturesMissed(pictures) => return vec![self.leave_out(pictures)],
-            Event::PictureSent { bytes, is_keyframe } => {
-                self.backlog.add(wire_bytes(bytes));
-                if is_keyframe {
-                    self.keyframe = Keyframe::NotWanted { last: now };
-                }
-            }
+            Event::PictureSent { bytes, is_keyframe, took } => self.picture_sent(bytes, is_keyframe, took, now),
             Event::EncoderFailed => {
-                self.bitrate_bps = None;
-                self.want_keyframe();
+                if let Source::Encoder { coding, .. } = &mut self.source {
+                    *coding = None;
+                }
+                self.want_keyframe(KeyframeCause::Dropped);
             }
         }
         Vec::new()
     }
 
-    fn picture_ready(&mut self, target_bps: u32, has_audio: bool, now: Instant) -> Vec<Action> {
-        let audio_bps = if has_audio { AUDIO_WIRE_BPS } else { 0 };
-        let path_bps = target_bps.saturating_sub(audio_bps).max(VIDEO_BPS_MIN);
-        let mut actions: Vec<Action> = self.new_bitrate(path_bps).map(Action::SetBitrate).into_iter().collect();
-        actions.push(if self.backlog.is_full(now, path_bps) {
+    /// What is sent of pictures, and why; `None`: whatever the loop has, or nothing was captured yet.
+    #[must_use]
+    pub fn plan(&self) -> Option<(PicturePlan, Reason)> {
+        match &self.source {
+            Source::Encoder { planner, .. } => planner.in_force(),
+            Source::Loop => None,
+        }
+    }
+
+    fn picture_ready(&mut self, source_size: Size, path: Path, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let Source::Encoder { planner, coding, due, .. } = &mut self.source {
+            let bitrate_bps = path.for_pictures(path.target_bps);
+            let shape = match planner.picture_captured(source_size, path.for_pictures(path.lasting_bps), now) {
+                PicturePlan::Sent(shape) => shape,
+                PicturePlan::Paused => {
+                    self.keyframe = Keyframe::AtOnce;
+                    return vec![Action::LeaveOut(1)];
+                }
+            };
+            let apart = Duration::from_secs(1) / shape.fps.max(1);
+            if due.is_some_and(|due| now + apart.mul_f64(EARLY) < due) {
+                return vec![Action::LeaveOut(1)];
+            }
+            let wanted = Coding { bitrate_bps: bitrate_bps.max(VIDEO_BPS_MIN), size: shape.size };
+            if coding.is_none_or(|told| told.size != wanted.size || has_moved(told.bitrate_bps, wanted.bitrate_bps)) {
+                *coding = Some(wanted);
+                actions.push(Action::Encode(wanted));
+            }
+        }
+        self.forget_early_request(path.answer, now);
+        actions.push(if path.pacer_queue > QUEUE_MAX {
             self.leave_out(1)
         } else if self.is_keyframe_due(now) {
             Action::SendKeyframe
@@ -173,25 +225,35 @@ impl VideoAdaptation {
         actions
     }
 
-    /// The encoder's bitrate when it has to be told one.
-    fn new_bitrate(&mut self, path_bps: u32) -> Option<u32> {
-        match self.source {
-            Source::Loop => return None,
-            Source::Encoder => {}
+    fn picture_sent(&mut self, bytes: usize, is_keyframe: bool, took: Duration, now: Instant) {
+        if is_keyframe {
+            self.keyframe = Keyframe::NotWanted { last: now };
         }
-        let wanted_bps = ((f64::from(path_bps) * VIDEO_SHARE) as u32).max(VIDEO_BPS_MIN);
-        let moved = |told: u32| (f64::from(wanted_bps) / f64::from(told) - 1.0).abs() > BITRATE_STEP;
-        if !self.bitrate_bps.is_none_or(moved) {
-            return None;
+        let Source::Encoder { planner, coding: Some(coding), last, due } = &mut self.source else { return };
+        let PicturePlan::Sent(shape) = planner.plan() else { return };
+        let apart = Duration::from_secs(1) / shape.fps.max(1);
+        // Pictures that were left out take nothing, and leave their share to the next.
+        let since_last = last.map_or(apart, |last| now.saturating_duration_since(last)).clamp(apart / 2, apart * 4);
+        let share = f64::from(coding.bitrate_bps) * since_last.as_secs_f64();
+        planner.picture_encoded(bytes as f64 * 8.0, share, took, since_last, now);
+        *last = Some(now);
+        // What came late is not made up for.
+        *due = Some(due.map_or(now, |due| due.max(now - apart)) + apart);
+    }
+
+    /// Whoever asked before the last keyframe came has it by now. It asks again, should it need another.
+    fn forget_early_request(&mut self, answer: Duration, now: Instant) {
+        if let Keyframe::Wanted { last, cause: KeyframeCause::Asked } = self.keyframe
+            && now.saturating_duration_since(last) < answer
+        {
+            self.keyframe = Keyframe::NotWanted { last };
         }
-        self.bitrate_bps = Some(wanted_bps);
-        Some(wanted_bps)
     }
 
     fn is_keyframe_due(&self, now: Instant) -> bool {
         match self.keyframe {
             Keyframe::AtOnce => true,
-            Keyframe::Wanted { last } => now.saturating_duration_since(last) >= self.keyframes_apart(now),
+            Keyframe::Wanted { last, .. } => now.saturating_duration_since(last) >= self.keyframes_apart(now),
             Keyframe::NotWanted { .. } => false,
         }
     }
@@ -200,57 +262,32 @@ impl VideoAdaptation {
         match self.source {
             // What comes after a gap in a loop cannot be decoded without one.
             Source::Loop => Duration::ZERO,
-            Source::Encoder if now.saturating_duration_since(self.started) < BEGINNING => FIRST_KEYFRAMES_APART,
-            Source::Encoder => KEYFRAME_APART,
+            Source::Encoder { .. } if now.saturating_duration_since(self.started) < BEGINNING => FIRST_KEYFRAMES_APART,
+            Source::Encoder { .. } => KEYFRAME_APART,
         }
     }
 
-    fn want_keyframe(&mut self) {
+    fn want_keyframe(&mut self, cause: KeyframeCause) {
         self.keyframe = match self.keyframe {
             Keyframe::AtOnce => Keyframe::AtOnce,
-            Keyframe::Wanted { last } | Keyframe::NotWanted { last } => Keyframe::Wanted { last },
+            Keyframe::Wanted { last, cause: KeyframeCause::Dropped } => {
+                Keyframe::Wanted { last, cause: KeyframeCause::Dropped }
+            }
+            Keyframe::Wanted { last, .. } | Keyframe::NotWanted { last } => Keyframe::Wanted { last, cause },
         };
     }
 
     fn leave_out(&mut self, pictures: u32) -> Action {
         match self.source {
-            Source::Encoder => {}
-            Source::Loop => self.want_keyframe(),
+            Source::Encoder { .. } => {}
+            Source::Loop => self.want_keyframe(KeyframeCause::Dropped),
         }
         Action::LeaveOut(pictures)
     }
 }
 
-/// A leaky bucket: what was sent and has, at the rate of the path, not left yet.
-#[derive(Debug)]
-struct Backlog {
-    bits: f64,
-    at: Instant,
-}
-
-impl Backlog {
-    /// A bucket that takes so many bits before it begins to fill.
-    const fn with_grant(bits: f64, now: Instant) -> Self {
-        Self { bits: -bits, at: now }
-    }
-
-    /// True when the next picture would wait too long.
-    fn is_full(&mut self, now: Instant, path_bps: u32) -> bool {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = now;
-        // What was granted at the start is kept until it is used.
-        self.bits = (self.bits - passed * f64::from(path_bps)).max(self.bits.min(0.0));
-        self.bits > f64::from(path_bps) * BACKLOG_MAX.as_secs_f64()
-    }
-
-    fn add(&mut self, bytes: usize) {
-        self.bits += bytes as f64 * 8.0;
-    }
-}
-
-/// What a picture of so many bytes takes on the wire.
-const fn wire_bytes(picture: usize) -> usize {
-    picture + (picture / VIDEO_PAYLOAD_BYTES + 1) * VIDEO_HEADER_BYTES
+fn has_moved(told_bps: u32, wanted_bps: u32) -> bool {
+    (f64::from(wanted_bps) / f64::from(told_bps) - 1.0).abs() > BITRATE_STEP
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::keyframe_demand::KeyframeDemand;
+use super::keyframe_demand::{KeyframeCause, KeyframeDemand};
 use super::path_gate::PathGate;
 use super::stream_stats::{RemoteReport, StreamStats};
 use crate::congestion::estimate::{PathEstimate, SharedEstimate};
@@ -82,9 +82,9 @@ impl MediaSender {
         }
     }
 
-    /// True once after the other side asked for a keyframe.
+    /// Why a keyframe is wanted, once.
     #[must_use]
-    pub fn take_keyframe_request(&self) -> bool {
+    pub fn take_keyframe_demand(&self) -> Option<KeyframeCause> {
         self.watched.keyframes.take()
     }
 
@@ -92,12 +92,6 @@ impl MediaSender {
     #[must_use]
     pub fn path_estimate(&self) -> PathEstimate {
         self.watched.estimate.get()
-    }
-
-    /// What the path is estimated to carry, in bits a second, for all media together.
-    #[must_use]
-    pub fn target_bps(&self) -> u32 {
-        self.watched.estimate.get().target_bps
     }
 
     /// Payload bytes sent so far: video, audio.
@@ -174,6 +168,8 @@ impl SentToTest {
 
     /// The estimate of the path from now on.
     pub(crate) fn carries(&self, bits_a_second: u32) {
-        self.watched.estimate.update(|estimate| estimate.target_bps = bits_a_second);
+        self.watched
+            .estimate
+            .update(|estimate| (estimate.target_bps, estimate.lasting_bps) = (bits_a_second, bits_a_second));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::media_sender::{AudioStream, VideoStream};
-use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, EncodedAudio, EncodedVideo, VideoCodec};
+use crate::frame::{AUDIO_RATE_HZ, EncodedAudio, EncodedVideo, VideoCodec};
 use crate::rtp::VIDEO_CLOCK_HZ;
 use crate::rtp::clock::RtpClock;
 use crate::rtp::payload::Packetizer;
@@ -79,29 +79,50 @@ impl VideoPackets {
 pub(crate) struct AudioPackets {
     sequence: u16,
     clock: RtpClock,
-    /// The time stamp that follows the last packet.
-    next: Option<u32>,
+    last: Option<LastSound>,
 }
+
+/// The last packet of sound.
+#[derive(Clone, Copy, Debug)]
+struct LastSound {
+    /// The time stamp that follows on it.
+    next: u32,
+    /// When its first sample was captured, by the RTP clock.
+    captured: u32,
+}
+
+/// Sound that comes so much later than it should, by the RTP clock, was paused: muted, held or dropped. Less is a thread
+/// that woke up late. 100 ms.
+const PAUSE: i32 = AUDIO_RATE_HZ as i32 / 10;
+
+/// A pause is one between two frames: a microphone whose clock is slow falls behind a little with each. 50 ms.
+const PAUSE_BETWEEN: i32 = AUDIO_RATE_HZ as i32 / 20;
 
 impl AudioPackets {
     pub(crate) const fn new(start: Start) -> Self {
         let clock = RtpClock::new(AUDIO_RATE_HZ, start.at, start.timestamp);
-        Self { sequence: start.sequence, clock, next: None }
+        Self { sequence: start.sequence, clock, last: None }
     }
 
-    /// The packet of the next sound. Sound is a continuous stream: its time stamps count samples, not arrival times
-    /// (RFC 7587 §4.1).
+    /// The packet of the next sound. Its time stamp is that of its first sample (RFC 3550 §5.1). Sound is a continuous
+    /// stream: time stamps count samples, not arrival times (RFC 7587 §4.1), and never go back.
     pub(crate) fn of(&mut self, sound: EncodedAudio, stream: AudioStream) -> OutgoingPacket {
-        let measured = self.clock.at(sound.captured_at);
-        let timestamp = match self.next {
-            // A gap of more than 100 ms is a real one (muted, dropped); less is a late wake-up.
-            Some(next) if (measured.wrapping_sub(next) as i32).unsigned_abs() < AUDIO_RATE_HZ / 10 => next,
-            Some(_) | None => measured,
+        let captured = self.clock.at(sound.captured_at).wrapping_sub(sound.samples);
+        let timestamp = match self.last {
+            Some(last) if !last.is_paused_until(captured) => last.next,
+            Some(_) | None => captured,
         };
-        self.next = Some(timestamp.wrapping_add(AUDIO_FRAME_SAMPLES as u32));
+        self.last = Some(LastSound { next: timestamp.wrapping_add(sound.samples), captured });
         let (sequence, payload_type, ssrc) = (self.sequence, stream.payload_type, stream.ssrc);
         self.sequence = sequence.wrapping_add(1);
         OutgoingPacket { marker: false, payload_type, sequence, timestamp, ssrc, payload: sound.data }
+    }
+}
+
+impl LastSound {
+    const fn is_paused_until(self, captured: u32) -> bool {
+        captured.wrapping_sub(self.next).cast_signed() >= PAUSE
+            && captured.wrapping_sub(self.captured).cast_signed() >= PAUSE_BETWEEN
     }
 }
 
@@ -127,18 +148,45 @@ mod tests {
         assert!(first.iter().chain(&second).all(|packet| (packet.timestamp, packet.ssrc) == (7, 9)));
     }
 
-    #[test]
-    fn sound_counts_samples_unless_there_is_a_gap() {
-        let start = Start::new(Instant::now(), 0, 0xffff_fff0);
+    /// The time stamps of sound whose last samples were captured at these times.
+    fn stamps(first: u32, captured_us: impl IntoIterator<Item = u64>) -> Vec<u32> {
+        let start = Start::new(Instant::now(), first, 0xffff_fff0);
         let mut packets = AudioPackets::new(start);
         let stream = AudioStream { payload_type: 111, ssrc: 9 };
-        let mut stamps = Vec::new();
-        for ms in [0, 25, 40, 500] {
-            let sound =
-                EncodedAudio { data: Bytes::from_static(&[7]), captured_at: start.at + Duration::from_millis(ms) };
-            let packet = packets.of(sound, stream);
-            stamps.push((packet.sequence, packet.timestamp));
+        let packet = |us| {
+            let captured_at = start.at + Duration::from_micros(us);
+            packets.of(EncodedAudio { data: Bytes::from_static(&[7]), samples: 960, captured_at }, stream)
+        };
+        let packets: Vec<OutgoingPacket> = captured_us.into_iter().map(packet).collect();
+        assert!((0x7ff0..).zip(&packets).all(|(sequence, packet)| packet.sequence == sequence));
+        packets.iter().map(|packet| packet.timestamp).collect()
+    }
+
+    #[test]
+    fn sound_counts_samples_unless_there_is_a_gap() {
+        assert_eq!(stamps(0, [20_000, 45_000, 60_000, 520_000]), [0, 960, 1920, 24_000]);
+    }
+
+    #[test]
+    fn the_time_stamp_of_sound_is_that_of_its_first_sample() {
+        assert_eq!(stamps(7, [20_000]), [7]);
+        assert_eq!(stamps(7, [1_000_000]), [7 + 47_040]);
+    }
+
+    #[test]
+    fn time_stamps_of_sound_never_go_back_or_jump_for_a_microphone_that_is_fast_or_slow() {
+        for ppm in [1_000, -1_000] {
+            // 400 s, in which the microphone is 400 ms off.
+            let captured = (1..=20_000_i64).map(|n| (n * 20_000 - n * 20_000 * ppm / 1_000_000).cast_unsigned());
+            let stamps = stamps(0, captured);
+            assert!(stamps.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 960), "{ppm} ppm");
         }
-        assert_eq!(stamps, [(0x7ff0, 0), (0x7ff1, 960), (0x7ff2, 1920), (0x7ff3, 24_000)]);
+    }
+
+    #[test]
+    fn a_thread_that_wakes_up_late_does_not_send_time_back() {
+        // All at once after a wait, as test sound comes.
+        let stamps = stamps(0, [20_000, 40_000, 200_000, 200_000, 200_000, 200_000, 220_000, 240_000]);
+        assert!(stamps.windows(2).all(|two| two[1].wrapping_sub(two[0]).cast_signed() >= 960), "{stamps:?}");
     }
 }

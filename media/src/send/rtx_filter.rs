@@ -1,4 +1,4 @@
-//! Turns down retransmissions (RTX) that would come too late, whoever asks for them.
+//! Turns down retransmissions (RTX) that would come too late, or that a keyframe has made needless, whoever asks for them.
 //!
 //! After seconds without a path the other side may NACK all that it missed. The engine's responder sends it, and its
 //! pacer holds new sound and pictures back behind it: sound came five seconds after the path, and pictures stayed
@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::congestion::round_trip::{RoundTrip, SharedRoundTrip};
+use crate::rtp::VIDEO_CLOCK_HZ;
 
 /// Nobody waits for a packet that is older, where the other side is near.
 const AGE_MAX: Duration = Duration::from_millis(500);
@@ -27,6 +28,8 @@ fn age_max(round_trip: RoundTrip) -> Duration {
 #[derive(Default)]
 pub(crate) struct RtxFilter {
     round_trip: SharedRoundTrip,
+    /// RTP time stamp of the latest keyframe.
+    keyframe: Option<u32>,
     /// By SSRC.
     streams: HashMap<u32, Stream>,
     /// The SSRC of the stream that an RTX stream (RFC 4588) repairs.
@@ -74,6 +77,11 @@ impl RtxFilter {
         self.repaired.retain(|_, repaired| *repaired != ssrc);
     }
 
+    /// The latest keyframe has this RTP time stamp: of pictures before it nobody needs anything.
+    pub(crate) fn keyframe(&mut self, timestamp: Option<u32>) {
+        self.keyframe = timestamp;
+    }
+
     /// A packet is sent for the first time.
     pub(crate) fn sent(&mut self, ssrc: u32, timestamp: u32) {
         if let Some(stream) = self.stream(ssrc) {
@@ -83,8 +91,12 @@ impl RtxFilter {
 
     /// Whether a retransmission should still be sent.
     pub(crate) fn admits(&mut self, ssrc: u32, timestamp: u32) -> bool {
-        let age_max = age_max(self.round_trip.get());
-        self.stream(ssrc).is_none_or(|stream| stream.is_timely(timestamp, age_max))
+        let (age_max, keyframe) = (age_max(self.round_trip.get()), self.keyframe);
+        self.stream(ssrc).is_none_or(|stream| {
+            let is_superseded = stream.clock_hz == VIDEO_CLOCK_HZ
+                && keyframe.is_some_and(|keyframe| timestamp.wrapping_sub(keyframe).cast_signed() < 0);
+            !is_superseded && stream.is_timely(timestamp, age_max)
+        })
     }
 
     fn stream(&mut self, ssrc: u32) -> Option<&mut Stream> {
@@ -111,6 +123,19 @@ mod tests {
         filter.sent(1, newest);
         assert!(filter.admits(2, newest.wrapping_add(90)), "ahead of the newest");
         ages.map(|ms| filter.admits(2, newest.wrapping_sub(ms * 90)))
+    }
+
+    #[test]
+    fn what_came_before_a_keyframe_is_not_repaired() {
+        let mut filter = RtxFilter::new(SharedRoundTrip::default());
+        filter.bind(1, 90_000, Some(2));
+        filter.bind(3, 48_000, None);
+        filter.sent(1, 9_000);
+        filter.sent(3, 9_000);
+        assert!(filter.admits(2, 5_999));
+        filter.keyframe(Some(6_000));
+        let admitted = [(2, 5_999), (2, 6_000), (2, 9_000), (3, 5_999)].map(|(ssrc, at)| filter.admits(ssrc, at));
+        assert_eq!(admitted, [false, true, true, true], "sound knows no keyframe");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{cli, config};
 const COMMANDS: [&str; 3] = ["call", "listen", "load"];
 
 /// Options that are taken, by their names in the code.
-const OPTIONS: [&str; 40] = [
+const OPTIONS: [&str; 41] = [
     // calls
     "peer",
     "answer_timeout",
@@ -40,6 +40,7 @@ const OPTIONS: [&str; 40] = [
     "play",
     "size",
     "fps",
+    "content",
     "codec",
     "impair",
     "light",

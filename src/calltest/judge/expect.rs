@@ -69,6 +69,7 @@ pub(crate) const EVENT_NAMES: &[&str] = &[
     "stats",
     "muted",
     "held",
+    "plan",
     "reconnecting",
     "reconnected",
     "turned_away",

@@ -31,6 +31,7 @@ pub(crate) const BUILT_IN: &[BuiltIn] = ready![
     "delay",
     "loss",
     "loss-10",
+    "narrow-line",
     "rate-step",
     "stall",
     "soak",

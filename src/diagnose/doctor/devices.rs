@@ -207,6 +207,7 @@ mod tests {
     use media::capture::VideoFormat;
     use media::display::Show;
     use media::frame::Size;
+    use media::send::picture_plan::Content;
 
     use super::*;
     use crate::phone::settings::Weight;
@@ -216,6 +217,7 @@ mod tests {
             video,
             audio: AudioSource::None,
             format: VideoFormat { size: Size { width: 64, height: 48 }, fps: 20 },
+            content: Content::Motion,
             show: Show::None,
             play: AudioSink::None,
             record: None,

@@ -16,6 +16,7 @@ use media::peer::sdp::Negotiated;
 use media::peer::{Inbox, PathStats, Peer, PeerError, PeerEvent, RelaySeen};
 use media::queue;
 use media::rtp::RtpPacket;
+use media::send::picture_plan::Content;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -238,7 +239,7 @@ impl Side {
                 return Err(NoTalk::Start(format!("{what} ended by itself")));
             }
             // Nothing is recorded.
-            Happening::Stream(StreamEvent::RecordingFailed(_)) => {}
+            Happening::Stream(StreamEvent::RecordingFailed(_) | StreamEvent::PlanChanged(_)) => {}
         }
         Ok(())
     }
@@ -261,7 +262,8 @@ impl Side {
         let failed = |error: capture::CaptureError| NoTalk::Start(error.to_string());
         self.sources.extend(capture::open_video(&VideoSource::Test, FORMAT, frames_tx).map_err(failed)?);
         self.sources.extend(capture::open_audio(&AudioSource::Tone, sounds_tx).map_err(failed)?);
-        let mut captured = Captured { video: Some((frames, FORMAT)), audio: Some(sounds), self_view: None };
+        let mut captured =
+            Captured { video: Some((frames, FORMAT)), content: Content::Motion, audio: Some(sounds), self_view: None };
         let sender = self.peer.start_sending(&self.negotiated);
         let mut outgoing = Outgoing::idle(OutgoingCounters::default());
         let started = outgoing.add(&mut captured, &sender, &Switches::default(), &self.stream_tx);

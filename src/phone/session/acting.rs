@@ -14,7 +14,7 @@ use super::screen::Place;
 use super::work::Work;
 use super::{LiveCall, Role, Session};
 use crate::cli::Answer;
-use crate::phone::events::CallEvent;
+use crate::phone::events::{CallEvent, Plan};
 
 impl Session {
     /// Tells the phone what happened, when all that came before it is done.
@@ -101,6 +101,10 @@ impl Session {
             Notice::Switched { call, audio, video } => {
                 let muted = CallEvent::Muted { side: Side::Remote, audio: !audio, video: !video };
                 self.tell_of(&call, &muted);
+            }
+            Notice::Paused { call, on } => {
+                let plan = Plan::of_other_side(on);
+                self.tell_of(&call, &CallEvent::Plan { side: Side::Remote, plan });
             }
             Notice::UpdateRefused { call, text } => {
                 let why =

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use media::call::incoming::{AudioFigures, VideoFigures};
-use media::peer::PathStats;
+use media::peer::{MediaSender, PathStats};
 use media::stats::Rate;
 
 use super::marks::Marks;
 use super::media::CallMedia;
 use super::quality::{self, Judge};
-use crate::phone::events::{Pair, Received, Sent, Setup, Stats};
+use crate::phone::events::{Line, Pair, Plan, Received, Sent, Setup, Stats};
 
 /// Counters at the last look, to make rates of.
 #[derive(Debug)]
@@ -57,7 +57,15 @@ impl Meter {
             fps: Some(self.received_frames.look(now, video.frames)),
             ..judged.received()
         };
-        Stats { pair: path.map(pair), target_bps: media.sender().map(|sender| sender.target_bps()), sent, received }
+        let estimate = media.sender().map(MediaSender::path_estimate);
+        Stats {
+            pair: path.map(pair),
+            target_bps: estimate.map(|path| path.target_bps),
+            line: estimate.map(Line::from),
+            plan: Plan::from(media.outgoing_counters().plan()),
+            sent,
+            received,
+        }
     }
 
     /// Averages over the whole call, and its mean opinion score as estimated; `sent` is what [`counts`] gave before the

@@ -177,6 +177,7 @@ impl Habits {
             | Notice::Connected { .. }
             | Notice::Held { .. }
             | Notice::Switched { .. }
+            | Notice::Paused { .. }
             | Notice::UpdateRefused { .. }
             | Notice::Reconnecting { .. }
             | Notice::Reconnected { .. } => {}

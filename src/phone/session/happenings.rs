@@ -6,7 +6,7 @@ use ::media::call::StreamEvent;
 use ::media::peer::PeerEvent;
 use ::media::peer::config::{IcePolicy, IceServerKind};
 use ::media::peer::probe::TurnError;
-use signalling::call::{self, MediaChange, Renewal};
+use signalling::call::{self, MediaChange, Renewal, Side};
 use signalling::id::CallId;
 
 use super::calls::Timer;
@@ -14,7 +14,7 @@ use super::descriptions::to_wire;
 use super::marks::Marks;
 use super::{Session, figures};
 use crate::output::exit::{ExitStatus, Failure};
-use crate::phone::events::CallEvent;
+use crate::phone::events::{CallEvent, Pictures, Plan};
 
 /// When into a call `--snapshot` is taken: rate control has settled by then.
 const SNAPSHOT_AFTER: Duration = Duration::from_secs(1);
@@ -77,6 +77,12 @@ impl Session {
             }
             StreamEvent::SourceEnded(what) => {
                 self.warn_of(call, format!("our {what} source ended; the other side gets none"));
+            }
+            StreamEvent::PlanChanged(plan) => {
+                let plan = Plan::from(plan);
+                self.tell_of(call, &CallEvent::Plan { side: Side::Local, plan });
+                let on = plan.pictures == Some(Pictures::Paused);
+                self.phone_event(call::Event::Pause { call: call.clone(), on });
             }
             StreamEvent::RecordingFailed(text) => {
                 self.warn_of(call, text.clone());

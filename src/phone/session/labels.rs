@@ -3,11 +3,12 @@
 //! Made anew after everything that happens, and shown when they changed: what a key did is to be seen at once.
 
 use media::display::{Labels, Own};
+use media::send::picture_plan::Reason;
 use signalling::call::{MediaSides, State};
 use signalling::id::PeerId;
 
 use super::LiveCall;
-use crate::phone::events::Stats;
+use crate::phone::events::{Plan, Stats};
 
 /// What each key does, for the list that `?` shows and for manual pages.
 pub(crate) const KEYS: [&str; 9] = [
@@ -54,7 +55,8 @@ pub(super) fn of_call(live: &LiveCall, sides: MediaSides, back: &State, broker: 
         | State::Connecting { .. }
         | State::Active { .. } => (format!("tring: {}", live.peer), state_of(live, sides)),
     };
-    let parts = [Some(state.as_str()), broker];
+    let narrow = live.stats.as_ref().filter(|_| !sides.is_held()).and_then(|stats| narrow(&stats.plan));
+    let parts = [Some(state.as_str()), broker, narrow.as_deref()];
     Labels {
         title,
         peer: live.peer.to_string(),
@@ -110,9 +112,24 @@ fn not_live(live: &LiveCall, MediaSides { local, remote }: MediaSides) -> Option
         Some(format!("{peer} put the call on hold"))
     } else if !remote.video {
         Some(format!("{peer}'s camera is off"))
+    } else if remote.paused {
+        Some(format!("{peer}'s line is too narrow for pictures"))
     } else {
         None
     }
+}
+
+/// What the line, or this machine, takes from our pictures.
+fn narrow(plan: &Plan) -> Option<String> {
+    let why = match plan.reason? {
+        Reason::Whole => return None,
+        Reason::Line => "narrow line",
+        Reason::Machine => "slow machine",
+    };
+    let (Some(width), Some(height), Some(fps)) = (plan.width, plan.height, plan.fps) else {
+        return Some(format!("{why}: sending sound alone"));
+    };
+    Some(format!("{why}: sending {width}x{height} at {fps}/s"))
 }
 
 /// The most important first.
@@ -150,6 +167,9 @@ fn figures(stats: &Stats) -> Vec<String> {
 mod tests {
     use std::time::Instant;
 
+    use media::call::outgoing::SendingPlan;
+    use media::frame::Size;
+    use media::send::picture_plan::{PicturePlan, Shape};
     use signalling::id::CallId;
 
     use super::*;
@@ -174,6 +194,22 @@ mod tests {
         assert_eq!(not_live(&call, sides).unwrap(), "bob put the call on hold");
         call.interrupted_at = Some(Instant::now());
         assert!(not_live(&call, sides).unwrap().contains("interrupted"));
+    }
+
+    #[test]
+    fn a_narrow_line_is_said_and_what_is_sent_over_it() {
+        let plan = |pictures, reason| {
+            let size = Size { width: 320, height: 240 };
+            let pictures = if pictures { PicturePlan::Sent(Shape { size, fps: 15 }) } else { PicturePlan::Paused };
+            narrow(&Plan::from(SendingPlan { pictures: Some((pictures, reason)), sound: None }))
+        };
+        assert_eq!((plan(true, Reason::Whole), narrow(&Plan::default())), (None, None));
+        assert_eq!(plan(true, Reason::Line).unwrap(), "narrow line: sending 320x240 at 15/s");
+        assert_eq!(plan(true, Reason::Machine).unwrap(), "slow machine: sending 320x240 at 15/s");
+        assert_eq!(plan(false, Reason::Line).unwrap(), "narrow line: sending sound alone");
+        let (call, mut sides) = (live(), MediaSides::default());
+        sides.remote.paused = true;
+        assert_eq!(not_live(&call, sides).unwrap(), "bob's line is too narrow for pictures");
     }
 
     #[test]

@@ -192,6 +192,7 @@ fn open_sources(
     let (video, audio) = both(video, audio)?;
     let captured = Captured {
         video: (settings.video != VideoSource::None).then_some((frames, settings.format)),
+        content: settings.content,
         audio: (settings.audio != AudioSource::None).then_some(sounds),
         self_view,
     };

@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use media::call::incoming::{AudioFigures, VideoFigures};
 use media::clock::Estimate;
+use media::send::picture_plan::Reason;
 use signalling::call::{EndReason, Side};
 use signalling::wire::PresenceState;
 
 use super::figures::Meter;
 use super::quality::Judge;
 use crate::output::events::{Event, ProgramEvent};
-use crate::phone::events::{CallEvent, Pair, Process, Received, Recording, Sent, Setup, Signalling, Stats, Summary};
+use crate::phone::events::{
+    CallEvent, Line, Pair, Pictures, Plan, Process, Received, Recording, Sent, Setup, Signalling, Stats, Summary,
+};
 
 /// One line an event.
 const TOLD: &str = include_str!("events.snapshot");
@@ -56,11 +59,36 @@ fn arrived(now: Instant) -> (VideoFigures, AudioFigures) {
     (video, audio)
 }
 
+fn known_line() -> Line {
+    Line {
+        sent_bps: 870_000,
+        acknowledged_bps: Some(860_000),
+        repair_bps: 10_000,
+        pacer_ms: 3.5,
+        queue_ms: 0.0,
+        loss: 0.01,
+        round_trip_ms: Some(12.5),
+    }
+}
+
+fn plan() -> Plan {
+    Plan {
+        pictures: Some(Pictures::Sent),
+        width: Some(320),
+        height: Some(240),
+        fps: Some(15),
+        reason: Some(Reason::Line),
+        sound_bps: Some(16_000),
+        sound_packet_ms: Some(40),
+    }
+}
+
 fn stats(now: Instant) -> Stats {
     let (video, audio) = arrived(now);
     let judged = Judge::default().look(video, audio, None, now).received();
     let received = Received { video_bps: Some(800_000.0), audio_bps: None, fps: Some(30.0), ..judged };
-    Stats { pair: Some(pair()), target_bps: Some(900_000), sent: sent(), received }
+    let (target_bps, line, plan) = (Some(900_000), Some(known_line()), plan());
+    Stats { pair: Some(pair()), target_bps, line, plan, sent: sent(), received }
 }
 
 fn summary(now: Instant) -> Summary {
@@ -112,6 +140,8 @@ fn lines() -> Vec<String> {
         line(&CallEvent::Stats(Box::new(stats(now)))),
         line(&CallEvent::Muted { side: Side::Local, audio: true, video: false }),
         line(&CallEvent::Held { side: Side::Remote, on: true }),
+        line(&CallEvent::Plan { side: Side::Local, plan: plan() }),
+        line(&CallEvent::Plan { side: Side::Remote, plan: Plan::of_other_side(true) }),
         line(&CallEvent::Reconnecting),
         line(&CallEvent::Reconnected { pair: None, after_ms: Some(812.0) }),
         line(&CallEvent::TurnedAway { caller: "carol".into() }),

@@ -9,7 +9,7 @@ import time
 import figures
 import report
 from network import Line, Meter
-from programs import CONNECT_S, PROGRAMS, ROOT
+from programs import CONNECT_S, PROGRAMS, ROOT, EmulatedCall, emulated
 
 # Line: arguments of `Line`. `changes`: seconds after the connection, and rate from then on. `length_s`: of the call.
 ROWS = {
@@ -23,6 +23,8 @@ ROWS = {
     **{f"delay-{ms}-loss-2": {"line": {"delay_ms": ms, "loss": 0.02}, "length_s": 60} for ms in (50, 150)},
     **{f"set-up-{share}": {"line": {"loss": share / 100}, "set_ups": True} for share in (0, 5, 10, 20)},
 }
+# Figures that counters of the kernel's queues give.
+OF_QUEUES = ["queue_p95_ms", "used", "under_after_s"]
 PLOTTED = ["step-250", "step-100", "shared-500"]
 # Over how long the picture rate of a plot is: samples come every 250 ms.
 FPS_OVER_S = 2
@@ -34,10 +36,9 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def measure(name, start, set_ups):
-    """Figures, and series for a plot, of one row; OSError when there is no call."""
-    row = ROWS[name]
-    with Line(**row["line"]) as line:
+def measure(row, given, start, set_ups):
+    """Figures, and series for a plot, of one row over the line `given`; OSError when there is no call."""
+    with Line(**given) as line:
         if line.delay_ms and abs(line.one_way_ms() - line.delay_ms) > DELAY_WITHIN_MS * (1 + line.loss):
             raise OSError(f"the line delays by {line.one_way_ms():.1f} ms")
         call = start(line)
@@ -58,7 +59,7 @@ def measure_call(row, line, call):
     start = call.connected_at
     for after, rate in row.get("changes", []):
         sleep_until(start + after)
-        line.set_rate(rate)
+        call.set_rate(rate)
         changes.append((time.time(), rate))
     sleep_until(start + row["length_s"])
     memory, cores = meter.memory_bytes(), meter.stop()
@@ -66,6 +67,9 @@ def measure_call(row, line, call):
     if not all(call_samples):
         raise OSError(f"a peer told nothing: see {call.folder}")
     found = figures.of_call(call_samples, meter.samples, start, changes)
+    if isinstance(call, EmulatedCall):
+        # What the line does is done before its packets come out.
+        found = {name: value for name, value in found.items() if name not in OF_QUEUES}
     found |= {"cores": cores, "memory_mb": [bytes / 1e6 for bytes in memory]}
     return {"figures": found, "series": series(call_samples[1], meter.samples, start, changes)}
 
@@ -94,6 +98,7 @@ def options():
     parser = argparse.ArgumentParser(prog="./dev bench lines", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {' '.join(ROWS)}; all of them unless said")
     parser.add_argument("--alone", action="store_true", help="tring, without libwebrtc and aiortc beside it")
+    parser.add_argument("--emulated", action="store_true", help="tring alone, and again over lines that it emulates")
     parser.add_argument("--set-ups", type=int, default=24, metavar="N", help="calls of each row set-up-…")
     parser.add_argument("--json", default=f"{ROOT}/target/lines.json", metavar="FILE", help="figures and curves")
     parser.add_argument("--plots", default=f"{ROOT}/docs/lines", metavar="DIR", help="where the SVG files go")
@@ -108,15 +113,19 @@ def main():
     chosen = options()
     if os.geteuid():
         raise SystemExit("./dev bench lines makes network namespaces, and so needs root")
-    programs = {name: find() for name, find in PROGRAMS.items() if name == "tring" or not chosen.alone}
+    alone = chosen.alone or chosen.emulated
+    programs = {name: find() for name, find in PROGRAMS.items() if name == "tring" or not alone}
     results = []
     # The programs follow each other on each line, so that what else the machine does falls on all of them.
     for row in chosen.rows or ROWS:
-        for name, start in programs.items():
+        starts = [(name, start, ROWS[row]["line"]) for name, start in programs.items()]
+        if chosen.emulated:
+            starts.append(("emulated", emulated(ROWS[row]), {}))
+        for name, start, line in starts:
             say(f"{row}: {name}")
             result = {"row": row, "program": name}
             try:
-                result |= measure(row, start, chosen.set_ups) if start else {"failed": "not installed"}
+                result |= measure(ROWS[row], line, start, chosen.set_ups) if start else {"failed": "not installed"}
             except OSError as error:
                 result["failed"] = str(error)
             for failure in result.get("figures", {}).get("failures", []):

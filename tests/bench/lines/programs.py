@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from network import ADDRESSES
+from network import ADDRESSES, QUEUE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(f"{HERE}/../../..")
@@ -32,7 +32,7 @@ class Process:
     """A program in a namespace; each of its lines, which are JSON, goes to `on_message`."""
 
     def __init__(self, namespace, command, folder, name, on_message, environment=None):
-        self.log = open(f"{folder}/{name}.err", "w")
+        self.log, self.said = open(f"{folder}/{name}.err", "w"), open(f"{folder}/{name}.ndjson", "w")
         # `ip netns exec` becomes the program, so the process ID is that of the program.
         self.child = subprocess.Popen(
             ["ip", "netns", "exec", namespace, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
@@ -43,6 +43,7 @@ class Process:
 
     def read(self):
         for line in self.child.stdout:
+            self.said.write(line)
             if line.startswith("{"):
                 self.on_message(json.loads(line))
 
@@ -70,6 +71,7 @@ class Process:
             pass
         status = self.wait(5)
         self.log.close()
+        self.said.flush()
         return status
 
 
@@ -102,6 +104,9 @@ class Call:
         if len(self.there) == 2 and not self.connected.is_set():
             self.connected_at = time.time()
             self.connected.set()
+
+    def set_rate(self, rate):
+        self.line.set_rate(rate)
 
     @property
     def pids(self):
@@ -192,6 +197,33 @@ class TringCall(Call):
         return statuses
 
 
+class EmulatedCall(TringCall):
+    """The same over a line without limits, loss or delay: each peer does to what it sends what the line of the row would."""
+
+    def __init__(self, line, program, emulated):
+        self.emulated, line.rate = emulated, emulated.get("rate")
+        super().__init__(line, program)
+
+    def start(self, peer, *command):
+        return super().start(peer, *command, "--impair", self.spec(self.emulated.get("rate"), seed=peer + 1))
+
+    def set_rate(self, rate):
+        self.line.rate = rate
+        for peer in self.peers:
+            peer.tell(command="impair", spec=self.spec(rate, seed=3))
+
+    def spec(self, rate, seed):
+        parts = [f"rate={rate}bit", f"queue={QUEUE}"] if rate else []
+        parts += [f"{name}={value}" for name, value in [("loss", self.share()), ("delay", self.delay())] if value]
+        return f"up:{','.join([*parts, f'seed={seed}'])}" if parts else "none"
+
+    def share(self):
+        return f"{self.emulated['loss'] * 100:g}%" if self.emulated.get("loss") else None
+
+    def delay(self):
+        return f"{self.emulated['delay_ms']}ms" if self.emulated.get("delay_ms") else None
+
+
 class ForeignCall(Call):
     """Two ends that speak as peer.js says, and carry each other's descriptions by this program."""
 
@@ -250,11 +282,22 @@ class ForeignCall(Call):
         return [peer.end() for peer in self.peers]
 
 
-def tring():
+def tring_program():
     program = os.path.abspath(os.environ.get("TRING") or f"{ROOT}/target/debug/tring")
     if not os.access(program, os.X_OK):
         raise SystemExit(f"no program {program}: build it, or name another by TRING=")
+    return program
+
+
+def tring():
+    program = tring_program()
     return lambda line: TringCall(line, program)
+
+
+def emulated(row):
+    """tring over a line of a row that it emulates; None for one that it cannot."""
+    program = tring_program()
+    return None if row["line"].get("shared") else lambda line: EmulatedCall(line, program, row["line"])
 
 
 def wrtc():

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::call::outgoing::AUDIO_BPS;
 use crate::capture::VideoFormat;
 use crate::capture::pattern::{self, Stamp};
 use crate::capture::tone::Sweep;
 use crate::codec::opus::OpusEncoder;
 use crate::codec::{CodecError, EncoderConfig, Want, video_encoder};
-use crate::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, VideoCodec, VideoFrame};
+use crate::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame};
+use crate::send::sound_rate::SoundCoding;
 
 /// Length of the loop of pictures: a keyframe every two seconds, as a broadcast has.
 const VIDEO_LOOP_S: u32 = 2;
@@ -36,6 +36,7 @@ pub(super) struct VideoLoop {
     pub(super) pictures: Vec<Option<Bytes>>,
     /// From one picture to the next.
     pub(super) period: Duration,
+    pub(super) size: Size,
 }
 
 /// Opus packets of 20 ms.
@@ -112,7 +113,7 @@ fn encode_pictures(codec: VideoCodec, format: VideoFormat) -> Result<VideoLoop, 
         let want = if counter == 0 { Want::Keyframe } else { Want::Any };
         pictures.push(encoder.encode(&frame, want)?.map(|picture| picture.data));
     }
-    Ok(VideoLoop { pictures, period })
+    Ok(VideoLoop { pictures, period, size: format.size })
 }
 
 /// Greys the strip that the stamp of [`pattern`] lies in: two rows of blocks, or four in a narrow picture.
@@ -125,7 +126,7 @@ fn wipe_stamp(frame: &mut VideoFrame) {
 }
 
 fn encode_sound() -> Result<SoundLoop, CodecError> {
-    let mut encoder = OpusEncoder::new(AUDIO_BPS)?;
+    let mut encoder = OpusEncoder::new(SoundCoding::BEST.bps)?;
     let mut sweep = Sweep::new();
     let at = Instant::now();
     const { assert!(SOUNDS * AUDIO_FRAME_SAMPLES == 192_000, "a whole cycle joins its beginning") };

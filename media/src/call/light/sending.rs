@@ -1,8 +1,9 @@
 //! Loops on their way: paced by absolute deadlines, within what the path carries.
 //!
-//! A loop has a fixed rate. [`VideoAdaptation`] decides what leaves, and the task carries it out: where the estimate of the path falls below it, pictures are left out: the first one that
-//! would wait too long, and all after it until the loop's keyframe finds room, since they refer to it. So a narrow path
-//! sees the loop begin again and again, and what it could not carry is counted.
+//! A loop has a fixed rate. [`VideoAdaptation`] decides what leaves, and the task carries it out. Where the path is too
+//! narrow, pictures are left out: the first one that would wait too long, and all after it until the loop's keyframe finds
+//! room, since they refer to it. So a narrow path sees the loop begin again and again, and what it could not carry is
+//! counted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +11,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::loops::{Looped, SoundLoop, VideoLoop};
-use crate::call::outgoing::{OutgoingCounters, Switches, picture_ready};
-use crate::frame::{EncodedAudio, EncodedVideo};
+use crate::call::outgoing::{OutgoingCounters, Switches, path};
+use crate::frame::{AUDIO_FRAME_SAMPLES, EncodedAudio, EncodedVideo};
 use crate::peer::MediaSender;
 use crate::send::adaptation::{Action, Event, VideoAdaptation};
 
 /// Length of one sound packet.
 const SOUND: Duration = Duration::from_millis(20);
+const SOUND_SAMPLES: u32 = AUDIO_FRAME_SAMPLES as u32;
 
 /// A task that was held up sends up to this much at once; what is older is left out.
 const CATCH_UP: Duration = Duration::from_millis(200);
@@ -81,6 +83,7 @@ impl Ticker {
 }
 
 async fn send_video(pictures: Arc<VideoLoop>, sender: MediaSender, switches: Switches, counters: OutgoingCounters) {
+    let size = pictures.size;
     let mut ticker = Ticker { next: Instant::now(), period: pictures.period };
     let adaptation = VideoAdaptation::of_loop(Instant::now());
     let mut sending = LoopSending { pictures, next: 0, adaptation, sender, counters };
@@ -93,10 +96,10 @@ async fn send_video(pictures: Arc<VideoLoop>, sender: MediaSender, switches: Swi
         if missed > 0 {
             sending.happened(Event::PicturesMissed(missed));
         }
-        if sending.sender.take_keyframe_request() {
-            sending.happened(Event::KeyframeRequested);
+        if let Some(cause) = sending.sender.take_keyframe_demand() {
+            sending.happened(Event::KeyframeWanted(cause));
         }
-        sending.happened(picture_ready(&sending.sender));
+        sending.happened(Event::PictureReady(size, path(&sending.sender)));
     }
 }
 
@@ -121,7 +124,7 @@ impl LoopSending {
                 }
                 Action::LeaveOut(pictures) => self.counters.leave_out(pictures.into()),
                 // A loop is coded already.
-                Action::SetBitrate(_) => {}
+                Action::Encode(_) => {}
             }
         }
     }
@@ -131,7 +134,7 @@ impl LoopSending {
         self.next = (index + 1) % self.pictures.pictures.len();
         // Rate control left some out when the loop was made.
         let Some(data) = self.pictures.pictures[index].clone() else { return };
-        let sent = Event::PictureSent { bytes: data.len(), is_keyframe: index == 0 };
+        let sent = Event::PictureSent { bytes: data.len(), is_keyframe: index == 0, took: Duration::ZERO };
         let picture = EncodedVideo { data, keyframe: index == 0, captured_at: Instant::now() };
         self.counters.count(&picture);
         self.sender.video(picture);
@@ -144,7 +147,7 @@ async fn send_audio(sounds: Arc<SoundLoop>, sender: MediaSender, switches: Switc
     for data in sounds.iter().cycle() {
         ticker.wait().await;
         if !switches.is_sound_off() && !sender.is_path_closed() {
-            sender.audio(EncodedAudio { data: data.clone(), captured_at: Instant::now() });
+            sender.audio(EncodedAudio { data: data.clone(), samples: SOUND_SAMPLES, captured_at: Instant::now() });
         }
     }
 }

@@ -12,14 +12,23 @@ use crate::congestion::payload_limit::bytes_for;
 use crate::congestion::sending::{Sending, TransportCc};
 use crate::rtp::nearest;
 
-const SOUND_EVERY: Duration = Duration::from_millis(20);
-const SOUND_BYTES: usize = 105;
+/// Packets of sound: bytes, and how much of it is in one. Below the rate sound takes less, in longer packets.
+const SOUND: (usize, Duration) = (105, Duration::from_millis(20));
+const NARROW_SOUND: (usize, Duration) = (110, Duration::from_millis(60));
+const NARROW_BPS: u32 = 60_000;
 const PICTURE_EVERY: Duration = Duration::from_micros(33_333);
 const FEEDBACK_EVERY: Duration = Duration::from_millis(50);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
+/// Below this no pictures are sent.
+const PICTURES_BPS_MIN: f64 = 15_000.0;
+
 /// Pictures are left out while one would wait for longer.
 const WAIT_MAX: Duration = Duration::from_millis(100);
+
+const fn sound(target_bps: u32) -> (usize, Duration) {
+    if target_bps < NARROW_BPS { NARROW_SOUND } else { SOUND }
+}
 
 /// What the receiver tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +46,8 @@ pub(super) struct Came {
     pub(super) at: Instant,
     pub(super) took: Duration,
     pub(super) bytes: usize,
-    pub(super) is_sound: bool,
+    /// How much sound is in it; none in a picture's.
+    pub(super) sound: Duration,
 }
 
 /// See the module.
@@ -52,7 +62,7 @@ pub(crate) struct Flow {
     pub(super) pause: Option<(Instant, Instant)>,
     /// Pictures take no more than this, however much may be sent.
     pub(super) video_bps_max: f64,
-    sending: Sending<(bool, usize)>,
+    sending: Sending<(Duration, usize)>,
     pub(super) estimate: SharedEstimate,
     sound_due: Instant,
     picture_due: Instant,
@@ -63,7 +73,6 @@ pub(crate) struct Flow {
     received: Vec<(i64, Instant)>,
     base: i64,
     pub(super) came: Vec<Came>,
-    pub(super) sounds_sent: u64,
     /// Target over time.
     pub(super) targets: Vec<(Instant, f64)>,
 }
@@ -94,7 +103,6 @@ impl Flow {
             received: Vec::new(),
             base: 0,
             came: Vec::new(),
-            sounds_sent: 0,
             targets: Vec::new(),
         }
     }
@@ -107,10 +115,10 @@ impl Flow {
     pub(super) fn run(&mut self, now: Instant, out: &mut Vec<(Way, Item, usize)>) {
         let is_paused = self.pause.is_some_and(|(from, to)| now >= from && now < to);
         while self.sound_due <= now {
-            self.sound_due += SOUND_EVERY;
+            let (bytes, length) = sound(self.estimate.get().target_bps);
+            self.sound_due += length;
             if !is_paused {
-                self.sounds_sent += 1;
-                self.sending.push(Class::Sound, self.transport_cc(), (true, SOUND_BYTES), SOUND_BYTES, now);
+                self.sending.push(Class::Sound, self.transport_cc(), (length, bytes), bytes, now);
             }
         }
         while self.picture_due <= now {
@@ -121,12 +129,12 @@ impl Flow {
         }
         self.sending.handle_timeout(now);
         while let Some(departure) = self.sending.poll(now) {
-            let (is_sound, bytes) = departure.content;
+            let (sound, bytes) = departure.content;
             self.counted = self.counted.wrapping_add(1);
             let item = Item::Media {
                 flow: self.index,
                 number: departure.number.unwrap_or(self.counted),
-                is_sound,
+                sound,
                 departed: now,
                 bytes,
             };
@@ -155,8 +163,10 @@ impl Flow {
     /// An encoder that hits its bitrate on average, and a keyframe that is four times as large.
     fn picture(&mut self, now: Instant) {
         let estimate = self.estimate.get();
-        let bps = (f64::from(estimate.target_bps) * 0.92 - 42_000.0).min(self.video_bps_max);
-        if estimate.pacer_queue > WAIT_MAX || bps < 30_000.0 {
+        let (bytes, length) = sound(estimate.target_bps);
+        let sound_bps = bytes as f64 * 8.0 / length.as_secs_f64();
+        let bps = (f64::from(estimate.target_bps) * 0.92 - sound_bps).min(self.video_bps_max);
+        if estimate.pacer_queue > WAIT_MAX || bps < PICTURES_BPS_MIN {
             return;
         }
         let noise = 0.7 + 0.6 * self.unit();
@@ -169,17 +179,17 @@ impl Flow {
             self.sending.push(
                 Class::Picture(self.pictures),
                 self.transport_cc(),
-                (false, packet + 30),
+                (Duration::ZERO, packet + 30),
                 packet + 30,
                 now,
             );
         }
     }
 
-    pub(super) fn received(&mut self, number: u16, is_sound: bool, departed: Instant, bytes: usize, now: Instant) {
+    pub(super) fn received(&mut self, number: u16, sound: Duration, departed: Instant, bytes: usize, now: Instant) {
         let newest = self.received.last().map_or(self.base, |(number, _)| *number);
         self.received.push((nearest(number, newest), now));
-        self.came.push(Came { at: now, took: now - departed, bytes, is_sound });
+        self.came.push(Came { at: now, took: now - departed, bytes, sound });
     }
 
     pub(super) fn feedback(&mut self, told: &[Acknowledgement], now: Instant) {

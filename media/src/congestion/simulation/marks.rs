@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::World;
 
+/// Sound that comes later is of no use.
+const LATE: Duration = Duration::from_millis(400);
+
 impl World {
     /// Bits a second of all flows there, between two times in seconds.
     pub(super) fn bps(&self, from: f64, to: f64) -> f64 {
@@ -26,11 +29,10 @@ impl World {
         assert!(queue <= 100, "from {from} to {to} s the queue is {queue} ms");
     }
 
-    /// Sound that was lost or came later than 400 ms, as a share, of one flow between two times.
+    /// Sound that was lost or came later than [`LATE`], as a share, of one flow between two times.
     pub(super) fn spoilt_sound(&self, flow: usize, from: f64, to: f64) -> f64 {
-        let timely = self.flows[flow].between(self.start, from, to).filter(|came| came.is_sound);
-        let timely = timely.filter(|came| came.took < Duration::from_millis(400)).count();
-        1.0 - timely as f64 / ((to - from) * 50.0)
+        let timely = self.flows[flow].between(self.start, from, to).filter(|came| came.took < LATE);
+        1.0 - timely.map(|came| came.sound.as_secs_f64()).sum::<f64>() / (to - from)
     }
 
     /// Flows there have between them no more than a factor of two.

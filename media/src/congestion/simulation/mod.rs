@@ -18,7 +18,7 @@ use self::tcp::Tcp;
 /// What goes over a link.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
-    Media { flow: usize, number: u16, is_sound: bool, departed: Instant, bytes: usize },
+    Media { flow: usize, number: u16, sound: Duration, departed: Instant, bytes: usize },
     Feedback { flow: usize, told: Vec<Acknowledgement> },
     Report { flow: usize, loss: f64, at: Instant, took: Duration },
     Tcp { number: u64 },
@@ -112,8 +112,8 @@ impl World {
 
     fn arrived(&mut self, item: Item) {
         match item {
-            Item::Media { flow, number, is_sound, departed, bytes } => {
-                self.flows[flow].received(number, is_sound, departed, bytes, self.now);
+            Item::Media { flow, number, sound, departed, bytes } => {
+                self.flows[flow].received(number, sound, departed, bytes, self.now);
             }
             Item::Feedback { flow, told } => self.flows[flow].feedback(&told, self.now),
             Item::Report { flow, loss, at, took } => {

@@ -6,9 +6,10 @@ mod pass_through;
 mod read_clock;
 mod send_media;
 mod send_nacks;
+mod sparing_feedback;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rtc::interceptor::{
     BoxedInterceptor, ConstantBitrate, NackResponderBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder,
@@ -27,6 +28,7 @@ use self::pass_through::PassThrough;
 use self::read_clock::ReadClock;
 use self::send_media::SendMedia;
 use self::send_nacks::SendNacks;
+use self::sparing_feedback::{FEEDBACK_EVERY, SparingFeedback};
 use crate::congestion::BitrateLimits;
 use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::PayloadLimit;
@@ -62,9 +64,6 @@ struct Place {
 /// Between what paces and the responder that makes retransmissions.
 const LATE_RTX: Slot = Slot::Custom(3_500);
 
-/// How often the other side is told what arrived: often enough that losing some does not leave it blind.
-const FEEDBACK_EVERY: Duration = Duration::from_millis(50);
-
 /// Behind all of the engine's own, next to the tracks.
 const CLOCK: Slot = Slot::Custom(59_000);
 const RTCP_TO_TRACKS: Slot = Slot::Custom(60_000);
@@ -85,7 +84,10 @@ const CHAIN: [Place; 9] = [
         slot: LATE_RTX,
         name: "filter of late retransmissions",
         why: "after the responder that makes them, and before they wait in the pacer",
-        make: |parts| Box::new(PassThrough::new(DropLateRtx(RtxFilter::new(parts.clock.shared_round_trip())))),
+        make: |parts| {
+            let filter = RtxFilter::new(parts.clock.shared_round_trip());
+            Box::new(PassThrough::new(DropLateRtx { filter, keyframes: Arc::clone(&parts.demand) }))
+        },
     },
     Place {
         slot: Slot::NackResponder,
@@ -103,7 +105,10 @@ const CHAIN: [Place; 9] = [
         slot: Slot::TwccReceiver,
         name: "transport-wide feedback",
         why: "notes arrivals as they are; what it sends is paced",
-        make: |_| Box::new(TwccReceiverBuilder::new().with_interval(FEEDBACK_EVERY).build()),
+        make: |parts| {
+            let inner = TwccReceiverBuilder::new().with_interval(FEEDBACK_EVERY).build();
+            Box::new(SparingFeedback::new(inner, parts.estimate.clone()))
+        },
     },
     Place {
         slot: Slot::ReceiverReport,

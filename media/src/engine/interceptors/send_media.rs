@@ -33,6 +33,8 @@ const EXTENSION_BYTES: usize = 8;
 pub(super) struct SendMedia {
     sending: Sending<TaggedPacket>,
     demand: Arc<KeyframeDemand>,
+    /// RTP time stamp of the latest keyframe that came by here.
+    keyframe: Option<u32>,
     /// By SSRC, those of retransmissions among them.
     streams: HashMap<u32, Stream>,
     reads: VecDeque<TaggedPacket>,
@@ -58,7 +60,14 @@ enum Kind {
 
 impl SendMedia {
     pub(super) fn new(sending: Sending<TaggedPacket>, demand: Arc<KeyframeDemand>) -> Self {
-        Self { sending, demand, streams: HashMap::new(), reads: VecDeque::new(), writes: VecDeque::new() }
+        Self {
+            sending,
+            demand,
+            keyframe: None,
+            streams: HashMap::new(),
+            reads: VecDeque::new(),
+            writes: VecDeque::new(),
+        }
     }
 
     fn feedback(&mut self, rtcp: &dyn rtc::rtcp::Packet, now: Instant) {
@@ -158,6 +167,13 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for SendMedia {
             return Ok(());
         };
         let class = stream.class(&packet.message, rtp.header.timestamp);
+        let keyframe = self.demand.latest();
+        if class == Class::Picture(rtp.header.timestamp)
+            && keyframe == Some(rtp.header.timestamp)
+            && std::mem::replace(&mut self.keyframe, keyframe) != keyframe
+        {
+            self.sending.keyframe_comes();
+        }
         let transport_cc =
             if stream.extension.is_some() { TransportCc::Negotiated } else { TransportCc::NotNegotiated };
         let (bytes, now) = (rtp.marshal_size() + EXTENSION_BYTES, packet.now);

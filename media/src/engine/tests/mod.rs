@@ -266,7 +266,7 @@ impl Side {
     fn send(&self, step: u64) {
         let Some(sender) = &self.sender else { return };
         let captured_at = Instant::now();
-        sender.audio(EncodedAudio { data: vec![0x78; 60].into(), captured_at });
+        sender.audio(EncodedAudio { data: vec![0x78; 60].into(), samples: 960, captured_at });
         if step.is_multiple_of(2) {
             sender.video(EncodedVideo { data: vec![0x10; 2500].into(), keyframe: true, captured_at });
         }

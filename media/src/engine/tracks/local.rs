@@ -56,7 +56,8 @@ impl Outlets {
             let start = || {
                 let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
                 let path = (Arc::clone(&self.payload), watched.estimate.clone());
-                tasks.spawn(send_video(Arc::clone(track), pictures, path, Arc::clone(&watched.video)));
+                let keyframes = Arc::clone(&watched.keyframes);
+                tasks.spawn(send_video(Arc::clone(track), pictures, path, keyframes, Arc::clone(&watched.video)));
                 let feedback = Feedback::of(stream.ssrc, VIDEO_CLOCK_HZ, &watched.keyframes, &watched.video);
                 tasks.spawn(read_feedback(Arc::clone(track), feedback));
                 pictures_tx
@@ -81,12 +82,19 @@ async fn send_video(
     track: Arc<TrackLocalStaticRTP>,
     mut pictures: mpsc::Receiver<(EncodedVideo, VideoStream)>,
     (payload, estimate): (Arc<PayloadLimit>, SharedEstimate),
+    keyframes: Arc<KeyframeDemand>,
     stats: Arc<StreamStats>,
 ) {
     let mut packets = VideoPackets::new(random_start());
     while let Some((picture, stream)) = pictures.recv().await {
         let bytes_max = payload.bytes().min(bytes_for(estimate.get().target_bps));
-        for packet in packets.of(&picture, stream, bytes_max) {
+        let packets = packets.of(&picture, stream, bytes_max);
+        if picture.keyframe
+            && let Some(first) = packets.first()
+        {
+            keyframes.sent(first.timestamp);
+        }
+        for packet in packets {
             stats.sent(packet.payload.len());
             if track.write_rtp(for_engine(packet)).await.is_err() {
                 return;

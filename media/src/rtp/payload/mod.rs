@@ -62,6 +62,15 @@ pub fn begins_picture(codec: VideoCodec, payload: &[u8]) -> bool {
     }
 }
 
+/// Whether a keyframe begins with this payload.
+#[must_use]
+pub fn begins_keyframe(codec: VideoCodec, payload: &[u8]) -> bool {
+    match codec {
+        VideoCodec::H264 => h264::begins_keyframe(payload),
+        VideoCodec::Vp8 => vp8::begins_keyframe(payload),
+    }
+}
+
 /// Puts the payloads of one picture together; `None` when they are broken.
 #[must_use]
 pub fn assemble(codec: VideoCodec, payloads: &[Bytes]) -> Option<Picture> {

@@ -51,6 +51,12 @@ pub(super) fn begins_picture(payload: &[u8]) -> bool {
     payload.first().is_some_and(|first| first & 0x17 == START)
 }
 
+/// Whether a keyframe begins with this payload: the P bit of the frame tag is 0 (RFC 6386 §9.1).
+pub(super) fn begins_keyframe(payload: &[u8]) -> bool {
+    let tag = after_descriptor(payload).and_then(<[u8]>::first);
+    begins_picture(payload) && tag.is_some_and(|tag| tag & 1 == 0)
+}
+
 /// Puts the payloads of one picture together; `None` when they are broken.
 pub(super) fn assemble(payloads: &[Bytes]) -> Option<Picture> {
     let mut data = Vec::new();

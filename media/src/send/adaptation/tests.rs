@@ -16,46 +16,78 @@ enum Outcome {
     LeftOut,
 }
 
+const VGA: Size = Size { width: 640, height: 480 };
+
 /// A stream of pictures over a path of a known rate, in simulated time.
 struct Simulation {
     adaptation: VideoAdaptation,
     start: Instant,
     now: Instant,
     target_bps: u32,
+    answer: Duration,
+    /// What waits in the pacer, bits.
+    queued: f64,
+    /// What leaves at once at first.
+    granted: f64,
     /// Coded size of a picture: of an encoder as its bitrate says, of a loop fixed.
     picture_bytes: usize,
-    bitrates: Vec<u32>,
+    coded: Vec<Coding>,
     bytes: usize,
 }
 
 impl Simulation {
     fn encoder(target_bps: u32) -> Self {
-        Self::new(VideoAdaptation::of_encoder, target_bps, 0)
+        Self::new(|now| VideoAdaptation::of_encoder(Content::Motion, 30, now), target_bps, 0)
     }
 
     fn of_loop(target_bps: u32, picture_bytes: usize) -> Self {
         Self::new(VideoAdaptation::of_loop, target_bps, picture_bytes)
     }
 
-    fn new(adaptation: fn(Instant) -> VideoAdaptation, target_bps: u32, picture_bytes: usize) -> Self {
+    fn new(adaptation: impl Fn(Instant) -> VideoAdaptation, target_bps: u32, picture_bytes: usize) -> Self {
         let now = Instant::now();
-        let adaptation = adaptation(now);
-        Self { adaptation, start: now, now, target_bps, picture_bytes, bitrates: Vec::new(), bytes: 0 }
+        Self {
+            adaptation: adaptation(now),
+            start: now,
+            now,
+            target_bps,
+            answer: Duration::ZERO,
+            queued: 0.0,
+            granted: 100_000.0,
+            picture_bytes,
+            coded: Vec::new(),
+            bytes: 0,
+        }
     }
 
     fn tell(&mut self, event: Event) {
         assert_eq!(self.adaptation.handle(event, self.now), Vec::new(), "{event:?}");
     }
 
+    fn bitrates(&self) -> Vec<u32> {
+        self.coded.iter().map(|coding| coding.bitrate_bps).collect()
+    }
+
+    fn path(&self) -> Path {
+        let pacer_queue = Duration::from_secs_f64(self.queued / f64::from(self.target_bps));
+        Path {
+            target_bps: self.target_bps,
+            lasting_bps: self.target_bps,
+            pacer_queue,
+            answer: self.answer,
+            has_audio: false,
+        }
+    }
+
     /// One picture, then time passes until the next.
     fn picture(&mut self) -> Outcome {
-        let ready = Event::PictureReady { target_bps: self.target_bps, has_audio: false };
         let mut outcome = None;
-        for action in self.adaptation.handle(ready, self.now) {
+        for action in self.adaptation.handle(Event::PictureReady(VGA, self.path()), self.now) {
             match action {
-                Action::SetBitrate(bitrate_bps) => {
-                    self.bitrates.push(bitrate_bps);
-                    self.picture_bytes = bitrate_bps as usize / 8 / 30;
+                Action::Encode(coding) => {
+                    self.coded.push(coding);
+                    let Some((PicturePlan::Sent(shape), _)) = self.adaptation.plan() else { panic!("nothing is sent") };
+                    self.picture_bytes = (coding.bitrate_bps / 8 / shape.fps) as usize;
                 }
                 Action::SendNext => {
                     self.sent(self.picture_bytes, false);
@@ -70,12 +102,17 @@ impl Simulation {
             }
         }
         self.now += PERIOD;
+        self.queued = (self.queued - f64::from(self.target_bps) * PERIOD.as_secs_f64()).max(0.0);
         outcome.expect("a picture is sent or left out")
     }
 
     fn sent(&mut self, bytes: usize, is_keyframe: bool) {
         self.bytes += bytes;
-        self.tell(Event::PictureSent { bytes, is_keyframe });
+        let bits = bytes as f64 * 8.0;
+        let granted = self.granted.min(bits);
+        self.granted -= granted;
+        self.queued += bits - granted;
+        self.tell(Event::PictureSent { bytes, is_keyframe, took: Duration::from_millis(3) });
     }
 
     fn pictures(&mut self, count: usize) -> Vec<Outcome> {
@@ -91,73 +128,116 @@ impl Simulation {
 fn a_steady_path_carries_every_picture_after_one_keyframe() {
     let mut simulation = Simulation::encoder(1_000_000);
     assert_eq!(simulation.picture(), Outcome::Keyframe);
-    assert_eq!(simulation.bitrates, [850_000]);
+    assert_eq!(simulation.coded, [Coding { bitrate_bps: 850_000, size: VGA }]);
     assert_eq!(simulation.count(3_000, Outcome::Delta), 3_000);
-    assert_eq!(simulation.bitrates.len(), 1);
+    assert_eq!(simulation.coded.len(), 1);
 }
 
 #[test]
-fn the_bitrate_follows_the_path_in_steps_and_has_a_floor() {
+fn the_bitrate_follows_the_path_in_steps() {
     let mut simulation = Simulation::encoder(1_000_000);
-    for target_bps in [1_000_000, 1_040_000, 960_000, 1_060_000, 500_000, 1_000, 2_000_000] {
+    for target_bps in [1_000_000, 1_040_000, 960_000, 1_060_000, 500_000, 2_000_000] {
         simulation.target_bps = target_bps;
         simulation.picture();
         simulation.now += Duration::from_secs(10);
     }
-    assert_eq!(simulation.bitrates, [850_000, 901_000, 425_000, 40_000, 1_700_000]);
+    assert_eq!(simulation.bitrates(), [850_000, 901_000, 425_000, 1_700_000]);
 }
 
 #[test]
 fn sound_has_its_share_of_the_path_first() {
     let start = Instant::now();
-    let mut adaptation = VideoAdaptation::of_encoder(start);
-    let actions = adaptation.handle(Event::PictureReady { target_bps: 245_000, has_audio: true }, start);
-    assert_eq!(actions, [Action::SetBitrate(170_000), Action::SendKeyframe]);
-    let actions = adaptation.handle(Event::PictureReady { target_bps: 30_000, has_audio: true }, start);
-    assert_eq!(actions[0], Action::SetBitrate(40_000));
+    let mut adaptation = VideoAdaptation::of_encoder(Content::Motion, 30, start);
+    let path = Path {
+        target_bps: 244_000,
+        lasting_bps: 244_000,
+        pacer_queue: Duration::ZERO,
+        answer: Duration::ZERO,
+        has_audio: true,
+    };
+    let actions = adaptation.handle(Event::PictureReady(VGA, path), start);
+    assert_eq!(actions, [Action::Encode(Coding { bitrate_bps: 170_000, size: VGA }), Action::SendKeyframe]);
 }
 
 #[test]
-fn an_encoder_that_overshoots_loses_frame_rate_and_stays_within_the_path() {
-    let mut simulation = Simulation::encoder(100_000);
+fn on_a_path_for_sound_alone_no_picture_is_sent_and_a_keyframe_is_the_first_again() {
+    let mut simulation = Simulation::encoder(1_000_000);
+    simulation.pictures(150);
+    simulation.target_bps = 8_000;
+    simulation.pictures(90);
+    assert_eq!(simulation.count(90, Outcome::LeftOut), 90);
+    assert_eq!(simulation.adaptation.plan(), Some((PicturePlan::Paused, Reason::Line)));
+    simulation.target_bps = 1_000_000;
+    let outcomes = simulation.pictures(90);
+    let first = outcomes.iter().position(|outcome| *outcome != Outcome::LeftOut).expect("a picture again");
+    assert!(outcomes[first] == Outcome::Keyframe && first <= 60, "{first} pictures later");
+}
+
+#[test]
+fn an_encoder_that_overshoots_loses_pictures_and_stays_within_the_path() {
+    let mut simulation = Simulation::encoder(400_000);
     simulation.picture();
-    // Sends twice what it was told.
-    simulation.picture_bytes *= 2;
-    let left_out = simulation.count(600, Outcome::LeftOut);
+    // Sends twice what it was told, whatever it is told.
+    let double = simulation.picture_bytes * 2;
+    let mut left_out = 0;
+    for _ in 0..600 {
+        simulation.picture_bytes = double;
+        left_out += usize::from(simulation.picture() == Outcome::LeftOut);
+    }
     assert!((200..400).contains(&left_out), "{left_out}");
     let seconds = simulation.now.duration_since(simulation.start).as_secs_f64();
     let sent_bps = simulation.bytes as f64 * 8.0 / seconds;
-    assert!(sent_bps < 105_000.0 + START_BITS / seconds, "{sent_bps}");
+    assert!(sent_bps < 420_000.0 + 100_000.0 / seconds, "{sent_bps}");
     // Left out pictures of an encoder need no keyframe: nothing refers to them.
     assert_eq!(simulation.count(300, Outcome::Keyframe), 0);
 }
 
 #[test]
-fn a_path_that_breaks_down_is_followed_within_a_second() {
+fn a_path_that_breaks_down_is_followed_within_a_second_by_small_pictures() {
     let mut simulation = Simulation::encoder(2_000_000);
     simulation.pictures(300);
-    simulation.target_bps = 200_000;
+    simulation.target_bps = 100_000;
     assert_eq!(simulation.picture(), Outcome::Delta);
-    assert_eq!(simulation.bitrates, [1_700_000, 170_000]);
+    let small = Size { width: 320, height: 240 };
+    assert_eq!(simulation.coded.last(), Some(&Coding { bitrate_bps: 85_000, size: small }));
     assert_eq!(simulation.count(60, Outcome::LeftOut), 0, "what was sent before drains");
+}
+
+#[test]
+fn fewer_pictures_are_sent_evenly() {
+    let mut simulation = Simulation::encoder(1_000_000);
+    simulation.pictures(150);
+    // Enough for 15 pictures a second of a quarter of the size.
+    simulation.target_bps = 60_000;
+    simulation.pictures(90);
+    let sent: Vec<usize> = (0..300).filter(|_| simulation.picture() != Outcome::LeftOut).collect();
+    assert!((145..=151).contains(&sent.len()), "{}", sent.len());
+    assert!(sent.windows(2).all(|pair| pair[1] - pair[0] <= 3), "{sent:?}");
 }
 
 #[test]
 fn keyframes_keep_their_distance_which_is_short_at_first() {
     let start = Instant::now();
-    let mut adaptation = VideoAdaptation::of_encoder(start);
+    let mut adaptation = VideoAdaptation::of_encoder(Content::Motion, 200, start);
     let mut distances = |from_ms: u64| {
         let mut keyframes = Vec::new();
         // Every picture is asked for, and small enough to leave at once.
         for at_ms in (from_ms..from_ms + 200).step_by(5) {
             let now = start + Duration::from_millis(at_ms);
-            adaptation.handle(Event::KeyframeRequested, now);
-            let ready = Event::PictureReady { target_bps: 1_000_000, has_audio: false };
+            adaptation.handle(Event::KeyframeWanted(KeyframeCause::Asked), now);
+            let path = Path {
+                target_bps: 1_000_000,
+                lasting_bps: 1_000_000,
+                pacer_queue: Duration::ZERO,
+                answer: Duration::ZERO,
+                has_audio: false,
+            };
+            let ready = Event::PictureReady(VGA, path);
             let is_keyframe = adaptation.handle(ready, now).contains(&Action::SendKeyframe);
             if is_keyframe {
                 keyframes.push(at_ms);
             }
-            adaptation.handle(Event::PictureSent { bytes: 100, is_keyframe }, now);
+            adaptation.handle(Event::PictureSent { bytes: 100, is_keyframe, took: Duration::ZERO }, now);
         }
         keyframes.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
     };
@@ -170,19 +250,37 @@ fn a_request_that_comes_too_early_is_kept() {
     let mut simulation = Simulation::encoder(100_000_000);
     simulation.now += Duration::from_secs(2);
     assert_eq!(simulation.picture(), Outcome::Keyframe);
-    simulation.tell(Event::KeyframeRequested);
+    simulation.tell(Event::KeyframeWanted(KeyframeCause::Asked));
     let outcomes = simulation.pictures(6);
     // The fourth picture is 133 ms after the keyframe, the third 100 ms less a rounding error.
     assert_eq!(outcomes.iter().position(|outcome| *outcome == Outcome::Keyframe), Some(3), "{outcomes:?}");
 }
 
 #[test]
+fn a_request_from_before_the_last_keyframe_is_not_answered_and_a_drop_is() {
+    let mut simulation = Simulation::encoder(100_000_000);
+    simulation.now += Duration::from_secs(2);
+    simulation.answer = Duration::from_millis(400);
+    assert_eq!(simulation.picture(), Outcome::Keyframe);
+    simulation.pictures(6);
+    simulation.tell(Event::KeyframeWanted(KeyframeCause::Asked));
+    assert_eq!(simulation.count(30, Outcome::Keyframe), 0);
+    simulation.tell(Event::KeyframeWanted(KeyframeCause::Asked));
+    assert_eq!(simulation.picture(), Outcome::Keyframe);
+    simulation.pictures(6);
+    simulation.tell(Event::KeyframeWanted(KeyframeCause::Dropped));
+    simulation.tell(Event::KeyframeWanted(KeyframeCause::Asked));
+    assert_eq!(simulation.picture(), Outcome::Keyframe);
+}
+
+#[test]
 fn after_a_pause_a_keyframe_comes_at_once() {
     let mut simulation = Simulation::encoder(1_000_000);
     simulation.pictures(100);
-    simulation.tell(Event::KeyframeRequested);
+    simulation.tell(Event::KeyframeWanted(KeyframeCause::Asked));
     assert_eq!(simulation.picture(), Outcome::Keyframe);
     simulation.tell(Event::Paused);
+    simulation.queued = 0.0;
     assert_eq!(simulation.picture(), Outcome::Keyframe, "33 ms after the last one");
 }
 
@@ -192,15 +290,23 @@ fn an_encoder_that_failed_is_opened_anew_with_a_keyframe() {
     simulation.pictures(100);
     simulation.tell(Event::EncoderFailed);
     assert_eq!(simulation.picture(), Outcome::Keyframe);
-    assert_eq!(simulation.bitrates, [850_000, 850_000]);
+    assert_eq!(simulation.bitrates(), [850_000, 850_000]);
 }
 
 #[test]
 fn a_keyframe_that_the_encoder_leaves_out_is_asked_for_again() {
     let start = Instant::now();
-    let mut adaptation = VideoAdaptation::of_encoder(start);
-    let ready = Event::PictureReady { target_bps: 1_000_000, has_audio: false };
-    assert_eq!(adaptation.handle(ready, start), [Action::SetBitrate(850_000), Action::SendKeyframe]);
+    let mut adaptation = VideoAdaptation::of_encoder(Content::Motion, 30, start);
+    let path = Path {
+        target_bps: 1_000_000,
+        lasting_bps: 1_000_000,
+        pacer_queue: Duration::ZERO,
+        answer: Duration::ZERO,
+        has_audio: false,
+    };
+    let ready = Event::PictureReady(VGA, path);
+    let coding = Coding { bitrate_bps: 850_000, size: VGA };
+    assert_eq!(adaptation.handle(ready, start), [Action::Encode(coding), Action::SendKeyframe]);
     assert_eq!(adaptation.handle(ready, start + PERIOD), [Action::SendKeyframe]);
 }
 
@@ -211,7 +317,7 @@ fn a_loop_has_no_bitrate_and_begins_again_after_each_gap() {
     // 2,000 bytes 30 times a second are 480 kbit/s.
     simulation.target_bps = 100_000;
     let outcomes = simulation.pictures(300);
-    assert!(simulation.bitrates.is_empty());
+    assert!(simulation.coded.is_empty());
     let after_gaps = outcomes.windows(2).filter(|pair| pair[0] == Outcome::LeftOut && pair[1] != Outcome::LeftOut);
     let after_gaps: Vec<_> = after_gaps.map(|pair| pair[1]).collect();
     assert!(!after_gaps.is_empty() && after_gaps.iter().all(|outcome| *outcome == Outcome::Keyframe), "{outcomes:?}");
@@ -224,29 +330,4 @@ fn a_loop_that_was_held_up_begins_again() {
     let missed = simulation.adaptation.handle(Event::PicturesMissed(12), simulation.now);
     assert_eq!(missed, [Action::LeaveOut(12)]);
     assert_eq!(simulation.pictures(2), [Outcome::Keyframe, Outcome::Delta]);
-}
-
-#[test]
-fn the_backlog_fills_above_the_rate_and_drains_with_time() {
-    let start = Instant::now();
-    let mut backlog = Backlog::with_grant(START_BITS, start);
-    assert!(!backlog.is_full(start, 100_000));
-    backlog.add(START_BITS as usize / 8);
-    assert!(!backlog.is_full(start, 100_000), "granted");
-    // 40,000 bits at 100 kbit/s take 400 ms to leave.
-    backlog.add(5_000);
-    assert!(backlog.is_full(start, 100_000));
-    assert!(backlog.is_full(start + Duration::from_millis(90), 100_000));
-    assert!(!backlog.is_full(start + Duration::from_millis(110), 100_000));
-    assert!(!backlog.is_full(start + Duration::from_secs(60), 100_000));
-}
-
-#[test]
-fn a_steady_stream_at_the_rate_never_fills_it() {
-    let start = Instant::now();
-    let mut backlog = Backlog::with_grant(START_BITS, start);
-    for n in 0..300 {
-        assert!(!backlog.is_full(start + Duration::from_millis(33) * n, 1_000_000));
-        backlog.add(4_100);
-    }
 }

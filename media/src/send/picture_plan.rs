@@ -1,0 +1,528 @@
+//! [`PicturePlanner`]: how large pictures are sent, and how many a second, for the bitrate that is left for them.
+//!
+//! - too little for pictures of this shape → the best shape that it is enough for, soon
+//! - enough for a better one, for a while → that one; the while grows when it was too much
+//! - too little for any → no pictures, and sound has the path to itself, until there is enough again. Where only sound is
+//!   sent, nobody knows what more the path carries: so pictures are tried now and then
+//!
+//! What pictures need is guessed from their size and rate, and put right by what the encoder makes of its bitrate: a still
+//! picture needs little. This machine counts too: when encoding takes all the time there is, smaller pictures are sent.
+//!
+//! Pure: it reads no clock.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::frame::Size;
+
+/// What suffers first when a path is narrow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// A camera: people rather see small pictures than slow ones.
+    #[default]
+    Motion,
+    /// A screen, a page, a board: it has to stay readable, and may come late.
+    Detail,
+}
+
+/// A text that names no [`Content`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown content {text:?}; use motion or detail")]
+pub struct UnknownContent {
+    text: String,
+}
+
+impl std::str::FromStr for Content {
+    type Err = UnknownContent;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "motion" => Ok(Self::Motion),
+            "detail" => Ok(Self::Detail),
+            _ => Err(UnknownContent { text: text.to_owned() }),
+        }
+    }
+}
+
+/// Size and rate of pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Luma samples.
+    pub size: Size,
+    /// Pictures a second, at most.
+    pub fps: u32,
+}
+
+/// What is sent of pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PicturePlan {
+    /// Pictures of this shape.
+    Sent(Shape),
+    /// None: the path is too narrow.
+    Paused,
+}
+
+/// Why a plan is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing is in the way.
+    Whole,
+    /// The path is too narrow for more.
+    Line,
+    /// This machine is too slow for more.
+    Machine,
+}
+
+/// Shares of each side, and most pictures a second, from the best to the least.
+const MOTION: [(u32, u32, u32); 7] =
+    [(1, 1, 1_000), (3, 4, 30), (1, 2, 30), (1, 2, 20), (1, 2, 15), (3, 8, 15), (3, 8, 8)];
+const DETAIL: [(u32, u32, u32); 7] =
+    [(1, 1, 1_000), (1, 1, 20), (1, 1, 12), (1, 1, 6), (3, 4, 6), (1, 2, 6), (1, 2, 3)];
+
+/// No side becomes smaller than this by planning, luma samples.
+const SIDE_MIN: u32 = 128;
+
+/// Bits a pixel that a picture needs at 30 pictures a second, before it looks coarse.
+const BITS_A_PIXEL: f64 = 0.03;
+
+/// With less than this share of what they need pictures become coarse, and smaller ones are better.
+const TOO_LITTLE: f64 = 0.8;
+
+/// With less than this share there is no time to lose.
+const FAR_TOO_LITTLE: f64 = 0.4;
+
+/// So long it has to be too little: the rate dips for a moment when a queue is drained.
+const LOWER_AFTER: Duration = Duration::from_millis(300);
+
+/// A better shape needs this much more than it needs, for so long, so that it lasts.
+const PLENTY: f64 = 1.2;
+const RAISE_AFTER: Duration = Duration::from_secs(2);
+
+/// The longest that time grows to, by doubling each time that it did not last for so long.
+const RAISE_AFTER_MAX: Duration = Duration::from_secs(16);
+const LASTED: Duration = Duration::from_secs(10);
+
+/// Below this share of what the least shape needs no pictures are sent, after so long.
+const PAUSE_BELOW: f64 = 0.6;
+const PAUSE_AFTER: Duration = Duration::from_secs(2);
+
+/// Pictures are tried after so long a pause, and after twice the time when they did not last, up to the longest.
+const TRY_AFTER: Duration = Duration::from_secs(4);
+const TRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// At the beginning the path is still being found out, and only what is less than the first estimate counts.
+const BEGINNING: Duration = Duration::from_secs(3);
+const LESS_THAN_FIRST: f64 = 0.75;
+
+/// What the encoder makes of its bitrate: weight of a picture, and bounds.
+const DEMAND_WEIGHT: f64 = 1.0 / 30.0;
+const DEMAND: std::ops::RangeInclusive<f64> = 0.25..=2.0;
+
+/// This machine is too slow when encoding takes this share of the time, for so long; and fast enough again below that one,
+/// for so long.
+const SLOW_SHARE: f64 = 0.9;
+const SLOW_FOR: Duration = Duration::from_secs(3);
+const FAST_SHARE: f64 = 0.4;
+const FAST_FOR: Duration = Duration::from_secs(10);
+const TIME_WEIGHT: f64 = 1.0 / 30.0;
+
+/// Something that has been so since then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Since(Option<Instant>);
+
+impl Since {
+    /// Takes note of whether it is so; true once it was so for this long.
+    fn is_so_for(&mut self, is_so: bool, length: Duration, now: Instant) -> bool {
+        if !is_so {
+            self.0 = None;
+            return false;
+        }
+        now.saturating_duration_since(*self.0.get_or_insert(now)) >= length
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct PicturePlanner {
+    content: Content,
+    source_fps: u32,
+    source: Option<Size>,
+    /// From the best to the least.
+    steps: Vec<Shape>,
+    /// Which step is in force.
+    step: usize,
+    /// Since when no pictures are sent.
+    paused: Option<Instant>,
+    try_after: Duration,
+    /// When they were sent again.
+    resumed: Option<Instant>,
+    started: Instant,
+    first_bps: Option<u32>,
+    /// Since when less than enough.
+    too_little: Since,
+    /// Since when a better step would be paid for, and the least bitrate since.
+    plenty: Since,
+    plenty_bps: u32,
+    raise_after: Duration,
+    raised: Option<Instant>,
+    /// Share of its bitrate that the encoder uses.
+    demand: f64,
+    /// The best step that this machine can do.
+    best_step: usize,
+    slow: Since,
+    fast: Since,
+    /// Share of the time between pictures that encoding takes.
+    time_share: f64,
+}
+
+impl PicturePlanner {
+    /// For pictures that are captured so many times a second.
+    pub fn new(content: Content, fps: u32, now: Instant) -> Self {
+        Self {
+            content,
+            source_fps: fps.max(1),
+            source: None,
+            steps: Vec::new(),
+            step: 0,
+            paused: None,
+            try_after: TRY_AFTER,
+            resumed: None,
+            started: now,
+            first_bps: None,
+            too_little: Since::default(),
+            plenty: Since::default(),
+            plenty_bps: 0,
+            raise_after: RAISE_AFTER,
+            raised: None,
+            demand: 1.0,
+            best_step: 0,
+            slow: Since::default(),
+            fast: Since::default(),
+            time_share: 0.0,
+        }
+    }
+
+    /// A picture of this size was captured, and so many bits a second are left for pictures; what is to be sent.
+    pub fn picture_captured(&mut self, source: Size, bps: u32, now: Instant) -> PicturePlan {
+        if self.source.replace(source) != Some(source) {
+            self.steps = steps(self.content, source, self.source_fps);
+            self.step = self.step.min(self.steps.len() - 1);
+        }
+        let first_bps = *self.first_bps.get_or_insert(bps);
+        let is_beginning = now.saturating_duration_since(self.started) < BEGINNING
+            && f64::from(bps) >= f64::from(first_bps) * LESS_THAN_FIRST;
+        if !is_beginning {
+            self.follow(f64::from(bps) / self.demand, now);
+        }
+        self.plan()
+    }
+
+    /// A picture was encoded: `bits` at a bitrate that gives each `share` bits, in `took`, of `apart` until the next.
+    pub fn picture_encoded(&mut self, bits: f64, share: f64, took: Duration, apart: Duration, now: Instant) {
+        if share > 0.0 {
+            self.demand += (bits / share - self.demand) * DEMAND_WEIGHT;
+            self.demand = self.demand.clamp(*DEMAND.start(), *DEMAND.end());
+        }
+        let time_share = took.as_secs_f64() / apart.as_secs_f64().max(0.001);
+        self.time_share += (time_share - self.time_share) * TIME_WEIGHT;
+        if self.slow.is_so_for(self.time_share > SLOW_SHARE, SLOW_FOR, now) {
+            self.best_step = (self.step + 1).min(self.steps.len().saturating_sub(1));
+            self.slow = Since::default();
+        } else if self.fast.is_so_for(self.best_step > 0 && self.time_share < FAST_SHARE, FAST_FOR, now) {
+            self.best_step -= 1;
+            self.fast = Since::default();
+        }
+        self.step = self.step.max(self.best_step);
+    }
+
+    /// What is in force, and why; `None` before the first picture.
+    pub fn in_force(&self) -> Option<(PicturePlan, Reason)> {
+        self.source.map(|_| (self.plan(), self.reason()))
+    }
+
+    /// What is in force.
+    pub fn plan(&self) -> PicturePlan {
+        match self.steps.get(self.step) {
+            Some(shape) if self.paused.is_none() => PicturePlan::Sent(*shape),
+            Some(_) | None => PicturePlan::Paused,
+        }
+    }
+
+    fn reason(&self) -> Reason {
+        match self.step {
+            _ if self.paused.is_some() => Reason::Line,
+            0 => Reason::Whole,
+            step if step <= self.best_step => Reason::Machine,
+            _ => Reason::Line,
+        }
+    }
+
+    fn follow(&mut self, bps: f64, now: Instant) {
+        if let Some(paused) = self.paused {
+            return self.resume(bps, paused, now);
+        }
+        let needed = self.needs(self.step);
+        let far = bps < needed * FAR_TOO_LITTLE;
+        let lower_after = if far { Duration::ZERO } else { LOWER_AFTER };
+        let last = self.steps.len() - 1;
+        if self.step == last {
+            if self.too_little.is_so_for(bps < needed * PAUSE_BELOW, PAUSE_AFTER, now) {
+                return self.pause(now);
+            }
+        } else if self.too_little.is_so_for(bps < needed * TOO_LITTLE, lower_after, now) {
+            self.lower(bps, now);
+        }
+        self.raise(bps, now);
+    }
+
+    fn lower(&mut self, bps: f64, now: Instant) {
+        let last = self.steps.len() - 1;
+        self.step = (self.step + 1..last).find(|step| self.needs(*step) <= bps).unwrap_or(last);
+        (self.too_little, self.plenty) = (Since::default(), Since::default());
+        // What was sent is of another shape.
+        self.demand = 1.0;
+        let lasted = self.raised.is_none_or(|at| now.saturating_duration_since(at) >= LASTED);
+        self.raise_after = if lasted { RAISE_AFTER } else { (self.raise_after * 2).min(RAISE_AFTER_MAX) };
+        self.raised = None;
+    }
+
+    fn raise(&mut self, bps: f64, now: Instant) {
+        let better = (self.best_step..self.step).find(|step| self.needs(*step) * PLENTY <= bps);
+        self.plenty_bps = if self.plenty.0.is_some() { self.plenty_bps.min(bps as u32) } else { bps as u32 };
+        if !self.plenty.is_so_for(better.is_some(), self.raise_after, now) {
+            return;
+        }
+        let least = f64::from(self.plenty_bps);
+        if let Some(step) = (self.best_step..self.step).find(|step| self.needs(*step) * PLENTY <= least) {
+            (self.step, self.raised, self.demand) = (step, Some(now), 1.0);
+        }
+        self.plenty = Since::default();
+    }
+
+    fn pause(&mut self, now: Instant) {
+        let lasted = self.resumed.is_none_or(|at| now.saturating_duration_since(at) >= LASTED);
+        self.try_after = if lasted { TRY_AFTER } else { (self.try_after * 2).min(TRY_AFTER_MAX) };
+        (self.paused, self.too_little, self.plenty) = (Some(now), Since::default(), Since::default());
+    }
+
+    fn resume(&mut self, bps: f64, paused: Instant, now: Instant) {
+        let is_enough = self.plenty.is_so_for(bps >= self.needs(self.step) * PLENTY, RAISE_AFTER, now);
+        if is_enough || now.saturating_duration_since(paused) >= self.try_after {
+            (self.paused, self.resumed, self.plenty) = (None, Some(now), Since::default());
+        }
+    }
+
+    /// Bits a second that pictures of this step need. Fewer pictures differ more: half as many need 0.7 of it.
+    fn needs(&self, step: usize) -> f64 {
+        self.steps
+            .get(step)
+            .map_or(0.0, |shape| shape.size.area() as f64 * BITS_A_PIXEL * 30.0 * (f64::from(shape.fps) / 30.0).sqrt())
+    }
+}
+
+/// The shapes that pictures of this size can be sent in.
+fn steps(content: Content, source: Size, source_fps: u32) -> Vec<Shape> {
+    let ladder = match content {
+        Content::Motion => MOTION,
+        Content::Detail => DETAIL,
+    };
+    let mut steps: Vec<Shape> = Vec::new();
+    for (share, of, fps) in ladder {
+        let side = |side: u32| (side * share / of) & !1;
+        let size = Size { width: side(source.width), height: side(source.height) };
+        let shape = Shape { size, fps: fps.min(source_fps) };
+        let is_whole = share == of;
+        let is_large_enough = is_whole || size.width.min(size.height) >= SIDE_MIN;
+        // A slow camera knows some of them already.
+        if is_large_enough && steps.last() != Some(&shape) {
+            steps.push(shape);
+        } else if !is_large_enough && let Some(last) = steps.last().copied() {
+            // Too small to be made smaller: fewer, then.
+            let fewer = Shape { fps: shape.fps.min(last.fps), ..last };
+            if fewer != last {
+                steps.push(fewer);
+            }
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VGA: Size = Size { width: 640, height: 480 };
+
+    /// A planner, and pictures that come 30 times a second.
+    struct Captured {
+        planner: PicturePlanner,
+        start: Instant,
+        now: Instant,
+        source: Size,
+        /// Share of its bitrate that the encoder uses.
+        demand: f64,
+        took: Duration,
+        changes: Vec<(u128, PicturePlan)>,
+    }
+
+    impl Captured {
+        fn new(content: Content, source: Size) -> Self {
+            let start = Instant::now();
+            let planner = PicturePlanner::new(content, 30, start);
+            Self { planner, start, now: start, source, demand: 1.0, took: Duration::ZERO, changes: Vec::new() }
+        }
+
+        fn pictures(&mut self, seconds: f64, bps: u32) -> PicturePlan {
+            let mut plan = self.planner.plan();
+            let end = self.now + Duration::from_secs_f64(seconds);
+            while self.now < end {
+                plan = self.planner.picture_captured(self.source, bps, self.now);
+                if self.changes.last().is_none_or(|(_, last)| *last != plan) {
+                    self.changes.push((self.now.duration_since(self.start).as_millis(), plan));
+                }
+                if let PicturePlan::Sent(shape) = plan {
+                    let apart = Duration::from_secs(1) / shape.fps;
+                    let share = f64::from(bps) / f64::from(shape.fps);
+                    self.planner.picture_encoded(share * self.demand, share, self.took, apart, self.now);
+                }
+                self.now += Duration::from_micros(33_333);
+            }
+            plan
+        }
+    }
+
+    fn sent(width: u32, height: u32, fps: u32) -> PicturePlan {
+        PicturePlan::Sent(Shape { size: Size { width, height }, fps })
+    }
+
+    #[test]
+    fn a_camera_keeps_its_motion_and_a_screen_its_sharpness() {
+        for (bps, camera, screen) in [
+            (1_000_000, sent(640, 480, 30), sent(640, 480, 30)),
+            (180_000, sent(480, 360, 30), sent(640, 480, 12)),
+            (110_000, sent(320, 240, 30), sent(480, 360, 6)),
+            (35_000, sent(240, 180, 15), sent(320, 240, 6)),
+            (18_000, sent(240, 180, 8), sent(320, 240, 3)),
+            (5_000, PicturePlan::Paused, PicturePlan::Paused),
+        ] {
+            for (content, expected) in [(Content::Motion, camera), (Content::Detail, screen)] {
+                let mut captured = Captured::new(content, VGA);
+                captured.pictures(4.0, 1_000_000);
+                assert_eq!(captured.pictures(4.0, bps), expected, "{content:?} at {bps}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_drop_is_followed_at_once_and_a_rise_in_seconds() {
+        let mut captured = Captured::new(Content::Motion, VGA);
+        captured.pictures(12.0, 1_700_000);
+        captured.pictures(20.0, 100_000);
+        captured.pictures(20.0, 1_700_000);
+        let plans: Vec<_> = captured.changes.iter().map(|(_, plan)| *plan).collect();
+        assert_eq!(plans, [sent(640, 480, 30), sent(320, 240, 30), sent(640, 480, 30)]);
+        let times: Vec<_> = captured.changes.iter().map(|(at, _)| *at).collect();
+        assert!((12_000..12_100).contains(&times[1]) && (34_000..34_200).contains(&times[2]), "{times:?}");
+    }
+
+    #[test]
+    fn a_dip_changes_nothing() {
+        let mut captured = Captured::new(Content::Motion, VGA);
+        captured.pictures(5.0, 500_000);
+        captured.pictures(0.25, 150_000);
+        captured.pictures(5.0, 500_000);
+        assert_eq!(captured.changes.len(), 1, "{:?}", captured.changes);
+    }
+
+    #[test]
+    fn what_did_not_last_is_tried_less_and_less_often() {
+        let mut captured = Captured::new(Content::Motion, VGA);
+        captured.pictures(5.0, 1_000_000);
+        for _ in 0..40 {
+            captured.pictures(2.5, 400_000);
+            captured.pictures(1.0, 100_000);
+        }
+        assert!(captured.changes.len() < 12, "{:?}", captured.changes);
+    }
+
+    #[test]
+    fn a_still_picture_needs_little_and_keeps_its_size() {
+        let mut captured = Captured::new(Content::Motion, VGA);
+        captured.demand = 0.3;
+        captured.pictures(5.0, 400_000);
+        assert_eq!(captured.pictures(20.0, 120_000), sent(640, 480, 30));
+        // It begins to move.
+        captured.demand = 1.0;
+        assert_eq!(captured.pictures(4.0, 120_000), sent(320, 240, 30));
+    }
+
+    #[test]
+    fn an_encoder_that_cannot_make_so_little_gets_smaller_pictures() {
+        let mut captured = Captured::new(Content::Motion, VGA);
+        captured.pictures(5.0, 1_000_000);
+        captured.demand = 1.9;
+        assert_eq!(captured.pictures(5.0, 290_000), sent(480, 360, 30));
+    }
+
+    #[test]
+    fn at_the_beginning_a_low_estimate_says_nothing_and_a_falling_one_does() {
+        let hd = Size { width: 1280, height: 720 };
+        let mut captured = Captured::new(Content::Motion, hd);
+        assert_eq!(captured.pictures(2.9, 300_000), sent(1280, 720, 30));
+        let mut captured = Captured::new(Content::Motion, hd);
+        captured.pictures(0.5, 300_000);
+        assert_eq!(captured.pictures(0.5, 100_000), sent(480, 270, 15));
+    }
+
+    #[test]
+    fn a_slow_machine_gets_smaller_pictures_and_larger_ones_when_it_is_fast_again() {
+        let mut captured = Captured::new(Content::Motion, VGA);
+        captured.took = Duration::from_millis(40);
+        assert_eq!(captured.pictures(6.0, 1_000_000), sent(480, 360, 30));
+        assert_eq!(captured.planner.reason(), Reason::Machine);
+        captured.took = Duration::from_millis(5);
+        assert_eq!(captured.pictures(16.0, 1_000_000), sent(640, 480, 30));
+        assert_eq!(captured.planner.reason(), Reason::Whole);
+    }
+
+    #[test]
+    fn small_pictures_are_not_made_smaller_than_can_be_seen_and_all_sides_are_even() {
+        for (width, height) in [(160, 120), (320, 240), (176, 144), (1280, 720), (1080, 1920), (642, 482), (2, 2)] {
+            for content in [Content::Motion, Content::Detail] {
+                let source = Size { width, height };
+                let steps = steps(content, source, 25);
+                assert_eq!(steps[0], Shape { size: source, fps: 25 });
+                for pair in steps.windows(2) {
+                    let [before, after] = [&pair[0], &pair[1]];
+                    assert!(before.size.area() >= after.size.area() && before.fps >= after.fps && before != after);
+                    let is_even = after.size.width % 2 == 0 && after.size.height % 2 == 0;
+                    assert!(is_even && (after.size == source || after.size.width.min(after.size.height) >= SIDE_MIN));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_pause_pictures_are_tried_less_and_less_often() {
+        let mut captured = Captured::new(Content::Motion, VGA);
+        captured.pictures(4.0, 100_000);
+        captured.pictures(300.0, 6_000);
+        let tries = captured.changes.iter().skip(2).filter(|(_, plan)| *plan != PicturePlan::Paused);
+        let tries: Vec<_> = tries.map(|(at, _)| at / 1000).collect();
+        assert!((5..=8).contains(&tries.len()), "{tries:?}");
+        assert!(tries.windows(2).all(|two| two[1] - two[0] >= 6) && tries[1] - tries[0] < 15, "{tries:?}");
+    }
+
+    #[test]
+    fn a_pause_ends_when_there_is_enough_for_a_while() {
+        let mut captured = Captured::new(Content::Motion, VGA);
+        captured.pictures(4.0, 100_000);
+        assert_eq!(captured.pictures(4.0, 6_000), PicturePlan::Paused);
+        assert_eq!(captured.planner.reason(), Reason::Line);
+        assert_eq!(captured.pictures(1.0, 60_000), PicturePlan::Paused);
+        assert_eq!(captured.pictures(1.5, 60_000), sent(240, 180, 8));
+        assert_eq!(captured.pictures(4.0, 60_000), sent(320, 240, 15));
+    }
+}
