@@ -10,7 +10,7 @@ use media::codec::{EncoderConfig, Want, video_decoder, video_encoder};
 use media::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame};
 use media::impair::{Impairment, Link};
 use media::quality::PictureQuality;
-use media::receive::audio_jitter::AudioJitter;
+use media::receive::audio_buffer::{AudioBuffer, NoDecoder, STEP};
 use media::receive::video_jitter::VideoJitter;
 use media::rtp::RtpPacket;
 use media::rtp::payload::Packetizer;
@@ -96,12 +96,13 @@ fn jitter(c: &mut Criterion) {
             buffer.poll(now).unwrap()
         });
     });
-    let (mut buffer, mut sequence) = (AudioJitter::default(), 0u16);
-    let payload = bytes::Bytes::from_static(&[0; 80]);
-    c.bench_function("audio jitter buffer, one packet", |b| {
+    let (mut buffer, mut sequence, mut now) = (AudioBuffer::default(), 0u16, now);
+    // CELT, one frame of 20 ms.
+    let payload = bytes::Bytes::from_static(&[0xf8; 80]);
+    c.bench_function("audio buffer, one packet of 20 ms", |b| {
         b.iter(|| {
             sequence = sequence.wrapping_add(1);
-            let timestamp = u32::from(sequence) * 960;
+            let timestamp = u32::from(sequence).wrapping_mul(960);
             let packet = RtpPacket {
                 sequence,
                 timestamp,
@@ -111,7 +112,8 @@ fn jitter(c: &mut Criterion) {
                 arrived: now,
             };
             buffer.insert(packet);
-            buffer.tick()
+            now += 2 * STEP;
+            (buffer.next(now - STEP, &mut NoDecoder), buffer.next(now, &mut NoDecoder))
         });
     });
 }

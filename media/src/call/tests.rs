@@ -178,8 +178,9 @@ impl Receiving {
     }
 }
 
+/// A picture, or 20 ms of sound.
 fn packet(payload_type: u8, sequence: u16, marker: bool, payload: Bytes) -> RtpPacket {
-    let timestamp = u32::from(sequence) * 1800;
+    let timestamp = u32::from(sequence) * if payload_type == 111 { AUDIO_FRAME_SAMPLES as u32 } else { 1800 };
     RtpPacket { sequence, timestamp, marker, payload_type, payload, arrived: Instant::now() }
 }
 
@@ -212,8 +213,7 @@ fn a_voice_is_played_and_no_tone_is_looked_for() {
         receiving.sequences.1 += 1;
         let sound = receiving.sounds.encode(&AudioFrame { samples, at: Instant::now() }).unwrap();
         let sequence = receiving.sequences.1;
-        let timestamp = u32::from(sequence) * AUDIO_FRAME_SAMPLES as u32;
-        receiving.audio.send(RtpPacket { timestamp, ..packet(111, sequence, false, sound.data) });
+        receiving.audio.send(packet(111, sequence, false, sound.data));
         std::thread::sleep(BEAT);
     }
     std::thread::sleep(Duration::from_millis(500));

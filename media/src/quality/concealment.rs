@@ -1,4 +1,20 @@
-//! Loss of sound as it was heard: steps of 20 ms that were not played from a packet of their own.
+//! What sound was made of as it was heard, and its loss: steps of 20 ms that were not played from a packet of their own.
+
+/// What sound was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A packet of its own; the first sample has this RTP time stamp.
+    Packet {
+        /// RTP time stamp.
+        timestamp: u32,
+    },
+    /// Packets of its own, played faster or slower.
+    Stretched,
+    /// The packet after it, or what was heard before: it did not come in time.
+    Concealment,
+    /// Nothing: the sender is silent, or nothing came for long.
+    Silence,
+}
 
 /// Steps so far; the difference of two of these is what lies between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,38 +65,48 @@ impl Steps {
     }
 }
 
-/// Counts steps as they are played.
+/// Samples of one step at 48 kHz: 20 ms.
+const STEP_SAMPLES: u64 = 960;
+
+/// Counts steps as they are played, from samples at 48 kHz.
 ///
-/// A run of concealed steps counts once a packet is played after it: where a stream ends nothing is lost.
+/// A run of concealed sound counts once a packet is played after it: where a stream ends nothing is lost. It counts as
+/// the steps that come nearest to its length, and as one at least.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StepCounter {
-    steps: Steps,
-    run: u64,
+    played_samples: u64,
+    concealed: u64,
+    bursts: u64,
+    run_samples: u64,
 }
 
 impl StepCounter {
-    /// A step was played from its own packet.
-    pub const fn played(&mut self) {
-        self.steps.played += 1;
-        self.steps.concealed += self.run;
-        self.steps.bursts += (self.run > 0) as u64;
-        self.run = 0;
+    /// So many samples were played from their own packet.
+    pub const fn played(&mut self, samples: u64) {
+        if self.run_samples > 0 {
+            let steps = (self.run_samples + STEP_SAMPLES / 2) / STEP_SAMPLES;
+            self.concealed += if steps > 0 { steps } else { 1 };
+            self.bursts += 1;
+            self.run_samples = 0;
+        }
+        self.played_samples += samples;
     }
 
-    /// A step was not.
-    pub const fn concealed(&mut self) {
-        self.run += 1;
+    /// So many samples were not.
+    pub const fn concealed(&mut self, samples: u64) {
+        self.run_samples += samples;
     }
 
-    /// The stream begins anew, as after a hold: what was missing at its end is no loss.
+    /// What was concealed since the last packet stands for nothing that was sent: the stream begins anew, as after a
+    /// hold, or the sender was silent.
     pub const fn begin_anew(&mut self) {
-        self.run = 0;
+        self.run_samples = 0;
     }
 
     /// Steps so far.
     #[must_use]
     pub const fn steps(&self) -> Steps {
-        self.steps
+        Steps { played: self.played_samples / STEP_SAMPLES, concealed: self.concealed, bursts: self.bursts }
     }
 }
 
@@ -92,8 +118,8 @@ mod tests {
         let mut counter = StepCounter::default();
         for step in steps.chars() {
             match step {
-                '.' => counter.played(),
-                'x' => counter.concealed(),
+                '.' => counter.played(960),
+                'x' => counter.concealed(960),
                 _ => counter.begin_anew(),
             }
         }

@@ -1,7 +1,7 @@
 //! The latency of sound, from the steps of the test sweep ([`crate::capture::tone`]): a step begins every 500 ms
 //! by the sender's clock, so where it is heard tells how late it is.
 //!
-//! - in: decoded sound, 20 ms at a time, each with the time when it is played and what it was made of
+//! - in: decoded sound, 10 or 20 ms at a time, each with the time when it is played and what it was made of
 //! - windows of 5 ms hold whole periods of each tone, so the tones do not leak into one another; 100 ms of such
 //!   windows of one tone and, at most 20 ms later, 20 ms of the next have a boundary between them
 //! - there a window is moved by half a millisecond: the boundary is in its middle when both tones are equally strong
@@ -9,15 +9,16 @@
 //!   modulo 4 s: it is taken to lie from −1 s to 3 s. Where sender and listener have clocks of their own, [`put_right`]
 //!   takes their difference out
 //!
-//! A boundary near sound that was made up, or near a gap in the time stamps, is not used: what was concealed goes on
+//! A boundary near sound that was made up or stretched, or near a gap in the time stamps, is not used: what was concealed goes on
 //! with the old tone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::concealment::Origin;
 use super::tone;
 use crate::capture::tone::{PERIOD_SAMPLES, STEP, STEPS, frequency_of};
-use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
+use crate::frame::AUDIO_RATE_HZ;
 
 /// Samples of a window: 5 ms, one period of the distance between tones.
 const WINDOW: usize = PERIOD_SAMPLES;
@@ -34,28 +35,18 @@ const BLUR_MAX: u64 = 4;
 /// Samples by which the window is moved to find the boundary: 0.5 ms.
 const HOP: u64 = 24;
 
-/// Frames kept: the boundary lies at most 40 ms and the frames around it 40 ms more back.
-const FRAMES_KEPT: usize = 8;
+/// Samples kept, 160 ms: the boundary lies at most 40 ms and the sound around it 40 ms more back.
+const SAMPLES_KEPT: u64 = 7_680;
+
+/// Sound around a boundary that has to be as it was sent: 40 ms before it and 20 ms after it.
+const WHOLE_BEFORE: u64 = 1_920;
+const WHOLE_AFTER: u64 = 960;
 
 /// Most of the energy of a window must be in its tone.
 const TONAL_SHARE: f64 = 0.6;
 
 /// Earliest latency that a boundary can have; before it, it counts as late by a cycle of 4 s less.
 const EARLIEST: Duration = Duration::from_secs(1);
-
-/// What a frame of sound was made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A packet of its own, with this RTP time stamp.
-    Packet {
-        /// RTP time stamp.
-        timestamp: u32,
-    },
-    /// The packet after it, or what was heard before: it was lost.
-    Concealment,
-    /// Nothing: no sound is played.
-    Silence,
-}
 
 /// Finds the steps of the sweep in what is played.
 #[derive(Debug, Default)]
@@ -81,6 +72,13 @@ struct Frame {
     is_whole: bool,
 }
 
+impl Frame {
+    /// Number of the sample after its last.
+    const fn end(&self) -> u64 {
+        self.start + self.samples.len() as u64
+    }
+}
+
 /// Windows of the same tone in a row.
 #[derive(Clone, Copy, Debug)]
 struct Run {
@@ -100,7 +98,12 @@ impl SweepTiming {
         let is_whole = match origin {
             Origin::Packet { timestamp } => {
                 let expected = self.expected.replace(timestamp.wrapping_add(samples.len() as u32));
-                expected.is_none_or(|expected| expected == timestamp) && samples.len() == AUDIO_FRAME_SAMPLES
+                expected.is_none_or(|expected| expected == timestamp)
+            }
+            // How much of what was sent this was is not told.
+            Origin::Stretched => {
+                self.expected = None;
+                false
             }
             Origin::Concealment | Origin::Silence => {
                 self.expected = self.expected.map(|expected| expected.wrapping_add(samples.len() as u32));
@@ -109,7 +112,7 @@ impl SweepTiming {
         };
         self.frames.push_back(Frame { start: self.end, samples: samples.to_vec(), played, is_whole });
         self.end += samples.len() as u64;
-        if self.frames.len() > FRAMES_KEPT {
+        while self.frames.front().is_some_and(|frame| frame.end() + SAMPLES_KEPT < self.end) {
             self.frames.pop_front();
         }
         let mut latency = None;
@@ -171,11 +174,11 @@ impl SweepTiming {
 
     /// When this sample is played, if the sound around it is as it was sent.
     fn played(&self, sample: f64) -> Option<Duration> {
-        let within = |frame: &Frame| frame.start as f64 <= sample;
-        let at = self.frames.iter().rposition(within)?;
-        let around = self.frames.range(at.saturating_sub(2)..self.frames.len().min(at + 2));
-        let is_whole = at >= 2 && around.into_iter().all(|frame| frame.is_whole);
-        let frame = &self.frames[at];
+        let first = (sample as u64).checked_sub(WHOLE_BEFORE)?;
+        let last = sample as u64 + WHOLE_AFTER;
+        let mut around = self.frames.iter().filter(|frame| frame.start <= last && frame.end() > first);
+        let is_whole = self.frames.front()?.start <= first && around.all(|frame| frame.is_whole);
+        let frame = self.frames.iter().rfind(|frame| frame.start as f64 <= sample)?;
         let into = (sample - frame.start as f64) / f64::from(AUDIO_RATE_HZ);
         is_whole.then(|| frame.played + Duration::from_secs_f64(into.max(0.0)))
     }
@@ -233,7 +236,7 @@ mod tests {
     use super::*;
     use crate::capture::tone::Sweep;
     use crate::codec::opus::{OpusDecoder, OpusEncoder};
-    use crate::frame::AudioFrame;
+    use crate::frame::{AUDIO_FRAME_SAMPLES, AudioFrame};
 
     const FRAME: Duration = Duration::from_millis(20);
 
@@ -312,6 +315,25 @@ mod tests {
             .collect();
         assert!(latencies.len() >= 18, "{latencies:?}");
         assert_all_near(&latencies, 86.5, 2.0);
+    }
+
+    #[test]
+    fn sound_in_steps_of_10_ms_is_measured_and_near_a_stretch_it_is_not() {
+        let mut timing = SweepTiming::default();
+        let mut latencies = Vec::new();
+        for (samples, due, timestamp) in frames(500) {
+            for (half, samples) in (0..).zip(samples.chunks_exact(480)) {
+                let played = due + Duration::from_millis(50) + half * FRAME / 2;
+                // Around every other boundary.
+                let origin = match (timestamp + half * 480) % 48_000 {
+                    12_000..13_000 => Origin::Stretched,
+                    _ => Origin::Packet { timestamp: timestamp + half * 480 },
+                };
+                latencies.extend(timing.add(samples, played, origin));
+            }
+        }
+        assert!((9..=11).contains(&latencies.len()), "{latencies:?}");
+        assert_all_near(&latencies, 50.0, 1.0);
     }
 
     #[test]

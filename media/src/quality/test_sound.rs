@@ -3,7 +3,7 @@
 //! Nobody tells a receiver whether the other side sends the test sweep, so the sound itself has to show it, as the stamp
 //! does in pictures.
 //!
-//! - in: decoded sound, 20 ms at a time, with the time when it is played and what it was made of
+//! - in: decoded sound, 10 or 20 ms at a time, with the time when it is played and what it was made of
 //! - while the sweep was not heard: every 100 ms are correlated with themselves half a period and a period of
 //!   [`PERIOD_SAMPLES`] later, which is cheap; a tone of the sweep alone is the same then, or the same upside down
 //! - sound that passes goes to the detector ([`tone`]); from the first tone found on everything is measured, until no tone
@@ -14,7 +14,8 @@
 
 use std::time::Duration;
 
-use super::sweep::{Origin, SweepTiming};
+use super::concealment::Origin;
+use super::sweep::SweepTiming;
 use super::tone;
 use crate::capture::tone::PERIOD_SAMPLES;
 
@@ -234,7 +235,7 @@ pub(crate) mod tests {
             match origin {
                 Origin::Silence => samples.fill(0),
                 // A tenth of the energy is noise.
-                Origin::Packet { .. } | Origin::Concealment => {
+                Origin::Packet { .. } | Origin::Stretched | Origin::Concealment => {
                     samples.iter_mut().for_each(|sample| *sample += (random() % 6_600) as i16 - 3_300);
                 }
             }

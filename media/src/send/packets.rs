@@ -89,14 +89,16 @@ struct LastSound {
     next: u32,
     /// When its first sample was captured, by the RTP clock.
     captured: u32,
+    samples: u32,
 }
 
 /// Sound that comes so much later than it should, by the RTP clock, was paused: muted, held or dropped. Less is a thread
 /// that woke up late. 100 ms.
 const PAUSE: i32 = AUDIO_RATE_HZ as i32 / 10;
 
-/// A pause is one between two frames: a microphone whose clock is slow falls behind a little with each. 50 ms.
-const PAUSE_BETWEEN: i32 = AUDIO_RATE_HZ as i32 / 20;
+/// A pause is one between two packets, beside the length of the first: a microphone whose clock is slow falls behind a
+/// little with each. 30 ms.
+const PAUSE_BETWEEN: i32 = AUDIO_RATE_HZ as i32 * 3 / 100;
 
 impl AudioPackets {
     pub(crate) const fn new(start: Start) -> Self {
@@ -112,7 +114,8 @@ impl AudioPackets {
             Some(last) if !last.is_paused_until(captured) => last.next,
             Some(_) | None => captured,
         };
-        self.last = Some(LastSound { next: timestamp.wrapping_add(sound.samples), captured });
+        let (next, samples) = (timestamp.wrapping_add(sound.samples), sound.samples);
+        self.last = Some(LastSound { next, captured, samples });
         let (sequence, payload_type, ssrc) = (self.sequence, stream.payload_type, stream.ssrc);
         self.sequence = sequence.wrapping_add(1);
         OutgoingPacket { marker: false, payload_type, sequence, timestamp, ssrc, payload: sound.data }
@@ -122,7 +125,7 @@ impl AudioPackets {
 impl LastSound {
     const fn is_paused_until(self, captured: u32) -> bool {
         captured.wrapping_sub(self.next).cast_signed() >= PAUSE
-            && captured.wrapping_sub(self.captured).cast_signed() >= PAUSE_BETWEEN
+            && captured.wrapping_sub(self.captured).wrapping_sub(self.samples).cast_signed() >= PAUSE_BETWEEN
     }
 }
 
@@ -148,14 +151,18 @@ mod tests {
         assert!(first.iter().chain(&second).all(|packet| (packet.timestamp, packet.ssrc) == (7, 9)));
     }
 
-    /// The time stamps of sound whose last samples were captured at these times.
+    /// The time stamps of packets of 20 ms whose last samples were captured at these times.
     fn stamps(first: u32, captured_us: impl IntoIterator<Item = u64>) -> Vec<u32> {
+        stamps_of(960, first, captured_us)
+    }
+
+    fn stamps_of(samples: u32, first: u32, captured_us: impl IntoIterator<Item = u64>) -> Vec<u32> {
         let start = Start::new(Instant::now(), first, 0xffff_fff0);
         let mut packets = AudioPackets::new(start);
         let stream = AudioStream { payload_type: 111, ssrc: 9 };
         let packet = |us| {
             let captured_at = start.at + Duration::from_micros(us);
-            packets.of(EncodedAudio { data: Bytes::from_static(&[7]), samples: 960, captured_at }, stream)
+            packets.of(EncodedAudio { data: Bytes::from_static(&[7]), samples, captured_at }, stream)
         };
         let packets: Vec<OutgoingPacket> = captured_us.into_iter().map(packet).collect();
         assert!((0x7ff0..).zip(&packets).all(|(sequence, packet)| packet.sequence == sequence));
@@ -175,11 +182,13 @@ mod tests {
 
     #[test]
     fn time_stamps_of_sound_never_go_back_or_jump_for_a_microphone_that_is_fast_or_slow() {
-        for ppm in [1_000, -1_000] {
+        for (ppm, frames) in [(1_000, 1), (-1_000, 1), (1_000, 3), (-1_000, 3)] {
             // 400 s, in which the microphone is 400 ms off.
-            let captured = (1..=20_000_i64).map(|n| (n * 20_000 - n * 20_000 * ppm / 1_000_000).cast_unsigned());
-            let stamps = stamps(0, captured);
-            assert!(stamps.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 960), "{ppm} ppm");
+            let times = (1..=20_000 / frames).map(|n| n * 20_000 * frames);
+            let captured = times.map(|us| (us - us * ppm / 1_000_000).cast_unsigned());
+            let samples = 960 * frames as u32;
+            let stamps = stamps_of(samples, 0, captured);
+            assert!(stamps.windows(2).all(|two| two[1].wrapping_sub(two[0]) == samples), "{ppm} ppm, {frames} frames");
         }
     }
 

@@ -5,22 +5,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::frame::VideoCodec;
-use media::receive::audio_jitter::{AudioJitter, Tick};
+use media::quality::concealment::Origin;
+use media::receive::audio_buffer::{AudioBuffer, NoDecoder, STEP};
 use media::receive::video_jitter::{Output, VideoJitter};
 use media::rtp::RtpPacket;
 use media::rtp::payload::{Packetizer, assemble, begins_picture};
 
 use super::reader::Reader;
 
-/// Ticks of the audio clock after which a stream that stopped is silent: 100 packets are kept at most, a hole between
-/// two of them is at most 50 long, and 5 ticks after the last one it counts as paused.
-const SILENT_AFTER: usize = 100 * 51 + 6;
+/// Steps of the audio clock after which a stream that stopped is silent: 1000 packets of at most 120 ms are kept, and
+/// 120 ms after the last one it counts as over.
+const SILENT_AFTER: usize = 1_001 * 12 + 1;
 
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
     let mut world = World {
         video: VideoJitter::default(),
-        audio: AudioJitter::default(),
+        audio: AudioBuffer::default(),
         now: Instant::now(),
         sequence: 65_000,
         timestamp: u32::MAX - 10_000,
@@ -37,7 +38,7 @@ pub(crate) fn run(data: &[u8]) {
 
 struct World {
     video: VideoJitter,
-    audio: AudioJitter,
+    audio: AudioBuffer,
     now: Instant,
     sequence: u16,
     timestamp: u32,
@@ -52,7 +53,7 @@ impl World {
                 self.now += reader.time();
                 self.drain();
             }
-            1 => self.check_tick(),
+            1 => self.check_step(),
             2 => self.drain(),
             // The next packet, as it should be: of the same picture, or of the next.
             3 | 4 => {
@@ -126,18 +127,20 @@ impl World {
         panic!("pictures without an end");
     }
 
-    fn check_tick(&mut self) {
-        match self.audio.tick() {
-            Tick::Packet { payload, .. } => assert!(payload.len() <= self.payload_bytes),
-            Tick::Missing { .. } | Tick::Silence => {}
-        }
-        assert!((2..=15).contains(&self.audio.target()));
+    fn check_step(&mut self) {
+        let step = self.audio.next(self.now, &mut NoDecoder);
+        assert!(step.decoded.iter().all(|packet| packet.payload.len() <= self.payload_bytes));
+        let target = self.audio.target();
+        assert!(target <= Duration::from_millis(300), "{target:?}");
     }
 
     fn let_time_pass(&mut self) {
         self.now += Duration::from_secs(1);
         self.drain();
-        let silent = (0..SILENT_AFTER).any(|_| self.audio.tick() == Tick::Silence);
+        let silent = (0..SILENT_AFTER).any(|_| {
+            self.now += STEP;
+            self.audio.next(self.now, &mut NoDecoder).origin == Origin::Silence
+        });
         assert!(silent, "sound without an end");
     }
 }

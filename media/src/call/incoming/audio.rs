@@ -1,4 +1,4 @@
-//! Sound that arrives: jitter buffer → decoder → speaker, recording; one step every 20 ms.
+//! Sound that arrives: audio buffer with its decoder → speaker, recording; one step every 10 ms.
 //!
 //! What tests read out of sound is measured by [`TestSound`], which leaves alone what is no test sound.
 
@@ -8,31 +8,36 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
 
 use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine};
 use crate::call::outgoing::send_event;
 use crate::call::recording::Entry;
 use crate::call::{POLL, StreamEvent};
 use crate::codec::opus::OpusDecoder;
-use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ};
+use crate::frame::AUDIO_RATE_HZ;
 use crate::peer::PeerClock;
 use crate::playout::speaker::Speaker;
-use crate::quality::concealment::{StepCounter, Steps};
-use crate::quality::sweep::{self, Origin};
+use crate::quality::concealment::{Origin, Steps};
+use crate::quality::sweep;
 use crate::quality::test_sound::TestSound;
 use crate::quality::{Latency, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
-use crate::receive::audio_jitter::{AudioJitter, Counters, Tick};
+use crate::receive::audio_buffer::{AudioBuffer, Counters, STEP};
 use crate::receive::network_loss::{Missing, NetworkLoss};
 use crate::rtp::RtpPacket;
 use crate::stats::Jitter;
 
-/// Length of one tick of the playout clock.
-const TICK: Duration = Duration::from_millis(20);
-
 /// Sound that waits in the speaker's ring: less stutters on a busy machine, more is delay.
 const SPEAKER_QUEUED: Duration = Duration::from_millis(40);
+
+/// More than that by so much is put right: devices take 10 or 20 ms at once.
+const SPEAKER_QUEUED_OVER: Duration = Duration::from_millis(20);
+
+/// By so much a step is shorter or longer then.
+const STEP_SHIFT: Duration = Duration::from_millis(1);
+
+/// After a longer sleep (100 ms) the past is not played after.
+const STEPS_BEHIND_MAX: u32 = 10;
 
 /// Figures of the sound that arrives.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -49,13 +54,22 @@ pub struct AudioFigures {
     /// What the network lost.
     #[serde(flatten)]
     pub network: NetworkLoss,
-    /// Ticks concealed for lack of a packet.
+    /// Steps of 20 ms concealed for lack of a packet.
     pub concealed: u64,
-    /// Packets left out to shorten the delay.
+    /// Packets that did not come in time, but whose sound came with a later one.
+    pub recovered: u64,
+    /// Times that sound was concealed because a packet was late, and none was lost.
+    pub holes: u64,
+    /// Packets thrown away to shorten the delay.
     pub skipped: u64,
+    /// Sound added by playing slower, milliseconds.
+    pub stretched_ms: f64,
+    /// Sound left out by playing faster, milliseconds.
+    pub shrunk_ms: f64,
     /// Interarrival jitter, milliseconds.
     pub jitter_ms: f64,
-    /// What the jitter buffer holds back, milliseconds.
+    /// How much later sound leaves the buffer than it could if its packet had been as fast as the fastest one,
+    /// milliseconds.
     pub buffer_ms: f64,
     /// Dominant tone of the last 100 ms, hertz; `None` when there is none.
     pub tone_hz: Option<f64>,
@@ -81,20 +95,34 @@ pub struct AudioFigures {
     pub steps: Steps,
 }
 
+impl AudioFigures {
+    /// Takes over what the buffer counted.
+    pub(in crate::call) fn take_from(&mut self, buffer: &AudioBuffer) {
+        const SAMPLES_PER_MS: f64 = AUDIO_RATE_HZ as f64 / 1000.0;
+        let Counters { received, lost, recovered, skipped, holes, stretched, shrunk, .. } = buffer.counters();
+        (self.packets, self.lost, self.recovered) = (received, lost, recovered);
+        (self.skipped, self.holes) = (skipped, holes);
+        self.stretched_ms = (stretched as f64 / SAMPLES_PER_MS).round();
+        self.shrunk_ms = (shrunk as f64 / SAMPLES_PER_MS).round();
+        self.steps = buffer.steps();
+        self.concealed = self.steps.concealed;
+        self.buffer_ms = (buffer.delay().as_secs_f64() * 1000.0).round();
+    }
+}
+
 pub(super) struct AudioDecodeThread {
     packets: Receiver<RtpPacket>,
     controls: Arc<Controls>,
     speaker: Option<Speaker>,
     entries: Option<Sender<Entry>>,
     events: mpsc::Sender<StreamEvent>,
-    jitter: AudioJitter,
+    buffer: AudioBuffer,
     line: RtpTimeLine,
     missing: Missing,
     network_jitter: Jitter,
     test_sound: TestSound,
     clock: PeerClock,
     latency: Latency,
-    steps: StepCounter,
     figures: AudioFigures,
     out: watch::Sender<AudioFigures>,
 }
@@ -112,14 +140,13 @@ impl AudioDecodeThread {
             speaker,
             entries: common.entries,
             events: common.events,
-            jitter: AudioJitter::default(),
+            buffer: AudioBuffer::default(),
             line: RtpTimeLine::new(common.started, AUDIO_RATE_HZ),
             missing: Missing::default(),
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
             test_sound: TestSound::default(),
             clock: common.clock,
             latency: Latency::default(),
-            steps: StepCounter::default(),
             figures: AudioFigures::default(),
             out,
         }
@@ -130,31 +157,30 @@ impl AudioDecodeThread {
             Ok(decoder) => decoder,
             Err(error) => return send_event(&self.events, StreamEvent::CodecFailed(error.to_string())),
         };
-        let mut next_tick = Instant::now() + TICK;
+        self.fill_speaker();
+        let mut due = Instant::now() + STEP;
         let mut figures_due = Instant::now();
         let mut held = false;
         while !stop.load(Ordering::Relaxed) {
             if self.controls.is_held() != held {
                 held = !held;
-                self.jitter.begin_anew();
-                self.steps.begin_anew();
+                self.buffer.begin_anew();
             }
-            let wait = next_tick.saturating_duration_since(Instant::now());
+            let wait = due.saturating_duration_since(Instant::now());
             match self.packets.recv_timeout(wait.min(POLL)) {
-                // Whoever holds the call hears nothing of it.
-                Ok(packet) if held => self.missing.came(packet.sequence),
                 Ok(packet) => {
-                    self.missing.came(packet.sequence);
-                    self.figures.bytes += packet.payload.len() as u64;
-                    self.network_jitter.add(packet.arrived, packet.timestamp);
-                    self.jitter.insert(packet);
+                    self.take(packet, held);
+                    // What came by now is there for the step that is due.
+                    while let Some(packet) = self.packets.try_recv() {
+                        self.take(packet, held);
+                    }
                 }
                 Err(RecvError::Timeout) => {}
                 Err(RecvError::Closed) => std::thread::sleep(wait.min(POLL)),
             }
-            if Instant::now() >= next_tick {
-                next_tick = self.next_tick(next_tick);
-                self.tick(&mut decoder);
+            if Instant::now() >= due {
+                self.step(due, &mut decoder);
+                due = self.next_due(due);
             }
             if Instant::now() >= figures_due {
                 figures_due = Instant::now() + FIGURES_EVERY;
@@ -164,55 +190,50 @@ impl AudioDecodeThread {
         self.publish();
     }
 
-    /// The wall clock paces the ticks, and the speaker's own clock corrects it: its ring is to stay at its mark.
-    fn next_tick(&self, last: Instant) -> Instant {
-        let next = match self.speaker.as_ref().filter(|speaker| !speaker.has_failed()) {
-            Some(speaker) if speaker.queued() < SPEAKER_QUEUED => last + TICK - Duration::from_millis(2),
-            Some(speaker) if speaker.queued() > SPEAKER_QUEUED + TICK => last + TICK + Duration::from_millis(2),
-            Some(_) | None => last + TICK,
-        };
-        // After a long sleep the past is not played after.
-        let now = Instant::now();
-        if next + 5 * TICK < now { now } else { next }
+    /// The speaker starts with silence, so that sound need not hurry to fill its ring up.
+    fn fill_speaker(&mut self) {
+        if let Some(speaker) = &mut self.speaker {
+            let missing = SPEAKER_QUEUED.saturating_sub(speaker.queued());
+            speaker.push(&vec![0; (missing.as_secs_f64() * f64::from(AUDIO_RATE_HZ)) as usize]);
+        }
     }
 
-    fn tick(&mut self, decoder: &mut OpusDecoder) {
-        let (decoded, origin) = match self.jitter.tick() {
-            Tick::Packet { payload, timestamp } => {
-                self.steps.played();
-                let decoded = decoder.decode(&payload);
-                if decoded.is_ok() {
-                    self.figures.frames += 1;
-                    if self.figures.frames == 1 {
-                        send_event(&self.events, StreamEvent::FirstAudio(Instant::now()));
-                    }
-                }
-                if let Some(entries) = &self.entries {
-                    let pts = self.line.pts(timestamp, Instant::now());
-                    entries.send(Entry::Audio { data: payload, pts });
-                }
-                (decoded, Origin::Packet { timestamp })
-            }
-            Tick::Missing { next } => {
-                self.steps.concealed();
-                let made_up = match next {
-                    Some(next) => decoder.recover(&next, AUDIO_FRAME_SAMPLES),
-                    None => decoder.conceal(AUDIO_FRAME_SAMPLES),
-                };
-                (made_up, Origin::Concealment)
-            }
-            Tick::Silence => {
-                // A hole that is too long to be made up is heard as well; before the first sound there is none.
-                if self.figures.frames > 0 {
-                    self.steps.concealed();
-                }
-                (Ok(vec![0; AUDIO_FRAME_SAMPLES]), Origin::Silence)
-            }
-        };
-        match decoded {
-            Ok(samples) => self.play(&samples, origin),
-            Err(error) => warn!(%error, "sound left out"),
+    fn take(&mut self, packet: RtpPacket, held: bool) {
+        self.missing.came(packet.sequence);
+        // Whoever holds the call hears nothing of it.
+        if !held {
+            self.figures.bytes += packet.payload.len() as u64;
+            self.network_jitter.add(packet.arrived, packet.timestamp);
+            self.buffer.insert(packet);
         }
+    }
+
+    /// When the step after this one is due. The wall clock paces the steps, and the speaker's own clock corrects it: its
+    /// ring is to stay at its mark.
+    fn next_due(&self, last: Instant) -> Instant {
+        let next = match self.speaker.as_ref().filter(|speaker| !speaker.has_failed()).map(Speaker::queued) {
+            Some(queued) if queued < SPEAKER_QUEUED => last + STEP - STEP_SHIFT,
+            Some(queued) if queued > SPEAKER_QUEUED + SPEAKER_QUEUED_OVER => last + STEP + STEP_SHIFT,
+            Some(_) | None => last + STEP,
+        };
+        let now = Instant::now();
+        if next + STEPS_BEHIND_MAX * STEP < now { now } else { next }
+    }
+
+    /// Plays the step that is due at `due`: a thread that wakes up late plays it as if it had not.
+    fn step(&mut self, due: Instant, decoder: &mut OpusDecoder) {
+        let step = self.buffer.next(due, decoder);
+        for decoded in step.decoded {
+            self.figures.frames += 1;
+            if self.figures.frames == 1 {
+                send_event(&self.events, StreamEvent::FirstAudio(Instant::now()));
+            }
+            if let Some(entries) = &self.entries {
+                let pts = self.line.pts(decoded.timestamp, Instant::now());
+                entries.send(Entry::Audio { data: decoded.payload, pts });
+            }
+        }
+        self.play(&step.samples, step.origin);
     }
 
     fn play(&mut self, samples: &[i16], origin: Origin) {
@@ -231,12 +252,9 @@ impl AudioDecodeThread {
     }
 
     fn publish(&mut self) {
-        let Counters { received, missing, skipped, .. } = self.jitter.counters();
-        (self.figures.packets, self.figures.lost, self.figures.skipped) = (received, missing, skipped);
-        self.figures.concealed = self.steps.steps().concealed;
+        self.figures.take_from(&self.buffer);
         self.figures.network = self.missing.loss();
         self.figures.jitter_ms = self.network_jitter.ms();
-        self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
         self.figures.underruns = self.speaker.as_ref().map_or(0, Speaker::underruns);
         self.figures.tone_hz = self.test_sound.tone_hz();
         self.figures.tone_detections = self.test_sound.detections();
@@ -246,7 +264,6 @@ impl AudioDecodeThread {
         self.figures.latencies.clone_from(&self.latency.recent);
         self.figures.latency_p50_ms = self.latency.percentile(50.0);
         self.figures.speaker_ms = self.waits_in_speaker().as_secs_f64() * 1000.0;
-        self.figures.steps = self.steps.steps();
         self.out.send_replace(self.figures.clone());
     }
 }

@@ -16,18 +16,18 @@ use crate::call::outgoing::send_event;
 use crate::frame::{AUDIO_RATE_HZ, VideoCodec};
 use crate::peer::{KeyframeRequester, PeerClock};
 use crate::queue::Receiver;
-use crate::receive::audio_jitter::{self as audio, AudioJitter, Tick};
+use crate::receive::audio_buffer::{AudioBuffer, NoDecoder, STEP};
 use crate::receive::keyframes::KeyframePacing;
 use crate::receive::network_loss::Missing;
 use crate::receive::video_jitter::{self as video, Output, VideoJitter};
 use crate::rtp::{RtpPacket, VIDEO_CLOCK_HZ};
 use crate::stats::{Freezes, Jitter};
 
-/// How often the queues are looked at, and one tick of the playout clock.
+/// How often the queues are looked at.
 const TURN: Duration = Duration::from_millis(20);
 
 /// After a longer sleep (100 ms) the past is not played after.
-const TURNS_BEHIND_MAX: u32 = 5;
+const STEPS_BEHIND_MAX: u32 = 10;
 
 /// Figures go out every so many turns: 200 ms.
 const TURNS_A_LOOK: u32 = 10;
@@ -127,7 +127,7 @@ impl Counting {
         if self.controls.is_held() != self.held {
             self.held = !self.held;
             self.pictures.pause();
-            self.sounds.jitter.begin_anew();
+            self.sounds.buffer.begin_anew();
             if !self.held {
                 self.pictures.ask_for_keyframe(now);
             }
@@ -250,10 +250,10 @@ impl Pictures {
 struct Sounds {
     packets: Receiver<RtpPacket>,
     events: mpsc::Sender<StreamEvent>,
-    jitter: AudioJitter,
+    buffer: AudioBuffer,
     missing: Missing,
     network_jitter: Jitter,
-    next_tick: Instant,
+    next_step: Instant,
     came: bool,
     figures: AudioFigures,
 }
@@ -263,10 +263,10 @@ impl Sounds {
         Self {
             packets,
             events,
-            jitter: AudioJitter::default(),
+            buffer: AudioBuffer::default(),
             missing: Missing::default(),
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
-            next_tick: Instant::now(),
+            next_step: Instant::now(),
             came: false,
             figures: AudioFigures::default(),
         }
@@ -279,30 +279,25 @@ impl Sounds {
         }
         self.figures.bytes += packet.payload.len() as u64;
         self.network_jitter.add(packet.arrived, packet.timestamp);
-        self.jitter.insert(packet);
+        self.buffer.insert(packet);
     }
 
     /// Takes out what would have been played by now.
     fn play(&mut self, now: Instant) {
-        if self.next_tick + TURN * TURNS_BEHIND_MAX < now {
-            self.next_tick = now;
+        if self.next_step + STEP * STEPS_BEHIND_MAX < now {
+            self.next_step = now;
         }
-        while self.next_tick <= now {
-            self.next_tick += TURN;
-            match self.jitter.tick() {
-                Tick::Packet { .. } => self.figures.frames += 1,
-                Tick::Missing { .. } => self.figures.concealed += 1,
-                Tick::Silence => {}
-            }
+        while self.next_step <= now {
+            let step = self.buffer.next(self.next_step, &mut NoDecoder);
+            self.next_step += STEP;
+            self.figures.frames += step.decoded.len() as u64;
         }
     }
 
     fn figures(&mut self) -> AudioFigures {
-        let audio::Counters { received, missing, skipped, .. } = self.jitter.counters();
-        (self.figures.packets, self.figures.lost, self.figures.skipped) = (received, missing, skipped);
+        self.figures.take_from(&self.buffer);
         self.figures.network = self.missing.loss();
         self.figures.jitter_ms = self.network_jitter.ms();
-        self.figures.buffer_ms = self.jitter.target() as f64 * 20.0;
         self.figures.clone()
     }
 }

@@ -1,0 +1,483 @@
+//! [`AudioBuffer`]: the front of this folder.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::decision::{CUT_US, FILLED_MAX, Hole, Next, Pace, Pacing, Source};
+use super::decoder::Decoder;
+use super::delays::ArrivalDelays;
+use super::opus_packet::OpusPacket;
+use super::samples::Samples;
+use super::stretch::{COMPARED, Search};
+use super::time_line::{Place, Placed, Stamps, TimeLine, us};
+use crate::quality::concealment::{Origin, StepCounter, Steps};
+use crate::rtp::RtpPacket;
+
+/// Samples of one step: 10 ms.
+pub const STEP_SAMPLES: usize = 480;
+
+/// Length of one step.
+pub const STEP: Duration = Duration::from_millis(10);
+
+/// Packets held at most: 2.5 s of the shortest. More means a flood.
+const PACKETS_MAX: usize = 1_000;
+
+/// Where a packet is played that may be so much too early: steps are 10 ms apart.
+const DUE_EARLY_US: i64 = 3_000;
+
+/// Sound after silence begins within 2.5 ms.
+const FADE_IN: usize = 120;
+
+/// 10 ms of sound.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What to play.
+    pub samples: [i16; STEP_SAMPLES],
+    /// What it was made of.
+    pub origin: Origin,
+    /// Packets that were decoded for it or for what follows, in playing order; most often none or one.
+    pub decoded: Vec<Decoded>,
+}
+
+/// A packet that was decoded.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// The Opus packet.
+    pub payload: Bytes,
+    /// RTP time, from 0 for the first packet on. It wraps at 2^32, and goes on when the sender counts anew.
+    pub timestamp: u32,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets that came for the first time, and in time.
+    pub received: u64,
+    /// Packets that came again.
+    pub duplicates: u64,
+    /// Packets that came after their turn.
+    pub late: u64,
+    /// Packets that did not come in time.
+    pub lost: u64,
+    /// Of these, those whose sound came with a later packet: as a coarse copy, or as a whole one.
+    pub recovered: u64,
+    /// Packets thrown away to shorten the delay.
+    pub skipped: u64,
+    /// Packets that are no packets of the codec.
+    pub unreadable: u64,
+    /// Times that sound had to be made up because the next packet was late, and nothing was lost.
+    pub holes: u64,
+    /// Samples added by playing slower.
+    pub stretched: u64,
+    /// Samples left out by playing faster.
+    pub shrunk: u64,
+}
+
+/// See the module of the folder.
+#[derive(Debug, Default)]
+pub struct AudioBuffer {
+    /// Time is counted from the first arrival on.
+    epoch: Option<Instant>,
+    line: TimeLine,
+    /// The last packet, if it fitted nowhere.
+    unclear: Option<(RtpPacket, OpusPacket, Stamps)>,
+    /// What waits, by its time on the line.
+    packets: BTreeMap<i64, Stored>,
+    /// The highest sequence number that came.
+    newest: Option<i64>,
+    delays: ArrivalDelays,
+    samples: Samples,
+    /// `None` until the first packet is due.
+    position: Option<Position>,
+    pacing: Pacing,
+    delay_us: i64,
+    counters: Counters,
+    steps: StepCounter,
+}
+
+#[derive(Debug)]
+struct Stored {
+    payload: Bytes,
+    timestamp: u32,
+    sequence: i64,
+    opus: OpusPacket,
+    is_redundant: bool,
+}
+
+/// How far the stream was turned into sound.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    /// The time on the line that follows on the last packet.
+    end: i64,
+    sequence: i64,
+    /// Samples made up since, which stand for no packet yet.
+    filled: i64,
+    is_sender_silent: bool,
+}
+
+impl AudioBuffer {
+    /// Takes in a packet, as it came at its time of arrival.
+    pub fn insert(&mut self, packet: RtpPacket) {
+        let Some(opus) = OpusPacket::read(&packet.payload) else {
+            self.counters.unreadable += 1;
+            return;
+        };
+        let stamps = self.stamps(&packet, opus);
+        match self.line.place(&stamps) {
+            Placed::Here(place) => {
+                self.unclear = None;
+                self.store(place, packet, opus);
+            }
+            Placed::Anew(place) => self.store_anew(place, packet, opus),
+            Placed::Over => self.counters.late += 1,
+            Placed::Unclear => match self.unclear.take() {
+                Some(unclear) if stamps.follows(&unclear.2) => {
+                    self.begin_with(unclear);
+                    self.insert(packet);
+                }
+                Some(_) | None => self.unclear = Some((packet, opus, stamps)),
+            },
+        }
+    }
+
+    /// Takes in a redundant copy of an earlier packet (RFC 2198) after the packet that carried it, with the sequence
+    /// number and the time stamp of the earlier one. It is played if the earlier one does not come.
+    pub fn insert_redundant(&mut self, packet: RtpPacket) {
+        let Some(opus) = OpusPacket::read(&packet.payload) else { return };
+        let stamps = self.stamps(&packet, opus);
+        let Some(place) = self.line.find(&stamps) else { return };
+        if self.is_over(place) || self.packets.contains_key(&place.timestamp) {
+            return;
+        }
+        self.delays.add(stamps.arrived_us, place.transit_us);
+        self.packets.insert(place.timestamp, Stored::new(packet, place, opus, true));
+        self.stay_bounded();
+    }
+
+    /// The next 10 ms, due to be played at `now`.
+    pub fn next(&mut self, now: Instant, decoder: &mut impl Decoder) -> Step {
+        let mut step = Step { samples: [0; STEP_SAMPLES], origin: Origin::Silence, decoded: Vec::new() };
+        let now_us = self.us(now);
+        let Some(position) = self.position.or_else(|| self.begin(now_us)) else {
+            self.delay_us = self.delays.playout_us() - self.delays.fastest_us();
+            return step;
+        };
+        self.position = Some(position);
+        self.cut(now_us);
+        while self.samples.waiting() < STEP_SAMPLES {
+            self.make(now_us, decoder, &mut step.decoded);
+        }
+        self.change_pace(now_us, decoder, &mut step.decoded);
+        self.delay_us = now_us - us(self.playhead()) - self.delays.fastest_us();
+        step.origin = self.samples.take(&mut step.samples);
+        step
+    }
+
+    /// Forgets what came: sound begins anew with the next packet. What happened so far still counts, and time goes on.
+    pub fn begin_anew(&mut self) {
+        let Self { epoch, line, counters, mut steps, .. } = std::mem::take(self);
+        steps.begin_anew();
+        *self = Self { epoch, line, counters, steps, ..Self::default() };
+    }
+
+    /// How much later sound is played than it could be, had its packet been as fast as the fastest of the last seconds.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        Duration::from_micros(self.delay_us.max(0).cast_unsigned())
+    }
+
+    /// What [`Self::delay`] should be for the jitter of the last seconds.
+    #[must_use]
+    pub fn target(&self) -> Duration {
+        Duration::from_micros((self.delays.playout_us() - self.delays.fastest_us()).max(0).cast_unsigned())
+    }
+
+    /// Packets that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What each 20 ms were made of.
+    #[must_use]
+    pub const fn steps(&self) -> Steps {
+        self.steps.steps()
+    }
+
+    fn us(&mut self, at: Instant) -> i64 {
+        let epoch = *self.epoch.get_or_insert(at);
+        let us = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4);
+        at.checked_duration_since(epoch).map_or_else(|| -us(epoch - at), us)
+    }
+
+    fn stamps(&mut self, packet: &RtpPacket, opus: OpusPacket) -> Stamps {
+        let arrived_us = self.us(packet.arrived);
+        Stamps { sequence: packet.sequence, timestamp: packet.timestamp, samples: opus.samples, arrived_us }
+    }
+
+    /// The sender counts anew with this packet.
+    fn begin_with(&mut self, (packet, opus, stamps): (RtpPacket, OpusPacket, Stamps)) {
+        let place = self.line.begin_anew(&stamps);
+        self.store_anew(place, packet, opus);
+    }
+
+    fn store_anew(&mut self, place: Place, packet: RtpPacket, opus: OpusPacket) {
+        self.unclear = None;
+        self.delays.clear();
+        self.store(place, packet, opus);
+    }
+
+    fn store(&mut self, place: Place, packet: RtpPacket, opus: OpusPacket) {
+        let arrived_us = place.transit_us + us(place.timestamp);
+        if self.is_over(place) {
+            self.counters.late += 1;
+            self.delays.add(arrived_us, place.transit_us);
+            return;
+        }
+        let is_after_lost = self.newest.is_some_and(|newest| place.sequence > newest + 1);
+        self.newest = self.newest.max(Some(place.sequence));
+        match self.packets.insert(place.timestamp, Stored::new(packet, place, opus, false)) {
+            Some(before) if !before.is_redundant => {
+                self.counters.duplicates += 1;
+                return;
+            }
+            Some(_) | None => self.counters.received += 1,
+        }
+        self.delays.add(arrived_us, place.transit_us);
+        if is_after_lost && opus.has_copy {
+            // The lost packet came so late: together with this one.
+            self.delays.add(arrived_us, place.transit_us + us(opus.frame_samples.into()));
+        }
+        self.stay_bounded();
+    }
+
+    fn stay_bounded(&mut self) {
+        if self.packets.len() > PACKETS_MAX {
+            self.skip();
+        }
+    }
+
+    /// True when its turn is over.
+    fn is_over(&self, place: Place) -> bool {
+        self.position.is_some_and(|position| place.timestamp < position.end)
+    }
+
+    /// Begins to play once the first packet is due.
+    fn begin(&self, now_us: i64) -> Option<Position> {
+        let (&start, first) = self.packets.first_key_value()?;
+        let position = Position { end: start, sequence: first.sequence - 1, filled: 0, is_sender_silent: false };
+        self.is_due(start, now_us).then_some(position)
+    }
+
+    /// True when sound of this time, put after all that waits, is not played too early.
+    fn is_due(&self, timestamp: i64, now_us: i64) -> bool {
+        self.lateness_us(timestamp, now_us) >= -DUE_EARLY_US
+    }
+
+    fn lateness_us(&self, timestamp: i64, now_us: i64) -> i64 {
+        now_us + us(self.samples.waiting() as i64) - us(timestamp) - self.delays.playout_us()
+    }
+
+    /// The time on the line of the next sample to be played.
+    fn playhead(&self) -> i64 {
+        let end = self.position.map_or(0, |position| position.end + position.filled);
+        end - self.samples.waiting() as i64
+    }
+
+    /// Throws packets away when sound is far too late.
+    fn cut(&mut self, now_us: i64) {
+        let lateness_us = |buffer: &Self| {
+            let (&first, _) = buffer.packets.first_key_value()?;
+            // The last one is never thrown away.
+            (buffer.packets.len() > 1).then(|| buffer.lateness_us(first, now_us))
+        };
+        if lateness_us(self).is_some_and(|us| us > CUT_US) {
+            while lateness_us(self).is_some_and(|us| us > 0) {
+                self.skip();
+            }
+        }
+    }
+
+    /// Throws the first packet away.
+    fn skip(&mut self) {
+        let Some((timestamp, packet)) = self.packets.pop_first() else { return };
+        self.counters.skipped += 1;
+        if let Some(position) = &mut self.position {
+            self.counters.lost += (packet.sequence - position.sequence - 1).max(0).cast_unsigned();
+            position.end = timestamp + i64::from(packet.opus.samples);
+            position.sequence = packet.sequence;
+        }
+    }
+
+    /// Makes more sound.
+    fn make(&mut self, now_us: i64, decoder: &mut impl Decoder, decoded: &mut Vec<Decoded>) {
+        let Some(position) = self.position else { return };
+        self.forget_before(position.end);
+        if self.packets.is_empty()
+            && let Some(unclear) = self.unclear.take()
+        {
+            // Nothing else came: this must be it.
+            self.begin_with(unclear);
+        }
+        let next = self.packets.first_key_value().map(|(&timestamp, packet)| Next {
+            gap: timestamp - position.end,
+            missing: (packet.sequence - position.sequence - 1).max(0),
+            copied: if packet.opus.has_copy { packet.opus.frame_samples.into() } else { 0 },
+            is_due: self.is_due(timestamp, now_us),
+        });
+        let Position { filled, is_sender_silent, .. } = position;
+        match (Hole { filled, is_sender_silent, next }).source() {
+            Source::Packet => self.decode_next(decoder, decoded),
+            Source::Copy(samples) => self.recover(samples, decoder),
+            Source::Concealment(samples) => {
+                self.steps.concealed(samples.cast_unsigned());
+                self.fill(Origin::Concealment, samples, decoder);
+            }
+            Source::ComfortNoise(samples) => self.fill(Origin::Silence, samples, decoder),
+            Source::Silence(samples) => {
+                self.steps.concealed(samples.cast_unsigned());
+                if filled < FILLED_MAX + samples {
+                    self.fill(Origin::Silence, samples, decoder);
+                    self.samples.fade_out(samples as usize);
+                } else {
+                    self.samples.append(Origin::Silence, samples as usize, |_| {});
+                    self.filled(samples);
+                }
+            }
+        }
+    }
+
+    /// Forgets packets that lie before what was played: their sender counts wrongly.
+    fn forget_before(&mut self, end: i64) {
+        while let Some(first) = self.packets.first_entry()
+            && *first.key() < end
+        {
+            first.remove();
+            self.counters.late += 1;
+        }
+    }
+
+    fn decode_next(&mut self, decoder: &mut impl Decoder, decoded: &mut Vec<Decoded>) {
+        let (Some(position), Some((timestamp, packet))) = (self.position, self.packets.pop_first()) else { return };
+        let missing = (packet.sequence - position.sequence - 1).max(0);
+        if missing == 0 && timestamp > position.end {
+            // The sender was silent; what was made up meanwhile stands for nothing.
+            self.steps.begin_anew();
+        }
+        self.counters.lost += missing.cast_unsigned();
+        self.counters.holes += u64::from(missing == 0 && timestamp == position.end && position.filled > 0);
+        if packet.is_redundant {
+            self.counters.lost += 1;
+            self.counters.recovered += 1;
+        }
+        if timestamp > position.end {
+            self.samples.gap();
+        }
+        let samples = packet.opus.samples as usize;
+        self.samples.append(Origin::Packet { timestamp: packet.timestamp }, samples, |out| {
+            let before = out.len();
+            if let Err(error) = decoder.decode(&packet.payload, out) {
+                tracing::debug!(%error, "sound left out");
+                out.truncate(before);
+                conceal(samples, decoder, out);
+            }
+        });
+        if position.filled > FILLED_MAX {
+            self.samples.fade_in(samples, FADE_IN);
+        }
+        self.steps.played(samples as u64);
+        self.position = Some(Position {
+            end: timestamp + samples as i64,
+            sequence: packet.sequence,
+            filled: 0,
+            is_sender_silent: packet.opus.is_silence,
+        });
+        decoded.push(Decoded { payload: packet.payload, timestamp: timestamp as u32 });
+    }
+
+    /// Fills the gap before the next packet from what it tells of the packet before it.
+    fn recover(&mut self, samples: i64, decoder: &mut impl Decoder) {
+        let (Some(position), Some((&timestamp, next))) = (&mut self.position, self.packets.first_key_value()) else {
+            return;
+        };
+        self.counters.lost += (next.sequence - position.sequence - 1).max(0).cast_unsigned();
+        self.counters.recovered += 1;
+        *position = Position { end: timestamp, sequence: next.sequence - 1, filled: 0, ..*position };
+        let samples = samples as usize;
+        self.steps.concealed(samples as u64);
+        self.samples.append(Origin::Concealment, samples, |out| {
+            let before = out.len();
+            if let Err(error) = decoder.recover(&next.payload, samples, out) {
+                tracing::debug!(%error, "sound not recovered");
+                out.truncate(before);
+                conceal(samples, decoder, out);
+            }
+        });
+    }
+
+    fn fill(&mut self, origin: Origin, samples: i64, decoder: &mut impl Decoder) {
+        self.samples.append(origin, samples as usize, |out| conceal(samples as usize, decoder, out));
+        self.filled(samples);
+    }
+
+    const fn filled(&mut self, samples: i64) {
+        if let Some(position) = &mut self.position {
+            position.filled += samples;
+        }
+    }
+
+    /// Plays faster or slower where sound is later or earlier than it should be.
+    fn change_pace(&mut self, now_us: i64, decoder: &mut impl Decoder, decoded: &mut Vec<Decoded>) {
+        if !self.samples.is_whole() {
+            return;
+        }
+        let late_us = now_us - us(self.playhead()) - self.delays.playout_us();
+        let by = match self.pacing.pace(late_us, now_us) {
+            Pace::AsIs => return,
+            Pace::Faster(lag_max, likeness) => {
+                while self.samples.waiting() < lag_max.max(STEP_SAMPLES) + COMPARED && self.follows_on() {
+                    self.decode_next(decoder, decoded);
+                }
+                let by = self.samples.leave_out(|at| Search { at, lag_max, likeness });
+                self.counters.shrunk += by as u64;
+                by
+            }
+            Pace::Slower(lag_max, likeness) => {
+                let by = self.samples.repeat(|at| Search { at, lag_max, likeness });
+                self.counters.stretched += by as u64;
+                by
+            }
+        };
+        self.pacing.changed(by, late_us, now_us);
+    }
+
+    /// True when the next packet is there.
+    fn follows_on(&self) -> bool {
+        let end = self.position.map(|position| position.end);
+        self.packets.first_key_value().map(|(&timestamp, _)| timestamp) == end && end.is_some()
+    }
+}
+
+impl Stored {
+    fn new(packet: RtpPacket, place: Place, opus: OpusPacket, is_redundant: bool) -> Self {
+        let RtpPacket { payload, timestamp, .. } = packet;
+        Self { payload, timestamp, sequence: place.sequence, opus, is_redundant }
+    }
+}
+
+/// Appends made-up sound; where the codec cannot, the caller puts silence.
+fn conceal(samples: usize, decoder: &mut impl Decoder, out: &mut Vec<i16>) {
+    let before = out.len();
+    if let Err(error) = decoder.conceal(samples, out) {
+        tracing::debug!(%error, "sound left out");
+        out.truncate(before);
+    }
+}

@@ -1,0 +1,162 @@
+//! How late packets come, and how long sound has to be held back for that.
+//!
+//! The transit of a packet is its arrival less its RTP time: one clock less another, so only differences of it mean
+//! anything. The least transit is that of the network's fastest packet; how much more another one took is its delay
+//! (as the relative arrival delay of NetEQ).
+//!
+//! - in: the transit of each packet that came
+//! - a histogram of 1 ms, of the last [`REMEMBERED`]: so it forgets, and follows a sender's clock that runs fast or slow
+//! - out: the offset of playout, on the scale of transits, that [`QUANTILE`] of these packets would have been in time for
+//!
+//! Pure: reads no clock.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Arrivals are forgotten after so long: a burst of delay is paid for so long, and seconds later it is over.
+const REMEMBERED_US: i64 = 3_000_000;
+
+/// So many are remembered however old they are: half a second of sound. After a long silence of the sender something
+/// is still known of the path.
+const REMEMBERED_MIN: usize = 25;
+
+/// So many are remembered at most; a stream of the shortest packets has 1200 in 3 s.
+const REMEMBERED_MAX: usize = 2048;
+
+/// Packets that have to be in time, in percent. Of those that are not, some still are thanks to [`STEP_US`].
+const PERCENT: usize = 99;
+
+/// Sound is taken in steps of 10 ms: the last sample of a step is needed as early as its first one.
+const STEP_US: i64 = 10_000;
+
+/// What threads and timers of both sides are late by on a machine with other work.
+const SLACK_US: i64 = 3_000;
+
+/// Least sound held back: a packet time of 20 ms, so that scheduling alone makes no hole.
+pub(super) const LEAST_US: i64 = 20_000;
+
+/// Most sound held back: beyond it a talk is no talk any more (ITU-T G.114 §4).
+pub(super) const MOST_US: i64 = 300_000;
+
+/// Width of a class of the histogram.
+const CLASS_US: i64 = 1_000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct ArrivalDelays {
+    /// When they came, and the class of their transit, in the order in which they came.
+    arrivals: VecDeque<(i64, i64)>,
+    histogram: BTreeMap<i64, u32>,
+    /// The answer, until something else comes.
+    playout_us: i64,
+}
+
+impl ArrivalDelays {
+    /// A packet with this transit came at `arrived_us`; both in microseconds.
+    pub(super) fn add(&mut self, arrived_us: i64, transit_us: i64) {
+        let class = transit_us.div_euclid(CLASS_US);
+        self.arrivals.push_back((arrived_us, class));
+        *self.histogram.entry(class).or_default() += 1;
+        while let Some(&(came, class)) = self.arrivals.front()
+            && (self.arrivals.len() > REMEMBERED_MAX
+                || self.arrivals.len() > REMEMBERED_MIN && came < arrived_us - REMEMBERED_US)
+        {
+            self.arrivals.pop_front();
+            self.forget(class);
+        }
+        self.playout_us = self.playout();
+    }
+
+    /// Forgets all: transits before say nothing of those to come.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Sound with the RTP time t is best played at t plus this, in microseconds.
+    pub(super) const fn playout_us(&self) -> i64 {
+        self.playout_us
+    }
+
+    /// The transit of the fastest packet, in microseconds; 0 when none came.
+    pub(super) fn fastest_us(&self) -> i64 {
+        self.histogram.first_key_value().map_or(0, |(class, _)| class * CLASS_US)
+    }
+
+    fn forget(&mut self, class: i64) {
+        if let Some(count) = self.histogram.get_mut(&class) {
+            *count -= 1;
+            if *count == 0 {
+                self.histogram.remove(&class);
+            }
+        }
+    }
+
+    fn playout(&self) -> i64 {
+        let mut late = self.arrivals.len() * (100 - PERCENT) / 100;
+        let in_time = |&(_, &count): &(&i64, &u32)| {
+            let fits = late >= count as usize;
+            late = late.saturating_sub(count as usize);
+            !fits
+        };
+        let slowest = self.histogram.iter().rev().find(in_time).map_or(0, |(class, _)| (class + 1) * CLASS_US);
+        let fastest = self.fastest_us();
+        (slowest + STEP_US + SLACK_US).clamp(fastest + LEAST_US, fastest + MOST_US)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKET_US: i64 = 20_000;
+
+    /// So many packets, with these delays in turn; the sound held back then, in milliseconds.
+    fn held_back(delays: &mut ArrivalDelays, from: i64, count: i64, delay_ms: impl Fn(i64) -> i64) -> i64 {
+        for n in from..from + count {
+            delays.add(n * PACKET_US, 77_000_000 + delay_ms(n) * 1000);
+        }
+        (delays.playout_us() - delays.fastest_us()) / 1000
+    }
+
+    #[test]
+    fn a_steady_stream_is_held_back_by_the_least() {
+        assert_eq!(held_back(&mut ArrivalDelays::default(), 0, 500, |_| 0), LEAST_US / 1000);
+        assert_eq!(held_back(&mut ArrivalDelays::default(), 0, 1, |_| 0), LEAST_US / 1000);
+    }
+
+    #[test]
+    fn jitter_is_held_back_for_but_one_in_a_hundred() {
+        let mut delays = ArrivalDelays::default();
+        assert_eq!(held_back(&mut delays, 0, 500, |n| n % 50), 49 + 1 + 13);
+        let mut delays = ArrivalDelays::default();
+        assert_eq!(held_back(&mut delays, 0, 500, |n| if n % 150 == 0 { 200 } else { n % 10 }), 9 + 1 + 13);
+        assert_eq!(held_back(&mut ArrivalDelays::default(), 0, 500, |n| n % 2 * 900), MOST_US / 1000);
+    }
+
+    #[test]
+    fn a_burst_is_forgotten_within_seconds() {
+        let mut delays = ArrivalDelays::default();
+        held_back(&mut delays, 0, 500, |_| 0);
+        assert_eq!(held_back(&mut delays, 500, 100, |n| n % 4 * 20), 74);
+        assert_eq!(held_back(&mut delays, 600, 155, |_| 0), LEAST_US / 1000);
+    }
+
+    #[test]
+    fn another_path_and_a_slow_clock_are_followed() {
+        let mut delays = ArrivalDelays::default();
+        held_back(&mut delays, 0, 200, |_| 0);
+        assert_eq!(held_back(&mut delays, 200, 155, |_| 150), LEAST_US / 1000);
+        // 1000 ppm: a millisecond a second.
+        assert_eq!(held_back(&mut delays, 355, 600, |n| 150 + n / 50), LEAST_US / 1000);
+    }
+
+    #[test]
+    fn little_is_remembered() {
+        let mut delays = ArrivalDelays::default();
+        for n in 0..10_000 {
+            delays.add(n, n % 7);
+        }
+        assert_eq!((delays.arrivals.len(), delays.histogram.len()), (REMEMBERED_MAX, 1));
+        delays.add(1_000_000_000, 0);
+        assert_eq!(delays.arrivals.len(), REMEMBERED_MIN);
+    }
+}
