@@ -32,7 +32,7 @@ const UNKNOWN_RISE: f64 = 0.15;
 const UNKNOWN_MAX: f64 = 0.6;
 
 /// How far above what is sent the target may rise: by this share, and these bits a second.
-const ABOVE_SENT: f64 = 1.5;
+const ABOVE_SENT: f64 = 1.35;
 const ABOVE_SENT_BPS: f64 = 20_000.0;
 
 /// No single step is longer: feedback that comes late is no reason to grow much at once.

@@ -10,6 +10,7 @@
 //!
 //! Pure: it reads no clock.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -100,9 +101,11 @@ const LOWER_AFTER: Duration = Duration::from_millis(300);
 const PLENTY: f64 = 1.2;
 const RAISE_AFTER: Duration = Duration::from_secs(2);
 
-/// The longest that time grows to, by doubling each time that it did not last for so long.
-const RAISE_AFTER_MAX: Duration = Duration::from_secs(16);
+/// When it does not last for so long, nothing better is tried for a while: twice as long each time, up to the longest. More
+/// than that much of what was too little is tried all the same.
 const LASTED: Duration = Duration::from_secs(10);
+const TRY_AGAIN_AFTER_MAX: Duration = Duration::from_secs(16);
+const MUCH_MORE: f64 = 2.0;
 
 /// Below this share of what the least shape needs no pictures are sent, after so long.
 const PAUSE_BELOW: f64 = 0.6;
@@ -143,6 +146,15 @@ impl Since {
     }
 }
 
+/// A better step that did not last.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    /// What there was for it, bits a second.
+    bps: f64,
+    at: Instant,
+    try_again_after: Duration,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct PicturePlanner {
@@ -162,11 +174,14 @@ pub struct PicturePlanner {
     first_bps: Option<u32>,
     /// Since when less than enough.
     too_little: Since,
-    /// Since when a better step would be paid for, and the least bitrate since.
+    /// Since when pictures could be sent again.
     plenty: Since,
-    plenty_bps: u32,
-    raise_after: Duration,
-    raised: Option<Instant>,
+    /// What there was for pictures of late: since [`RAISE_AFTER`], or since the last change.
+    recent: VecDeque<(Instant, f64)>,
+    /// When a better step was taken, and what there was for it.
+    raised: Option<(Instant, f64)>,
+    /// A better step that did not last.
+    failed: Option<Failed>,
     /// Share of its bitrate that the encoder uses.
     demand: f64,
     /// The best step that this machine can do.
@@ -193,9 +208,9 @@ impl PicturePlanner {
             first_bps: None,
             too_little: Since::default(),
             plenty: Since::default(),
-            plenty_bps: 0,
-            raise_after: RAISE_AFTER,
+            recent: VecDeque::new(),
             raised: None,
+            failed: None,
             demand: 1.0,
             best_step: 0,
             slow: Since::default(),
@@ -280,25 +295,39 @@ impl PicturePlanner {
     fn lower(&mut self, bps: f64, now: Instant) {
         let last = self.steps.len() - 1;
         self.step = (self.step + 1..last).find(|step| self.needs(*step) <= bps).unwrap_or(last);
-        (self.too_little, self.plenty) = (Since::default(), Since::default());
         // What was sent is of another shape.
-        self.demand = 1.0;
-        let lasted = self.raised.is_none_or(|at| now.saturating_duration_since(at) >= LASTED);
-        self.raise_after = if lasted { RAISE_AFTER } else { (self.raise_after * 2).min(RAISE_AFTER_MAX) };
-        self.raised = None;
+        (self.too_little, self.demand) = (Since::default(), 1.0);
+        self.recent.clear();
+        self.failed = match (self.raised.take(), self.failed) {
+            (Some((at, bps)), before) if now.saturating_duration_since(at) < LASTED => {
+                let longer = before.map_or(RAISE_AFTER, |failed| failed.try_again_after) * 2;
+                Some(Failed { bps, at: now, try_again_after: longer.min(TRY_AGAIN_AFTER_MAX) })
+            }
+            (Some(_), _) => None,
+            (None, before) => before,
+        };
     }
 
+    /// Takes the best step that was paid for all the while.
     fn raise(&mut self, bps: f64, now: Instant) {
-        let better = (self.best_step..self.step).find(|step| self.needs(*step) * PLENTY <= bps);
-        self.plenty_bps = if self.plenty.0.is_some() { self.plenty_bps.min(bps as u32) } else { bps as u32 };
-        if !self.plenty.is_so_for(better.is_some(), self.raise_after, now) {
+        self.recent.push_back((now, bps));
+        let is_old = |at: Instant| now.saturating_duration_since(at) >= RAISE_AFTER;
+        // The oldest that is left was there before the time began.
+        while self.recent.get(1).is_some_and(|(at, _)| is_old(*at)) {
+            self.recent.pop_front();
+        }
+        if !self.recent.front().is_some_and(|(at, _)| is_old(*at)) {
             return;
         }
-        let least = f64::from(self.plenty_bps);
-        if let Some(step) = (self.best_step..self.step).find(|step| self.needs(*step) * PLENTY <= least) {
-            (self.step, self.raised, self.demand) = (step, Some(now), 1.0);
+        let least = self.recent.iter().map(|(_, bps)| *bps).fold(f64::INFINITY, f64::min);
+        let may_try = self.failed.is_none_or(|failed| {
+            least >= failed.bps * MUCH_MORE || now.saturating_duration_since(failed.at) >= failed.try_again_after
+        });
+        let better = (self.best_step..self.step).find(|step| self.needs(*step) * PLENTY <= least);
+        if let Some(step) = better.filter(|_| may_try) {
+            (self.step, self.raised, self.demand) = (step, Some((now, least)), 1.0);
+            self.recent.clear();
         }
-        self.plenty = Since::default();
     }
 
     fn pause(&mut self, now: Instant) {
@@ -444,7 +473,7 @@ mod tests {
             captured.pictures(2.5, 400_000);
             captured.pictures(1.0, 100_000);
         }
-        assert!(captured.changes.len() < 12, "{:?}", captured.changes);
+        assert!(captured.changes.len() < 22, "{:?}", captured.changes);
     }
 
     #[test]

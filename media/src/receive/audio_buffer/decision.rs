@@ -99,9 +99,6 @@ const EARLY_US: i64 = 3_000;
 /// A stretch is as long as a period of the voice, so it may go so much too far.
 const OVERSHOOT_US: i64 = 5_000;
 
-/// Sound that is earlier than this has no time to wait for a packet.
-const VERY_EARLY_US: i64 = 10_000;
-
 /// Sound that is later than this is a burden on the talk.
 const VERY_LATE_US: i64 = 40_000;
 
@@ -113,7 +110,7 @@ const REST_US: i64 = 80_000;
 const REST_URGENT_US: i64 = 20_000;
 
 /// The same where sound has no time to wait: as long as two stretches, so that none is repeated twice.
-const REST_VERY_EARLY_US: i64 = 30_000;
+const REST_EARLY_US: i64 = 30_000;
 
 /// A search that found nothing is not repeated for so long.
 const REST_IN_VAIN_US: i64 = 30_000;
@@ -173,7 +170,7 @@ impl Pacing {
         }
         self.wanted_since_us = None;
         let rest_us = match late_us {
-            _ if late_us < -VERY_EARLY_US => REST_VERY_EARLY_US,
+            _ if late_us < 0 => REST_EARLY_US,
             _ if late_us > 3 * VERY_LATE_US => 0,
             _ if late_us > VERY_LATE_US => REST_URGENT_US,
             _ => REST_US,

@@ -6,6 +6,7 @@
 //!
 //! - in: the transit of each packet that came
 //! - a histogram of 1 ms, of the last [`REMEMBERED`]: so it forgets, and follows a sender's clock that runs fast or slow
+//! - a queue that builds up: transits that rise packet by packet are expected to rise on
 //! - out: the offset of playout, on the scale of transits, that [`QUANTILE`] of these packets would have been in time for
 //!
 //! Pure: reads no clock.
@@ -37,6 +38,13 @@ pub(super) const LEAST_US: i64 = 20_000;
 /// Most sound held back: beyond it a talk is no talk any more (ITU-T G.114 §4).
 pub(super) const MOST_US: i64 = 300_000;
 
+/// A queue is seen when transits have risen evenly over at least so many packets, by so much, within so long; and at most
+/// so much is held back for what comes of it.
+const QUEUE_PACKETS: usize = 5;
+const QUEUE_RISEN_US: i64 = 8_000;
+const QUEUE_SEEN_US: i64 = 150_000;
+const QUEUE_AHEAD_MAX_US: i64 = 12_000;
+
 /// Width of a class of the histogram.
 const CLASS_US: i64 = 1_000;
 
@@ -63,7 +71,7 @@ impl ArrivalDelays {
             self.arrivals.pop_front();
             self.forget(class);
         }
-        self.playout_us = self.playout();
+        self.playout_us = self.playout().max(self.ahead_of_a_queue());
     }
 
     /// Forgets all: transits before say nothing of those to come.
@@ -88,6 +96,27 @@ impl ArrivalDelays {
                 self.histogram.remove(&class);
             }
         }
+    }
+
+    /// While each packet takes longer than the one before, a queue builds up on the way, and the next ones will take longer
+    /// still: by as much again, in the same time.
+    fn ahead_of_a_queue(&self) -> i64 {
+        let Some(&(newest_us, slowest)) = self.arrivals.back() else { return i64::MIN };
+        let (mut fastest, mut packets, mut steepest) = (slowest, 0, 0);
+        for &(came_us, class) in self.arrivals.iter().rev().skip(1) {
+            if newest_us - came_us > QUEUE_SEEN_US || class > fastest {
+                break;
+            }
+            steepest = steepest.max(fastest - class);
+            (fastest, packets) = (class, packets + 1);
+        }
+        let risen_us = (slowest - fastest) * CLASS_US;
+        let is_even = steepest * 2 <= slowest - fastest;
+        if packets < QUEUE_PACKETS || risen_us < QUEUE_RISEN_US || !is_even {
+            return i64::MIN;
+        }
+        let most = self.fastest_us() + MOST_US;
+        ((slowest + 1) * CLASS_US + STEP_US + SLACK_US + risen_us.min(QUEUE_AHEAD_MAX_US)).min(most)
     }
 
     fn playout(&self) -> i64 {
@@ -138,6 +167,16 @@ mod tests {
         held_back(&mut delays, 0, 500, |_| 0);
         assert_eq!(held_back(&mut delays, 500, 100, |n| n % 4 * 20), 74);
         assert_eq!(held_back(&mut delays, 600, 155, |_| 0), LEAST_US / 1000);
+    }
+
+    #[test]
+    fn a_queue_that_builds_up_is_held_back_for_before_it_is_there() {
+        let mut delays = ArrivalDelays::default();
+        held_back(&mut delays, 0, 200, |_| 0);
+        // 200 ms a second.
+        assert_eq!(held_back(&mut delays, 200, 25, |n| (n - 200) * 4), 96 + 1 + 13 + 12);
+        assert_eq!(held_back(&mut delays, 225, 1, |_| 96), 96 + 1 + 13 + 12);
+        assert_eq!(held_back(&mut delays, 226, 5, |_| 90), 96 + 1 + 13, "no more than it was");
     }
 
     #[test]

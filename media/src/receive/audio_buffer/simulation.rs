@@ -379,6 +379,28 @@ fn the_delay_of_a_burst_is_over_within_five_seconds() {
     }
 }
 
+/// A queue on the way that builds up within a second and is drained, as where a sender looks for the rate of a narrow line.
+#[test]
+fn a_queue_that_builds_up_is_followed_without_a_hole() {
+    for packet_us in [10_000, 20_000] {
+        for height_us in [100_000, 200_000] {
+            let pattern = Pattern { packet_us, seconds: 9, ..Pattern::PERFECT };
+            let mut arrivals = pattern.arrivals();
+            for arrival in &mut arrivals {
+                let since = (arrival.at_us - 1_000_000) % 4_000_000;
+                arrival.at_us += match since {
+                    0..1_000_000 => 0,
+                    1_000_000..1_800_000 => (since - 1_000_000) * height_us / 800_000,
+                    _ => (height_us - (since - 1_800_000)).max(0),
+                };
+            }
+            let run = play(&pattern, &arrivals, &mut Numbered::levels());
+            assert!(run.faults.is_empty(), "{packet_us} µs, {height_us} µs: {}", run.faults);
+            assert_eq!((run.concealed, run.counters.holes), (0, 0), "{packet_us} µs, {height_us} µs");
+        }
+    }
+}
+
 #[test]
 fn whatever_comes_is_played_in_order_and_in_time() {
     check(0..PATTERNS);
