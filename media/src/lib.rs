@@ -38,5 +38,6 @@ pub mod send;
 pub mod snapshot;
 mod sound;
 pub mod stats;
+pub mod system_error;
 mod threads;
 mod voice;

@@ -237,11 +237,11 @@ fn complain_elsewhere(text: &str) {
 }
 
 /// Own access to a standard stream: its lock is not taken, so that a thread that hangs in it holds nobody up.
-fn duplicate(stream: impl AsFd) -> Box<dyn Write + Send> {
+fn duplicate(stream: impl AsFd + Write + Send + 'static) -> Box<dyn Write + Send> {
     match stream.as_fd().try_clone_to_owned() {
         Ok(owned) => Box::new(File::from(owned)),
-        // Nothing can be logged from here: the log is written the same way.
-        Err(_) => Box::new(io::sink()),
+        // No file can be opened any more, and that is what is to be told: with the lock rather than not at all.
+        Err(_) => Box::new(stream),
     }
 }
 

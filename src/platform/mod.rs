@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what a call is.
 
+pub(crate) mod acceptor;
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod local_time;

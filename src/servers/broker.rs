@@ -1,8 +1,9 @@
 //! The embedded MQTT broker: MQTT 3.1.1 and 5 on one TCP port and over WebSocket (path `/mqtt`).
 //!
-//! - owns: the broker's task, who may connect, and which topics a client may write and read
+//! - owns: the listeners and the broker's task, who may connect, and which topics a client may write and read
 //! - must never: write to disk, accept an anonymous client from another machine, let a client speak for another
-//! - flow: CONNECT → [`Gate`] (ClientId, login) → PUBLISH or SUBSCRIBE → [`may_publish`] or [`may_subscribe`] → routed
+//! - flow: connection → [`Front`] → CONNECT → [`Gate`] (ClientId, login) → PUBLISH or SUBSCRIBE → [`may_publish`] or
+//!   [`may_subscribe`] → routed
 //!
 //! The topic rules are those of `docs/PROTOCOL.md`: a peer writes below its own ClientId only, reads what is addressed
 //! to it, and reads the presence of anyone. A ClientId alone is no proof, though: with [`Access::Anonymous`] and
@@ -13,23 +14,27 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, ready};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt5::MqttError;
 use mqtt5::broker::auth::AuthRateLimiter;
-use mqtt5::broker::config::{StorageBackend, StorageConfig, WebSocketConfig};
-use mqtt5::broker::{AuthProvider, AuthResult, BrokerShutdownHandle, MqttBroker};
+use mqtt5::broker::{AuthProvider, AuthResult};
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use signalling::mqtt::is_observer;
 use signalling::topic::Template;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use super::{ServeError, Service};
+
+mod front;
+
+use front::Front;
 
 /// Largest MQTT packet, in bytes: an SDP of 20 kB sealed and encoded fits ten times over.
 const PACKET_BYTES_MAX: usize = signalling::wire::ENVELOPE_BYTES_MAX + 1024;
@@ -58,8 +63,6 @@ const SESSION_KEPT: Duration = Duration::from_secs(3600);
 /// Failed logins of one address before it has to wait, and how many seconds they count and cost.
 const FAILED_LOGINS_MAX: u32 = 20;
 const FAILED_LOGINS_WINDOW_S: u64 = 60;
-/// How long [`Broker::stop`] waits: the library itself drains its connections for 5 s.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who may connect.
 #[derive(Clone, PartialEq, Eq)]
@@ -147,13 +150,11 @@ impl BrokerConfig {
 pub(crate) struct Broker {
     mqtt: SocketAddr,
     websocket: SocketAddr,
-    shutdown: BrokerShutdownHandle,
-    run: AbortOnDropHandle<Result<(), MqttError>>,
+    stopping: CancellationToken,
+    run: AbortOnDropHandle<()>,
 }
 
 /// Raises the limit of open files as far as the system lets us; what it is then, `None` without one.
-///
-/// A listener that finds no file left would try again at once and for ever, so connections end before the files do.
 fn open_files() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -188,28 +189,21 @@ pub(crate) async fn start(config: BrokerConfig) -> Result<Broker, ServeError> {
             return Err(ServeError::OpenToNetwork { service, addr });
         }
     }
-    probe(listeners)?;
-
+    let mqtt = listen(Service::Mqtt, config.mqtt).await?;
+    let websocket = listen(Service::WebSocket, config.websocket).await?;
+    let address = |service, listener: &TcpListener, wanted| {
+        listener.local_addr().map_err(|error| ServeError::listen(service, wanted, error))
+    };
+    let mqtt_addr = address(Service::Mqtt, &mqtt, config.mqtt)?;
+    let websocket_addr = address(Service::WebSocket, &websocket, config.websocket)?;
     let gate = Gate {
-        access: config.access.clone(),
+        access: config.access,
         failures: AuthRateLimiter::new(FAILED_LOGINS_MAX, FAILED_LOGINS_WINDOW_S, FAILED_LOGINS_WINDOW_S),
     };
-    let mut broker =
-        MqttBroker::with_config(settings(&config)).await.map_err(failed)?.with_auth_provider(Arc::new(gate));
-    // The library goes on without WebSocket when that port is taken, so a missing address is the sign of it.
-    let mqtt = broker.local_addr().ok_or(ServeError::AddressInUse { service: Service::Mqtt, addr: config.mqtt })?;
-    let websocket = broker
-        .ws_local_addr()
-        .ok_or(ServeError::AddressInUse { service: Service::WebSocket, addr: config.websocket })?;
-
-    let shutdown = broker.shutdown_handle();
-    let mut ready = broker.ready_receiver();
-    let mut run = AbortOnDropHandle::new(tokio::spawn(async move { broker.run().await }));
-    tokio::select! {
-        biased;
-        ended = &mut run => Err(why_ended(ended)),
-        _ = ready.wait_for(|ready| *ready) => Ok(Broker { mqtt, websocket, shutdown, run }),
-    }
+    let front = Front::new(settings(), clients_max(open_files()), Arc::new(gate));
+    let stopping = CancellationToken::new();
+    let run = AbortOnDropHandle::new(tokio::spawn(front.run(mqtt, websocket, stopping.clone())));
+    Ok(Broker { mqtt: mqtt_addr, websocket: websocket_addr, stopping, run })
 }
 
 impl Broker {
@@ -225,49 +219,28 @@ impl Broker {
 
     /// Returns only when the broker has died. Cancellation safe; not to be called again after it returned.
     pub(crate) async fn ended(&mut self) -> ServeError {
-        why_ended((&mut self.run).await)
+        if let Err(error) = (&mut self.run).await {
+            debug!(%error, "the broker's task ended");
+        }
+        ServeError::BrokerStopped
     }
 
     /// Ends the broker and waits until its ports are free.
-    pub(crate) async fn stop(mut self) {
-        self.shutdown.shutdown();
-        if tokio::time::timeout(STOP_TIMEOUT, &mut self.run).await.is_err() {
-            debug!("broker did not stop in time, aborted");
+    pub(crate) async fn stop(self) {
+        self.stopping.cancel();
+        if let Err(error) = self.run.await {
+            debug!(%error, "the broker's task ended before");
         }
     }
 }
 
-fn failed(error: MqttError) -> ServeError {
-    ServeError::Broker(Box::new(error))
+async fn listen(service: Service, addr: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(addr).await.map_err(|error| ServeError::listen(service, addr, error))
 }
 
-fn why_ended(ended: Result<Result<(), MqttError>, tokio::task::JoinError>) -> ServeError {
-    match ended {
-        Ok(Err(error)) => failed(error),
-        Ok(Ok(())) | Err(_) => ServeError::BrokerStopped,
-    }
-}
-
-/// Binds every address once and lets go: the library reports a failed bind as prose, and only for some listeners.
-fn probe(listeners: [(Service, SocketAddr); 2]) -> Result<(), ServeError> {
-    let mut held = Vec::new();
-    for (service, addr) in listeners {
-        held.push(TcpListener::bind(addr).map_err(|error| ServeError::listen(service, addr, error))?);
-    }
-    Ok(())
-}
-
-fn settings(config: &BrokerConfig) -> mqtt5::broker::BrokerConfig {
+/// What the library is told; it opens no listener of its own.
+fn settings() -> mqtt5::broker::BrokerConfig {
     let mut settings = mqtt5::broker::BrokerConfig::default()
-        .with_bind_address(config.mqtt)
-        .with_websocket(WebSocketConfig::default().with_bind_addresses(vec![config.websocket]))
-        .with_storage(
-            StorageConfig::default()
-                .with_backend(StorageBackend::Memory)
-                .with_max_queued_messages_per_client(QUEUED_MESSAGES_MAX)
-                .with_max_queued_bytes_per_client(QUEUED_BYTES_MAX),
-        )
-        .with_max_clients(clients_max(open_files()))
         .with_session_expiry(SESSION_KEPT)
         .with_max_packet_size(PACKET_BYTES_MAX)
         .with_max_subscriptions_per_client(SUBSCRIPTIONS_MAX)

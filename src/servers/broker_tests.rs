@@ -295,7 +295,7 @@ async fn mqtt_5_is_told_why() {
 
 #[tokio::test]
 async fn what_cannot_be_listened_on_is_named() {
-    let taken = TcpListener::bind(loopback(0)).unwrap();
+    let taken = TcpListener::bind(loopback(0)).await.unwrap();
     let addr = taken.local_addr().unwrap();
     for (mqtt, websocket, service) in [(addr, loopback(0), Service::Mqtt), (loopback(0), addr, Service::WebSocket)] {
         let error = start(BrokerConfig { mqtt, websocket, access: Access::Anonymous }).await.err().unwrap();

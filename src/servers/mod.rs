@@ -79,10 +79,7 @@ pub(crate) enum ServeError {
     /// The name of a user who is to be a peer cannot be a peer ID.
     #[error("user name `{user}` cannot be a peer ID; use 1 to 64 of A-Z a-z 0-9 _ -")]
     UserIsNoPeer { user: String },
-    /// The broker library refused, or its task failed.
-    #[error("the MQTT broker ended; start it again, with -v for its log")]
-    Broker(#[source] Box<mqtt5::MqttError>),
-    /// The broker's task ended without an error of its own.
+    /// The broker's task ended by itself.
     #[error("the MQTT broker stopped by itself; start it again, with -v for its log")]
     BrokerStopped,
     /// The TURN library refused its configuration.
@@ -115,7 +112,7 @@ impl ServeError {
             | Self::OpenToNetwork { .. }
             | Self::EmptyCredentials { .. }
             | Self::UserIsNoPeer { .. } => true,
-            Self::Broker(_) | Self::BrokerStopped | Self::Turn(_) | Self::TurnStopped => false,
+            Self::BrokerStopped | Self::Turn(_) | Self::TurnStopped => false,
         }
     }
 

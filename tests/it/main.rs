@@ -8,7 +8,7 @@
 //! - Strangers: [`hostile`], [`rights`], [`secrets`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
-//! - What is told and measured: [`quality`], [`unread`]
+//! - What is told and measured: [`limits`], [`quality`], [`unread`]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and shows what it saw when it does")]
 
 mod support;
@@ -29,6 +29,7 @@ mod habits;
 mod hostile;
 mod impair;
 mod lab;
+mod limits;
 mod links;
 mod load;
 mod outcomes;

@@ -1,10 +1,8 @@
 //! Says in words why a socket could not be opened. Opens sockets to find out, as the engine does not tell.
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-/// How this system says that a program has as many files open as it may (EMFILE).
-const TOO_MANY_FILES: i32 = 24;
+use crate::system_error::{self, TOO_MANY_FILES};
 
 /// More sockets than one for each address: what else the engine opens.
 const SPARE: usize = 2;
@@ -14,22 +12,6 @@ const SPARE: usize = 2;
 pub(super) enum Usable {
     Some,
     None,
-}
-
-/// What went wrong, without the system's number behind it.
-pub(super) fn of_io(error: &io::Error) -> String {
-    if error.raw_os_error() == Some(TOO_MANY_FILES) {
-        return too_many_files();
-    }
-    error.to_string().split(" (os error").next().unwrap_or_default().to_owned()
-}
-
-fn too_many_files() -> String {
-    let limit = std::fs::read_to_string("/proc/self/limits").ok().and_then(|limits| {
-        let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
-        line.split_whitespace().nth(3).map(|limit| format!(" (limit {limit})"))
-    });
-    format!("too many open files{}; raise the limit with ulimit -n", limit.unwrap_or_default())
 }
 
 /// Why sockets could not be opened on these addresses, which the engine does not say: found out by opening them again.
@@ -42,11 +24,11 @@ pub(super) fn of_sockets(addresses: &[SocketAddr], usable: Usable) -> Option<Str
     for address in addresses {
         match UdpSocket::bind(address) {
             Ok(socket) => open.push(socket),
-            Err(error) if error.raw_os_error() == Some(TOO_MANY_FILES) => return Some(too_many_files()),
+            Err(error) if error.raw_os_error() == Some(TOO_MANY_FILES) => return Some(system_error::too_many_files()),
             Err(_) if usable == Usable::None => {
                 return Some("this machine has no IPv4 address, and media goes over IPv4 alone".to_owned());
             }
-            Err(error) => return Some(format!("no UDP socket can be opened: {}", of_io(&error))),
+            Err(error) => return Some(format!("no UDP socket can be opened: {}", system_error::in_words(&error))),
         }
     }
     None
@@ -58,9 +40,6 @@ mod tests {
 
     #[test]
     fn a_machine_says_what_it_lacks() {
-        let told = of_io(&io::Error::from_raw_os_error(TOO_MANY_FILES));
-        assert!(told.starts_with("too many open files (limit ") && told.ends_with("ulimit -n"), "{told}");
-        assert_eq!(of_io(&io::Error::from_raw_os_error(113)), "No route to host");
         assert_eq!(of_sockets(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 0))], Usable::None), None);
         // An address of nobody here.
         let elsewhere = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));

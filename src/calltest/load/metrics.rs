@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::LoadCall;
 use crate::output::exit::Failure;
+use crate::platform::acceptor::Acceptor;
 
 /// From a call on one machine to one that most people would give up, seconds.
 const SETUP_S: [f64; 10] = [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
@@ -46,9 +47,6 @@ const SCRAPES_MAX: usize = 8;
 
 /// Whoever has not asked and read by then is hung up on, and lets the next one in.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Before the next try when the system hands out no connection (too many open files).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -187,21 +185,16 @@ fn serve(listener: TcpListener, metrics: &Arc<Metrics>, stop: &CancellationToken
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
+        let mut acceptor = Acceptor::new("Prometheus");
         let mut scrapes = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(_) = scrapes.join_next() => {}
-                accepted = listener.accept(), if scrapes.len() < SCRAPES_MAX => match accepted {
-                    Ok((stream, _)) => {
-                        scrapes.spawn(answer(stream, Arc::clone(metrics)));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection of Prometheus was not taken");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                (stream, _) = acceptor.next(|| listener.accept()), if scrapes.len() < SCRAPES_MAX => {
+                    scrapes.spawn(answer(stream, Arc::clone(metrics)));
+                }
             }
         }
     })

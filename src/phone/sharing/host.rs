@@ -7,6 +7,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::platform::acceptor::Acceptor;
+
 use super::lines::{self, Reader, Writer};
 use super::{Answer, Card, FromGuest, HELLO_PATIENCE, ToGuest, ToHost, desk};
 
@@ -40,16 +42,10 @@ impl Listener {
 
     async fn accept(&self, inputs: &mpsc::Sender<FromGuest>, closing: &CancellationToken) {
         let places = std::sync::Arc::new(tokio::sync::Semaphore::new(GUESTS_MAX));
+        let mut acceptor = Acceptor::new("guest");
         for number in 0.. {
             let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
-            let stream = match self.socket.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    debug!(%error, "no guest let in");
-                    tokio::time::sleep(HELLO_PATIENCE).await;
-                    continue;
-                }
-            };
+            let (stream, _) = acceptor.next(|| self.socket.accept()).await;
             let (card, inputs, closing) = (self.card.clone(), inputs.clone(), closing.clone());
             tokio::spawn(async move {
                 tokio::select! {

@@ -11,8 +11,8 @@ use rtc::stun::message::{Message, is_stun_message};
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::engine::socket_errors;
 use crate::path::ice_server::IceUrl;
+use crate::system_error;
 
 /// When a question is sent again: a lost packet on a long line costs little, a dead server is noticed soon.
 pub(crate) const TRIES: [Duration; 4] =
@@ -69,7 +69,7 @@ impl From<io::Error> for Unanswered {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Closed,
-            _ => Self::Local(socket_errors::of_io(&error)),
+            _ => Self::Local(system_error::in_words(&error)),
         }
     }
 }
@@ -78,8 +78,9 @@ impl From<io::Error> for Unanswered {
 pub(crate) async fn resolve(url: &IceUrl) -> Result<SocketAddr, Unanswered> {
     let failed = |reason: &str| Unanswered::Unresolved(reason.to_owned());
     let found = timeout(RESOLVE, lookup_host(format!("{}:{}", url.host, url.port))).await;
-    let mut found =
-        found.map_err(|_| failed("no answer from the name server"))?.map_err(|e| failed(&socket_errors::of_io(&e)))?;
+    let mut found = found
+        .map_err(|_| failed("no answer from the name server"))?
+        .map_err(|e| failed(&system_error::in_words(&e)))?;
     found.find(SocketAddr::is_ipv4).ok_or_else(|| failed("it has no IPv4 address"))
 }
 

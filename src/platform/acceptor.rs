@@ -1,0 +1,106 @@
+//! Takes connections from a listener, and waits when the system refuses one.
+//!
+//! - owns: the pause after a refusal, and how often a refusal is logged
+//! - must never: try again at once, which keeps a core busy for as long as no file can be opened; give up
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+/// Between two attempts while the system refuses: short for who waits, and far above what an attempt costs.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two warnings: at the limit, connections are taken and refused many times a second.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// Takes the connections of one listener.
+pub(crate) struct Acceptor {
+    /// as the log names those who connect, such as "MQTT"
+    service: &'static str,
+    state: State,
+    warned: Option<Instant>,
+}
+
+enum State {
+    Taking,
+    Refused { again_at: Instant },
+}
+
+impl Acceptor {
+    pub(crate) const fn new(service: &'static str) -> Self {
+        Self { service, state: State::Taking, warned: None }
+    }
+
+    /// The next connection, by `accept` of the listener. Cancellation safe where `accept` is.
+    pub(crate) async fn next<S, F>(&mut self, accept: impl Fn() -> F) -> S
+    where
+        F: Future<Output = io::Result<S>>,
+    {
+        loop {
+            if let State::Refused { again_at } = self.state {
+                tokio::time::sleep_until(again_at).await;
+            }
+            match accept().await {
+                Ok(connection) => {
+                    self.state = State::Taking;
+                    return connection;
+                }
+                Err(error) => {
+                    self.warn(&error);
+                    self.state = State::Refused { again_at: Instant::now() + PAUSE };
+                }
+            }
+        }
+    }
+
+    fn warn(&mut self, error: &io::Error) {
+        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            warn!("new {} connections wait: {}", self.service, media::system_error::in_words(error));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+
+    use super::*;
+
+    fn refused() -> io::Error {
+        io::Error::from_raw_os_error(media::system_error::TOO_MANY_FILES)
+    }
+
+    #[tokio::test]
+    async fn attempts_that_are_refused_are_a_pause_apart() {
+        let (begun, attempts) = (Instant::now(), Cell::new(0_u32));
+        let accept = || {
+            attempts.set(attempts.get() + 1);
+            ready(if attempts.get() <= 3 { Err(refused()) } else { Ok(attempts.get()) })
+        };
+        let mut acceptor = Acceptor::new("MQTT");
+        assert_eq!(acceptor.next(accept).await, 4);
+        assert!(begun.elapsed() >= PAUSE * 3);
+        assert_eq!(acceptor.next(accept).await, 5);
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_cancelled_does_not_shorten_the_pause() {
+        let (begun, attempts) = (Instant::now(), Cell::new(0_u32));
+        let accept = || {
+            attempts.set(attempts.get() + 1);
+            ready(Err::<(), _>(refused()))
+        };
+        let mut acceptor = Acceptor::new("MQTT");
+        for _ in 0..20 {
+            let waited = tokio::time::timeout(PAUSE / 10, acceptor.next(accept)).await;
+            assert!(waited.is_err());
+        }
+        let pauses = begun.elapsed().as_millis() / PAUSE.as_millis();
+        assert!(u128::from(attempts.get()) <= pauses + 1, "{} attempts in {pauses} pauses", attempts.get());
+    }
+}

@@ -1,0 +1,182 @@
+//! Takes the connections of the broker's two listeners and hands each to the `mqtt5` library.
+//!
+//! - owns: the listeners, a task for each connection, the regular removal of sessions that have expired
+//! - must never: let one connection hold up another; try again at once when the system hands out no connection
+//! - flow: listener → [`Acceptor`] → limit of clients → WebSocket handshake where there is one → the library's handler
+//!
+//! The library could listen itself. It then spins on a core while no file can be opened, and waits for the WebSocket
+//! handshake of one client before it takes the next.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt5::MqttError;
+use mqtt5::broker::client_handler::ClientHandler;
+use mqtt5::broker::resource_monitor::{ResourceLimits, ResourceMonitor};
+use mqtt5::broker::router::MessageRouter;
+use mqtt5::broker::storage::{QueueLimits, StorageBackend};
+use mqtt5::broker::sys_topics::BrokerStats;
+use mqtt5::broker::transport::BrokerTransport;
+use mqtt5::broker::websocket_server::{WebSocketServerConfig, accept_websocket_connection};
+use mqtt5::broker::{AuthProvider, BrokerConfig, DynamicStorage, MemoryBackend};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
+
+use super::{QUEUED_BYTES_MAX, QUEUED_MESSAGES_MAX};
+use crate::platform::acceptor::Acceptor;
+
+/// How long a WebSocket handshake may take; the library gives a CONNECT as much.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connections are given to end when the broker stops; then they are cut off.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often expired sessions and counters of past seconds are removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Connections a second, of one address or of all: far above a load test, and a bound on the library's list of them.
+const CONNECTIONS_PER_S_MAX: u32 = 10_000;
+
+/// What every connection shares.
+pub(super) struct Front {
+    settings: Arc<BrokerConfig>,
+    gate: Arc<dyn AuthProvider>,
+    storage: Arc<DynamicStorage>,
+    router: Arc<MessageRouter>,
+    stats: Arc<BrokerStats>,
+    monitor: Arc<ResourceMonitor>,
+    /// ends the handlers of all connections
+    ending: broadcast::Sender<()>,
+}
+
+impl Front {
+    /// Lets in at most `clients_max` clients at once, each only if `gate` admits it.
+    pub(super) fn new(settings: BrokerConfig, clients_max: usize, gate: Arc<dyn AuthProvider>) -> Self {
+        let queue = QueueLimits { max_messages: QUEUED_MESSAGES_MAX, max_bytes: QUEUED_BYTES_MAX };
+        let storage = Arc::new(DynamicStorage::Memory(MemoryBackend::with_queue_limits(queue)));
+        let router = MessageRouter::with_storage(Arc::clone(&storage))
+            .with_fallback_queue_limits(queue)
+            .with_retained_limits(settings.max_retained_messages, settings.max_retained_message_size);
+        let monitor = ResourceMonitor::new(ResourceLimits {
+            max_connections: clients_max,
+            max_connections_per_ip: clients_max,
+            max_message_rate_per_client: settings.max_message_rate_per_client,
+            max_bandwidth_per_client: settings.max_bandwidth_per_client,
+            max_connection_rate: CONNECTIONS_PER_S_MAX,
+            rate_limit_window: Duration::from_secs(1),
+        });
+        Self {
+            settings: Arc::new(settings),
+            gate,
+            storage,
+            router: Arc::new(router),
+            stats: Arc::new(BrokerStats::new()),
+            monitor: Arc::new(monitor),
+            ending: broadcast::channel(1).0,
+        }
+    }
+
+    /// Serves until `stopping` fires; nothing listens any more when this returns.
+    pub(super) async fn run(self, mqtt: TcpListener, websocket: TcpListener, stopping: CancellationToken) {
+        let front = Arc::new(self);
+        let _sweeps = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&front).sweep()));
+        let mut over_tcp = Acceptor::new("MQTT");
+        let mut over_websocket = Acceptor::new("WebSocket");
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                Some(ended) = connections.join_next() => note(ended),
+                (stream, from) = over_tcp.next(|| mqtt.accept()) => {
+                    connections.spawn(Arc::clone(&front).serve_tcp(stream, from));
+                }
+                (stream, from) = over_websocket.next(|| websocket.accept()) => {
+                    connections.spawn(Arc::clone(&front).serve_websocket(stream, from));
+                }
+            }
+        }
+        drop((mqtt, websocket));
+        // An error means that there is no connection.
+        let _unheard = front.ending.send(());
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            debug!("connections did not end in time and are cut off");
+        }
+    }
+
+    async fn serve_tcp(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+        if self.takes(&stream, from).await {
+            self.handle(BrokerTransport::tcp(stream), from).await;
+        }
+    }
+
+    async fn serve_websocket(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+        if !self.takes(&stream, from).await {
+            return;
+        }
+        let settings = WebSocketServerConfig::default();
+        let handshake = accept_websocket_connection(stream, &settings, from);
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+            Ok(Ok(stream)) => self.handle(BrokerTransport::websocket(stream), from).await,
+            Ok(Err(error)) => debug!(%error, "a WebSocket handshake failed"),
+            Err(_) => debug!("a WebSocket handshake took too long"),
+        }
+    }
+
+    /// Whether there is room for another client.
+    async fn takes(&self, stream: &TcpStream, from: SocketAddr) -> bool {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "small packets of a connection may wait for each other");
+        }
+        let takes = self.monitor.can_accept_connection(from.ip()).await;
+        if !takes {
+            debug!("a connection is refused: the limit of clients is reached");
+        }
+        takes
+    }
+
+    async fn handle(&self, transport: BrokerTransport, from: SocketAddr) {
+        let handler = ClientHandler::new(
+            transport,
+            from,
+            Arc::clone(&self.settings),
+            Arc::clone(&self.router),
+            Arc::clone(&self.gate),
+            Some(Arc::clone(&self.storage)),
+            Arc::clone(&self.stats),
+            Arc::clone(&self.monitor),
+            self.ending.subscribe(),
+        );
+        match handler.run().await {
+            Ok(()) => {}
+            Err(error) if error.is_normal_disconnect() => {}
+            Err(error) => debug!(%error, "a client's connection ended"),
+        }
+    }
+
+    /// Removes what has expired, for ever.
+    async fn sweep(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let expired: Result<(), MqttError> = self.storage.cleanup_expired().await;
+            if let Err(error) = expired {
+                warn!("expired sessions stay: {error}");
+            }
+            self.router.sweep_sessions().await;
+            self.monitor.cleanup_expired_windows().await;
+        }
+    }
+}
+
+/// A connection that panics ends alone.
+fn note(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        warn!("the task of a connection ended: {error}");
+    }
+}
