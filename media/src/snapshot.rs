@@ -9,6 +9,7 @@ use crate::existing::Existing;
 use crate::frame::VideoFrame;
 use crate::patience::is_special;
 use crate::private_file;
+use crate::system_error::in_words;
 
 /// A picture could not be saved. The text says what to try.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub enum SnapshotError {
         path: PathBuf,
     },
     /// The file cannot be written.
-    #[error("cannot write the picture {path}: {source}; choose a folder that exists and that you may write to")]
+    #[error("cannot write the picture {path}: {}; choose a folder that exists and that you may write to", in_words(.source))]
     Write {
         /// The file.
         path: PathBuf,

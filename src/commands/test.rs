@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use media::display::window::WindowClient;
 use media::private_file;
+use media::system_error::in_words;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -219,7 +220,7 @@ async fn run_one(runs: &Runs, scenario: &Scenario, repetition: (u32, u32), folde
     let failed = |text: String| without(Verdict::Failed(vec![text]));
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     if let Err(error) = results::clear(&folder) {
-        return told(failed(format!("cannot use the folder {}: {error}", folder.display())));
+        return told(failed(format!("cannot use the folder {}: {}", folder.display(), in_words(&error))));
     }
     let servers = match Servers::start(scenario, runs.inherited.clone()).await {
         Ok(servers) => servers,
@@ -273,7 +274,7 @@ fn keep(outcome: &mut Outcome, folder: &Path, always: bool) {
     match results::write(folder, outcome) {
         Ok(()) => outcome.folder = Some(folder.to_owned()),
         Err(error) => {
-            let text = format!("cannot write to {}: {error}", folder.display());
+            let text = format!("cannot write to {}: {}", folder.display(), in_words(&error));
             outcome.verdict = match std::mem::replace(&mut outcome.verdict, Verdict::Passed) {
                 Verdict::Failed(mut faults) => {
                     faults.push(text);

@@ -1,5 +1,6 @@
 //! The one place where an outcome becomes an exit status (docs/PROTOCOL.md lists them for scripts).
 
+use media::system_error::without_number;
 use signalling::call::EndReason;
 use signalling::mqtt::LinkError;
 
@@ -170,8 +171,9 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// An error of the system in `text` loses its number: people read this.
     pub(crate) fn new(status: ExitStatus, text: impl std::fmt::Display) -> Self {
-        Self { status, text: text.to_string() }
+        Self { status, text: without_number(&text.to_string()) }
     }
 
     /// What a recording that cannot go on means for the exit status; `None` for any other event.

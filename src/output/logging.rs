@@ -1,5 +1,6 @@
 //! Logs: on stderr, or in a file while the terminal is taken by the full-screen view. Written by [`crate::output::streams`], so
-//! that no thread waits for whoever reads them; each is one line without anything that a terminal obeys.
+//! that no thread waits for whoever reads them; each is one line without anything that a terminal obeys, and without the
+//! numbers of the system's errors.
 
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use media::private_file;
+use media::system_error::without_number;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -104,7 +106,7 @@ impl MakeWriter<'_> for Writer {
 impl Write for Writer {
     /// Takes one line, whole.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let line = harmless(String::from_utf8_lossy(bytes).trim_end());
+        let line = without_number(&harmless(String::from_utf8_lossy(bytes).trim_end()));
         match &*target() {
             Target::Stderr if self.colours => streams::log(format!("{}\n", coloured(&line)).as_bytes()),
             Target::Stderr => streams::log(format!("{line}\n").as_bytes()),

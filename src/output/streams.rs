@@ -22,6 +22,7 @@ use crate::output::exit::ExitStatus;
 use crate::platform::signals;
 
 pub(crate) use bar::bars;
+use media::system_error::in_words;
 use writing::Writing;
 
 /// Bytes that may wait when something spare is added: half a minute of figures.
@@ -253,7 +254,7 @@ impl Outlet {
         let writing = Writing::new(Arc::clone(&shared), out, err);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || writing.run());
         if let Err(error) = thread {
-            shared.fail(Trouble::Failed(error.to_string()));
+            shared.fail(Trouble::Failed(in_words(&error)));
         }
         Self { shared }
     }

@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use media::system_error::without_number;
 use thiserror::Error;
 
 pub(crate) mod broker;
@@ -96,7 +97,7 @@ impl ServeError {
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
-            text = format!("{text}: {cause}");
+            text = format!("{text}: {}", without_number(&cause.to_string()));
             source = cause.source();
         }
         text

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use crate::support::process::Tring;
-use crate::support::{PATIENCE, loopback, run};
+use crate::support::{PATIENCE, TempDir, loopback, run};
 
 const SERVE: [&str; 7] = ["serve", "--mqtt-port", "0", "--websocket-port", "0", "--turn-port", "0"];
 /// A CONNECT of MQTT 3.1.1 with ClientId `alice`, a clean session and a keep-alive of 60 s.
@@ -89,4 +90,63 @@ fn a_websocket_client_that_says_nothing_holds_up_no_other() {
     let mut answer = [0; 12];
     other.read_exact(&mut answer).expect("an answer while the first connection is silent");
     assert_eq!(&answer, b"HTTP/1.1 101");
+}
+
+/// A program's exit status, and all that it said.
+fn said(output: &Output) -> (Option<i32>, String) {
+    let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+    (output.status.code(), text)
+}
+
+#[test]
+fn files_that_cannot_be_used_are_told_in_words() {
+    let dir = TempDir::new("files");
+    dir.write("plain", "plain");
+    std::fs::create_dir(dir.file("folder")).unwrap();
+    // Root may open every file: what is wrong with these is not a right.
+    let files = [
+        (dir.file("none/x"), "No such file"),
+        (dir.file("plain/x"), "Not a directory"),
+        (dir.file("folder"), "Is a directory"),
+    ];
+    let call = "call bob --id alice --broker mqtts://127.0.0.1:1 --show none --play none --video test --audio tone";
+    let ice = "--ice turn:127.0.0.1:1";
+    let commands = [
+        format!("{call} --user u --password-file FILE"),
+        format!("{call} --ca-file FILE"),
+        format!("{call} --cert FILE --key FILE"),
+        format!("{call} {ice} --ice-user u --ice-password-file FILE"),
+        format!("{call} {ice} --ice-secret-file FILE"),
+        format!("{call} --config FILE"),
+        "contacts --once --id alice --broker mqtt://127.0.0.1:1 --user u --password-file FILE".to_owned(),
+        "serve --user u --password-file FILE".to_owned(),
+        "serve --users-file FILE --ice-secret-file FILE".to_owned(),
+        "test smoke --junit FILE".to_owned(),
+        "test smoke --report FILE".to_owned(),
+        "load --calls 1,2 --curve FILE".to_owned(),
+    ];
+    let run = |command: &str, file: &Path| {
+        let args = command.split(' ').map(|word| word.replace("FILE", file.to_str().unwrap()));
+        let (status, text) = said(&Tring::command(args).output(dir.path()));
+        assert!(status != Some(0) && !text.contains("os error"), "{command}: {status:?}: {text}");
+        assert!(text.contains(file.to_str().unwrap()), "{command}: {text}");
+        text
+    };
+    for (command, (file, words)) in commands.iter().flat_map(|command| files.iter().map(move |file| (command, file))) {
+        let text = run(command, file);
+        assert!(text.contains(words), "{command}: {text}");
+    }
+    let source = call.replace("--video test --audio tone", "--video file:FILE --audio none");
+    for (command, file) in [
+        (source.as_str(), "none/x"),
+        (&source, "plain/x"),
+        (&source.replace("--video file:FILE --audio none", "--video none --audio file:FILE"), "plain/x"),
+        (&format!("{call} --record FILE.webm"), "plain/x"),
+        (&format!("{call} --snapshot FILE.png"), "plain/x"),
+        ("test FILE.toml", "plain/x"),
+        ("test smoke --results FILE", "plain/x"),
+        ("man FILE", "plain/x"),
+    ] {
+        run(command, &dir.file(file));
+    }
 }

@@ -19,6 +19,7 @@ use nokhwa::{Buffer, NokhwaError};
 use super::{Capture, CaptureError, StopFlag, VideoFormat};
 use crate::frame::VideoFrame;
 use crate::queue;
+use crate::system_error::{in_words, without_number};
 use crate::threads::{join_or_leave, wait_for_ended};
 
 mod convert;
@@ -72,7 +73,7 @@ pub(super) fn open(
     let device = std::thread::Builder::new()
         .name("camera-device".to_owned())
         .spawn(move || run_device(wanted.as_deref(), format, &ready, &raw))
-        .map_err(|error| unavailable(&error.to_string()))?;
+        .map_err(|error| unavailable(&in_words(&error)))?;
     let description = match opened.recv_timeout(OPEN_PATIENCE) {
         Ok(Ok(description)) => description,
         Ok(Err(reason)) => return Err(unavailable(&reason)),
@@ -84,7 +85,7 @@ pub(super) fn open(
         drop(pictures);
         join_or_leave(device, STOP_PATIENCE, "camera");
     })
-    .map_err(|error| unavailable(&error.to_string()))
+    .map_err(|error| unavailable(&in_words(&error)))
 }
 
 fn unavailable(reason: &str) -> CaptureError {
@@ -109,7 +110,7 @@ fn infos() -> Result<Vec<CameraInfo>, String> {
     // The V4L2 library panics on oddly named nodes in /dev.
     let mut infos = catch_unwind(|| nokhwa::query(ApiBackend::Auto))
         .map_err(|_| "the camera library cannot read the list of devices".to_owned())?
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| reason(&error))?;
     infos.sort_by_key(|info| info.index().clone());
     Ok(infos)
 }
@@ -133,7 +134,7 @@ fn reason(error: &NokhwaError) -> String {
     } else if cfg!(target_os = "linux") && text.contains("(os error 13)") {
         "this user may not use it; see the group \"video\"".to_owned()
     } else {
-        text
+        without_number(&text)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
 use crate::sound::stream::{CLOSE_PATIENCE, Health, Stream};
 use crate::sound::system::{self, OPEN_PATIENCE, Role, Settings};
+use crate::system_error::in_words;
 use crate::threads::wait_for_ended;
 use crate::voice::resample::Resampler;
 
@@ -42,7 +43,7 @@ pub(super) fn open(name: Option<&str>, out: queue::Sender<AudioFrame>) -> Result
         input.run(&out, &stop);
         stream.close();
     })
-    .map_err(|error| unavailable(&error.to_string()))
+    .map_err(|error| unavailable(&in_words(&error)))
 }
 
 fn unavailable(reason: &str) -> CaptureError {

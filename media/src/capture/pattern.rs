@@ -16,6 +16,7 @@ use super::ticks::Ticks;
 use super::{Capture, CaptureError, StopFlag, VideoFormat};
 use crate::frame::{Size, VideoFrame};
 use crate::queue;
+use crate::system_error::in_words;
 
 mod canvas;
 mod scene;
@@ -43,8 +44,9 @@ pub fn draw(frame: &mut VideoFrame, stamp: Stamp) {
 /// # Errors
 /// [`CaptureError::Device`] when the thread cannot be started.
 pub(super) fn open(format: VideoFormat, out: queue::Sender<Arc<VideoFrame>>) -> Result<Capture, CaptureError> {
-    Capture::spawn("test-pattern", "test pattern".to_owned(), move |stop| run(format, &out, &stop))
-        .map_err(|error| CaptureError::Device(format!("the test pattern cannot start ({error}); close other programs")))
+    Capture::spawn("test-pattern", "test pattern".to_owned(), move |stop| run(format, &out, &stop)).map_err(|error| {
+        CaptureError::Device(format!("the test pattern cannot start ({}); close other programs", in_words(&error)))
+    })
 }
 
 fn run(format: VideoFormat, out: &queue::Sender<Arc<VideoFrame>>, stop: &StopFlag) {

@@ -17,6 +17,7 @@ use super::ticks::Ticks;
 use super::{Capture, CaptureError, StopFlag};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
+use crate::system_error::in_words;
 
 /// The lowest tone and the distance between tones, in Hz. All tones are multiples of [`SPACING_HZ`].
 const LOWEST_HZ: u32 = 400;
@@ -114,8 +115,9 @@ const fn frame_due_at(unix: Duration) -> u64 {
 /// # Errors
 /// [`CaptureError::Device`] when the thread cannot be started.
 pub(super) fn open(out: queue::Sender<AudioFrame>) -> Result<Capture, CaptureError> {
-    Capture::spawn("test-tone", "test tone".to_owned(), move |stop| run(&out, &stop))
-        .map_err(|error| CaptureError::Device(format!("the test tone cannot start ({error}); close other programs")))
+    Capture::spawn("test-tone", "test tone".to_owned(), move |stop| run(&out, &stop)).map_err(|error| {
+        CaptureError::Device(format!("the test tone cannot start ({}); close other programs", in_words(&error)))
+    })
 }
 
 fn run(out: &queue::Sender<AudioFrame>, stop: &StopFlag) {

@@ -21,6 +21,7 @@ use super::cells::{Cells, Colours};
 use super::raw_terminal::{RawTerminal, output};
 use super::tty::{self, Place};
 use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene, key_event, report};
+use crate::system_error::in_words;
 use crate::threads::join_or_leave;
 
 pub use super::raw_terminal::restore;
@@ -57,7 +58,7 @@ impl Terminal {
     /// # Errors
     /// [`DisplayError::NoTerminal`] when there is none, it refuses, or it is taken already.
     pub fn open(pictures: Pictures, events: mpsc::Sender<DisplayEvent>) -> Result<Self, DisplayError> {
-        let taken = RawTerminal::take().map_err(|error| DisplayError::NoTerminal(error.to_string()))?;
+        let taken = RawTerminal::take().map_err(|error| DisplayError::NoTerminal(in_words(&error)))?;
         let shared = Arc::new(Shared::default());
         let view = View {
             taken,
@@ -70,7 +71,7 @@ impl Terminal {
         let thread = std::thread::Builder::new()
             .name("terminal".to_owned())
             .spawn(move || view.run())
-            .map_err(|error| DisplayError::NoTerminal(error.to_string()))?;
+            .map_err(|error| DisplayError::NoTerminal(in_words(&error)))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

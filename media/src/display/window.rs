@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use self::request::{Request, Slot, Waker};
 use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene};
+use crate::system_error::in_words;
 
 mod canvas;
 mod font;
@@ -89,7 +90,7 @@ impl WindowClient {
         let forwarder = std::thread::Builder::new()
             .name("window-pictures".to_owned())
             .spawn(move || forward_pictures(&pictures, &slot, &waker))
-            .map_err(|error| failed(&error.to_string()))?;
+            .map_err(|error| failed(&in_words(&error)))?;
         window.forwarder = Some(forwarder);
         Ok(window)
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::system_error::in_words;
+
 /// Recording failed; the text says what to try.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -18,7 +20,7 @@ pub enum RecordError {
         path: PathBuf,
     },
     /// The file cannot be created.
-    #[error("cannot record to {path}: {source}; choose a folder that exists and that you may write to")]
+    #[error("cannot record to {path}: {}; choose a folder that exists and that you may write to", in_words(.source))]
     Create {
         /// The file.
         path: PathBuf,
@@ -26,7 +28,7 @@ pub enum RecordError {
         source: std::io::Error,
     },
     /// Writing failed; what was written before it plays.
-    #[error("cannot write the recording {path}: {source}{}", advice(.source))]
+    #[error("cannot write the recording {path}: {}{}", in_words(.source), advice(.source))]
     Write {
         /// The file.
         path: PathBuf,

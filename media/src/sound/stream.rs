@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::system::{OPEN_PATIENCE, Role};
+use crate::system_error::in_words;
 use crate::threads::{end_aside, join_or_leave, wait_for_ended};
 
 /// How long a stream may take to close.
@@ -51,7 +52,7 @@ impl Stream {
                 // Nobody waits any more when this cannot be sent.
                 Err(reason) => drop(ready.send(Err(reason))),
             })
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| in_words(&error))?;
         match opened.recv_timeout(2 * OPEN_PATIENCE) {
             Ok(beside) => Ok((Self { role, keep: Some(keep), thread: Some(thread) }, beside?)),
             // The thread is left inside the sound system; it ends when that answers.

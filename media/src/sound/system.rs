@@ -14,6 +14,7 @@ use cpal::traits::{DeviceTrait, HostTrait};
 use cpal::{BufferSize, SampleFormat, StreamConfig, SupportedBufferSize, SupportedStreamConfigRange};
 
 use crate::frame::AUDIO_RATE_HZ;
+use crate::system_error::without_number;
 
 /// How long a sound server may take to set a stream up.
 pub(crate) const OPEN_PATIENCE: Duration = Duration::from_secs(5);
@@ -214,7 +215,7 @@ fn reason(error: &cpal::Error) -> String {
         cpal::ErrorKind::DeviceNotAvailable => "it is not there".to_owned(),
         cpal::ErrorKind::DeviceBusy => "another program uses it".to_owned(),
         cpal::ErrorKind::PermissionDenied => "this user may not use it".to_owned(),
-        _ => error.to_string().trim_end_matches('.').to_owned(),
+        _ => without_number(&error.to_string()).trim_end_matches('.').to_owned(),
     }
 }
 

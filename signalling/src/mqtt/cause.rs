@@ -267,8 +267,13 @@ pub(super) fn of_io(error: &io::Error) -> String {
         Kind::ConnectionAborted | Kind::UnexpectedEof => "the broker closed the connection".to_owned(),
         Kind::TimedOut => "no answer".to_owned(),
         _ if is_lookup(&text) => format!("its name has no address ({})", plain_tail(&text)),
-        _ => text.split(" (os error").next().unwrap_or_default().to_owned(),
+        _ => without_number(&text).to_owned(),
     }
+}
+
+/// An error of the system as it ends a text, without its number: `(os error 2)`.
+pub(super) fn without_number(text: &str) -> &str {
+    text.split(" (os error ").next().unwrap_or_default()
 }
 
 fn is_lookup(text: &str) -> bool {

@@ -7,6 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::cause::without_number;
 use super::{LinkError, TlsFiles};
 
 /// How a connection over TLS is secured, loaded and checked once.
@@ -63,5 +64,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> 
 }
 
 fn bad_file(path: &Path, reason: &dyn std::fmt::Display) -> LinkError {
-    LinkError::TlsFile(format!("cannot use {}: {reason}; a PEM file is needed", path.display()))
+    let reason = reason.to_string();
+    LinkError::TlsFile(format!("cannot use {}: {}; a PEM file is needed", path.display(), without_number(&reason)))
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
+use media::system_error::in_words;
 use signalling::mqtt::{Audience, LinkConfig};
 use tokio::process::Command;
 
@@ -181,7 +182,7 @@ async fn run_command(command: Option<&[String]>) -> Result<(), String> {
         Ok(Ok(output)) => {
             Err(format!("{program} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
         }
-        Ok(Err(error)) => Err(format!("{program} cannot be started: {error}")),
+        Ok(Err(error)) => Err(format!("{program} cannot be started: {}", in_words(&error))),
         Err(_) => Err(format!("{program} took longer than {} s", RESTART_MAX.as_secs())),
     }
 }

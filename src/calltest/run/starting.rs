@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use media::system_error::in_words;
 use signalling::id::PeerId;
 
 use super::super::peers::remote::Agents;
@@ -126,7 +127,8 @@ impl Run<'_> {
             }
         };
         env.extend(spec.env.clone());
-        let folder = std::env::current_dir().map_err(|error| format!("the current folder is gone: {error}"))?;
+        let folder =
+            std::env::current_dir().map_err(|error| format!("the current folder is gone: {}", in_words(&error)))?;
         Ok(Launch { name: spec.name.clone(), program, env, folder })
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use media::system_error::in_words;
 use signalling::mqtt::BrokerUrl;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
@@ -70,14 +71,14 @@ pub(super) async fn reach(url: &BrokerUrl) -> Result<Reached, Unreached> {
 
 async fn connect(url: &BrokerUrl) -> Result<Reached, Unreached> {
     let found = lookup_host((url.host.as_str(), url.port)).await;
-    let addresses: Vec<SocketAddr> = found.map_err(|error| Unreached::Unresolved(error.to_string()))?.collect();
+    let addresses: Vec<SocketAddr> = found.map_err(|error| Unreached::Unresolved(in_words(&error)))?.collect();
     let began = Instant::now();
     let socket = TcpStream::connect(&addresses[..]).await.map_err(|error| match error.kind() {
         _ if error.raw_os_error() == Some(TOO_MANY_FILES) => Unreached::TooManyFiles,
         io::ErrorKind::ConnectionRefused => Unreached::Closed(url.port),
         io::ErrorKind::TimedOut => Unreached::Silent,
-        _ => Unreached::Other(error.to_string()),
+        _ => Unreached::Other(in_words(&error)),
     })?;
-    let address = socket.peer_addr().map_err(|error| Unreached::Other(error.to_string()))?;
+    let address = socket.peer_addr().map_err(|error| Unreached::Other(in_words(&error)))?;
     Ok(Reached { socket: address, took: began.elapsed() })
 }

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::system_error::in_words;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Stream};
 use signalling::mqtt::{BrokerUrl, Cause, TlsFiles};
@@ -119,7 +120,7 @@ fn explain(error: &io::Error, url: &BrokerUrl, files: &TlsFiles) -> Fault {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
                 Fault::NoTls(Cause::closed_in_handshake())
             }
-            _ => Fault::Tls(Cause { cause: error.to_string(), fix: "look at the broker's log".to_owned() }),
+            _ => Fault::Tls(Cause { cause: in_words(error), fix: "look at the broker's log".to_owned() }),
         },
     }
 }

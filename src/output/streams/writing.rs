@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use media::system_error::in_words;
+
 use super::{Item, Shared, Trouble, Worth};
 
 /// Bytes of one write: what a pipe takes at once, so that each bit that a slow reader takes shows.
@@ -65,7 +67,7 @@ impl Writing {
             };
             if let Err(error) = written {
                 let gone = error.kind() == io::ErrorKind::BrokenPipe;
-                return self.shared.fail(if gone { Trouble::Gone } else { Trouble::Failed(error.to_string()) });
+                return self.shared.fail(if gone { Trouble::Gone } else { Trouble::Failed(in_words(&error)) });
             }
             let mut state = self.shared.lock();
             state.is_writing = false;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
+use media::system_error::in_words;
 use signalling::call::{EndReason, Notice};
 use signalling::id::{CallId, PeerId};
 use tokio::task::JoinSet;
@@ -252,7 +253,8 @@ impl Habits {
         self.writing += 1;
         jobs.spawn(async move {
             let writing = tokio::task::spawn_blocking(move || {
-                log.append(&entry).map_err(|error| format!("cannot write {}: {error}", log.path().display()))
+                log.append(&entry)
+                    .map_err(|error| format!("cannot write {}: {}", log.path().display(), in_words(&error)))
             });
             Done::LogWritten(match tokio::time::timeout(LOG_PATIENCE, writing).await {
                 Ok(written) => written.map_err(|error| error.to_string()).flatten(),

@@ -7,6 +7,7 @@ use nokhwa::utils::{CameraFormat, CameraInfo};
 use serde::Serialize;
 
 use super::{OPEN_PATIENCE, ask_permission, has_no_pictures, infos, probe, reason};
+use crate::system_error::in_words;
 use crate::threads::join_or_leave;
 
 /// One camera.
@@ -33,7 +34,7 @@ pub(crate) fn list() -> Result<Vec<Camera>, String> {
     let thread = std::thread::Builder::new()
         .name("camera-list".to_owned())
         .spawn(move || drop(done.send(infos().map(|infos| infos.iter().filter_map(examine).collect()))))
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| in_words(&error))?;
     let cameras = listed.recv_timeout(OPEN_PATIENCE);
     join_or_leave(thread, Duration::from_millis(100), "camera list");
     cameras.unwrap_or_else(|_| Err("a camera driver does not answer".to_owned()))

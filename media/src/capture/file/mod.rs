@@ -17,6 +17,7 @@ use super::{Capture, CaptureError, VideoFormat};
 use crate::container::ContainerError;
 use crate::frame::{AudioFrame, VideoFrame};
 use crate::queue;
+use crate::system_error::in_words;
 
 mod h264;
 mod matroska;
@@ -60,7 +61,7 @@ impl From<std::io::Error> for ReadError {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::UnexpectedEof => Self::Broken("it ends too early".to_owned()),
-            _ => Self::Broken(error.to_string()),
+            _ => Self::Broken(in_words(&error)),
         }
     }
 }
@@ -127,7 +128,7 @@ pub(super) fn open_video(
     Capture::spawn("file-video", name, move |stop| {
         player::play_pictures(&shown, format.fps, pictures, first, &out, &stop)
     })
-    .map_err(|error| CaptureError::File(format!("cannot start a thread for {}: {error}", path.display())))
+    .map_err(|error| CaptureError::File(format!("cannot start a thread for {}: {}", path.display(), in_words(&error))))
 }
 
 /// Opens a WAV, WebM (Opus) or MP4 (Opus) file as a microphone, repeated at its end without a gap.
@@ -148,8 +149,9 @@ pub(super) fn open_audio(path: &Path, out: queue::Sender<AudioFrame>) -> Result<
     }
     let name = path.display().to_string();
     let shown = name.clone();
-    Capture::spawn("file-audio", name, move |stop| player::play_sounds(&shown, sounds, first, &out, &stop))
-        .map_err(|error| CaptureError::File(format!("cannot start a thread for {}: {error}", path.display())))
+    Capture::spawn("file-audio", name, move |stop| player::play_sounds(&shown, sounds, first, &out, &stop)).map_err(
+        |error| CaptureError::File(format!("cannot start a thread for {}: {}", path.display(), in_words(&error))),
+    )
 }
 
 fn pictures(path: &Path, format: VideoFormat) -> Result<Box<dyn Pictures>, ReadError> {
@@ -264,7 +266,7 @@ fn explain(path: &Path, target: Target, error: &ReadError) -> CaptureError {
                 std::io::ErrorKind::PermissionDenied => "; let your user read it",
                 _ => "",
             };
-            format!("{shown} cannot be opened: {error}{advice}")
+            format!("{shown} cannot be opened: {}{advice}", in_words(cause))
         }
         (ReadError::NoFile("a folder"), _) => format!("{shown} is a folder; name a file in it"),
         (ReadError::NoFile(_), _) => {

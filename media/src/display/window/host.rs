@@ -18,6 +18,7 @@ use winit::window::WindowId;
 use super::canvas::Canvas;
 use super::request::{Request, Slot, Wake, Waker};
 use crate::display::{DisplayEvent, desktop, key_event, report};
+use crate::system_error::without_number;
 
 /// How large a window is at first, in logical pixels.
 const FIRST_SIZE: LogicalSize<u32> = LogicalSize::new(960, 540);
@@ -80,7 +81,7 @@ fn event_loop() -> Result<EventLoop<Wake>, String> {
 
 /// An error of the window library without the place in its source that it puts in front.
 fn plain(error: &dyn std::fmt::Display) -> String {
-    let text = error.to_string();
+    let text = without_number(&error.to_string());
     let behind = text.split_once(".rs:").and_then(|(_, behind)| behind.split_once(": "));
     behind.map_or(text.as_str(), |(_, reason)| reason).to_owned()
 }
