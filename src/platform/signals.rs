@@ -3,19 +3,20 @@
 //! - SIGINT, SIGTERM, SIGHUP → thread `signals` → [`Ends`] of the command that runs
 //! - Ctrl-C as a key, which a terminal in raw mode hands on → [`interrupt`] → the same
 //! - standard output that cannot be written → [`output_failed`] → the same
+//! - SIGXFSZ, a file that would grow beyond the limit of `ulimit -f` → taken note of: the write fails, and is told
 //!
 //! The first signal asks the command to end in order. The second ends the program: the command gets [`GRACE`] to do it
 //! itself, then the terminal is restored and the process exits, whatever hangs. A command that never asked for
 //! signals ends at the first.
 
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use media::display::terminal;
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use tokio::sync::watch;
 
 /// How long the program may take to end by itself after the second signal.
@@ -59,6 +60,8 @@ fn asked() -> &'static watch::Sender<Asked> {
 /// # Errors
 /// When the system refuses.
 pub(crate) fn install() -> io::Result<()> {
+    // Any handler will do, and a program that we start does not inherit it: nobody looks at the flag.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let handle = move || {
         for signal in signals.forever() {

@@ -6,8 +6,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use crate::support::call::{self, Args, Ended, TEST_MEDIA};
+use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
-use crate::support::{PATIENCE, TempDir, loopback, run};
+use crate::support::turn::Turn;
+use crate::support::{PATIENCE, TempDir, alice, bob, loopback, run};
 
 const SERVE: [&str; 7] = ["serve", "--mqtt-port", "0", "--websocket-port", "0", "--turn-port", "0"];
 /// A CONNECT of MQTT 3.1.1 with ClientId `alice`, a clean session and a keep-alive of 60 s.
@@ -92,6 +95,11 @@ fn a_websocket_client_that_says_nothing_holds_up_no_other() {
     assert_eq!(&answer, b"HTTP/1.1 101");
 }
 
+/// Starts a program by a shell that sets the limits first and redirects what it writes.
+fn shell(script: &str) -> [&str; 3] {
+    ["sh", "-c", script]
+}
+
 /// A program's exit status, and all that it said.
 fn said(output: &Output) -> (Option<i32>, String) {
     let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
@@ -149,4 +157,54 @@ fn files_that_cannot_be_used_are_told_in_words() {
     ] {
         run(command, &dir.file(file));
     }
+}
+
+#[test]
+fn a_recording_beyond_the_limit_of_file_sizes_is_told_and_plays() {
+    let _turn = Turn::small_call();
+    let (broker, dir) = (Mosquitto::anonymous(), TempDir::new("recording"));
+    let mut bob = call::listen(Args::new(bob(&broker.url())).and(["--answer", "auto", "--once"]));
+    let recording = dir.file("alice.webm");
+    let call = Args::new(["call", "bob", "--duration", "5s", "--no-log"]).and(TEST_MEDIA).and(alice(&broker.url()));
+    let limit = ["prlimit", "--fsize=100000:100000"];
+    let mut alice = Tring::command(call.option("--record", &recording)).through(limit).spawn();
+    let ended = Ended::wait(&mut alice);
+    assert_eq!((ended.status, ended.reason()), (1, "hangup"), "the call goes on without the recording");
+    let text = ended.error();
+    assert!(text.contains("alice.webm: File too large;") && text.contains("ulimit -f"), "{text}");
+    assert!((50_000..=100_000).contains(&std::fs::metadata(&recording).unwrap().len()));
+    run(Command::new("ffprobe").args(["-v", "error"]).arg(&recording));
+    assert_eq!(bob.wait_exit(PATIENCE), 0);
+}
+
+#[test]
+fn output_beyond_the_limit_of_file_sizes_is_told() {
+    let _turn = Turn::small_call();
+    let dir = TempDir::new("output");
+    std::fs::create_dir(dir.file("pages")).unwrap();
+    let limited = |bytes: u32, rest: &str| format!("exec prlimit --fsize={bytes}:{bytes} \"$0\" \"$@\" {rest}");
+    let fails = "[peers.bob]\n[peers.alice]\ncalls = \"bob\"\nduration = \"2s\"\nexpect.fps = \">= 500\"\n";
+    dir.write("fails.toml", fails);
+    for (args, bytes, rest, status, told) in [
+        (vec!["test", "--schema"], 1000, "> out", 1, "cannot write to standard output: File too large"),
+        (vec!["man", "pages"], 1000, "", 2, "cannot write pages to pages: File too large"),
+        (vec!["nonsense"], 10, "2> err", 2, ""),
+        (vec!["test", "smoke", "--junit", "junit.xml"], 100, "", 1, "cannot write junit.xml: File too large"),
+        (vec!["test", "fails.toml", "--results", "results"], 1000, "", 30, "fails: File too large"),
+    ] {
+        let script = limited(bytes, rest);
+        let (ended, text) = said(&Tring::command(&args).through(shell(&script)).output(dir.path()));
+        assert_eq!(ended, Some(status), "{args:?}: {text}");
+        assert!(text.contains(told) && !text.contains("os error"), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_call_log_beyond_the_limit_of_file_sizes_is_told() {
+    let broker = Mosquitto::anonymous();
+    let args = Args::new(["call", "bob"]).and(TEST_MEDIA).and(alice(&broker.url()));
+    let ended = Ended::wait(&mut Tring::command(args).through(["prlimit", "--fsize=100:100"]).spawn());
+    assert_eq!(ended.status, 13);
+    let warnings = ended.warnings().join("; ");
+    assert!(warnings.contains("calls.ndjson: File too large;"), "{warnings}");
 }

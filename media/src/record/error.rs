@@ -50,6 +50,9 @@ fn advice(cause: &std::io::Error) -> &'static str {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
             "; make room on the disk; what was recorded until then plays"
         }
+        std::io::ErrorKind::FileTooLarge => {
+            "; raise the limit with ulimit -f, or record to another disk; what was recorded until then plays"
+        }
         _ => "",
     }
 }
