@@ -10,7 +10,7 @@ use crate::support::call::{self, Args, Ended, TEST_MEDIA};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
 use crate::support::turn::Turn;
-use crate::support::{PATIENCE, TempDir, alice, bob, loopback, run};
+use crate::support::{PATIENCE, TempDir, alice, bob, did_not_run, loopback, run};
 
 const SERVE: [&str; 7] = ["serve", "--mqtt-port", "0", "--websocket-port", "0", "--turn-port", "0"];
 /// A CONNECT of MQTT 3.1.1 with ClientId `alice`, a clean session and a keep-alive of 60 s.
@@ -157,6 +157,47 @@ fn files_that_cannot_be_used_are_told_in_words() {
     ] {
         run(command, &dir.file(file));
     }
+}
+
+#[test]
+fn the_call_log_that_cannot_be_read_is_told() {
+    let home = TempDir::new("home");
+    let log = home.file("state/tring/calls.ndjson");
+    std::fs::create_dir_all(&log).unwrap();
+    for command in ["log", "redial"] {
+        let (status, text) = said(&Tring::command([command]).home(home.path()).output(home.path()));
+        assert_eq!(status, Some(2), "{command}: {text}");
+        let told = format!("cannot read {}: Is a directory", log.display());
+        assert!(text.contains(&told) && !text.contains("os error"), "{command}: {text}");
+    }
+}
+
+/// A log, in which bob is who was called.
+const CALLED_BOB: &str = r#"{"v":1,"started":1700000000000,"direction":"out","peer":"bob","call_id":null,"answered":true,"duration_ms":1.5,"reason":"remote-hangup","status":0,"path":null,"received":null}"#;
+
+#[test]
+fn redial_on_a_full_disk_calls_and_says_that_the_call_is_not_noted_down() {
+    if !Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).status().unwrap().success() {
+        return did_not_run("no user namespace, in which a small disk could be mounted");
+    }
+    let (broker, home) = (Mosquitto::anonymous(), TempDir::new("home"));
+    std::fs::create_dir(home.file("state")).unwrap();
+    // A page of the disk, full to its end.
+    let line = home.write("line", &format!("{CALLED_BOB:\n<4096}"));
+    let script = format!(
+        "mount -t tmpfs -o size=16k tmpfs {state} && mkdir {state}/tring && cat {line} > {state}/tring/calls.ndjson && \
+         ! cat /dev/zero > {state}/fill && exec \"$0\" \"$@\"",
+        state = home.file("state").display(),
+        line = line.display(),
+    );
+    let launcher = ["unshare", "--user", "--map-root-user", "--mount"].into_iter().chain(shell(&script));
+    let args = Args::new(["redial", "--id", "alice", "--broker", &broker.url()]).and(TEST_MEDIA);
+    let mut alice = Tring::command(args).home(home.path()).through(launcher).spawn();
+    assert_eq!(alice.wait_event("dialing", PATIENCE)["peer"], "bob");
+    let warning = alice.wait_event("warning", PATIENCE);
+    let text = warning["text"].as_str().unwrap();
+    assert!(text.contains("calls.ndjson: No space left on device;") && text.contains("--no-log"), "{text}");
+    assert_eq!(alice.wait_exit(PATIENCE), 13);
 }
 
 #[test]
