@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -366,6 +366,21 @@ fn xdotool(xvfb: &Xvfb, args: &[&str]) -> String {
     run(Command::new(require("xdotool", "xdotool")).args(args).env("DISPLAY", xvfb.display())).trim().to_owned()
 }
 
+/// The window of a call with `peer`, once it is there.
+fn window_of(xvfb: &Xvfb, peer: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut search = Command::new(require("xdotool", "xdotool"));
+        search.args(["search", "--name", &format!("^tring: {peer}")]).env("DISPLAY", xvfb.display());
+        let found = String::from_utf8(search.output().unwrap().stdout).unwrap();
+        if !found.trim().is_empty() {
+            return found.trim().to_owned();
+        }
+        assert!(Instant::now() < deadline, "no window of a call with {peer}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_window_that_another_program_closes_ends_the_call() {
     let _turn = Turn::call();
@@ -391,6 +406,40 @@ fn a_window_that_another_program_closes_ends_the_call() {
     // Ctrl-C is not the camera's key.
     let (status, muted, stderr) = call(&["ctrl+c"]);
     assert_eq!((status, muted), (130, 0), "{stderr}");
+}
+
+#[test]
+fn the_call_that_is_left_gets_a_window_when_another_program_closes_it() {
+    let _turn = Turn::call();
+    let (mosquitto, xvfb) = (Mosquitto::anonymous(), Xvfb::start());
+    let link = |id: &'static str| Args::new(["--id", id, "--broker", &mosquitto.url(), "--control", "-"]);
+    let args = Args::new(["listen", "--answer", "ask"]).and(link("bob"));
+    let args = args.and(["--video", "test", "--audio", "tone", "--play", "none", "--show", "window"]);
+    let mut bob = Tring::command(args).env("DISPLAY", xvfb.display()).spawn();
+    bob.wait_event("online", PATIENCE);
+    let mut callers = ["alice", "carol"].map(|id| {
+        let mut caller = call::call_bob(link(id));
+        bob.wait_event_where("incoming", PATIENCE, |event| event["peer"] == id);
+        bob.send_control(&json!({"command": "answer"}));
+        talking([&mut caller, &mut bob]);
+        caller
+    });
+    let window = window_of(&xvfb, "carol");
+    xdotool(&xvfb, &["windowclose", &window]);
+    assert_eq!(callers[1].wait_exit(PATIENCE), 0);
+    let other = window_of(&xvfb, "alice");
+    assert_ne!(other, window);
+
+    // It is a whole window: it shows pictures, and its keys are heard.
+    bob.send_control(&json!({"command": "resume"}));
+    let deadline = Instant::now() + PATIENCE;
+    while !BARS.iter().all(|colour| xvfb.picture().count(*colour) > 100) {
+        assert!(Instant::now() < deadline, "no picture in the second window");
+        bob.wait_event("stats", PATIENCE);
+    }
+    xdotool(&xvfb, &["windowfocus", "--sync", &other, "key", "q"]);
+    assert_eq!(callers[0].wait_exit(PATIENCE), 0);
+    assert!(bob.is_running());
 }
 
 #[test]

@@ -83,8 +83,10 @@ pub(crate) fn desktop() -> Option<String> {
 /// What the person in front of the picture did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisplayEvent {
-    /// The close button, q or Escape.
+    /// The close button, q or Escape. The view stays until its owner drops it.
     CloseRequested,
+    /// Something else took the view away: another program closed the window, or the desktop failed.
+    Gone,
     /// Ctrl-C, which the terminal hands on as a key while the view has it.
     Interrupted,
     /// Any other character key.
@@ -102,7 +104,7 @@ pub enum DisplayError {
     NoTerminal(String),
 }
 
-/// The streams of pictures a view draws.
+/// The streams of pictures a view draws; shared, so that another view can go on with them when one is gone.
 #[derive(Debug)]
 pub struct Pictures {
     remote: queue::Receiver<Arc<VideoFrame>>,

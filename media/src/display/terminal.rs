@@ -57,7 +57,7 @@ impl Terminal {
     ///
     /// # Errors
     /// [`DisplayError::NoTerminal`] when there is none, it refuses, or it is taken already.
-    pub fn open(pictures: Pictures, events: mpsc::Sender<DisplayEvent>) -> Result<Self, DisplayError> {
+    pub fn open(pictures: Arc<Pictures>, events: mpsc::Sender<DisplayEvent>) -> Result<Self, DisplayError> {
         let taken = RawTerminal::take().map_err(|error| DisplayError::NoTerminal(in_words(&error)))?;
         let shared = Arc::new(Shared::default());
         let view = View {
@@ -121,7 +121,7 @@ struct View {
     /// The terminal, to look at its mode; without one it is taken to be ours.
     keyboard: Option<File>,
     hold: Hold,
-    pictures: Pictures,
+    pictures: Arc<Pictures>,
     events: mpsc::Sender<DisplayEvent>,
     shared: Arc<Shared>,
 }

@@ -67,7 +67,7 @@ impl WindowClient {
     pub fn open(
         &self,
         title: &str,
-        pictures: Pictures,
+        pictures: Arc<Pictures>,
         events: mpsc::Sender<DisplayEvent>,
     ) -> Result<Window, DisplayError> {
         let failed = |reason: &str| DisplayError::NoWindow(reason.to_owned());
@@ -164,7 +164,7 @@ mod tests {
         drop(host);
         let (_frames, pictures) = queue::bounded(1);
         let (events, _keys) = mpsc::channel(1);
-        let error = client.open("test", Pictures::new(pictures), events).unwrap_err().to_string();
+        let error = client.open("test", Arc::new(Pictures::new(pictures)), events).unwrap_err().to_string();
         assert!(error.contains("--show terminal") && error.contains("--show none"), "{error}");
     }
 }

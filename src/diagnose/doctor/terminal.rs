@@ -1,6 +1,7 @@
 //! Where pictures would be shown: the terminal this runs in, or a window, which is opened for a moment.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::devices::{self, Screen};
@@ -45,7 +46,8 @@ pub(super) async fn check(show: Show, asked: Option<Show>, windows: WindowClient
 fn open(windows: &WindowClient) -> Result<(), String> {
     let (_remote, pictures) = queue::bounded(1);
     let (events, _unread) = mpsc::channel(1);
-    windows.open("tring doctor", Pictures::new(pictures), events).map(drop).map_err(|error| error.to_string())
+    let pictures = Arc::new(Pictures::new(pictures));
+    windows.open("tring doctor", pictures, events).map(drop).map_err(|error| error.to_string())
 }
 
 /// What there is, and what of it a call would use.

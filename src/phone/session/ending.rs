@@ -69,11 +69,23 @@ impl Session {
         self.close_call(live, reason, text, bearing);
     }
 
+    /// Opens the view again for the call that is left, if the view went with the call that ended.
+    fn show_call_in_front(&mut self) {
+        let Some(call) = self.front() else { return };
+        if let Some(live) = self.calls.get(&call)
+            && live.marks.described.is_some()
+        {
+            // Where its pictures go is known since it began.
+            let _same = self.screen.open_view(&live.peer, &self.printer);
+        }
+    }
+
     /// Closes what a call has open, aside.
     fn close_call(&mut self, mut live: LiveCall, reason: EndReason, text: Option<String>, bearing: Bearing) {
         live.abort_jobs();
         let ended = Instant::now();
         let view = if self.calls.is_empty() { self.screen.take_view() } else { None };
+        self.show_call_in_front();
         let (media, saves) = (live.media.take(), std::mem::take(&mut live.saves));
         self.jobs.spawn(async move {
             // The terminal is given back before anything is printed there.

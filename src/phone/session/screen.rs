@@ -46,6 +46,13 @@ impl Screen {
         view.remote()
     }
 
+    /// Takes note that something else took the view away; [`Self::open_view`] opens it again.
+    pub(super) fn view_is_gone(&mut self) {
+        if let Some(view) = &mut self.view {
+            view.gone();
+        }
+    }
+
     /// Where own pictures of a call go that begins.
     pub(super) fn own_of_new_call(&mut self) -> SelfView {
         let show = self.show;

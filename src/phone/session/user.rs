@@ -24,6 +24,11 @@ impl Session {
                 self.phone_event(call::Event::HangUp);
                 return Ok(());
             }
+            DisplayEvent::Gone => {
+                self.screen.view_is_gone();
+                self.phone_event(call::Event::HangUp);
+                return Ok(());
+            }
             DisplayEvent::Interrupted => return self.interrupted(),
             DisplayEvent::Key(key) => key,
         };

@@ -33,8 +33,8 @@ pub(super) struct View {
     show: Show,
     remote: queue::Sender<Arc<VideoFrame>>,
     own: queue::Sender<Arc<VideoFrame>>,
-    /// Until it is open.
-    pictures: Option<Pictures>,
+    /// `None` when no view could be opened: then no other is tried.
+    pictures: Option<Arc<Pictures>>,
     events_tx: mpsc::Sender<DisplayEvent>,
     events: mpsc::Receiver<DisplayEvent>,
     slot: Slot,
@@ -44,6 +44,7 @@ pub(super) struct View {
 
 /// A view takes its time to open, and no call waits for it.
 enum Slot {
+    /// Not yet opened, or gone.
     Closed,
     Opening(JoinHandle<Option<Opened>>),
     Open(Opened),
@@ -80,7 +81,7 @@ impl View {
     pub(super) fn new(show: Show) -> Self {
         let (remote, remote_rx) = queue::bounded(FRAMES_MAX);
         let (own, own_rx) = queue::bounded(FRAMES_MAX);
-        let pictures = Some(Pictures::new(remote_rx).with_own(own_rx));
+        let pictures = Some(Arc::new(Pictures::new(remote_rx).with_own(own_rx)));
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         Self { show, remote, own, pictures, events_tx, events, slot: Slot::Closed, labels: Labels::default() }
     }
@@ -107,7 +108,7 @@ impl View {
 
     /// Opens it, unless it is open: aside, since windows and terminals may take long.
     pub(super) fn open(&mut self, title: &str, windows: &WindowClient, printer: &Arc<Printer>) {
-        let Some(pictures) = self.pictures.take() else { return };
+        let (Slot::Closed, Some(pictures)) = (&self.slot, self.pictures.clone()) else { return };
         let (title, windows, printer) = (title.to_owned(), windows.clone(), Arc::clone(printer));
         let (events, complaints) = (self.events_tx.clone(), Arc::clone(&printer));
         let show = self.show;
@@ -142,8 +143,28 @@ impl View {
                 event = self.events.recv() => return event,
                 opened = opening => opened.ok().flatten(),
             };
-            self.slot = opened.map_or(Slot::Closed, Slot::Open);
-            self.show_labels();
+            self.opened(opened);
+        }
+    }
+
+    fn opened(&mut self, opened: Option<Opened>) {
+        match opened {
+            Some(opened) => self.slot = Slot::Open(opened),
+            None => {
+                self.slot = Slot::Closed;
+                self.pictures = None;
+            }
+        }
+        self.show_labels();
+    }
+
+    /// Takes note that something else took it away: it can be opened again.
+    pub(super) fn gone(&mut self) {
+        match std::mem::replace(&mut self.slot, Slot::Closed) {
+            Slot::Closed => {}
+            // What is left of it may take a moment to go.
+            Slot::Opening(opening) => drop(tokio::spawn(async move { drop(opening.await) })),
+            Slot::Open(opened) => drop(tokio::task::spawn_blocking(move || drop(opened))),
         }
     }
 
@@ -153,8 +174,7 @@ impl View {
             && opening.is_finished()
         {
             let opened = opening.await.ok().flatten();
-            self.slot = opened.map_or(Slot::Closed, Slot::Open);
-            self.show_labels();
+            self.opened(opened);
         }
     }
 

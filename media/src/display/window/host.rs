@@ -45,8 +45,8 @@ impl WindowHost {
                     Ok(Err(error)) => tracing::error!(%error, "the desktop failed"),
                     Err(_panic) => tracing::error!("the desktop failed: no window is shown any more"),
                 }
-                // Whoever looked at one sees nothing any more, as if it had been closed.
-                windows.open.values().for_each(|window| report(&window.events, DisplayEvent::CloseRequested));
+                // Whoever looked at one sees nothing any more.
+                windows.open.values().for_each(|window| report(&window.events, DisplayEvent::Gone));
                 drop(windows);
                 self.refuse("the desktop is gone");
             }
@@ -162,7 +162,7 @@ impl ApplicationHandler<Wake> for OpenWindows<'_> {
             }
             // Closed by another program, which asks nobody.
             WindowEvent::Destroyed => {
-                report(&window.events, DisplayEvent::CloseRequested);
+                report(&window.events, DisplayEvent::Gone);
                 self.open.remove(&id);
             }
             WindowEvent::ModifiersChanged(modifiers) => window.modifiers = modifiers.state(),
