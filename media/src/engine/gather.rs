@@ -46,7 +46,7 @@ impl Peer {
             self.remote_addresses().note(&candidate.candidate);
             match self.exchange().remote_candidates.judge(&candidate.candidate) {
                 Verdict::Take => {}
-                Verdict::OfNoUse => continue,
+                Verdict::OfNoUse | Verdict::Redundant => continue,
                 Verdict::Broken | Verdict::TooMany => {
                     left_out += 1;
                     continue;

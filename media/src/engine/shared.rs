@@ -11,7 +11,7 @@ use webrtc::media_stream::track_remote::TrackRemote;
 
 use super::events::PeerEvent;
 use crate::path::addresses::Addresses;
-use crate::path::candidates::{self, IceCandidate};
+use crate::path::candidates::{self, Gathered, IceCandidate};
 use crate::path::server_log::ServerLog;
 use crate::path::watch::Watch;
 use crate::receive::inbox::Inbox;
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     demand: Arc<KeyframeDemand>,
     tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
     gathering: Mutex<Gathering>,
+    /// What was gathered for the path in use.
+    candidates: Mutex<Gathered>,
     complete: AtomicBool,
     watch: Mutex<Watch>,
     /// What STUN and TURN servers answer.
@@ -59,6 +61,7 @@ impl Shared {
             demand,
             tracks,
             gathering: Mutex::new(Gathering::Collecting(Vec::new())),
+            candidates: Mutex::default(),
             complete: AtomicBool::new(false),
             watch: Mutex::new(Watch::new(bound)),
             servers,
@@ -79,6 +82,7 @@ impl Shared {
     pub(super) fn renew(&self, bound: Addresses) {
         self.complete.store(false, Ordering::Release);
         *self.gathering() = Gathering::Collecting(Vec::new());
+        *self.candidates() = Gathered::default();
         self.gate.close();
         self.servers.renew();
         self.watch().renewed(Instant::now(), bound);
@@ -120,8 +124,11 @@ impl Shared {
         }
     }
 
-    /// A candidate of ours: to be told, unless it goes into the description.
+    /// A candidate of ours: to be told, unless it goes into the description, or another stands for it.
     pub(super) fn gathered(&self, candidate: IceCandidate) {
+        if !self.candidates().is_news(&candidate.candidate) {
+            return;
+        }
         let trickled = match &mut *self.gathering() {
             Gathering::Collecting(collected) => {
                 collected.push(candidate);
@@ -151,6 +158,10 @@ impl Shared {
         if self.tracks.try_send(track).is_err() {
             warn!("the other side opened more tracks than a call has; left out");
         }
+    }
+
+    fn candidates(&self) -> MutexGuard<'_, Gathered> {
+        self.candidates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gathering(&self) -> MutexGuard<'_, Gathering> {

@@ -1,5 +1,7 @@
-//! ICE candidates: reads their lines (RFC 8839 §5.1), limits those of the other side, and sorts ours.
+//! ICE candidates: reads their lines (RFC 8839 §5.1), limits those of the other side, sorts ours, and leaves out on both
+//! sides what another candidate stands for already. Each that is left out saves pairs that would be checked for nothing.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An ICE candidate as the engine writes and reads it.
@@ -49,9 +51,14 @@ struct Line<'a> {
     kind: Kind,
     transport: &'a str,
     address: &'a str,
+    port: &'a str,
     /// The address of the machine that a candidate of another kind stands for.
     related: Option<&'a str>,
+    related_port: Option<&'a str>,
 }
+
+/// A transport address, as a candidate names it.
+type Transport = (String, String);
 
 impl<'a> Line<'a> {
     /// `None` when it is no candidate line, or of no kind that is known.
@@ -59,12 +66,13 @@ impl<'a> Line<'a> {
         let mut words = candidate.split_ascii_whitespace();
         // Foundation, component, transport, priority, address, port.
         let (transport, address) = (words.nth(2)?, words.nth(1)?);
-        let _port = words.next()?;
-        let (mut kind, mut related) = (None, None);
+        let port = words.next()?;
+        let (mut kind, mut related, mut related_port) = (None, None, None);
         while let (Some(name), Some(value)) = (words.next(), words.next()) {
             match name {
                 "typ" => kind = Some(value),
                 "raddr" => related = Some(value),
+                "rport" => related_port = Some(value),
                 _ => {}
             }
         }
@@ -74,7 +82,19 @@ impl<'a> Line<'a> {
             "relay" => Kind::Relayed,
             _ => return None,
         };
-        Some(Self { kind, transport, address, related })
+        Some(Self { kind, transport, address, port, related, related_port })
+    }
+
+    fn own(self) -> Transport {
+        (self.address.to_ascii_lowercase(), self.port.to_owned())
+    }
+
+    /// Where packets of one of our candidates leave from (RFC 8445 §5.1.1.2).
+    fn base(self) -> Transport {
+        match (self.kind, self.related, self.related_port) {
+            (Kind::Reflexive, Some(address), Some(port)) => (address.to_ascii_lowercase(), port.to_owned()),
+            (Kind::Reflexive | Kind::Host | Kind::Relayed, _, _) => self.own(),
+        }
     }
 
     /// False for what our sockets, IPv4 and UDP, cannot reach. A name may stand for any address.
@@ -84,12 +104,29 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Candidates of ours that were gathered for one path.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// The address and the base of each.
+    known: BTreeSet<(Transport, Transport)>,
+}
+
+impl Gathered {
+    /// Takes note of a candidate. False for one that has the address and the base of an earlier one, as a server
+    /// reflexive candidate without a NAT has those of its host candidate: it is redundant (RFC 8445 §5.1.3).
+    pub(crate) fn is_news(&mut self, candidate: &str) -> bool {
+        Line::parse(candidate).is_none_or(|line| self.known.insert((line.own(), line.base())))
+    }
+}
+
 /// Candidates of the other side that were taken for one path, by kind.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Taken {
     host: usize,
     reflexive: usize,
     relayed: usize,
+    /// Where they lead.
+    known: BTreeSet<Transport>,
 }
 
 /// What becomes of a candidate of the other side.
@@ -97,6 +134,8 @@ pub(crate) struct Taken {
 pub(crate) enum Verdict {
     /// It is checked.
     Take,
+    /// It leads where an earlier one leads.
+    Redundant,
     /// Too many of its kind came before.
     TooMany,
     /// It leads nowhere from our sockets.
@@ -112,6 +151,10 @@ impl Taken {
         if !line.is_of_use() {
             return Verdict::OfNoUse;
         }
+        // Only where it leads makes a pair: its base is known to the other side alone.
+        if self.known.contains(&line.own()) {
+            return Verdict::Redundant;
+        }
         let (taken, most) = match line.kind {
             Kind::Host => (&mut self.host, REMOTE_HOST_MAX),
             Kind::Reflexive => (&mut self.reflexive, REMOTE_REFLEXIVE_MAX),
@@ -121,6 +164,7 @@ impl Taken {
             return Verdict::TooMany;
         }
         *taken += 1;
+        self.known.insert(line.own());
         Verdict::Take
     }
 }
@@ -145,12 +189,48 @@ mod tests {
     #[test]
     fn many_of_one_kind_leave_room_for_the_others() {
         let mut taken = Taken::default();
-        let mut judge = |kind: &str| taken.judge(&line("udp", "192.0.2.1", kind));
+        let mut number = 0;
+        let mut judge = |kind: &str| {
+            number += 1;
+            taken.judge(&line("udp", &format!("192.0.2.{number}"), kind))
+        };
         let hosts = (0..100).filter(|_| judge("typ host") == Verdict::Take).count();
         assert_eq!(hosts, REMOTE_HOST_MAX);
         assert_eq!(judge("typ host"), Verdict::TooMany);
         assert_eq!(judge("typ srflx raddr 10.0.0.1 rport 9"), Verdict::Take);
         assert_eq!(judge("typ relay raddr 0.0.0.0 rport 0 generation 0"), Verdict::Take);
+    }
+
+    #[test]
+    fn ours_that_have_address_and_base_of_another_are_redundant() {
+        let mut gathered = Gathered::default();
+        for (address, rest, is_news) in [
+            ("10.0.0.1", "typ host", true),
+            // No NAT between us and the server.
+            ("10.0.0.1", "typ srflx raddr 10.0.0.1 rport 9", false),
+            ("198.51.100.7", "typ srflx raddr 10.0.0.1 rport 9", true),
+            // By a second server.
+            ("198.51.100.7", "typ srflx raddr 10.0.0.1 rport 9", false),
+            // Of another socket, behind the same NAT.
+            ("198.51.100.7", "typ srflx raddr 10.0.0.2 rport 9", true),
+            ("203.0.113.1", "typ relay raddr 198.51.100.7 rport 9", true),
+        ] {
+            assert_eq!(gathered.is_news(&line("udp", address, rest)), is_news, "{address} {rest}");
+        }
+        assert!(gathered.is_news("candidate:1 1 udp 1 10.0.0.1 10 typ host"), "another port");
+    }
+
+    #[test]
+    fn theirs_that_lead_where_another_leads_take_no_room() {
+        let mut taken = Taken::default();
+        let mut judge = |address: &str, rest: &str| taken.judge(&line("udp", address, rest));
+        assert_eq!(judge("192.0.2.1", "typ host"), Verdict::Take);
+        assert_eq!(judge("192.0.2.1", "typ srflx raddr 192.0.2.1 rport 9"), Verdict::Redundant);
+        assert_eq!(judge("192.0.2.1", "typ srflx raddr 0.0.0.0 rport 0"), Verdict::Redundant);
+        assert_eq!(judge("192.0.2.2", "typ srflx raddr 192.0.2.1 rport 9"), Verdict::Take);
+        assert_eq!(judge("4F1A.local", "typ host"), Verdict::Take);
+        assert_eq!(judge("4f1a.local", "typ host"), Verdict::Redundant);
+        assert_eq!((taken.host, taken.reflexive), (2, 1));
     }
 
     #[test]
