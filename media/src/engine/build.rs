@@ -71,11 +71,9 @@ impl Peer {
         let held = (Arc::clone(&early), Arc::clone(&resends));
         let settling = SettlingRuntime::new(runtime, Arc::clone(&network), seen, held, config.impairments.clone());
         let settling = Arc::new(settling);
-        let takes_multicast = network.takes_multicast();
         let clock = PeerClock::default();
         let foundation = Foundation {
             network: Arc::clone(&network),
-            takes_multicast,
             settling: Arc::clone(&settling),
             estimate: watched.estimate.clone(),
             clock: clock.clone(),
@@ -116,7 +114,6 @@ impl Peer {
             early,
             resends,
             network,
-            takes_multicast,
             video,
             audio,
             exchange: Mutex::new(Exchange::new(config.video, config.audio)),
@@ -124,6 +121,7 @@ impl Peer {
             outlets: Mutex::new(Outlets::new(watched, payload)),
             remote_addresses: Mutex::default(),
             tasks: Mutex::new(tasks),
+            lookups: Mutex::default(),
             clock,
             settling,
         };
@@ -134,7 +132,6 @@ impl Peer {
 /// What the engine stands on.
 struct Foundation {
     network: Arc<dyn Network>,
-    takes_multicast: bool,
     settling: Arc<SettlingRuntime>,
     estimate: SharedEstimate,
     clock: PeerClock,
@@ -165,7 +162,7 @@ impl Foundation {
             .with_configuration(configuration)
             .with_media_engine(media)
             .with_interceptor_registry(interceptors)
-            .with_setting_engine(setup::settings(self.takes_multicast, config.ice_policy))
+            .with_setting_engine(setup::settings(config.ice_policy))
             .with_handler(Arc::new(Handler(Arc::clone(shared))))
             .with_udp_addrs(vec![BindTo { network: self.network, loopback: config.loopback }])
             .build()

@@ -1,12 +1,15 @@
 //! Candidates: waits for our own, within a time, and gives the engine those of the other side, within bounds.
 
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tracing::debug;
 use webrtc::peer_connection::RTCIceCandidateInit;
 
+use super::local_names;
 use super::peer::Peer;
-use crate::path::candidates::{IceCandidate, Verdict};
+use crate::path::candidates::{IceCandidate, Verdict, hidden_name, with_address};
 use crate::sdp::continuity::Renewal;
 
 /// How long a description waits for candidates.
@@ -52,13 +55,11 @@ impl Peer {
                     continue;
                 }
             }
-            let init = RTCIceCandidateInit {
-                candidate: candidate.candidate,
-                sdp_mid: candidate.mid,
-                sdp_mline_index: candidate.mline,
-                ..Default::default()
-            };
-            if let Err(error) = self.connection.add_ice_candidate(init).await {
+            if let Some(name) = hidden_name(&candidate.candidate) {
+                self.look_up(name.to_owned(), candidate);
+                continue;
+            }
+            if let Err(error) = self.connection.add_ice_candidate(for_engine(candidate)).await {
                 debug!(%error, "candidate of the other side left out");
                 left_out += 1;
             }
@@ -68,6 +69,24 @@ impl Peer {
             self.early.release();
         }
         left_out
+    }
+
+    /// Gives the engine a candidate once the address behind its name is known.
+    fn look_up(&self, name: String, candidate: IceCandidate) {
+        let (connection, interfaces) = (Arc::clone(&self.connection), self.network.interfaces());
+        self.lookups().spawn(async move {
+            let Some(ip) = local_names::address_of(&name, interfaces).await else {
+                return debug!("a name of the other side is not known on this link");
+            };
+            let found = IceCandidate { candidate: with_address(&candidate.candidate, ip), ..candidate };
+            if let Err(error) = connection.add_ice_candidate(for_engine(found)).await {
+                debug!(%error, "candidate of the other side left out");
+            }
+        });
+    }
+
+    pub(super) fn lookups(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn gather_for(&self, renewal: Renewal) -> Vec<IceCandidate> {
@@ -102,5 +121,14 @@ impl Peer {
         // Running into the limit is the normal case with a slow STUN or TURN server: the rest is trickled.
         let _rest_is_trickled = tokio::time::timeout(timeouts.rest, rest).await;
         shared.take_candidates()
+    }
+}
+
+fn for_engine(candidate: IceCandidate) -> RTCIceCandidateInit {
+    RTCIceCandidateInit {
+        candidate: candidate.candidate,
+        sdp_mid: candidate.mid,
+        sdp_mline_index: candidate.mline,
+        ..Default::default()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use tokio::task::JoinSet;
 use webrtc::peer_connection::RTCIceTransportPolicy;
 
 use super::events::PeerError;
@@ -14,12 +15,17 @@ use crate::path::remote_addresses::RemoteAddresses;
 use crate::sdp::continuity::Renewal;
 
 impl Peer {
-    /// Refuses a restart that the engine would not survive: it gives up when it cannot bind.
+    /// Refuses a restart that can find no path, while there is no network any more.
     pub(super) fn check_network(&self, operation: &'static str, renewal: Renewal) -> Result<(), PeerError> {
-        if renewal == Renewal::IceRestart && self.takes_multicast && !self.network.takes_multicast() {
+        if renewal == Renewal::IceRestart && self.is_cut_off() {
             return Err(PeerError::new(operation, "there is no network; it can be tried again when there is one"));
         }
         Ok(())
+    }
+
+    /// True when there were addresses, and there is none.
+    fn is_cut_off(&self) -> bool {
+        !self.shared.watch().bound().is_empty() && self.network.addresses().usable.is_empty()
     }
 
     /// Hands the engine the servers that were set since the last restart; it asks them when it gathers next.
@@ -41,6 +47,7 @@ impl Peer {
     /// ICE begins anew, with candidates of both sides counted from none.
     pub(super) fn renew(&self) {
         self.exchange().remote_candidates = Taken::default();
+        *self.lookups() = JoinSet::new();
         *self.remote_addresses() = RemoteAddresses::default();
         self.shared.renew(self.network.addresses());
     }

@@ -7,10 +7,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-use rtc::mdns::MulticastSocket;
 use tracing::debug;
 
-use crate::path::addresses::{ADDRESSES_MAX, ANYWHERE, Addresses, Network};
+use crate::path::addresses::{ADDRESSES_MAX, ANYWHERE, Addresses, Interface, Network};
 
 /// The network as it is.
 #[derive(Debug)]
@@ -51,8 +50,10 @@ impl Network for ThisMachine {
         live.into_iter().find(|live| is_dead && live.ip == address).map(|live| live.interface)
     }
 
-    fn takes_multicast(&self) -> bool {
-        MulticastSocket::new().into_std().is_ok()
+    fn interfaces(&self) -> Vec<Interface> {
+        let usable = self.addresses().usable;
+        let live = interfaces::live().into_iter().filter(|live| usable.contains(&live.ip));
+        live.map(|live| Interface { name: live.interface, ip: live.ip }).take(ADDRESSES_MAX).collect()
     }
 }
 

@@ -23,6 +23,7 @@ mod gather;
 mod ice_restart;
 mod ice_servers;
 mod interceptors;
+mod local_names;
 mod machine;
 mod medium;
 mod offer;

@@ -40,7 +40,6 @@ pub struct Peer {
     pub(super) early: Arc<Early>,
     pub(super) resends: Arc<Resends>,
     pub(super) network: Arc<dyn Network>,
-    pub(super) takes_multicast: bool,
     pub(super) video: Option<Medium>,
     pub(super) audio: Medium,
     pub(super) exchange: Mutex<Exchange>,
@@ -49,6 +48,8 @@ pub struct Peer {
     pub(super) outlets: Mutex<Outlets>,
     pub(super) remote_addresses: Mutex<RemoteAddresses>,
     pub(super) tasks: Mutex<JoinSet<()>>,
+    /// Names of the other side's candidates that are being looked up for the path in use.
+    pub(super) lookups: Mutex<JoinSet<()>>,
     pub(super) clock: PeerClock,
     pub(super) settling: Arc<SettlingRuntime>,
 }

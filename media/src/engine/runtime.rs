@@ -21,7 +21,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rtc::mdns::MDNS_PORT;
 use tracing::debug;
 use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
 
@@ -131,10 +130,6 @@ impl Runtime for SettlingRuntime {
             debug!(%error, interface, "socket not tied to its interface");
         }
         let inner = self.inner.wrap_udp_socket(socket)?;
-        // Multicast DNS is anybody's talk.
-        if inner.local_addr()?.port() == MDNS_PORT {
-            return Ok(inner);
-        }
         // What is still on its way to us was not heard yet.
         let inner = self.impairments.wrap(inner, &*self.inner);
         let inner = Arc::new(EarlySocket::new(inner, Arc::clone(&self.early)));

@@ -91,13 +91,11 @@ pub(super) fn audio_codec() -> RTCRtpCodec {
     codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE).rtp_codec
 }
 
-/// Timers and roles. Candidates that hide behind multicast DNS names (browsers make them) are looked up where a
-/// multicast group can be joined.
-pub(super) fn settings(takes_multicast: bool, policy: IcePolicy) -> SettingEngine {
+/// Timers and roles. Names of multicast DNS are not the engine's to look up: see [`super::local_names`].
+pub(super) fn settings(policy: IcePolicy) -> SettingEngine {
     let relay_wait = if policy == IcePolicy::RelayOnly { Duration::ZERO } else { RELAY_WAIT };
-    let mdns = if takes_multicast { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
     SettingEngineBuilder::new()
-        .with_multicast_dns_mode(mdns)
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX))
         .with_host_acceptance_min_wait(Some(Duration::ZERO))

@@ -86,6 +86,13 @@ impl Addresses {
     }
 }
 
+/// An interface that is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    pub(crate) name: String,
+    pub(crate) ip: Ipv4Addr,
+}
+
 /// What a peer connection wants to know of the network; tests have one of their own.
 pub(crate) trait Network: Send + Sync {
     /// The addresses at the moment.
@@ -94,9 +101,10 @@ pub(crate) trait Network: Send + Sync {
     /// The address that packets to this destination leave from at the moment.
     fn way_to(&self, destination: Ipv4Addr) -> Option<Ipv4Addr>;
 
-    /// Whether a multicast group can be joined, which the engine does at each binding to look up candidates that hide
-    /// behind multicast DNS names. Where it fails the engine gives up.
-    fn takes_multicast(&self) -> bool;
+    /// The interfaces on which others may be asked for their names, each with an address of ours.
+    fn interfaces(&self) -> Vec<Interface> {
+        Vec::new()
+    }
 
     /// The interface that a socket of this address has to be tied to, because routes lead by another one that is dead.
     fn tie(&self, _address: Ipv4Addr) -> Option<String> {
@@ -200,9 +208,6 @@ mod tests {
             }
             fn way_to(&self, _: Ipv4Addr) -> Option<Ipv4Addr> {
                 Some(ip(1))
-            }
-            fn takes_multicast(&self) -> bool {
-                false
             }
         }
         let bound = BindTo { network: Arc::new(Many), loopback: Loopback::Exclude };

@@ -169,6 +169,20 @@ impl Taken {
     }
 }
 
+/// The name of multicast DNS behind which a host candidate hides its address, as browsers make them.
+pub(crate) fn hidden_name(candidate: &str) -> Option<&str> {
+    let line = Line::parse(candidate).filter(|line| line.kind == Kind::Host)?;
+    line.address.to_ascii_lowercase().ends_with(".local").then_some(line.address)
+}
+
+/// The candidate with its address in place of the name.
+pub(crate) fn with_address(candidate: &str, address: Ipv4Addr) -> String {
+    let address = address.to_string();
+    // RFC 8839 §5.1: the address is the fifth word.
+    let words = candidate.split_ascii_whitespace().enumerate();
+    words.map(|(n, word)| if n == 4 { address.as_str() } else { word }).collect::<Vec<_>>().join(" ")
+}
+
 /// Puts candidates of ours in order of use: those of the way out first, as the other side checks them in this order.
 pub(crate) fn sort(candidates: &mut [IceCandidate], usable: &[Ipv4Addr]) {
     candidates.sort_by_cached_key(|candidate| {
@@ -247,6 +261,17 @@ mod tests {
             assert_eq!(taken.judge(&candidate), verdict, "{candidate}");
         }
         assert_eq!((taken.host, taken.reflexive, taken.relayed), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_name_gives_way_to_its_address() {
+        let hidden = line("udp", "0b1c2d3e.local", "typ host generation 0");
+        assert_eq!(hidden_name(&hidden), Some("0b1c2d3e.local"));
+        let found = with_address(&hidden, Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(found, line("udp", "10.0.0.1", "typ host generation 0"));
+        for (address, rest) in [("10.0.0.1", "typ host"), ("x.local", "typ srflx"), ("x.example", "typ host")] {
+            assert_eq!(hidden_name(&line("udp", address, rest)), None, "{address} {rest}");
+        }
     }
 
     #[test]

@@ -52,6 +52,17 @@ fn an_uplink_that_is_preferred_from_now_on_is_used() {
 }
 
 #[test]
+fn an_uplink_is_left_for_one_without_a_default_route() {
+    /// All addresses that are no multicast: nothing leads to the group of multicast DNS.
+    const ROUTES: [&str; 3] = ["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"];
+    let _turn = Turn::small_call();
+    let others = ROUTES.map(|route| format!("route add {route} via 10.77.3.1 dev cable2\n")).concat();
+    goes_on_by_the_other("no default route", Mover::Caller, |host| {
+        host.ip(&format!("{others}route del default\nroute del default\nlink set cable1 down"));
+    });
+}
+
+#[test]
 fn whoever_waits_for_calls_is_reached_again_soon_after_a_change() {
     let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };

@@ -129,10 +129,6 @@ impl Network for Place {
     fn way_to(&self, _: Ipv4Addr) -> Option<Ipv4Addr> {
         self.addresses.lock().unwrap().way_out
     }
-
-    fn takes_multicast(&self) -> bool {
-        false
-    }
 }
 
 #[derive(Debug)]
