@@ -182,11 +182,11 @@ mod tests {
 
     #[test]
     fn time_stamps_of_sound_never_go_back_or_jump_for_a_microphone_that_is_fast_or_slow() {
-        for (ppm, frames) in [(1_000, 1), (-1_000, 1), (1_000, 3), (-1_000, 3)] {
+        for (ppm, frames) in [(1_000_i64, 1_i64), (-1_000, 1), (1_000, 3), (-1_000, 3)] {
             // 400 s, in which the microphone is 400 ms off.
             let times = (1..=20_000 / frames).map(|n| n * 20_000 * frames);
             let captured = times.map(|us| (us - us * ppm / 1_000_000).cast_unsigned());
-            let samples = 960 * frames as u32;
+            let samples = 960 * u32::try_from(frames).unwrap();
             let stamps = stamps_of(samples, 0, captured);
             assert!(stamps.windows(2).all(|two| two[1].wrapping_sub(two[0]) == samples), "{ppm} ppm, {frames} frames");
         }

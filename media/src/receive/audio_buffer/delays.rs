@@ -7,6 +7,7 @@
 //! - in: the transit of each packet that came
 //! - a histogram of 1 ms, of the last [`REMEMBERED`]: so it forgets, and follows a sender's clock that runs fast or slow
 //! - a queue that builds up: transits that rise packet by packet are expected to rise on
+//! - peaks that recur are expected to recur once more
 //! - out: the offset of playout, on the scale of transits, that [`QUANTILE`] of these packets would have been in time for
 //!
 //! Pure: reads no clock.
@@ -45,6 +46,12 @@ const QUEUE_RISEN_US: i64 = 8_000;
 const QUEUE_SEEN_US: i64 = 150_000;
 const QUEUE_AHEAD_MAX_US: i64 = 12_000;
 
+/// What comes too late within so long is of one peak; peaks that are further apart than that have nothing to do with each
+/// other.
+const PEAK_PACKETS_MIN: u32 = 2;
+const PEAKS_APART_US: i64 = 1_000_000;
+const PEAKS_RECUR_US: i64 = 15_000_000;
+
 /// Width of a class of the histogram.
 const CLASS_US: i64 = 1_000;
 
@@ -54,8 +61,55 @@ pub(super) struct ArrivalDelays {
     /// When they came, and the class of their transit, in the order in which they came.
     arrivals: VecDeque<(i64, i64)>,
     histogram: BTreeMap<i64, u32>,
+    peaks: Peaks,
+    /// The answer to what comes all the time.
+    usual_us: i64,
     /// The answer, until something else comes.
     playout_us: i64,
+}
+
+/// Peaks of delay that sound was not held back for. One comes and is forgotten; where one follows another, the next is to be
+/// expected (as the peak detector of NetEQ).
+#[derive(Clone, Copy, Debug, Default)]
+struct Peaks {
+    latest: Option<Peak>,
+    before: Option<Peak>,
+}
+
+/// Packets that came too late, shortly one after the other. Times in microseconds.
+#[derive(Clone, Copy, Debug)]
+struct Peak {
+    from_us: i64,
+    to_us: i64,
+    packets: u32,
+    /// The longest delay among them, over the fastest packet.
+    height_us: i64,
+}
+
+impl Peaks {
+    /// A packet came too late, with this delay.
+    fn add(&mut self, at_us: i64, height_us: i64) {
+        match &mut self.latest {
+            Some(peak) if at_us - peak.to_us < PEAKS_APART_US => {
+                (peak.to_us, peak.packets) = (at_us, peak.packets + 1);
+                peak.height_us = peak.height_us.max(height_us);
+            }
+            latest => {
+                let ended = latest.replace(Peak { from_us: at_us, to_us: at_us, packets: 1, height_us });
+                // A packet alone is not worth holding all others back.
+                self.before = ended.filter(|peak| peak.packets >= PEAK_PACKETS_MIN).or(self.before);
+            }
+        }
+    }
+
+    /// How much is held back for the peak that is to be expected; `None` when there is none.
+    fn held_back(&self, now_us: i64) -> Option<i64> {
+        let (latest, before) = self.latest.zip(self.before)?;
+        let apart_us = latest.from_us - before.from_us;
+        let is_expected =
+            latest.packets >= PEAK_PACKETS_MIN && apart_us < PEAKS_RECUR_US && now_us - latest.to_us < 2 * apart_us;
+        is_expected.then_some(latest.height_us.min(before.height_us).min(MOST_US))
+    }
 }
 
 impl ArrivalDelays {
@@ -71,7 +125,13 @@ impl ArrivalDelays {
             self.arrivals.pop_front();
             self.forget(class);
         }
-        self.playout_us = self.playout().max(self.ahead_of_a_queue());
+        let fastest = self.fastest_us();
+        if class * CLASS_US > self.usual_us && self.arrivals.len() > REMEMBERED_MIN {
+            self.peaks.add(arrived_us, class * CLASS_US - fastest);
+        }
+        let recurring = self.peaks.held_back(arrived_us).map(|us| fastest + us + STEP_US + SLACK_US);
+        self.usual_us = self.usual();
+        self.playout_us = self.usual_us.max(self.ahead_of_a_queue()).max(recurring.unwrap_or(i64::MIN));
     }
 
     /// Forgets all: transits before say nothing of those to come.
@@ -119,7 +179,8 @@ impl ArrivalDelays {
         ((slowest + 1) * CLASS_US + STEP_US + SLACK_US + risen_us.min(QUEUE_AHEAD_MAX_US)).min(most)
     }
 
-    fn playout(&self) -> i64 {
+    /// What [`PERCENT`] of the packets would have been in time for.
+    fn usual(&self) -> i64 {
         let mut late = self.arrivals.len() * (100 - PERCENT) / 100;
         let in_time = |&(_, &count): &(&i64, &u32)| {
             let fits = late >= count as usize;
@@ -177,6 +238,17 @@ mod tests {
         assert_eq!(held_back(&mut delays, 200, 25, |n| (n - 200) * 4), 96 + 1 + 13 + 12);
         assert_eq!(held_back(&mut delays, 225, 1, |_| 96), 96 + 1 + 13 + 12);
         assert_eq!(held_back(&mut delays, 226, 5, |_| 90), 96 + 1 + 13, "no more than it was");
+    }
+
+    #[test]
+    fn a_peak_that_recurs_is_expected_until_it_stays_away() {
+        let mut delays = ArrivalDelays::default();
+        // Every 5 s 150 ms for five packets.
+        let peaks = |n: i64| if n % 250 >= 245 { 150 } else { 0 };
+        assert_eq!(held_back(&mut delays, 0, 490, peaks), LEAST_US / 1000, "after one");
+        assert_eq!(held_back(&mut delays, 490, 240, peaks), 150 + 13, "after two");
+        assert_eq!(held_back(&mut delays, 730, 300, peaks), 150 + 14);
+        assert_eq!(held_back(&mut delays, 1_030, 480, |_| 0), LEAST_US / 1000, "10 s after the last");
     }
 
     #[test]
