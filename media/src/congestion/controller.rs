@@ -46,7 +46,7 @@ const STALL_AFTER: Duration = Duration::from_millis(300);
 
 /// And again each time so long the target falls.
 const STALL_STEP: Duration = Duration::from_millis(100);
-const STALL_DECREASE: f64 = 0.6;
+const STALL_DECREASE: f64 = 0.4;
 
 /// What is left, after a stall that was no congestion, of the rate before.
 const AFTER_STALL: f64 = 0.5;
@@ -343,8 +343,8 @@ impl Controller {
         let capacity = self.capacity.map(|(bps, _)| bps);
         let grown = self.growth.grow(now, passed, self.target_bps, sent_bps, round, capacity);
         self.target_bps = grown;
-        if capacity.is_some_and(|bps| grown > bps * Growth::BEYOND) {
-            // The path carries more than it did.
+        if capacity.is_some_and(|bps| grown > bps * Growth::BEYOND && sent_bps > bps) {
+            // The path carries more than it did: it was tried.
             self.capacity = None;
         }
     }

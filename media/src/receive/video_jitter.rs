@@ -212,6 +212,10 @@ impl VideoJitter {
     }
 
     fn poll_restarting(&mut self, now: Instant) -> Option<Output> {
+        // What lies before a whole keyframe is not waited for.
+        if let Some(keyframe) = self.packets.whole_keyframe_after(i64::MIN) {
+            self.packets.forget_before(keyframe);
+        }
         loop {
             let Some(start) = self.packets.first_beginning() else {
                 // Packets without a beginning are the rest of a picture that cannot be shown.

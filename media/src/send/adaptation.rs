@@ -21,7 +21,7 @@ use crate::frame::Size;
 /// The encoder's part of the estimate; the rest is left for headers and retransmissions.
 const VIDEO_SHARE: f64 = 0.85;
 
-/// Below this no encoder goes.
+/// With less than this left no picture is sent.
 const VIDEO_BPS_MIN: u32 = 10_000;
 
 /// The encoder is told of a new bitrate only when it moved by so much, as each change unsettles its rate control.
@@ -39,7 +39,8 @@ const BEGINNING: Duration = Duration::from_secs(1);
 /// Pictures that would wait for longer before they leave are left out: everyone would see a picture of long ago.
 const QUEUE_MAX: Duration = Duration::from_millis(200);
 
-/// A picture that comes this much before its turn is not early: cameras are not that even. Share of the distance.
+/// Where fewer pictures are sent than are captured, one that comes this much before its turn is not early: cameras are not
+/// that even. Share of the distance.
 const EARLY: f64 = 0.25;
 
 /// What happened.
@@ -118,6 +119,8 @@ enum Source {
     /// one that was sent.
     Encoder {
         planner: PicturePlanner,
+        /// How many pictures are captured a second.
+        fps: u32,
         /// What the encoder was told; `None` while there is none.
         coding: Option<Coding>,
         /// When a picture was last sent.
@@ -153,7 +156,7 @@ impl VideoAdaptation {
     #[must_use]
     pub fn of_encoder(content: Content, fps: u32, now: Instant) -> Self {
         let planner = PicturePlanner::new(content, fps, now);
-        Self::new(Source::Encoder { planner, coding: None, last: None, due: None }, now)
+        Self::new(Source::Encoder { planner, fps, coding: None, last: None, due: None }, now)
     }
 
     /// For a loop of coded pictures that is started now.
@@ -195,7 +198,7 @@ impl VideoAdaptation {
 
     fn picture_ready(&mut self, source_size: Size, path: Path, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
-        if let Source::Encoder { planner, coding, due, .. } = &mut self.source {
+        if let Source::Encoder { planner, fps, coding, due, .. } = &mut self.source {
             let bitrate_bps = path.for_pictures(path.target_bps);
             let shape = match planner.picture_captured(source_size, path.for_pictures(path.lasting_bps), now) {
                 PicturePlan::Sent(shape) => shape,
@@ -205,10 +208,14 @@ impl VideoAdaptation {
                 }
             };
             let apart = Duration::from_secs(1) / shape.fps.max(1);
-            if due.is_some_and(|due| now + apart.mul_f64(EARLY) < due) {
+            if shape.fps < *fps && due.is_some_and(|due| now + apart.mul_f64(EARLY) < due) {
                 return vec![Action::LeaveOut(1)];
             }
-            let wanted = Coding { bitrate_bps: bitrate_bps.max(VIDEO_BPS_MIN), size: shape.size };
+            // A queue is drained, or nothing is heard: for the moment sound has the path to itself.
+            if bitrate_bps < VIDEO_BPS_MIN {
+                return vec![Action::LeaveOut(1)];
+            }
+            let wanted = Coding { bitrate_bps, size: shape.size };
             if coding.is_none_or(|told| told.size != wanted.size || has_moved(told.bitrate_bps, wanted.bitrate_bps)) {
                 *coding = Some(wanted);
                 actions.push(Action::Encode(wanted));
@@ -229,7 +236,7 @@ impl VideoAdaptation {
         if is_keyframe {
             self.keyframe = Keyframe::NotWanted { last: now };
         }
-        let Source::Encoder { planner, coding: Some(coding), last, due } = &mut self.source else { return };
+        let Source::Encoder { planner, coding: Some(coding), last, due, .. } = &mut self.source else { return };
         let PicturePlan::Sent(shape) = planner.plan() else { return };
         let apart = Duration::from_secs(1) / shape.fps.max(1);
         // Pictures that were left out take nothing, and leave their share to the next.

@@ -95,6 +95,33 @@ fn a_gap_is_waited_for_and_mended_by_a_late_packet() {
 }
 
 #[test]
+fn a_whole_keyframe_is_shown_at_once_whatever_is_missing_before_it() {
+    // While pictures flow, and when a keyframe is awaited already.
+    for is_awaited in [false, true] {
+        let (mut jitter, mut sender, start) = (VideoJitter::default(), Sender::new(), Instant::now());
+        insert_all(&mut jitter, sender.picture(true, start));
+        assert_eq!(drain(&mut jitter, start), ["key"]);
+        let mut now = start;
+        for missing in [1, 2] {
+            let mut broken = sender.picture(false, now);
+            broken.remove(missing);
+            insert_all(&mut jitter, broken);
+        }
+        assert_eq!(drain(&mut jitter, now), Vec::<&str>::new());
+        if is_awaited {
+            now += jitter.repair().wait();
+            assert!(drain(&mut jitter, now).iter().all(|output| *output == "need"));
+            let mut broken = sender.picture(false, now);
+            broken.remove(1);
+            insert_all(&mut jitter, broken);
+        }
+        insert_all(&mut jitter, sender.picture(true, now));
+        insert_all(&mut jitter, sender.picture(false, now));
+        assert_eq!(drain(&mut jitter, now), ["key", "delta"], "awaited: {is_awaited}");
+    }
+}
+
+#[test]
 fn a_lost_packet_leaves_out_everything_up_to_the_next_keyframe() {
     let (mut jitter, mut sender, now) = (VideoJitter::default(), Sender::new(), Instant::now());
     insert_all(&mut jitter, sender.picture(true, now));

@@ -204,6 +204,16 @@ fn a_path_that_breaks_down_is_followed_within_a_second_by_small_pictures() {
 }
 
 #[test]
+fn a_camera_that_is_uneven_loses_no_picture() {
+    let mut simulation = Simulation::encoder(100_000_000);
+    for apart_ms in [5, 60, 10, 40, 1, 80, 33] {
+        assert_ne!(simulation.picture(), Outcome::LeftOut, "{apart_ms} ms before the next");
+        simulation.now = simulation.now - PERIOD + Duration::from_millis(apart_ms);
+        simulation.queued = 0.0;
+    }
+}
+
+#[test]
 fn fewer_pictures_are_sent_evenly() {
     let mut simulation = Simulation::encoder(1_000_000);
     simulation.pictures(150);
