@@ -70,6 +70,9 @@ const BACK_OFF_APART: Duration = Duration::from_millis(2500);
 const BACK_OFF_SHARE: f64 = 0.5;
 const BACK_OFF_FOR: Duration = Duration::from_secs(1);
 
+/// A capacity that was not reached for so long, because less was sent, is forgotten.
+const UNTRIED_FOR: Duration = Duration::from_secs(6);
+
 /// A narrow path is one that was found to be so lately.
 const NARROW_FOR: Duration = Duration::from_secs(30);
 
@@ -343,8 +346,12 @@ impl Controller {
         let capacity = self.capacity.map(|(bps, _)| bps);
         let grown = self.growth.grow(now, passed, self.target_bps, sent_bps, round, capacity);
         self.target_bps = grown;
-        if capacity.is_some_and(|bps| grown > bps * Growth::BEYOND && sent_bps > bps) {
-            // The path carries more than it did: it was tried.
+        let is_beyond = |(bps, at): (f64, Instant)| {
+            let is_tried = sent_bps > bps || now.saturating_duration_since(at) >= UNTRIED_FOR;
+            is_tried && grown > bps * Growth::BEYOND
+        };
+        if self.capacity.is_some_and(is_beyond) {
+            // The path carries more than it did, or nobody knows any more.
             self.capacity = None;
         }
     }
