@@ -1,8 +1,9 @@
 //! Payload formats: between coded pictures and RTP payloads. H.264 (RFC 6184), VP8 (RFC 7741). An Opus packet is its own
-//! payload (RFC 7587 §4.2).
+//! payload (RFC 7587 §4.2), or is put into one with copies of earlier ones ([`red`]).
 
 mod h264;
 mod picture;
+pub mod red;
 mod vp8;
 
 use bytes::Bytes;
