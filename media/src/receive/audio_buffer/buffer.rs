@@ -1,6 +1,6 @@
 //! [`AudioBuffer`]: the front of this folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use super::stretch::{COMPARED, Search};
 use super::time_line::{Place, Placed, Stamps, TimeLine, us};
 use crate::quality::concealment::{Origin, StepCounter, Steps};
 use crate::rtp::RtpPacket;
+use crate::rtp::payload::red::{Copy, Red};
 
 /// Samples of one step: 10 ms.
 pub const STEP_SAMPLES: usize = 480;
@@ -26,6 +27,10 @@ const PACKETS_MAX: usize = 1_000;
 
 /// Where a packet is played that may be so much too early: steps are 10 ms apart.
 const DUE_EARLY_US: i64 = 3_000;
+
+/// Of so many lost packets a copy that comes too late is told from one that nobody needs: of the last second, should
+/// half of the packets be lost.
+const MISSED_MAX: usize = 25;
 
 /// Sound after silence begins within 2.5 ms.
 const FADE_IN: usize = 120;
@@ -88,6 +93,8 @@ pub struct AudioBuffer {
     /// The highest sequence number that came.
     newest: Option<i64>,
     delays: ArrivalDelays,
+    /// Packets whose sound had to be made up, by their sequence number.
+    missed: VecDeque<i64>,
     samples: Samples,
     /// `None` until the first packet is due.
     position: Option<Position>,
@@ -142,16 +149,40 @@ impl AudioBuffer {
         }
     }
 
+    /// Takes in a packet as it came: of payload type `red` it carries copies of earlier ones beside its own sound
+    /// (RFC 2198), of any other it is an Opus packet.
+    pub fn insert_any(&mut self, packet: RtpPacket, red: Option<u8>) {
+        if red != Some(packet.payload_type) {
+            return self.insert(packet);
+        }
+        let Ok(unpacked) = Red::read(&packet.payload) else {
+            self.counters.unreadable += 1;
+            return;
+        };
+        let opus = unpacked.payload_type;
+        let copies = earlier_packets(&packet, unpacked.copies, opus);
+        self.insert(RtpPacket { payload_type: opus, payload: unpacked.data, ..packet });
+        copies.into_iter().for_each(|copy| self.insert_redundant(copy));
+    }
+
     /// Takes in a redundant copy of an earlier packet (RFC 2198) after the packet that carried it, with the sequence
     /// number and the time stamp of the earlier one. It is played if the earlier one does not come.
     pub fn insert_redundant(&mut self, packet: RtpPacket) {
         let Some(opus) = OpusPacket::read(&packet.payload) else { return };
         let stamps = self.stamps(&packet, opus);
         let Some(place) = self.line.find(&stamps) else { return };
-        if self.is_over(place) || self.packets.contains_key(&place.timestamp) {
+        if self.is_over(place) {
+            if let Some(at) = self.missed.iter().position(|missed| *missed == place.sequence) {
+                self.missed.remove(at);
+                // Had sound waited for it, nothing would have been made up.
+                self.delays.add_copy(stamps.arrived_us, place.transit_us);
+            }
             return;
         }
-        self.delays.add(stamps.arrived_us, place.transit_us);
+        if self.packets.contains_key(&place.timestamp) {
+            return;
+        }
+        self.delays.add_copy(stamps.arrived_us, place.transit_us);
         self.packets.insert(place.timestamp, Stored::new(packet, place, opus, true));
         self.stay_bounded();
     }
@@ -373,6 +404,8 @@ impl AudioBuffer {
             self.steps.begin_anew();
         }
         self.counters.lost += missing.cast_unsigned();
+        self.missed.extend(packet.sequence - missing.min(MISSED_MAX as i64)..packet.sequence);
+        self.missed.drain(..self.missed.len().saturating_sub(MISSED_MAX));
         self.counters.holes += u64::from(missing == 0 && timestamp == position.end && position.filled > 0);
         if packet.is_redundant {
             self.counters.lost += 1;
@@ -471,6 +504,26 @@ impl Stored {
         let RtpPacket { payload, timestamp, .. } = packet;
         Self { payload, timestamp, sequence: place.sequence, opus, is_redundant }
     }
+}
+
+/// Copies lie at most so many packets of their length apart; one that is farther away is told by its order alone.
+const APART_MAX: u32 = 5;
+
+/// The packets that these copies of `carrier` stand for, the latest first. Their sequence numbers are not told (RFC 2198):
+/// they are counted back by time, or one by one where the sender was silent between two of them.
+fn earlier_packets(carrier: &RtpPacket, copies: Vec<Copy>, opus: u8) -> Vec<RtpPacket> {
+    let (mut sequence, mut later) = (carrier.sequence, 0);
+    let mut earlier = Vec::with_capacity(copies.len());
+    for copy in copies.into_iter().rev().filter(|copy| copy.payload_type == opus) {
+        let Some(samples) = OpusPacket::read(&copy.data).map(|opus| opus.samples) else { continue };
+        // Blocks need not be in order, and two may be of the same time.
+        let Some(apart) = copy.age.checked_sub(later).filter(|apart| *apart > 0) else { continue };
+        let packets = if apart % samples == 0 && apart / samples <= APART_MAX { apart / samples } else { 1 };
+        (sequence, later) = (sequence.wrapping_sub(packets as u16), copy.age);
+        let timestamp = carrier.timestamp.wrapping_sub(copy.age);
+        earlier.push(RtpPacket { sequence, timestamp, payload_type: opus, payload: copy.data, ..carrier.clone() });
+    }
+    earlier
 }
 
 /// Appends made-up sound; where the codec cannot, the caller puts silence.

@@ -14,6 +14,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::copies::CopyWait;
+
 /// Arrivals are forgotten after so long: a burst of delay is paid for so long, and seconds later it is over.
 const REMEMBERED_US: i64 = 3_000_000;
 
@@ -62,6 +64,7 @@ pub(super) struct ArrivalDelays {
     arrivals: VecDeque<(i64, i64)>,
     histogram: BTreeMap<i64, u32>,
     peaks: Peaks,
+    copies: CopyWait,
     /// The answer to what comes all the time.
     usual_us: i64,
     /// The answer, until something else comes.
@@ -132,6 +135,13 @@ impl ArrivalDelays {
         let recurring = self.peaks.held_back(arrived_us).map(|us| fastest + us + STEP_US + SLACK_US);
         self.usual_us = self.usual();
         self.playout_us = self.usual_us.max(self.ahead_of_a_queue()).max(recurring.unwrap_or(i64::MIN));
+        self.playout_us = self.playout_us.max(self.with_copies(arrived_us));
+    }
+
+    /// A copy of a packet that did not come itself came at `arrived_us`, with this transit of the packet's sound.
+    pub(super) fn add_copy(&mut self, arrived_us: i64, transit_us: i64) {
+        self.copies.add(arrived_us, transit_us);
+        self.playout_us = self.playout_us.max(self.with_copies(arrived_us));
     }
 
     /// Forgets all: transits before say nothing of those to come.
@@ -177,6 +187,12 @@ impl ArrivalDelays {
         }
         let most = self.fastest_us() + MOST_US;
         ((slowest + 1) * CLASS_US + STEP_US + SLACK_US + risen_us.min(QUEUE_AHEAD_MAX_US)).min(most)
+    }
+
+    /// Playout that copies are in time for, where they are worth it.
+    fn with_copies(&self, now_us: i64) -> i64 {
+        let most = self.fastest_us() + MOST_US;
+        self.copies.transit_us(now_us).map_or(i64::MIN, |transit_us| (transit_us + STEP_US + SLACK_US).min(most))
     }
 
     /// What [`PERCENT`] of the packets would have been in time for.

@@ -6,6 +6,7 @@
 //! - [`opus_packet`]: how much sound a packet holds, read from its first bytes
 //! - [`time_line`]: the place of a packet in the stream, past wraps, losses, silences and a sender that counts anew
 //! - [`delays`]: a histogram of arrivals that forgets; how long to hold sound back
+//! - [`copies`]: how long to hold it back for copies of lost packets
 //! - [`decision`]: what to make sound of (a packet, the coarse copy in the one after it, what was heard before), and
 //!   whether to play it faster or slower
 //! - [`samples`], [`stretch`]: sound that waits; faster and slower with the pitch kept
@@ -14,6 +15,7 @@
 //! Pure: reads no clock. Each packet knows when it came, and each step when it is due.
 
 mod buffer;
+mod copies;
 mod decision;
 mod decoder;
 mod delays;

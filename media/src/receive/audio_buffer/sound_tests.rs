@@ -9,9 +9,11 @@ use opus::{Application, Bitrate, Channels, Encoder, Signal};
 use super::opus_packet::OpusPacket;
 use super::{AudioBuffer, Decoder, STEP};
 use crate::codec::CodecError;
+use crate::codec::checks::noise;
 use crate::codec::opus::OpusDecoder;
 use crate::quality::concealment::Origin;
 use crate::rtp::RtpPacket;
+use crate::rtp::payload::red::{Copy, Red};
 
 const RATE: f64 = 48_000.0;
 
@@ -139,8 +141,69 @@ fn a_redundant_copy_is_played_where_the_packet_is_lost() {
     }
     let counters = line.buffer.counters();
     assert!(counters.lost == 29 && counters.recovered >= 27, "{counters:?}");
-    // The first ones come before anything is known of losses.
-    assert!(line.buffer.steps().concealed <= 2 && counters.duplicates == 0, "{:?} {counters:?}", line.buffer.steps());
+    // The first ones come before it is known that copies are worth waiting for.
+    assert!(line.buffer.steps().concealed <= 4 && counters.duplicates == 0, "{:?} {counters:?}", line.buffer.steps());
+}
+
+/// Sends every packet with these copies; the network loses those that `is_lost` says.
+fn with_copies(copies: &[usize], is_lost: impl Fn(usize) -> bool) -> Line {
+    let (mut encoder, mut decoder, mut line) = (encoder(0), OpusDecoder::new().unwrap(), Line::new());
+    let mut sent: Vec<Bytes> = Vec::new();
+    for n in 0..1_500_usize {
+        let data = Bytes::from(encoder.encode_vec(&voice(n * 960, 960), 4_000).unwrap());
+        let copy = |distance: &usize| {
+            let data = sent.get(n.checked_sub(*distance)?)?.clone();
+            Some(Copy { payload_type: 111, age: 960 * *distance as u32, data })
+        };
+        let red = Red { copies: copies.iter().filter_map(copy).collect(), payload_type: 111, data: data.clone() };
+        let ms = (n + 1) as f64 * 20.0;
+        line.play(ms, &mut decoder);
+        if !is_lost(n) {
+            let packet = line.packet(ms, n as u16, (n * 960) as u32, red.write());
+            line.buffer.insert_any(RtpPacket { payload_type: 63, ..packet }, Some(63));
+        }
+        sent.push(data);
+    }
+    line
+}
+
+#[test]
+fn bursts_are_filled_by_copies_from_far_enough_back() {
+    // Four in a row once a second, after a start without loss.
+    let line = with_copies(&[4, 1], |n| n >= 100 && n % 50 < 4);
+    let counters = line.buffer.counters();
+    assert_eq!(counters.lost, 28 * 4);
+    // All but those of the first two bursts: then it is known that copies are worth waiting for.
+    assert!(counters.recovered >= 26 * 4 && counters.skipped == 0, "{counters:?}");
+    assert!((80..110).contains(&line.buffer.delay().as_millis()), "{:?}", line.buffer.delay());
+    assert!(line.heard[48_000 * 6..].chunks(960).all(|part| level(part) > 500.0), "a hole");
+}
+
+#[test]
+fn copies_that_nobody_needs_cost_no_delay() {
+    let line = with_copies(&[4, 1], |_| false);
+    let counters = line.buffer.counters();
+    assert_eq!((counters.lost, counters.duplicates, counters.recovered), (0, 0, 0));
+    assert!(line.buffer.delay() <= Duration::from_millis(28), "{:?}", line.buffer.delay());
+    // A burst now and then is not worth 80 ms.
+    let line = with_copies(&[4, 1], |n| n % 700 == 600 || n % 700 == 601);
+    assert!(line.buffer.delay() <= Duration::from_millis(48), "{:?}", line.buffer.delay());
+}
+
+#[test]
+fn packets_of_copies_that_are_none_are_no_panic() {
+    let (mut decoder, mut line) = (OpusDecoder::new().unwrap(), Line::new());
+    let mut random = noise(0x00AB_CDEF);
+    for n in 0..20_000_u32 {
+        let ms = f64::from(n) * 5.0;
+        let length = random() % 60;
+        let payload: Bytes =
+            (0..length).map(|_| random().to_le_bytes()[0] | (random().to_le_bytes()[1] & 0x80)).collect();
+        let packet = line.packet(ms, n as u16, n * 240, payload);
+        line.buffer.insert_any(RtpPacket { payload_type: 63, ..packet }, Some(63));
+        line.play(ms, &mut decoder);
+    }
+    assert!(line.buffer.counters().unreadable > 1_000 && line.buffer.waiting() < 1_000);
 }
 
 #[test]
