@@ -37,7 +37,7 @@ pub mod impaired {
 
 /// What descriptions say.
 pub mod sdp {
-    pub use crate::sdp::negotiated::{Negotiated, Promised, promised, taken};
+    pub use crate::sdp::negotiated::{Negotiated, PayloadTypes, Promised, promised, taken};
     pub use crate::sdp::rewrite::{announce_trickle, as_sent, split_candidates, without_pauses};
 }
 

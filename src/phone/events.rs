@@ -134,6 +134,8 @@ pub(crate) struct Plan {
     pub(crate) sound_bps: Option<u32>,
     /// Length of a packet of sound.
     pub(crate) sound_packet_ms: Option<u32>,
+    /// Earlier packets that each packet of sound carries copies of.
+    pub(crate) sound_copies: Option<u32>,
 }
 
 /// Whether pictures are sent.
@@ -167,6 +169,7 @@ impl From<SendingPlan> for Plan {
             reason: plan.pictures.map(|(_, reason)| reason),
             sound_bps: plan.sound.map(|sound| sound.bps),
             sound_packet_ms: plan.sound.map(|sound| sound.frames * 20),
+            sound_copies: plan.sound.map(|sound| sound.copies.count()),
         }
     }
 }

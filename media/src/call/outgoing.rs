@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -13,12 +13,13 @@ use super::{POLL, StreamEvent, Worker};
 use crate::capture::VideoFormat;
 use crate::codec::opus::OpusEncoder;
 use crate::codec::{CodecError, EncoderConfig, VideoEncoder, Want, video_encoder};
-use crate::frame::{AudioFrame, EncodedVideo, VideoCodec, VideoFrame};
+use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame, EncodedVideo, VideoCodec, VideoFrame};
 use crate::peer::MediaSender;
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::scale::Scaler;
 use crate::send::adaptation::{Action, Coding, Event, Path, VideoAdaptation};
 use crate::send::picture_plan::{Content, PicturePlan, Reason};
+use crate::send::redundancy::{Copies, Redundancy};
 use crate::send::sound_rate::{SoundCoding, SoundRate};
 
 /// What is captured; a medium that is not sent has none.
@@ -235,7 +236,9 @@ impl VideoEncodeThread {
             if let Some(cause) = self.sender.take_keyframe_demand() {
                 adaptation.handle(Event::KeyframeWanted(cause), Instant::now());
             }
-            for action in adaptation.handle(Event::PictureReady(frame.size(), path(&self.sender)), Instant::now()) {
+            for action in
+                adaptation.handle(Event::PictureReady(frame.size(), path(&self.sender, self.copies())), Instant::now())
+            {
                 let happened = match action {
                     Action::Encode(coding) => match encoding.set(coding) {
                         Ok(()) => None,
@@ -252,6 +255,11 @@ impl VideoEncodeThread {
             }
             self.publish(adaptation.plan());
         }
+    }
+
+    /// The copies that sound is sent with at present.
+    fn copies(&self) -> Copies {
+        self.counters.plan().sound.map_or(Copies::None, |sound| sound.copies)
     }
 
     /// Tells of a plan that has changed. That all is sent as it is captured is told of only when it was not.
@@ -347,17 +355,20 @@ impl Encoding {
     }
 }
 
-/// The path as it is now.
-pub(super) fn path(sender: &MediaSender) -> Path {
+/// The path as it is now, where sound is sent with these copies.
+pub(super) fn path(sender: &MediaSender, copies: Copies) -> Path {
     let estimate = sender.path_estimate();
     Path {
         target_bps: estimate.target_bps,
         lasting_bps: estimate.lasting_bps,
         pacer_queue: estimate.pacer_queue,
         answer: estimate.round_trip.unwrap_or_default() + estimate.queueing_delay,
-        has_audio: sender.has_audio(),
+        sound: sender.has_audio().then_some(copies),
     }
 }
+
+/// Length of one captured frame: 20 ms.
+const FRAME: Duration = Duration::from_millis(AUDIO_FRAME_SAMPLES as u64 * 1000 / AUDIO_RATE_HZ as u64);
 
 struct AudioEncodeThread {
     frames: Receiver<AudioFrame>,
@@ -375,8 +386,13 @@ impl AudioEncodeThread {
             Ok(encoder) => encoder,
             Err(error) => return send_event(&self.events, StreamEvent::CodecFailed(error.to_string())),
         };
+        if self.sender.leaves_silence_out()
+            && let Err(error) = encoder.leave_silence_out()
+        {
+            warn!(%error, "silence is sent");
+        }
         self.counters.change_plan(|plan| plan.sound = Some(coding));
-        let mut expected_loss = 0;
+        let (mut redundancy, mut expected_loss) = (Redundancy::default(), 0);
         let mut gathered = Gathered::default();
         // What was captured before the call stood is old.
         let mut next = self.frames.latest();
@@ -393,28 +409,35 @@ impl AudioEncodeThread {
             if self.switches.muted.load(Ordering::Relaxed) {
                 frame.samples.fill(0);
             }
-            let loss = self.sender.remote_reports().1.map_or(0, |report| (report.fraction_lost * 100.0).ceil() as u8);
-            if loss != expected_loss && encoder.set_expected_loss(loss.min(100)).is_ok() {
-                expected_loss = loss;
-            }
-            if let Some(changed) = rate.follow(self.sender.path_estimate().target_bps) {
+            redundancy.follow(self.sender.remote_reports().1.map_or(0.0, |report| report.fraction_lost), FRAME);
+            let wanted = if self.sender.has_redundancy() { redundancy.wanted() } else { Copies::None };
+            if let Some(changed) = rate.follow(self.sender.path_estimate().target_bps, wanted) {
                 coding = changed;
                 self.set_coding(&mut encoder, coding);
             }
+            let loss = if coding.copies.has_inband_fec() { redundancy.loss_percent() } else { 0 };
+            if loss != expected_loss && encoder.set_expected_loss(loss).is_ok() {
+                expected_loss = loss;
+            }
             let Some(packet) = gathered.add(frame, coding.frames) else { continue };
             match encoder.encode(&packet) {
-                Ok(sound) => self.sender.audio(sound),
+                Ok(sound) => self.sender.audio(sound, coding.copies),
                 Err(error) => warn!(%error, "sound left out"),
             }
         }
     }
 
+    /// Copies that come and go with the loss are told by statistics alone.
     fn set_coding(&self, encoder: &mut OpusEncoder, coding: SoundCoding) {
         if let Err(error) = encoder.set_bitrate(coding.bps) {
             return warn!(%error, "encoder keeps its old bitrate");
         }
+        let told = |sound: SoundCoding| (sound.bps, sound.frames);
+        let before = self.counters.plan().sound.map(told);
         let plan = self.counters.change_plan(|plan| plan.sound = Some(coding));
-        send_event(&self.events, StreamEvent::PlanChanged(plan));
+        if before != Some(told(coding)) {
+            send_event(&self.events, StreamEvent::PlanChanged(plan));
+        }
     }
 }
 

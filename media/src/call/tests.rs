@@ -14,6 +14,7 @@ use crate::capture::VideoFormat;
 use crate::codec::opus::OpusEncoder;
 use crate::codec::{EncoderConfig, VideoEncoder, Want, video_encoder};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AudioFrame, Size, VideoCodec, VideoFrame};
+use crate::peer::sdp::PayloadTypes;
 use crate::peer::{KeyframeRequester, MediaSender, PeerClock, SentToTest};
 use crate::queue;
 use crate::rtp::RtpPacket;
@@ -139,7 +140,7 @@ impl Receiving {
         let (latest_tx, latest) = watch::channel(None);
         let sinks = Sinks { display: None, latest: latest_tx, speaker: None, recorder: None };
         let (events, _) = mpsc::channel(8);
-        let types = BTreeMap::from([(96, CODEC)]);
+        let types = PayloadTypes { video: BTreeMap::from([(96, CODEC)]), red: Some(63) };
         let (packets, clock) = ((video_rx, audio_rx), PeerClock::ours());
         let incoming = Incoming::start(packets, types, KeyframeRequester::default(), &clock, sinks, &events).unwrap();
         let config = EncoderConfig { size: SIZE, fps: 30, bitrate_bps: 300_000 };

@@ -61,6 +61,15 @@ impl OpusEncoder {
         Ok(EncodedAudio { data, samples: frame.samples.len() as u32, captured_at: frame.at })
     }
 
+    /// Makes packets of one or two bytes of most silence (DTX, RFC 6716 §2.1.9), which need not be sent: the decoder makes
+    /// noise of its own. A longer one refreshes it every 400 ms.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the library refuses; silence is then coded as any sound.
+    pub fn leave_silence_out(&mut self) -> Result<(), CodecError> {
+        self.0.set_dtx(true).map_err(|error| failed("silence change", &error))
+    }
+
     /// Sets the target from the next frame on, in bits a second, clamped to 6000..=510000.
     ///
     /// # Errors
@@ -238,6 +247,28 @@ mod tests {
         let low = second(&mut encoder);
         assert!(low * 3 < high, "{high} then {low} bytes a second");
         assert!(encoder.encode(&AudioFrame { samples: vec![0; 480], at: Instant::now() }).is_err());
+    }
+
+    #[test]
+    fn silence_is_next_to_nothing_and_steady_tones_are_no_silence() {
+        let mut encoder = OpusEncoder::new(32_000).unwrap();
+        encoder.leave_silence_out().unwrap();
+        let mut lengths = |samples: &mut dyn FnMut() -> Vec<i16>| -> Vec<usize> {
+            let mut code =
+                || encoder.encode(&AudioFrame { samples: samples(), at: Instant::now() }).unwrap().data.len();
+            (0..500).map(|_| code()).collect()
+        };
+        let mut sweep = Sweep::new();
+        let tones = lengths(&mut || sweep.next_frame());
+        assert!(tones.iter().all(|length| *length > 2), "{tones:?}");
+        let silence = lengths(&mut || vec![0; AUDIO_FRAME_SAMPLES]);
+        // The first 200 ms might still be the end of a word.
+        let longer = silence[20..].iter().filter(|length| **length > 2).count();
+        assert!(longer <= 500 / 20, "{silence:?}");
+        let mut random = noise(5);
+        let hiss =
+            lengths(&mut || (0..AUDIO_FRAME_SAMPLES).map(|_| i16::from(random().to_le_bytes()[0]) >> 5).collect());
+        assert!(hiss[250..].iter().filter(|length| **length > 2).count() <= 50, "{hiss:?}");
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl Peer {
         };
         let mut agreed = Negotiated::from_answer(&sdp);
         agreed.promised = negotiated::promised(offer);
+        agreed.prefers_dtx = negotiated::prefers_dtx(offer);
         agreed.granted = negotiated::promised(&sdp);
         Ok((answer, sdp, agreed))
     }

@@ -122,6 +122,7 @@ impl Peer {
         let ours = self.exchange().offered.as_ref().map(|offered| offered.sdp.clone()).unwrap_or_default();
         let offered = negotiated::promised(&ours);
         agreed.promised = negotiated::promised(answer);
+        agreed.prefers_dtx = negotiated::prefers_dtx(answer);
         agreed.granted.video = offered.video && taken.video;
         agreed.granted.audio = offered.audio && taken.audio;
         let description =

@@ -30,7 +30,7 @@ use crate::receive::inbox::Inbox;
 use crate::receive::keyframes::KeyframeRequester;
 use crate::receive::peer_clock::PeerClock;
 use crate::sdp::negotiated::{Direction, Negotiated};
-use crate::send::media_sender::{AudioStream, MediaSender, VideoStream};
+use crate::send::media_sender::{AudioStream, MediaSender, Silence, VideoStream};
 
 /// One peer connection. Call [`Peer::close`] when done; dropping it ends its tasks but tells no TURN server.
 pub struct Peer {
@@ -97,10 +97,10 @@ impl Peer {
             }
             (Some(_) | None, Some(_) | None) => None,
         };
-        let audio = negotiated
-            .audio
-            .filter(|_| negotiated.granted.audio)
-            .map(|payload_type| (&self.audio.track, AudioStream { payload_type, ssrc: self.audio.ssrc }));
+        let silence = if negotiated.prefers_dtx { Silence::LeftOut } else { Silence::Sent };
+        let audio = negotiated.audio.filter(|_| negotiated.granted.audio).map(|payload_type| {
+            (&self.audio.track, AudioStream { payload_type, red: negotiated.red, silence, ssrc: self.audio.ssrc })
+        });
         self.outlets.lock().unwrap_or_else(PoisonError::into_inner).sender(&mut self.tasks(), video, audio)
     }
 

@@ -17,8 +17,12 @@ use crate::rtp::VIDEO_CLOCK_HZ;
 
 /// Payload types that we offer; numbers that browsers use for the same codecs.
 const OPUS_TYPE: u8 = 111;
+const RED_TYPE: u8 = 63;
 const H264_TYPE: u8 = 102;
 const VP8_TYPE: u8 = 96;
+
+/// Packets of 10 ms and more, coarse copies of the packet before, no packets of silence (RFC 7587 §6.1).
+const OPUS_FMTP: &str = "minptime=10;useinbandfec=1;usedtx=1";
 
 /// Constrained baseline, level 3.1, several packets a NAL unit (RFC 6184 §8.1).
 const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
@@ -44,10 +48,9 @@ const KEEPALIVE: Duration = Duration::from_millis(600);
 /// The codecs we speak, in the wanted order, each video codec with its retransmission format (RFC 4588).
 pub(super) fn media_engine(config: &PeerConfig) -> Result<MediaEngine> {
     let mut engine = MediaEngine::default();
-    engine.register_codec(
-        codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE),
-        RtpCodecKind::Audio,
-    )?;
+    for parameters in audio_codecs() {
+        engine.register_codec(parameters, RtpCodecKind::Audio)?;
+    }
     for parameters in video_codecs(config) {
         engine.register_codec(parameters, RtpCodecKind::Video)?;
     }
@@ -86,9 +89,15 @@ fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
     RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
 }
 
+/// Opus, then Opus with copies of earlier packets (RED, RFC 2198).
+pub(super) fn audio_codecs() -> Vec<RTCRtpCodecParameters> {
+    let red = format!("{OPUS_TYPE}/{OPUS_TYPE}");
+    vec![codec(MIME_TYPE_OPUS, 48_000, 2, OPUS_FMTP, OPUS_TYPE), codec("audio/red", 48_000, 2, &red, RED_TYPE)]
+}
+
 /// Opus as a track declares it.
 pub(super) fn audio_codec() -> RTCRtpCodec {
-    codec(MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", OPUS_TYPE).rtp_codec
+    codec(MIME_TYPE_OPUS, 48_000, 2, OPUS_FMTP, OPUS_TYPE).rtp_codec
 }
 
 /// Timers and roles. Names of multicast DNS are not the engine's to look up: see [`super::local_names`].

@@ -187,6 +187,14 @@ impl<'a> Section<'a> {
         self.part.values("rtpmap").filter_map(codec).collect()
     }
 
+    /// The parameters of a payload type (RFC 8866 §6.15).
+    pub(crate) fn format(&self, payload_type: u8) -> Option<&'a str> {
+        self.part.values("fmtp").find_map(|value| {
+            let (of, parameters) = value.split_once(' ')?;
+            (of.parse() == Ok(payload_type)).then(|| parameters.trim())
+        })
+    }
+
     /// Each of its payload types has its codec, and there is one.
     pub(crate) fn has_codecs(&self) -> bool {
         let codecs = self.codecs();

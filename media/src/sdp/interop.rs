@@ -58,7 +58,10 @@ pub(crate) fn readable(theirs: &str, known: &str, refused: Refused) -> String {
         if says_too_little(section) {
             result.push_str(&stand_in(index, section, known.media.get(index), refused));
         } else {
-            result.extend(section.part.lines().filter_map(with_our_hash));
+            let opus = section.codecs().into_iter().find(|(_, codec)| codec == "opus").map(|(number, _)| number);
+            let lines = section.part.lines().filter_map(with_our_hash);
+            result
+                .extend(lines.map(|line| opus.map_or_else(|| line.clone(), |opus| without_other_wishes(&line, opus))));
         }
     }
     result
@@ -70,6 +73,25 @@ fn with_our_hash(line: &str) -> Option<String> {
         return Some(line.to_owned());
     };
     hash.eq_ignore_ascii_case(HASH).then(|| format!("a=fingerprint:{HASH} {digits}\r\n"))
+}
+
+/// Parameters of Opus that we state (RFC 7587 §6.1), as we state them. They are wishes of the side that receives, and may
+/// differ; but of several codecs the engine drops those whose parameters do.
+pub(crate) const OPUS_WISHES: [(&str, &str); 3] = [("minptime", "10"), ("useinbandfec", "1"), ("usedtx", "1")];
+
+/// The line without parameters of Opus that we state otherwise.
+fn without_other_wishes(line: &str, opus: u8) -> String {
+    let format = value_of(line, "fmtp").and_then(|value| value.split_once(' '));
+    let Some((_, parameters)) = format.filter(|(of, _)| of.parse() == Ok(opus)) else { return line.to_owned() };
+    let is_other = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        OPUS_WISHES.iter().any(|&(ours, as_ours)| name.trim() == ours && value.trim() != as_ours)
+    };
+    if !parameters.split(';').any(is_other) {
+        return line.to_owned();
+    }
+    let kept: Vec<&str> = parameters.split(';').map(str::trim).filter(|parameter| !is_other(parameter)).collect();
+    if kept.is_empty() { String::new() } else { format!("a=fmtp:{opus} {}\r\n", kept.join(";")) }
 }
 
 /// A section of sound or pictures that is refused and does not tell its codecs, its name or its direction.
@@ -154,6 +176,20 @@ mod tests {
         let read = readable(THEIRS, OFFER, Refused::Off);
         assert_eq!(read.matches("a=fingerprint:").count(), 1);
         assert!(read.contains("a=fingerprint:sha-256 AB:CD\r\n"), "{read}");
+    }
+
+    #[test]
+    fn other_wishes_for_opus_do_not_cost_it() {
+        let with =
+            |format: &str| format!("v=0\r\nm=audio 9 X 111 63\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\n{format}");
+        let read = |format: &str| readable(&with(format), "", Refused::Off);
+        for same in
+            ["", "a=fmtp:111 minptime=10; usedtx=1;stereo=1\r\n", "a=fmtp:63 111/111\r\n", "a=fmtp:112 usedtx=0\r\n"]
+        {
+            assert_eq!(read(same), with(same));
+        }
+        assert_eq!(read("a=fmtp:111 minptime=20;stereo=1; usedtx=0\r\n"), with("a=fmtp:111 stereo=1\r\n"));
+        assert_eq!(read("a=fmtp:111 useinbandfec=0\r\n"), with(""));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::keyframe_demand::KeyframeCause;
 use super::picture_plan::{Content, PicturePlan, PicturePlanner, Reason};
+use super::redundancy::Copies;
 use super::sound_rate;
 use crate::frame::Size;
 
@@ -78,14 +79,14 @@ pub struct Path {
     pub pacer_queue: Duration,
     /// How long it takes until the other side's word on what is sent now is here.
     pub answer: Duration,
-    /// Whether sound goes over it as well.
-    pub has_audio: bool,
+    /// The copies that sound is sent with, which goes over it as well; `None` where there is none.
+    pub sound: Option<Copies>,
 }
 
 impl Path {
     /// What sound leaves to an encoder of pictures of `bps` bits a second in all.
     fn for_pictures(&self, bps: u32) -> u32 {
-        let sound_bps = if self.has_audio { sound_rate::wire_bps(bps) } else { 0 };
+        let sound_bps = self.sound.map_or(0, |copies| sound_rate::wire_bps(bps, copies));
         (f64::from(bps.saturating_sub(sound_bps)) * VIDEO_SHARE) as u32
     }
 }

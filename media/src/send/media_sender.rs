@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::keyframe_demand::{KeyframeCause, KeyframeDemand};
 use super::path_gate::PathGate;
+use super::redundancy::Copies;
 use super::stream_stats::{RemoteReport, StreamStats};
 use crate::congestion::estimate::{PathEstimate, SharedEstimate};
 use crate::frame::{EncodedAudio, EncodedVideo, VideoCodec};
@@ -23,14 +24,34 @@ pub(crate) struct VideoStream {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AudioStream {
     pub(crate) payload_type: u8,
+    /// Payload type of packets with copies of earlier ones (RFC 2198); `None` where the other side takes none.
+    pub(crate) red: Option<u8>,
+    pub(crate) silence: Silence,
     pub(crate) ssrc: u32,
+}
+
+/// What becomes of packets that hold nothing but silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// They are sent.
+    Sent,
+    /// Most are left out (DTX), as the other side prefers it (`usedtx`, RFC 7587 §6.1).
+    LeftOut,
+}
+
+/// A packet of sound to be sent, and how.
+#[derive(Debug)]
+pub(crate) struct OutgoingSound {
+    pub(crate) sound: EncodedAudio,
+    pub(crate) stream: AudioStream,
+    pub(crate) copies: Copies,
 }
 
 /// The way for encoders to send. Cheap to clone, callable from any thread, never blocks.
 #[derive(Clone, Debug)]
 pub struct MediaSender {
     pub(crate) video: Option<(VideoStream, mpsc::Sender<(EncodedVideo, VideoStream)>)>,
-    pub(crate) audio: Option<(AudioStream, mpsc::Sender<(EncodedAudio, AudioStream)>)>,
+    pub(crate) audio: Option<(AudioStream, mpsc::Sender<OutgoingSound>)>,
     pub(crate) watched: Watched,
 }
 
@@ -74,12 +95,25 @@ impl MediaSender {
         }
     }
 
-    /// Sends a sound packet; a full queue drops it and counts it.
-    pub fn audio(&self, sound: EncodedAudio) {
+    /// Sends a sound packet, with copies of earlier ones where the other side takes them; a full queue drops it and counts
+    /// it.
+    pub fn audio(&self, sound: EncodedAudio, copies: Copies) {
         let Some((stream, queue)) = self.audio.as_ref().filter(|_| !self.is_path_closed()) else { return };
-        if queue.try_send((sound, *stream)).is_err() {
+        if queue.try_send(OutgoingSound { sound, stream: *stream, copies }).is_err() {
             self.watched.audio.drop_one();
         }
+    }
+
+    /// True when the other side takes packets with copies of earlier ones (RED, RFC 2198).
+    #[must_use]
+    pub fn has_redundancy(&self) -> bool {
+        self.audio.as_ref().is_some_and(|(stream, _)| stream.red.is_some())
+    }
+
+    /// True when packets of silence are left out (DTX): the encoder need not make them.
+    #[must_use]
+    pub fn leaves_silence_out(&self) -> bool {
+        self.audio.as_ref().is_some_and(|(stream, _)| stream.silence == Silence::LeftOut)
     }
 
     /// Why a keyframe is wanted, once.
@@ -133,7 +167,7 @@ impl MediaSender {
         let ((pictures_tx, pictures), (sounds_tx, sounds)) = (mpsc::channel(64), mpsc::channel(64));
         let sender = Self {
             video: Some((VideoStream { codec, payload_type: 96, ssrc: 1 }, pictures_tx)),
-            audio: Some((AudioStream { payload_type: 111, ssrc: 2 }, sounds_tx)),
+            audio: Some((AudioStream { payload_type: 111, red: None, silence: Silence::Sent, ssrc: 2 }, sounds_tx)),
             watched: watched.clone(),
         };
         (sender, SentToTest { pictures, sounds, watched })
@@ -144,7 +178,7 @@ impl MediaSender {
 #[cfg(test)]
 pub(crate) struct SentToTest {
     pictures: mpsc::Receiver<(EncodedVideo, VideoStream)>,
-    sounds: mpsc::Receiver<(EncodedAudio, AudioStream)>,
+    sounds: mpsc::Receiver<OutgoingSound>,
     watched: Watched,
 }
 

@@ -3,15 +3,18 @@
 //!
 //! Sequence numbers go on where they were when a stream is sent again after a pause (RFC 3711 §9.1).
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::media_sender::{AudioStream, VideoStream};
+use super::media_sender::{OutgoingSound, Silence, VideoStream};
+use super::redundancy::Copies;
 use crate::frame::{AUDIO_RATE_HZ, EncodedAudio, EncodedVideo, VideoCodec};
 use crate::rtp::VIDEO_CLOCK_HZ;
 use crate::rtp::clock::RtpClock;
 use crate::rtp::payload::Packetizer;
+use crate::rtp::payload::red::{Copy, Red};
 
 /// An RTP packet to be sent (RFC 3550 §5.1), before padding and extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +83,9 @@ pub(crate) struct AudioPackets {
     sequence: u16,
     clock: RtpClock,
     last: Option<LastSound>,
+    /// The last packets that were sent, the latest first.
+    sent: VecDeque<SentSound>,
+    pause: Pause,
 }
 
 /// The last packet of sound.
@@ -92,6 +98,29 @@ struct LastSound {
     samples: u32,
 }
 
+/// A packet that later ones may carry a copy of.
+#[derive(Clone, Debug)]
+struct SentSound {
+    timestamp: u32,
+    data: Bytes,
+}
+
+/// Sound that is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// None.
+    Over,
+    /// So many samples since the last packet.
+    Since(u32),
+}
+
+/// A packet of so few bytes holds nothing but silence, and need not be sent (`opus_encode` of libopus).
+const SILENCE_BYTES_MAX: usize = 2;
+
+/// Of silence a packet is sent this often (200 ms): a path is taken for dead after 800 ms without one, also when three
+/// in a row are lost. libopus refreshes its comfort noise every 400 ms, in a longer packet, which is sent as well.
+const PAUSE_MAX: u32 = AUDIO_RATE_HZ / 5;
+
 /// Sound that comes so much later than it should, by the RTP clock, was paused: muted, held or dropped. Less is a thread
 /// that woke up late. 100 ms.
 const PAUSE: i32 = AUDIO_RATE_HZ as i32 / 10;
@@ -101,14 +130,16 @@ const PAUSE: i32 = AUDIO_RATE_HZ as i32 / 10;
 const PAUSE_BETWEEN: i32 = AUDIO_RATE_HZ as i32 * 3 / 100;
 
 impl AudioPackets {
-    pub(crate) const fn new(start: Start) -> Self {
+    pub(crate) fn new(start: Start) -> Self {
         let clock = RtpClock::new(AUDIO_RATE_HZ, start.at, start.timestamp);
-        Self { sequence: start.sequence, clock, last: None }
+        let sent = VecDeque::with_capacity(Copies::FARTHEST + 1);
+        Self { sequence: start.sequence, clock, last: None, sent, pause: Pause::Over }
     }
 
-    /// The packet of the next sound. Its time stamp is that of its first sample (RFC 3550 §5.1). Sound is a continuous
-    /// stream: time stamps count samples, not arrival times (RFC 7587 §4.1), and never go back.
-    pub(crate) fn of(&mut self, sound: EncodedAudio, stream: AudioStream) -> OutgoingPacket {
+    /// The packet of the next sound; none where it is left out. Its time stamp is that of its first sample (RFC 3550
+    /// §5.1). Sound is a continuous stream: time stamps count samples, not arrival times (RFC 7587 §4.1), also those that
+    /// are left out, and never go back.
+    pub(crate) fn of(&mut self, OutgoingSound { sound, stream, copies }: OutgoingSound) -> Option<OutgoingPacket> {
         let captured = self.clock.at(sound.captured_at).wrapping_sub(sound.samples);
         let timestamp = match self.last {
             Some(last) if !last.is_paused_until(captured) => last.next,
@@ -116,9 +147,57 @@ impl AudioPackets {
         };
         let (next, samples) = (timestamp.wrapping_add(sound.samples), sound.samples);
         self.last = Some(LastSound { next, captured, samples });
-        let (sequence, payload_type, ssrc) = (self.sequence, stream.payload_type, stream.ssrc);
+        let marker = self.is_after_pause(&sound, stream.silence)?;
+        let (sequence, ssrc) = (self.sequence, stream.ssrc);
         self.sequence = sequence.wrapping_add(1);
-        OutgoingPacket { marker: false, payload_type, sequence, timestamp, ssrc, payload: sound.data }
+        let copies = if stream.red.is_some() {
+            self.copies(timestamp, samples, stream.payload_type, copies)
+        } else {
+            Vec::new()
+        };
+        self.remember(timestamp, &sound.data);
+        let (payload_type, payload) = match stream.red {
+            Some(red) if !copies.is_empty() => {
+                (red, Red { copies, payload_type: stream.payload_type, data: sound.data }.write())
+            }
+            Some(_) | None => (stream.payload_type, sound.data),
+        };
+        Some(OutgoingPacket { marker, payload_type, sequence, timestamp, ssrc, payload })
+    }
+
+    /// Whether the sound is the first one after a pause, which the marker tells (RFC 3551 §4.1); `None` where it is left
+    /// out. Of packets of silence the first is sent, so that the other side knows that nothing is lost.
+    fn is_after_pause(&mut self, sound: &EncodedAudio, silence: Silence) -> Option<bool> {
+        let is_silent = silence == Silence::LeftOut && sound.data.len() <= SILENCE_BYTES_MAX;
+        if !is_silent {
+            return Some(std::mem::replace(&mut self.pause, Pause::Over) != Pause::Over);
+        }
+        match self.pause {
+            Pause::Since(samples) if samples + sound.samples < PAUSE_MAX => {
+                self.pause = Pause::Since(samples + sound.samples);
+                None
+            }
+            Pause::Since(_) | Pause::Over => {
+                self.pause = Pause::Since(0);
+                Some(false)
+            }
+        }
+    }
+
+    /// Copies of the packets that are so far back, the oldest first, as far as all between them were sent.
+    fn copies(&self, timestamp: u32, samples: u32, payload_type: u8, copies: Copies) -> Vec<Copy> {
+        let copy = |distance: &usize| {
+            let sent = self.sent.get(distance - 1)?;
+            let age = timestamp.wrapping_sub(sent.timestamp);
+            let is_worth_it = age == *distance as u32 * samples && sent.data.len() > SILENCE_BYTES_MAX;
+            is_worth_it.then(|| Copy { payload_type, age, data: sent.data.clone() })
+        };
+        copies.distances().iter().filter_map(copy).collect()
+    }
+
+    fn remember(&mut self, timestamp: u32, data: &Bytes) {
+        self.sent.truncate(Copies::FARTHEST - 1);
+        self.sent.push_front(SentSound { timestamp, data: data.clone() });
     }
 }
 
@@ -134,6 +213,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::send::media_sender::AudioStream;
 
     #[test]
     fn a_picture_ends_with_a_marker_and_numbers_go_on_through_the_wrap_and_another_codec() {
@@ -151,6 +231,55 @@ mod tests {
         assert!(first.iter().chain(&second).all(|packet| (packet.timestamp, packet.ssrc) == (7, 9)));
     }
 
+    const STREAM: AudioStream = AudioStream { payload_type: 111, red: None, silence: Silence::Sent, ssrc: 9 };
+
+    /// The packets of so many sounds of 20 ms with these data.
+    fn packets_of(stream: AudioStream, copies: Copies, sounds: &[&'static [u8]]) -> Vec<Option<OutgoingPacket>> {
+        let start = Start::new(Instant::now(), 0, 0);
+        let mut packets = AudioPackets::new(start);
+        let mut captured_at = start.at;
+        let packet = |data: &&'static [u8]| {
+            captured_at += Duration::from_millis(20);
+            let sound = EncodedAudio { data: Bytes::from_static(data), samples: 960, captured_at };
+            packets.of(OutgoingSound { sound, stream, copies })
+        };
+        sounds.iter().map(packet).collect()
+    }
+
+    #[test]
+    fn copies_of_earlier_packets_are_sent_to_who_takes_them() {
+        let sounds: [&[u8]; 6] = [b"aaa", b"bbb", b"ccc", b"ddd", b"eee", b"fff"];
+        let plain = packets_of(STREAM, Copies::LastAndFourth, &sounds);
+        assert!(plain.iter().flatten().all(|packet| packet.payload_type == 111 && packet.payload.len() == 3));
+        let with = packets_of(AudioStream { red: Some(63), ..STREAM }, Copies::LastAndFourth, &sounds);
+        let read = |packet: &OutgoingPacket| Red::read(&packet.payload).unwrap();
+        let types: Vec<u8> = with.iter().flatten().map(|packet| packet.payload_type).collect();
+        assert_eq!(types, [111, 63, 63, 63, 63, 63]);
+        let last = read(with[5].as_ref().unwrap());
+        let copies: Vec<_> = last.copies.iter().map(|copy| (copy.payload_type, copy.age, &copy.data[..])).collect();
+        assert_eq!((copies, &last.data[..]), (vec![(111, 3840, &b"bbb"[..]), (111, 960, b"eee")], &b"fff"[..]));
+        assert_eq!(read(with[1].as_ref().unwrap()).copies.len(), 1);
+        let none = packets_of(AudioStream { red: Some(63), ..STREAM }, Copies::None, &sounds);
+        assert!(none.iter().flatten().all(|packet| packet.payload_type == 111));
+    }
+
+    #[test]
+    fn silence_is_left_out_but_for_a_packet_now_and_then_and_time_goes_on() {
+        const VOICE: &[u8] = b"voice";
+        let mut sounds = vec![VOICE; 2];
+        sounds.extend([&b"s"[..]; 25]);
+        sounds.extend([VOICE; 2]);
+        let stream = AudioStream { silence: Silence::LeftOut, red: Some(63), ..STREAM };
+        let packets = packets_of(stream, Copies::Last, &sounds);
+        let sent: Vec<_> = packets.iter().flatten().map(|packet| (packet.timestamp / 960, packet.marker)).collect();
+        assert_eq!(sent, [(0, false), (1, false), (2, false), (12, false), (22, false), (27, true), (28, false)]);
+        let sequence: Vec<u16> = packets.iter().flatten().map(|packet| packet.sequence).collect();
+        assert_eq!(sequence, [0, 1, 2, 3, 4, 5, 6]);
+        // There is no copy of silence, nor of what was said before it.
+        assert_eq!(packets[27].as_ref().unwrap().payload, VOICE);
+        assert!(packets_of(STREAM, Copies::Last, &sounds).iter().all(Option::is_some), "who takes all gets all");
+    }
+
     /// The time stamps of packets of 20 ms whose last samples were captured at these times.
     fn stamps(first: u32, captured_us: impl IntoIterator<Item = u64>) -> Vec<u32> {
         stamps_of(960, first, captured_us)
@@ -159,10 +288,10 @@ mod tests {
     fn stamps_of(samples: u32, first: u32, captured_us: impl IntoIterator<Item = u64>) -> Vec<u32> {
         let start = Start::new(Instant::now(), first, 0xffff_fff0);
         let mut packets = AudioPackets::new(start);
-        let stream = AudioStream { payload_type: 111, ssrc: 9 };
         let packet = |us| {
             let captured_at = start.at + Duration::from_micros(us);
-            packets.of(EncodedAudio { data: Bytes::from_static(&[7]), samples, captured_at }, stream)
+            let sound = EncodedAudio { data: Bytes::from_static(&[7]), samples, captured_at };
+            packets.of(OutgoingSound { sound, stream: STREAM, copies: Copies::None }).unwrap()
         };
         let packets: Vec<OutgoingPacket> = captured_us.into_iter().map(packet).collect();
         assert!((0x7ff0..).zip(&packets).all(|(sequence, packet)| packet.sequence == sequence));

@@ -248,7 +248,7 @@ impl Side {
         let Some(packets) = self.packets.take() else { return Ok(()) };
         let (latest, _unseen) = watch::channel(None);
         let sinks = Sinks { display: None, latest, speaker: None, recorder: None };
-        let types = negotiated.video_types.clone();
+        let types = negotiated.payload_types();
         let incoming =
             Incoming::start(packets, types, self.peer.keyframes(), &self.peer.clock(), sinks, &self.stream_tx);
         self.incoming = Some(incoming.map_err(|error| NoTalk::Start(error.to_string()))?);

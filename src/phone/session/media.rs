@@ -146,7 +146,7 @@ impl CallMedia {
         match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Prepared { open, packets } => {
                 let OpenMedia { speaker, mut recorder, sources, complaint: _ } = open;
-                let types = agreed.video_types.clone();
+                let types = agreed.payload_types();
                 let (keyframes, clock) = (self.peer.keyframes(), self.peer.clock());
                 let incoming = match sources.feed {
                     Feed::Looped(_) => {
@@ -259,7 +259,7 @@ impl CallMedia {
             Stage::Receiving { agreed, incoming, .. }
             | Stage::Talking { agreed, incoming, .. }
             | Stage::Held { agreed, incoming, .. } => {
-                incoming.set_video_types(now.video_types.clone());
+                incoming.set_types(now.payload_types());
                 *agreed = now;
             }
             // Before the call stands there is nothing to update, and nothing after it.

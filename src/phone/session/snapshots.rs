@@ -80,6 +80,7 @@ fn plan() -> Plan {
         reason: Some(Reason::Line),
         sound_bps: Some(16_000),
         sound_packet_ms: Some(40),
+        sound_copies: Some(0),
     }
 }
 

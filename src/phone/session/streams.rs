@@ -1,14 +1,14 @@
 //! The streams of one call, whichever way they are made: encoded and decoded, or light.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use media::call::StreamEvent;
 use media::call::incoming::{AudioFigures, Incoming, VideoFigures};
 use media::call::light::{LightIncoming, LightOutgoing};
 use media::call::outgoing::{Outgoing, OutgoingCounters, Switches};
-use media::frame::{VideoCodec, VideoFrame};
+use media::frame::VideoFrame;
 use media::peer::MediaSender;
+use media::peer::sdp::PayloadTypes;
 use media::record::Summary;
 use tokio::sync::{mpsc, watch};
 
@@ -79,10 +79,10 @@ impl Receiving {
     }
 
     /// Takes what an update agreed on.
-    pub(super) fn set_video_types(&self, types: BTreeMap<u8, VideoCodec>) {
+    pub(super) fn set_types(&self, types: PayloadTypes) {
         match self {
-            Self::Decoded { incoming, .. } => incoming.set_video_types(types),
-            Self::Counted(incoming) => incoming.set_video_types(types),
+            Self::Decoded { incoming, .. } => incoming.set_types(types),
+            Self::Counted(incoming) => incoming.set_types(types),
             Self::Nothing => {}
         }
     }

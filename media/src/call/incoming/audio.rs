@@ -204,7 +204,8 @@ impl AudioDecodeThread {
         if !held {
             self.figures.bytes += packet.payload.len() as u64;
             self.network_jitter.add(packet.arrived, packet.timestamp);
-            self.buffer.insert(packet);
+            let red = self.controls.types().red;
+            self.buffer.insert_any(packet, red);
         }
     }
 

@@ -4,7 +4,6 @@ mod audio;
 mod compare;
 mod video;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +14,8 @@ use self::audio::AudioDecodeThread;
 use self::video::{VideoDecodeThread, Views};
 use super::recording::{Entry, Recording};
 use super::{StreamEvent, Worker};
-use crate::frame::{VideoCodec, VideoFrame};
+use crate::frame::VideoFrame;
+use crate::peer::sdp::PayloadTypes;
 use crate::peer::{KeyframeRequester, PeerClock};
 use crate::playout::speaker::Speaker;
 use crate::queue::{Receiver, Sender};
@@ -58,12 +58,12 @@ pub struct Incoming {
 #[derive(Debug)]
 pub(super) struct Controls {
     held: AtomicBool,
-    video_types: Mutex<BTreeMap<u8, VideoCodec>>,
+    types: Mutex<PayloadTypes>,
 }
 
 impl Controls {
-    pub(super) fn new(video_types: BTreeMap<u8, VideoCodec>) -> Self {
-        Self { held: AtomicBool::new(false), video_types: Mutex::new(video_types) }
+    pub(super) fn new(types: PayloadTypes) -> Self {
+        Self { held: AtomicBool::new(false), types: Mutex::new(types) }
     }
 
     pub(super) fn set_held(&self, held: bool) {
@@ -74,27 +74,27 @@ impl Controls {
         self.held.load(Ordering::Relaxed)
     }
 
-    pub(super) fn video_types(&self) -> MutexGuard<'_, BTreeMap<u8, VideoCodec>> {
-        self.video_types.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn types(&self) -> MutexGuard<'_, PayloadTypes> {
+        self.types.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Incoming {
-    /// Starts decoding what the queues bring; `video_types` says which payload type is which codec. Latencies are as good
+    /// Starts decoding what the queues bring; `types` says which payload type is what. Latencies are as good
     /// as `clock` is known.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         packets: (Receiver<RtpPacket>, Receiver<RtpPacket>),
-        video_types: BTreeMap<u8, VideoCodec>,
+        types: PayloadTypes,
         keyframes: KeyframeRequester,
         clock: &PeerClock,
         sinks: Sinks,
         events: &mpsc::Sender<StreamEvent>,
     ) -> std::io::Result<Self> {
         let (video_packets, audio_packets) = packets;
-        let controls = Arc::new(Controls::new(video_types));
+        let controls = Arc::new(Controls::new(types));
         let started = Instant::now();
         let recording = sinks.recorder.map(|recorder| Recording::start(recorder, events.clone())).transpose()?;
         let entries = recording.as_ref().map(Recording::entries);
@@ -126,8 +126,8 @@ impl Incoming {
     }
 
     /// Takes what an update agreed on.
-    pub fn set_video_types(&self, video_types: BTreeMap<u8, VideoCodec>) {
-        *self.controls.video_types() = video_types;
+    pub fn set_types(&self, types: PayloadTypes) {
+        *self.controls.types() = types;
     }
 
     /// Ends the threads, completes the recording; the last figures and what was recorded.

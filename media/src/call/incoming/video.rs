@@ -196,7 +196,7 @@ impl VideoDecodeThread {
         if self.held {
             return;
         }
-        let codec = self.controls.video_types().get(&packet.payload_type).copied();
+        let codec = self.controls.types().video.get(&packet.payload_type).copied();
         let Some(codec) = codec else {
             debug!(payload_type = packet.payload_type, "packet of a type that was not agreed on left out");
             return;

@@ -2,7 +2,6 @@
 //!
 //! The queues are looked at every 20 ms. What is measured does not suffer: each packet knows when it came.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use crate::call::StreamEvent;
 use crate::call::incoming::{AudioFigures, Controls, VideoFigures};
 use crate::call::outgoing::send_event;
 use crate::frame::{AUDIO_RATE_HZ, VideoCodec};
+use crate::peer::sdp::PayloadTypes;
 use crate::peer::{KeyframeRequester, PeerClock};
 use crate::queue::Receiver;
 use crate::receive::audio_buffer::{AudioBuffer, NoDecoder, STEP};
@@ -46,17 +46,17 @@ pub struct LightIncoming {
 }
 
 impl LightIncoming {
-    /// Starts counting what the queues bring; `video_types` says which payload type is which codec. What is missing is
+    /// Starts counting what the queues bring; `types` says which payload type is what. What is missing is
     /// waited for by the round trip that `clock` knows. To be called in a tokio runtime.
     #[must_use]
     pub fn start(
         packets: (Receiver<RtpPacket>, Receiver<RtpPacket>),
-        video_types: BTreeMap<u8, VideoCodec>,
+        types: PayloadTypes,
         keyframes: KeyframeRequester,
         clock: &PeerClock,
         events: &mpsc::Sender<StreamEvent>,
     ) -> Self {
-        let controls = Arc::new(Controls::new(video_types));
+        let controls = Arc::new(Controls::new(types));
         let (video_out, video_figures) = watch::channel(VideoFigures::default());
         let (audio_out, audio_figures) = watch::channel(AudioFigures::default());
         let (stop, stopped) = oneshot::channel();
@@ -78,8 +78,8 @@ impl LightIncoming {
     }
 
     /// Takes what an update agreed on.
-    pub fn set_video_types(&self, video_types: BTreeMap<u8, VideoCodec>) {
-        *self.controls.video_types() = video_types;
+    pub fn set_types(&self, types: PayloadTypes) {
+        *self.controls.types() = types;
     }
 
     /// Ends the task; the last figures.
@@ -134,7 +134,7 @@ impl Counting {
         }
         while let Some(packet) = self.pictures.packets.try_recv() {
             self.pictures.missing.came(packet.sequence);
-            let codec = self.controls.video_types().get(&packet.payload_type).copied();
+            let codec = self.controls.types().video.get(&packet.payload_type).copied();
             // Whoever holds the call has no use for it; what was not agreed on is nobody's.
             if let Some(codec) = codec.filter(|_| !self.held) {
                 self.pictures.take(packet, codec);
@@ -144,7 +144,8 @@ impl Counting {
         while let Some(packet) = self.sounds.packets.try_recv() {
             self.sounds.missing.came(packet.sequence);
             if !self.held {
-                self.sounds.take(packet);
+                let red = self.controls.types().red;
+                self.sounds.take(packet, red);
             }
         }
         self.sounds.play(now);
@@ -272,14 +273,14 @@ impl Sounds {
         }
     }
 
-    fn take(&mut self, packet: RtpPacket) {
+    fn take(&mut self, packet: RtpPacket, red: Option<u8>) {
         if !self.came {
             self.came = true;
             send_event(&self.events, StreamEvent::FirstAudio(packet.arrived));
         }
         self.figures.bytes += packet.payload.len() as u64;
         self.network_jitter.add(packet.arrived, packet.timestamp);
-        self.buffer.insert(packet);
+        self.buffer.insert_any(packet, red);
     }
 
     /// Takes out what would have been played by now.

@@ -15,6 +15,7 @@ use crate::call::outgoing::{OutgoingCounters, Switches, path};
 use crate::frame::{AUDIO_FRAME_SAMPLES, EncodedAudio, EncodedVideo};
 use crate::peer::MediaSender;
 use crate::send::adaptation::{Action, Event, VideoAdaptation};
+use crate::send::redundancy::Copies;
 
 /// Length of one sound packet.
 const SOUND: Duration = Duration::from_millis(20);
@@ -99,7 +100,7 @@ async fn send_video(pictures: Arc<VideoLoop>, sender: MediaSender, switches: Swi
         if let Some(cause) = sending.sender.take_keyframe_demand() {
             sending.happened(Event::KeyframeWanted(cause));
         }
-        sending.happened(Event::PictureReady(size, path(&sending.sender)));
+        sending.happened(Event::PictureReady(size, path(&sending.sender, Copies::None)));
     }
 }
 
@@ -147,7 +148,8 @@ async fn send_audio(sounds: Arc<SoundLoop>, sender: MediaSender, switches: Switc
     for data in sounds.iter().cycle() {
         ticker.wait().await;
         if !switches.is_sound_off() && !sender.is_path_closed() {
-            sender.audio(EncodedAudio { data: data.clone(), samples: SOUND_SAMPLES, captured_at: Instant::now() });
+            let sound = EncodedAudio { data: data.clone(), samples: SOUND_SAMPLES, captured_at: Instant::now() };
+            sender.audio(sound, Copies::None);
         }
     }
 }

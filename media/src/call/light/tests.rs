@@ -12,6 +12,7 @@ use crate::capture::VideoFormat;
 use crate::capture::pattern;
 use crate::codec::video_decoder;
 use crate::frame::{Size, VideoCodec};
+use crate::peer::sdp::PayloadTypes;
 use crate::peer::{KeyframeRequester, MediaSender, PeerClock};
 use crate::queue;
 use crate::rtp::RtpPacket;
@@ -110,7 +111,7 @@ async fn what_comes_is_counted_and_holes_are_lost() {
     let looped = looped();
     let ((video, video_rx), (audio, audio_rx)) = (queue::bounded(2048), queue::bounded(2048));
     let (events, mut told) = mpsc::channel(8);
-    let types = BTreeMap::from([(96, VideoCodec::Vp8)]);
+    let types = PayloadTypes { video: BTreeMap::from([(96, VideoCodec::Vp8)]), red: None };
     let (keyframes, clock) = (KeyframeRequester::default(), PeerClock::default());
     let incoming = LightIncoming::start((video_rx, audio_rx), types, keyframes, &clock, &events);
     let mut packetizer = Packetizer::new(VideoCodec::Vp8);

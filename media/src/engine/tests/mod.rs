@@ -8,6 +8,7 @@ mod negotiation;
 mod relay;
 mod restart;
 mod silence;
+mod sound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -42,6 +43,7 @@ use crate::rtp::RtpPacket;
 use crate::sdp::continuity::Renewal;
 use crate::sdp::negotiated::{Direction, Negotiated};
 use crate::send::media_sender::MediaSender;
+use crate::send::redundancy::Copies;
 
 /// How often media are sent and events looked at.
 const STEP: Duration = Duration::from_millis(20);
@@ -262,7 +264,7 @@ impl Side {
     fn send(&self, step: u64) {
         let Some(sender) = &self.sender else { return };
         let captured_at = Instant::now();
-        sender.audio(EncodedAudio { data: vec![0x78; 60].into(), samples: 960, captured_at });
+        sender.audio(EncodedAudio { data: vec![0x78; 60].into(), samples: 960, captured_at }, Copies::None);
         if step.is_multiple_of(2) {
             sender.video(EncodedVideo { data: vec![0x10; 2500].into(), keyframe: true, captured_at });
         }

@@ -100,3 +100,38 @@ async fn of_several_fingerprints_one_must_be_known() {
     alice.close().await;
     bob.close().await;
 }
+
+/// The description as a side writes it that knows no copies of earlier packets, and has no wish about silence.
+fn plain(sdp: &str) -> String {
+    let known = |line: &&str| !line.starts_with("a=rtpmap:63 ") && !line.starts_with("a=fmtp:63 ");
+    let lines: String = sdp.split_inclusive('\n').filter(known).collect();
+    lines.replace("SAVPF 111 63\r\n", "SAVPF 111\r\n").replace(";usedtx=1", "")
+}
+
+#[tokio::test]
+async fn copies_of_earlier_packets_are_agreed_on_where_both_know_them() {
+    let (at_alice, at_bob, answer) = agree(same, same).await;
+    assert!(answer.contains("a=rtpmap:63 red/48000/2\r\n") && answer.contains("a=fmtp:63 111/111\r\n"), "{answer}");
+    let of = |agreed: &Negotiated| (agreed.audio, agreed.red, agreed.prefers_dtx);
+    assert_eq!([of(&at_alice), of(&at_bob)], [(Some(111), Some(63), true); 2]);
+
+    let (at_alice, at_bob, answer) = agree(plain, plain).await;
+    assert_eq!([of(&at_alice), of(&at_bob)], [(Some(111), None, false); 2], "{answer}");
+    let (at_alice, _, _) = agree(same, plain).await;
+    assert_eq!(of(&at_alice), (Some(111), None, false));
+}
+
+#[tokio::test]
+async fn copies_are_agreed_on_by_the_numbers_and_beside_the_wishes_of_the_offer() {
+    let other = |sdp: &str| {
+        let numbered = sdp.replace("SAVPF 111 63", "SAVPF 109 121").replace(":63 111/111", ":121 109/109");
+        let numbered = numbered.replace(":111 ", ":109 ").replace(":63 ", ":121 ");
+        numbered.replace("minptime=10;useinbandfec=1;usedtx=1", "minptime=20;useinbandfec=1;usedtx=0")
+    };
+    let (alice, bob) = (peer(talking()).await, peer(talking()).await);
+    let offer = other(&alice.offer().await.unwrap().sdp);
+    let (answer, at_bob) = bob.answer(&offer).await.unwrap();
+    assert_eq!((at_bob.audio, at_bob.red, at_bob.prefers_dtx), (Some(109), Some(121), false), "{}", answer.sdp);
+    alice.close().await;
+    bob.close().await;
+}

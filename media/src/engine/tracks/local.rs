@@ -16,10 +16,10 @@ use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::{PayloadLimit, bytes_for};
 use crate::engine::random::random_u32;
 use crate::engine::reports::reception_reports;
-use crate::frame::{AUDIO_RATE_HZ, EncodedAudio, EncodedVideo};
+use crate::frame::{AUDIO_RATE_HZ, EncodedVideo};
 use crate::rtp::VIDEO_CLOCK_HZ;
 use crate::send::keyframe_demand::KeyframeDemand;
-use crate::send::media_sender::{AudioStream, MediaSender, VideoStream, Watched};
+use crate::send::media_sender::{AudioStream, MediaSender, OutgoingSound, VideoStream, Watched};
 use crate::send::packets::{AudioPackets, OutgoingPacket, Start, VideoPackets};
 use crate::send::stream_stats::{RemoteReport, StreamStats};
 
@@ -36,7 +36,7 @@ pub(in crate::engine) struct Outlets {
     watched: Watched,
     payload: Arc<PayloadLimit>,
     video: Option<mpsc::Sender<(EncodedVideo, VideoStream)>>,
-    audio: Option<mpsc::Sender<(EncodedAudio, AudioStream)>>,
+    audio: Option<mpsc::Sender<OutgoingSound>>,
 }
 
 impl Outlets {
@@ -105,12 +105,12 @@ async fn send_video(
 
 async fn send_audio(
     track: Arc<TrackLocalStaticRTP>,
-    mut sounds: mpsc::Receiver<(EncodedAudio, AudioStream)>,
+    mut sounds: mpsc::Receiver<OutgoingSound>,
     stats: Arc<StreamStats>,
 ) {
     let mut packets = AudioPackets::new(random_start());
-    while let Some((sound, stream)) = sounds.recv().await {
-        let packet = packets.of(sound, stream);
+    while let Some(sound) = sounds.recv().await {
+        let Some(packet) = packets.of(sound) else { continue };
         stats.sent(packet.payload.len());
         if track.write_rtp(for_engine(packet)).await.is_err() {
             return;

@@ -183,7 +183,8 @@ mod tests {
         for round in 0..20_000_u32 {
             let length = random() % 64;
             // Half of them begin with headers of copies.
-            let byte = |n: u32| random().to_le_bytes()[0] | if n % 4 == 0 && n < round % 17 { FOLLOWED } else { 0 };
+            let byte =
+                |n: u32| random().to_le_bytes()[0] | if n.is_multiple_of(4) && n < round % 17 { FOLLOWED } else { 0 };
             let payload: Bytes = (0..length).map(byte).collect();
             if let Ok(red) = Red::read(&payload) {
                 let held: usize = red.copies.iter().map(|copy| copy.data.len() + COPY_HEADER_BYTES).sum();

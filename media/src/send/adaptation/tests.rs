@@ -75,7 +75,7 @@ impl Simulation {
             lasting_bps: self.target_bps,
             pacer_queue,
             answer: self.answer,
-            has_audio: false,
+            sound: None,
         }
     }
 
@@ -153,7 +153,7 @@ fn sound_has_its_share_of_the_path_first() {
         lasting_bps: 244_000,
         pacer_queue: Duration::ZERO,
         answer: Duration::ZERO,
-        has_audio: true,
+        sound: Some(Copies::None),
     };
     let actions = adaptation.handle(Event::PictureReady(VGA, path), start);
     assert_eq!(actions, [Action::Encode(Coding { bitrate_bps: 170_000, size: VGA }), Action::SendKeyframe]);
@@ -240,7 +240,7 @@ fn keyframes_keep_their_distance_which_is_short_at_first() {
                 lasting_bps: 1_000_000,
                 pacer_queue: Duration::ZERO,
                 answer: Duration::ZERO,
-                has_audio: false,
+                sound: None,
             };
             let ready = Event::PictureReady(VGA, path);
             let is_keyframe = adaptation.handle(ready, now).contains(&Action::SendKeyframe);
@@ -312,7 +312,7 @@ fn a_keyframe_that_the_encoder_leaves_out_is_asked_for_again() {
         lasting_bps: 1_000_000,
         pacer_queue: Duration::ZERO,
         answer: Duration::ZERO,
-        has_audio: false,
+        sound: None,
     };
     let ready = Event::PictureReady(VGA, path);
     let coding = Coding { bitrate_bps: 850_000, size: VGA };
