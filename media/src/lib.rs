@@ -40,4 +40,4 @@ mod sound;
 pub mod stats;
 pub mod system_error;
 mod threads;
-mod voice;
+pub mod voice;
