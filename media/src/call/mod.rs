@@ -5,6 +5,7 @@
 //!
 //! - [`outgoing`]: capture queue → encoder → [`crate::peer::MediaSender`]
 //! - [`incoming`]: packet queue → jitter buffer → decoder → display, speaker, [`crate::record`]
+//! - [`microphone`]: what is done to the sound of a microphone before it is encoded
 //! - [`light`]: both without codecs, on tasks, for many calls at once
 //!
 //! Threads and not tasks, because codecs block. Each ends when it is told to, and its owner joins it. Figures go out
@@ -12,6 +13,7 @@
 
 pub mod incoming;
 pub mod light;
+mod microphone;
 pub mod outgoing;
 mod recording;
 #[cfg(test)]
@@ -40,6 +42,8 @@ pub enum StreamEvent {
     RecordingFailed(String),
     /// Media are sent in another way from now on: the path, or this machine, asks for it.
     PlanChanged(SendingPlan),
+    /// Our user has spoken into a microphone that is muted, for the first time since it is.
+    SpokeWhileMuted,
     /// A codec cannot go on; the call does, without that medium.
     CodecFailed(String),
 }

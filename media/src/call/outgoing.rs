@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::microphone::MicrophoneSound;
 use super::{POLL, StreamEvent, Worker};
 use crate::capture::VideoFormat;
 use crate::codec::opus::OpusEncoder;
@@ -21,6 +22,9 @@ use crate::send::adaptation::{Action, Coding, Event, Path, VideoAdaptation};
 use crate::send::picture_plan::{Content, PicturePlan, Reason};
 use crate::send::redundancy::{Copies, Redundancy};
 use crate::send::sound_rate::{SoundCoding, SoundRate};
+use crate::voice::{Processing, VoiceFigures};
+
+pub use super::microphone::Microphone;
 
 /// What is captured; a medium that is not sent has none.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Captured {
     pub content: Content,
     /// Sound.
     pub audio: Option<Receiver<AudioFrame>>,
+    /// That the sound is a microphone's; `None`: nothing is done to it.
+    pub microphone: Option<Microphone>,
     /// Where pictures go as well, to be seen by the one who sends them.
     pub self_view: Option<Sender<Arc<VideoFrame>>>,
 }
@@ -41,6 +47,7 @@ pub struct Switches {
     muted: Arc<AtomicBool>,
     camera_off: Arc<AtomicBool>,
     held: Arc<AtomicBool>,
+    raw: Arc<AtomicBool>,
 }
 
 impl Switches {
@@ -52,6 +59,17 @@ impl Switches {
     /// Blackens the camera, or lets it through.
     pub fn set_camera_off(&self, off: bool) {
         self.camera_off.store(off, Ordering::Relaxed);
+    }
+
+    /// Processes the sound of a microphone, or leaves it as it is.
+    pub fn set_processing(&self, processing: Processing) {
+        self.raw.store(processing == Processing::Raw, Ordering::Relaxed);
+    }
+
+    /// What is done to the sound of a microphone.
+    #[must_use]
+    pub fn processing(&self) -> Processing {
+        if self.raw.load(Ordering::Relaxed) { Processing::Raw } else { Processing::Full }
     }
 
     /// Sends nothing at all, or goes on, with a keyframe first. What is captured meanwhile is dropped unseen.
@@ -86,6 +104,7 @@ pub struct OutgoingCounters {
     keyframes: Arc<AtomicU64>,
     left_out: Arc<AtomicU64>,
     plan: Arc<Mutex<SendingPlan>>,
+    voice: Arc<Mutex<Option<VoiceFigures>>>,
 }
 
 impl OutgoingCounters {
@@ -111,6 +130,16 @@ impl OutgoingCounters {
     #[must_use]
     pub fn plan(&self) -> SendingPlan {
         *self.plan_lock()
+    }
+
+    /// What is known of the sound of the microphone; `None` without one.
+    #[must_use]
+    pub fn voice(&self) -> Option<VoiceFigures> {
+        *self.voice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_voice(&self, figures: Option<VoiceFigures>) {
+        *self.voice.lock().unwrap_or_else(PoisonError::into_inner) = figures;
     }
 
     /// Takes note of a change of the plan.
@@ -182,8 +211,10 @@ impl Outgoing {
             && self.audio.is_none()
             && let Some(frames) = captured.audio.take()
         {
+            let microphone = captured.microphone.take();
             let sending = AudioEncodeThread {
                 frames,
+                microphone: microphone.map(MicrophoneSound::new),
                 sender: sender.clone(),
                 switches: switches.clone(),
                 counters: self.counters.clone(),
@@ -372,6 +403,7 @@ const FRAME: Duration = Duration::from_millis(AUDIO_FRAME_SAMPLES as u64 * 1000 
 
 struct AudioEncodeThread {
     frames: Receiver<AudioFrame>,
+    microphone: Option<MicrophoneSound>,
     sender: MediaSender,
     switches: Switches,
     counters: OutgoingCounters,
@@ -380,6 +412,12 @@ struct AudioEncodeThread {
 
 impl AudioEncodeThread {
     fn run(self, stop: &AtomicBool) {
+        let counters = self.counters.clone();
+        self.encode(stop);
+        counters.set_voice(None);
+    }
+
+    fn encode(mut self, stop: &AtomicBool) {
         let mut rate = SoundRate::default();
         let mut coding = SoundCoding::BEST;
         let mut encoder = match OpusEncoder::new(coding.bps) {
@@ -402,7 +440,10 @@ impl AudioEncodeThread {
                 Err(RecvError::Timeout) => continue,
                 Err(RecvError::Closed) => return send_event(&self.events, StreamEvent::SourceEnded("audio")),
             };
-            if self.switches.held.load(Ordering::Relaxed) || self.sender.is_path_closed() {
+            // Also while nothing leaves: what the canceller knows stays true.
+            let held = self.switches.held.load(Ordering::Relaxed);
+            self.process(&mut frame, held);
+            if held || self.sender.is_path_closed() {
                 gathered.clear();
                 continue;
             }
@@ -424,6 +465,19 @@ impl AudioEncodeThread {
                 Ok(sound) => self.sender.audio(sound, coding.copies),
                 Err(error) => warn!(%error, "sound left out"),
             }
+        }
+    }
+
+    /// What is done to the sound of a microphone.
+    fn process(&mut self, frame: &mut AudioFrame, held: bool) {
+        let Some(microphone) = &mut self.microphone else { return };
+        if let Some(figures) = microphone.process(&mut frame.samples, self.switches.processing()) {
+            self.counters.set_voice(Some(figures));
+        }
+        let muted = self.switches.muted.load(Ordering::Relaxed);
+        // Nobody who holds expects to be heard.
+        if !held && microphone.is_spoken_into_while_muted(&frame.samples, muted) {
+            send_event(&self.events, StreamEvent::SpokeWhileMuted);
         }
     }
 

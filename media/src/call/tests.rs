@@ -49,6 +49,7 @@ impl Sending {
             video: Some((pictures_rx, VideoFormat { size: SIZE, fps: 30 })),
             content: Content::Motion,
             audio: Some(sounds_rx),
+            microphone: None,
             self_view: None,
         };
         let (sender, sent) = MediaSender::to_test(CODEC);
@@ -107,7 +108,8 @@ fn a_medium_may_be_added_and_taken_away() {
     let mut outgoing = Outgoing::idle(OutgoingCounters::default());
     let format = VideoFormat { size: SIZE, fps: 30 };
     let video = Some((pictures_rx, format));
-    let mut captured = Captured { video, content: Content::Motion, audio: None, self_view: None };
+    let (audio, microphone, self_view) = (None, None, None);
+    let mut captured = Captured { video, content: Content::Motion, audio, microphone, self_view };
     outgoing.add(&mut captured, &sender, &switches, &events).unwrap();
     let mut send = || {
         for _ in 0..5 {

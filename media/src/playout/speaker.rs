@@ -5,6 +5,8 @@
 //!
 //! - [`Speaker::push`] → resampler → ring → callback (the sound system's thread)
 //! - the caller looks at [`Speaker::queued`] and keeps it at about 40 ms: so the device's clock sets the pace
+//! - what goes into the ring goes to [`FarEnd`] too, as the reference for its echo: 40 ms before it is played, so that it
+//!   is there before the echo is
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use super::PlayoutError;
 use crate::frame::AUDIO_RATE_HZ;
 use crate::sound::stream::{Health, Stream};
 use crate::sound::system::{self, OPEN_PATIENCE, Role, Settings};
+use crate::voice::far_end::{self, FarEnd, Tap};
 use crate::voice::resample::Resampler;
 
 /// Most sound that waits for the device. Ten times what the caller aims at: beyond it, sound is too late to play.
@@ -31,6 +34,8 @@ pub struct Speaker {
     resampler: Resampler,
     resampled: Vec<i16>,
     dropped: u64,
+    tap: Tap,
+    far_end: FarEnd,
     health: Arc<Health>,
     /// What [`Health::glitches`] was when they began to count.
     underruns_before: u64,
@@ -57,6 +62,7 @@ impl Speaker {
             Output::open(wanted.as_deref())
         })
         .map_err(|reason| PlayoutError::Device(format!("{reason}; run \"tring devices\", or pass --play none")))?;
+        let (tap, far_end) = far_end::tap();
         Ok(Self {
             description: name,
             rate,
@@ -64,10 +70,18 @@ impl Speaker {
             resampler: Resampler::new(AUDIO_RATE_HZ, rate),
             resampled: Vec::new(),
             dropped: 0,
+            tap,
+            far_end,
             health,
             underruns_before: 0,
             _stream: stream,
         })
+    }
+
+    /// What it plays, for whoever takes its echo out of a microphone.
+    #[must_use]
+    pub fn far_end(&self) -> FarEnd {
+        self.far_end.clone()
     }
 
     /// Queues mono samples at [`AUDIO_RATE_HZ`]. What does not fit (0.4 s wait already) is dropped and counted.
@@ -76,6 +90,9 @@ impl Speaker {
         self.resampler.push(samples, &mut self.resampled);
         let (_, lost) = self.ring.push_partial_slice(&self.resampled);
         self.dropped += lost.len() as u64;
+        // What is not played has no echo.
+        let played = samples.len() - lost.len() * samples.len() / self.resampled.len().max(1);
+        self.tap.push(&samples[..played]);
     }
 
     /// How much sound waits in the ring; the sound system itself holds about 20 ms more.
