@@ -79,7 +79,7 @@ pub(crate) struct Common {
     pub(crate) link: Link,
     #[command(flatten)]
     pub(crate) habits: Habits,
-    /// Read commands (NDJSON) from standard input: answer, reject, hangup, hold, resume, swap, mute, camera, send, away, back, snapshot, stats, quit
+    /// Read commands (NDJSON) from standard input: answer, reject, hangup, hold, resume, swap, mute, camera, voice, send, away, back, snapshot, stats, quit
     #[arg(long, value_name = "-", value_parser = ["-"], help_heading = "Output")]
     pub(crate) control: Option<String>,
 }

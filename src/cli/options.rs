@@ -12,6 +12,7 @@ use media::impair::DirectedImpairment;
 use media::peer::config::IceUrl;
 use media::playout::AudioSink;
 use media::send::picture_plan::Content;
+use media::voice::Processing;
 use signalling::id::PeerId;
 use signalling::mqtt::{BrokerUrl, MqttVersion};
 use signalling::topic::Template;
@@ -44,6 +45,10 @@ pub(crate) struct Media {
         env = "TRING_AUDIO"
     )]
     pub(crate) audio: AudioSource,
+    /// What is done to the sound of a microphone: full (echo and noise are taken out, the level is evened out), raw
+    /// (nothing: for headphones, and for music)
+    #[arg(long, value_name = "HOW", default_value = "full", env = "TRING_VOICE")]
+    pub(crate) voice: Processing,
     /// Where to show the other side: window, terminal, none [default: window on a desktop, else terminal, else none]
     #[arg(long, value_name = "WHERE", env = "TRING_SHOW")]
     pub(crate) show: Option<Show>,

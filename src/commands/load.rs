@@ -12,6 +12,7 @@ use media::display::window::WindowClient;
 use media::playout::AudioSink;
 use media::private_file;
 use media::send::picture_plan::Content;
+use media::voice::Processing;
 use signalling::mqtt::Audience;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +133,7 @@ fn common(options: &Load, link: Link) -> Common {
         video: VideoSource::Test,
         audio: AudioSource::Tone,
         show: Some(Show::None),
+        voice: Processing::default(),
         play: AudioSink::None,
         size: options.size,
         fps: options.fps,

@@ -5,6 +5,7 @@ use media::call::incoming::{AudioFigures, VideoFigures};
 use media::call::outgoing::SendingPlan;
 use media::peer::PathEstimate;
 use media::send::picture_plan::{PicturePlan, Reason};
+use media::voice::{Processing, VoiceFigures};
 use serde::{Serialize, Serializer};
 use signalling::call::{EndReason, Side};
 
@@ -41,6 +42,8 @@ pub(crate) enum CallEvent {
     Stats(Box<Stats>),
     /// A side's microphone or camera was switched.
     Muted { side: Side, audio: bool, video: bool },
+    /// Our microphone is processed in another way from now on.
+    Voice { processing: Processing },
     /// A side put the call on hold, or talks again.
     Held { side: Side, on: bool },
     /// Media are sent in another way, because the line or this machine asks for it; of the other side: whether it sends
@@ -84,6 +87,8 @@ pub(crate) struct Stats {
     pub(crate) target_bps: Option<u32>,
     pub(crate) line: Option<Line>,
     pub(crate) plan: Plan,
+    /// `None`: no microphone is sent.
+    pub(crate) voice: Option<Voice>,
     pub(crate) sent: Sent,
     pub(crate) received: Received,
 }
@@ -116,6 +121,34 @@ impl From<PathEstimate> for Line {
             queue_ms: ms(path.queueing_delay),
             loss: (path.loss * 10_000.0).round() / 10_000.0,
             round_trip_ms: path.round_trip.map(ms),
+        }
+    }
+}
+
+/// The sound of our microphone.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Voice {
+    pub(crate) processing: Processing,
+    /// RMS before any processing, relative to full scale.
+    pub(crate) level_dbfs: f64,
+    /// How much quieter the microphone is than what the speaker plays.
+    pub(crate) echo_return_loss_db: Option<f64>,
+    /// The same of what is sent.
+    pub(crate) echo_return_loss_sent_db: Option<f64>,
+    /// How much later it comes than it was played.
+    pub(crate) echo_delay_ms: Option<f64>,
+}
+
+impl From<VoiceFigures> for Voice {
+    fn from(figures: VoiceFigures) -> Self {
+        let VoiceFigures { processing, level_dbfs, echo } = figures;
+        let rounded = |value: f64| (value * 10.0).round() / 10.0;
+        Self {
+            processing,
+            level_dbfs: rounded(level_dbfs),
+            echo_return_loss_db: echo.map(|echo| rounded(echo.return_loss_db)),
+            echo_return_loss_sent_db: echo.map(|echo| rounded(echo.sent_return_loss_db)),
+            echo_delay_ms: echo.map(|echo| echo.delay_ms),
         }
     }
 }
@@ -351,6 +384,8 @@ impl Event for CallEvent {
                 let whose = if *side == Side::Remote { format!("{peer}'s ") } else { String::new() };
                 format!("{whose}microphone {}, camera {}", state(*audio), state(*video))
             }
+            Self::Voice { processing: Processing::Full } => "echo and noise are taken out of your voice".to_owned(),
+            Self::Voice { processing: Processing::Raw } => "your voice is sent as it is".to_owned(),
             Self::Held { side: Side::Remote, on: true } => format!("{peer} put the call on hold"),
             Self::Held { side: Side::Remote, on: false } => format!("{peer} is back"),
             Self::Held { side: Side::Local, on: true } => format!("the call with {peer} is on hold"),

@@ -15,6 +15,7 @@ use media::peer::impaired::ImpairHandle;
 use media::playout::AudioSink;
 use media::record::Container;
 use media::send::picture_plan::Content;
+use media::voice::Processing;
 use signalling::dialect::Dialect;
 use signalling::id::PeerId;
 use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, Scheme, TlsFiles};
@@ -57,6 +58,8 @@ impl std::fmt::Debug for IceLogin {
 pub(crate) struct MediaSettings {
     pub(crate) video: VideoSource,
     pub(crate) audio: AudioSource,
+    /// What is done to the sound of a microphone, at first.
+    pub(crate) voice: Processing,
     pub(crate) format: VideoFormat,
     /// What suffers first on a narrow line.
     pub(crate) content: Content,
@@ -110,6 +113,7 @@ impl Settings {
         let media = MediaSettings {
             video: common.media.video.clone(),
             audio: common.media.audio.clone(),
+            voice: common.media.voice,
             format: VideoFormat { size: common.media.size, fps: common.media.fps },
             content: common.media.content,
             show: if common.media.light { Show::None } else { common.media.show.unwrap_or_else(Show::best) },

@@ -22,7 +22,7 @@ use crate::{cli, config};
 const COMMANDS: [&str; 3] = ["call", "listen", "load"];
 
 /// Options that are taken, by their names in the code.
-const OPTIONS: [&str; 41] = [
+const OPTIONS: [&str; 42] = [
     // calls
     "peer",
     "answer_timeout",
@@ -36,6 +36,7 @@ const OPTIONS: [&str; 41] = [
     // media
     "video",
     "audio",
+    "voice",
     "show",
     "play",
     "size",
@@ -78,7 +79,7 @@ const SOURCES: [&str; 2] = ["video", "audio"];
 const QUIET: [&str; 2] = ["no_log", "no_notify"];
 
 /// Commands of `--control` that are passed on: none of them saves a file.
-const CONTROLS: [&str; 15] = [
+const CONTROLS: [&str; 16] = [
     "answer",
     "reject",
     "hangup",
@@ -87,6 +88,7 @@ const CONTROLS: [&str; 15] = [
     "swap",
     "mute",
     "camera",
+    "voice",
     "send",
     "away",
     "back",

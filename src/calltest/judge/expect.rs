@@ -68,6 +68,7 @@ pub(crate) const EVENT_NAMES: &[&str] = &[
     "first_audio",
     "stats",
     "muted",
+    "voice",
     "held",
     "plan",
     "reconnecting",

@@ -133,7 +133,7 @@ pub(crate) struct Step {
     /// How long to wait for it at most [default: 10s].
     pub(crate) within: Option<Text>,
     /// A command, as on the standard input of `--control -`: answer, reject, hangup, hold, resume, swap, send, mute, camera,
-    /// snapshot, away, back, reconnect, stats, quit; or start, interrupt.
+    /// voice, snapshot, away, back, reconnect, stats, quit; or start, interrupt.
     #[serde(rename = "do")]
     pub(crate) command: Option<Text>,
     /// With `reject`: a word for the caller.
@@ -142,7 +142,7 @@ pub(crate) struct Step {
     pub(crate) video: Option<Text>,
     /// With `send`: sound.
     pub(crate) audio: Option<Text>,
-    /// With `mute` and `camera`: on or off.
+    /// With `mute`, `camera` and `voice`: on or off.
     pub(crate) on: Option<Text>,
     /// With `snapshot`: the PNG file.
     pub(crate) file: Option<Text>,

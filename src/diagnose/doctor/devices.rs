@@ -208,6 +208,7 @@ mod tests {
     use media::display::Show;
     use media::frame::Size;
     use media::send::picture_plan::Content;
+    use media::voice::Processing;
 
     use super::*;
     use crate::phone::settings::Weight;
@@ -216,6 +217,7 @@ mod tests {
         MediaSettings {
             video,
             audio: AudioSource::None,
+            voice: Processing::Raw,
             format: VideoFormat { size: Size { width: 64, height: 48 }, fps: 20 },
             content: Content::Motion,
             show: Show::None,

@@ -238,8 +238,10 @@ impl Side {
             Happening::Stream(StreamEvent::SourceEnded(what)) => {
                 return Err(NoTalk::Start(format!("{what} ended by itself")));
             }
-            // Nothing is recorded.
-            Happening::Stream(StreamEvent::RecordingFailed(_) | StreamEvent::PlanChanged(_)) => {}
+            // Nothing is recorded, and there is no microphone.
+            Happening::Stream(
+                StreamEvent::RecordingFailed(_) | StreamEvent::PlanChanged(_) | StreamEvent::SpokeWhileMuted,
+            ) => {}
         }
         Ok(())
     }
@@ -262,8 +264,13 @@ impl Side {
         let failed = |error: capture::CaptureError| NoTalk::Start(error.to_string());
         self.sources.extend(capture::open_video(&VideoSource::Test, FORMAT, frames_tx).map_err(failed)?);
         self.sources.extend(capture::open_audio(&AudioSource::Tone, sounds_tx).map_err(failed)?);
-        let mut captured =
-            Captured { video: Some((frames, FORMAT)), content: Content::Motion, audio: Some(sounds), self_view: None };
+        let mut captured = Captured {
+            video: Some((frames, FORMAT)),
+            content: Content::Motion,
+            audio: Some(sounds),
+            microphone: None,
+            self_view: None,
+        };
         let sender = self.peer.start_sending(&self.negotiated);
         let mut outgoing = Outgoing::idle(OutgoingCounters::default());
         let started = outgoing.add(&mut captured, &sender, &Switches::default(), &self.stream_tx);

@@ -34,6 +34,8 @@ pub(super) struct LiveCall {
     pub(super) timers: Timers,
     /// Since when the path is interrupted.
     pub(super) interrupted_at: Option<Instant>,
+    /// Our user has spoken since the microphone was switched off.
+    pub(super) speaks_while_muted: bool,
     /// Why a path could not be found, as far as known.
     pub(super) problems: Vec<String>,
     /// What is wrong with TURN servers, by their addresses: the first that was told of each.
@@ -64,6 +66,7 @@ impl LiveCall {
             stats: None,
             timers: Timers::default(),
             interrupted_at: None,
+            speaks_while_muted: false,
             problems: Vec::new(),
             relay_troubles: BTreeMap::new(),
             warned: Vec::new(),

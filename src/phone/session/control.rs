@@ -55,6 +55,11 @@ pub(crate) enum Command {
         /// On or off.
         on: bool,
     },
+    /// Take echo and noise out of our microphone, or leave it as it is.
+    Voice {
+        /// On or off.
+        on: bool,
+    },
     /// Save a picture of the other side.
     Snapshot {
         /// The PNG file.
@@ -159,7 +164,7 @@ pub(crate) fn parse(line: &[u8]) -> Option<CommandLine> {
         return Some(Err("control: line too long".into()));
     }
     Some(serde_json::from_slice(text).map_err(|error| {
-        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, hold, resume, swap, mute, camera, send, away, back, snapshot, stats, impair, reconnect, quit)")
+        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, hold, resume, swap, mute, camera, voice, send, away, back, snapshot, stats, impair, reconnect, quit)")
     }))
 }
 
@@ -176,6 +181,7 @@ mod tests {
             (r#"{"command":"send","video":"test"}"#, Command::Send { video: Some(VideoSource::Test), audio: None }),
             (r#"{"command":"mute"}"#, Command::Mute { on: true }),
             (r#"{"command":"mute","on":false}"#, Command::Mute { on: false }),
+            (r#"{"command":"voice","on":false}"#, Command::Voice { on: false }),
             (r#"{"command":"camera","on":false}"#, Command::Camera { on: false }),
             (r#"{"command":"away"}"#, Command::Away {}),
             (r#"{"command":"back"}"#, Command::Back {}),

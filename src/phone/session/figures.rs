@@ -9,7 +9,7 @@ use media::stats::Rate;
 use super::marks::Marks;
 use super::media::CallMedia;
 use super::quality::{self, Judge};
-use crate::phone::events::{Line, Pair, Plan, Received, Sent, Setup, Stats};
+use crate::phone::events::{Line, Pair, Plan, Received, Sent, Setup, Stats, Voice};
 
 /// Counters at the last look, to make rates of.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ impl Meter {
             target_bps: estimate.map(|path| path.target_bps),
             line: estimate.map(Line::from),
             plan: Plan::from(media.outgoing_counters().plan()),
+            voice: media.outgoing_counters().voice().map(Voice::from),
             sent,
             received,
         }

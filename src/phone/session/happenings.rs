@@ -84,6 +84,13 @@ impl Session {
                 let on = plan.pictures == Some(Pictures::Paused);
                 self.phone_event(call::Event::Pause { call: call.clone(), on });
             }
+            StreamEvent::SpokeWhileMuted => {
+                // It may be on again by now.
+                let is_muted = self.phone.state_of(call).media().is_some_and(|sides| !sides.local.audio);
+                let Some(live) = self.calls.get_mut(call).filter(|_| is_muted) else { return };
+                live.speaks_while_muted = true;
+                self.warn_of(call, "you speak, and your microphone is off; m switches it on".to_owned());
+            }
             StreamEvent::RecordingFailed(text) => {
                 self.warn_of(call, text.clone());
                 self.calls.fail(call, Failure::new(ExitStatus::Internal, text));

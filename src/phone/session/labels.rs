@@ -8,14 +8,16 @@ use signalling::call::{MediaSides, State};
 use signalling::id::PeerId;
 
 use super::LiveCall;
+use super::media::CallMedia;
 use crate::phone::events::{Plan, Stats};
 
 /// What each key does, for the list that `?` shows and for manual pages.
-pub(crate) const KEYS: [&str; 9] = [
+pub(crate) const KEYS: [&str; 10] = [
     "q, Esc   hang up",
     "Ctrl-C   hang up and end the program",
     "m        microphone off and on",
     "c        camera off and on",
+    "v        your voice as it is, or without echo and noise",
     "h        hold, and talk again",
     "a        hold this call and answer the second one",
     "r        decline the second one",
@@ -84,8 +86,13 @@ fn state_of(live: &LiveCall, MediaSides { local, remote }: MediaSides) -> String
     if let Some(off) = off(!remote.audio, !remote.video) {
         state += &format!(" ({off})");
     }
-    if let Some(off) = off(!local.audio, !local.video) {
-        state += &format!(" · you: {off}");
+    let raw = live.media.as_ref().is_some_and(CallMedia::is_microphone_raw).then_some("voice as it is");
+    let own: Vec<&str> = off(!local.audio, !local.video).into_iter().chain(raw).collect();
+    if !own.is_empty() {
+        state += &format!(" · you: {}", own.join(", "));
+    }
+    if live.speaks_while_muted {
+        state += " (m: speak)";
     }
     state
 }
@@ -188,6 +195,9 @@ mod tests {
         sides.remote.video = false;
         assert_eq!(state_of(&call, sides), "bob (camera off) · you: muted");
         assert_eq!(not_live(&call, sides).unwrap(), "bob's camera is off");
+        call.speaks_while_muted = true;
+        assert_eq!(state_of(&call, sides), "bob (camera off) · you: muted (m: speak)");
+        call.speaks_while_muted = false;
         sides.local.video = false;
         sides.remote.hold = true;
         assert_eq!(state_of(&call, sides), "bob put the call on hold (camera off) · you: muted, camera off");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use media::call::StreamEvent;
 use media::call::incoming::{AudioFigures, Incoming, Sinks, VideoFigures};
 use media::call::light::LightIncoming;
-use media::call::outgoing::{OutgoingCounters, Switches};
+use media::call::outgoing::{Captured, OutgoingCounters, Switches};
 use media::frame::VideoFrame;
 use media::peer::config::PeerConfig;
 use media::peer::sdp::Negotiated;
@@ -20,6 +20,7 @@ use media::playout::speaker::Speaker;
 use media::queue;
 use media::record::{Summary, Tracks};
 use media::rtp::RtpPacket;
+use media::voice::{FarEnd, Processing};
 use signalling::wire::{Candidate, Description, MediaState};
 use tokio::sync::{mpsc, watch};
 
@@ -57,6 +58,8 @@ pub(super) struct CallMedia {
     switches: Switches,
     /// What was sent, before and after each hold.
     counters: OutgoingCounters,
+    /// What the speaker plays, whose echo is taken out of the microphone; `None` without one.
+    far_end: Option<FarEnd>,
     stage: Stage,
 }
 
@@ -104,14 +107,18 @@ pub(super) async fn prepare(
         }
     };
     let (stream_tx, stream_events) = mpsc::channel(EVENTS_MAX);
+    let open = open.into_inner();
+    let switches = Switches::default();
+    switches.set_processing(open.voice);
     let media = CallMedia {
         peer: Arc::new(peer),
         peer_events,
         stream_events,
         stream_tx,
-        switches: Switches::default(),
+        switches,
         counters: OutgoingCounters::default(),
-        stage: Stage::Prepared { open: open.into_inner(), packets: (video, audio) },
+        far_end: open.speaker.as_ref().map(Speaker::far_end),
+        stage: Stage::Prepared { open, packets: (video, audio) },
     };
     Ok(Prepared { media, description: to_description(local), agreed })
 }
@@ -145,7 +152,7 @@ impl CallMedia {
     ) -> Result<(), Failure> {
         match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Prepared { open, packets } => {
-                let OpenMedia { speaker, mut recorder, sources, complaint: _ } = open;
+                let OpenMedia { speaker, mut recorder, sources, voice: _, complaint: _ } = open;
                 let types = agreed.payload_types();
                 let (keyframes, clock) = (self.peer.keyframes(), self.peer.clock());
                 let incoming = match sources.feed {
@@ -212,7 +219,10 @@ impl CallMedia {
     }
 
     fn go_live(&self, sources: Sources) -> Live {
-        let Sources { captures, feed } = sources;
+        let Sources { captures, mut feed } = sources;
+        if let Feed::Captured(Captured { microphone: Some(microphone), .. }) = &mut feed {
+            microphone.far_end.clone_from(&self.far_end);
+        }
         Live { outgoing: Sending::idle(&feed, self.counters.clone()), feed, _captures: captures }
     }
 
@@ -251,6 +261,21 @@ impl CallMedia {
     pub(super) fn switch(&self, local: MediaState) {
         self.switches.set_muted(!local.audio);
         self.switches.set_camera_off(!local.video);
+    }
+
+    /// What is done to the sound of the microphone from now on.
+    pub(super) fn set_processing(&self, processing: Processing) {
+        self.switches.set_processing(processing);
+    }
+
+    /// What is done to the sound of a microphone.
+    pub(super) fn processing(&self) -> Processing {
+        self.switches.processing()
+    }
+
+    /// True where a microphone is sent as it is.
+    pub(super) fn is_microphone_raw(&self) -> bool {
+        self.processing() == Processing::Raw && self.counters.voice().is_some()
     }
 
     /// An update agreed on other media.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use media::call::light::Looped;
-use media::call::outgoing::Captured;
+use media::call::outgoing::{Captured, Microphone};
 use media::capture::{self, AudioSource, Capture, VideoSource};
 use media::codec::CodecError;
 use media::frame::{VideoCodec, VideoFrame};
@@ -12,6 +12,7 @@ use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
 use media::queue;
 use media::record::{Recorder, Tracks};
+use media::voice::Processing;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -95,6 +96,8 @@ pub(super) struct OpenMedia {
     pub(super) speaker: Option<Speaker>,
     pub(super) recorder: Option<Recorder>,
     pub(super) sources: Sources,
+    /// What is done to the sound of a microphone, at first.
+    pub(super) voice: Processing,
     /// Why there is no speaker, though one was asked for.
     pub(super) complaint: Option<String>,
 }
@@ -137,7 +140,7 @@ impl OpenMedia {
                 }
                 None => None,
             };
-            Ok(Aside::new(Self { speaker, recorder, sources, complaint }))
+            Ok(Aside::new(Self { speaker, recorder, sources, voice: settings.voice, complaint }))
         };
         tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
     }
@@ -194,6 +197,7 @@ fn open_sources(
         video: (settings.video != VideoSource::None).then_some((frames, settings.format)),
         content: settings.content,
         audio: (settings.audio != AudioSource::None).then_some(sounds),
+        microphone: matches!(settings.audio, AudioSource::Microphone(_)).then(Microphone::default),
         self_view,
     };
     Ok(Sources { captures: Captures { _video: video, _audio: audio, _turn: turn }, feed: Feed::Captured(captured) })

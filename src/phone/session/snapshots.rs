@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use media::call::incoming::{AudioFigures, VideoFigures};
 use media::clock::Estimate;
 use media::send::picture_plan::Reason;
+use media::voice::{Echo, Processing, VoiceFigures};
 use signalling::call::{EndReason, Side};
 use signalling::wire::PresenceState;
 
@@ -12,7 +13,7 @@ use super::figures::Meter;
 use super::quality::Judge;
 use crate::output::events::{Event, ProgramEvent};
 use crate::phone::events::{
-    CallEvent, Line, Pair, Pictures, Plan, Process, Received, Recording, Sent, Setup, Signalling, Stats, Summary,
+    CallEvent, Line, Pair, Pictures, Plan, Process, Received, Recording, Sent, Setup, Signalling, Stats, Summary, Voice,
 };
 
 /// One line an event.
@@ -84,12 +85,17 @@ fn plan() -> Plan {
     }
 }
 
+fn voice() -> Voice {
+    let echo = Echo { return_loss_db: 10.52, sent_return_loss_db: 63.0, delay_ms: 96.0 };
+    Voice::from(VoiceFigures { processing: Processing::Full, level_dbfs: -31.24, echo: Some(echo) })
+}
+
 fn stats(now: Instant) -> Stats {
     let (video, audio) = arrived(now);
     let judged = Judge::default().look(video, audio, None, now).received();
     let received = Received { video_bps: Some(800_000.0), audio_bps: None, fps: Some(30.0), ..judged };
-    let (target_bps, line, plan) = (Some(900_000), Some(known_line()), plan());
-    Stats { pair: Some(pair()), target_bps, line, plan, sent: sent(), received }
+    let (target_bps, line, plan, voice) = (Some(900_000), Some(known_line()), plan(), Some(voice()));
+    Stats { pair: Some(pair()), target_bps, line, plan, voice, sent: sent(), received }
 }
 
 fn summary(now: Instant) -> Summary {
@@ -140,6 +146,7 @@ fn lines() -> Vec<String> {
         line(&CallEvent::FirstAudio { after_accept_ms: None }),
         line(&CallEvent::Stats(Box::new(stats(now)))),
         line(&CallEvent::Muted { side: Side::Local, audio: true, video: false }),
+        line(&CallEvent::Voice { processing: Processing::Raw }),
         line(&CallEvent::Held { side: Side::Remote, on: true }),
         line(&CallEvent::Plan { side: Side::Local, plan: plan() }),
         line(&CallEvent::Plan { side: Side::Remote, plan: Plan::of_other_side(true) }),

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use ::media::display::DisplayEvent;
 use ::media::impair::{Impairment, Impairments};
+use ::media::voice::Processing;
 use signalling::call::{self, Renewal, Side};
 use signalling::id::CallId;
 use signalling::wire::{MediaState, PresenceState};
@@ -36,6 +37,7 @@ impl Session {
         let command = match key {
             'm' => Command::Mute { on: local.audio },
             'c' => Command::Camera { on: !local.video },
+            'v' => Command::Voice { on: self.processing() == Some(Processing::Raw) },
             'h' if local.hold => Command::Resume {},
             'h' => Command::Hold {},
             'a' => Command::Answer {},
@@ -62,6 +64,7 @@ impl Session {
             Command::Quit {} => self.leave(ExitStatus::Done),
             Command::Mute { on } => self.switch(|local| local.audio = !on),
             Command::Camera { on } => self.switch(|local| local.video = on),
+            Command::Voice { on } => self.process_voice(if on { Processing::Full } else { Processing::Raw }),
             Command::Send { video, audio } => self.change_sources(video, audio),
             Command::Snapshot { file } => match self.front() {
                 Some(call) => self.snapshot(&call, file),
@@ -109,12 +112,31 @@ impl Session {
         };
         let (call, mut local) = (call.clone(), sides.local);
         change(&mut local);
-        if let Some(media) = self.calls.get(&call).and_then(|live| live.media.as_ref()) {
-            media.switch(local);
+        if let Some(live) = self.calls.get_mut(&call) {
+            live.speaks_while_muted &= !local.audio;
+            if let Some(media) = &live.media {
+                media.switch(local);
+            }
         }
         let MediaState { audio, video, .. } = local;
         self.tell(&CallEvent::Muted { side: Side::Local, audio: !audio, video: !video });
         self.phone_event(call::Event::Switch { call, audio, video });
+    }
+
+    /// What is done to our microphone, in the call that the user talks in.
+    fn processing(&self) -> Option<Processing> {
+        Some(self.calls.get(&self.front()?)?.media.as_ref()?.processing())
+    }
+
+    /// Processes our microphone in another way from now on, in the call that the user talks in. The other side is not
+    /// told: it hears it.
+    fn process_voice(&self, processing: Processing) {
+        let front = self.front().and_then(|call| self.calls.get(&call));
+        let Some(media) = front.and_then(|live| live.media.as_ref()) else {
+            return self.warn("there is no call to switch anything in".to_owned());
+        };
+        media.set_processing(processing);
+        self.tell(&CallEvent::Voice { processing });
     }
 
     /// Saves the latest picture of the other side, aside: a file may be slow, or nobody takes what is written to it.

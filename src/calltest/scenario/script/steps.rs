@@ -30,6 +30,7 @@ const COMMANDS: &[&str] = &[
     "send",
     "mute",
     "camera",
+    "voice",
     "snapshot",
     "away",
     "back",
