@@ -15,6 +15,8 @@ use super::{PATIENCE, TempDir, require, run, signal_and_wait};
 pub const MICROPHONE: &str = "tring_mic";
 /// The sink that programs choose as speaker.
 pub const SPEAKER: &str = "tring_spk";
+/// A source that hears what [`SPEAKER`] plays, and nothing else: a microphone before a loud speaker.
+pub const ECHO: &str = "tring_echo";
 /// The sink behind [`MICROPHONE`].
 const VOICE: &str = "tring_voice";
 
@@ -43,6 +45,7 @@ impl Pulse {
                 format!("module-null-sink sink_name={SPEAKER} rate=48000 channels=1"),
                 format!("module-null-sink sink_name={VOICE} rate=48000 channels=1"),
                 format!("module-remap-source source_name={MICROPHONE} master={VOICE}.monitor"),
+                format!("module-remap-source source_name={ECHO} master={SPEAKER}.monitor"),
             ] {
                 command.args(["-L", &module]);
             }

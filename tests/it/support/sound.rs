@@ -66,6 +66,20 @@ pub fn loudest(samples: &[i16]) -> u16 {
     samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0)
 }
 
+/// The middle one of the levels of every half second: what a busy machine loses does not count.
+pub fn middle_dbfs(samples: &[i16]) -> f64 {
+    let mut levels: Vec<f64> = samples.chunks_exact(RATE / 2).map(dbfs).collect();
+    levels.sort_by(f64::total_cmp);
+    levels[levels.len() / 2]
+}
+
+/// RMS in dB relative to full scale; -100 of silence.
+fn dbfs(samples: &[i16]) -> f64 {
+    let energy: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+    let mean = energy / samples.len().max(1) as f64 / f64::from(i16::MAX).powi(2);
+    (10.0 * mean.log10()).max(-100.0)
+}
+
 /// The frequency of a pure tone in hertz, from its upward zero crossings; nothing in silence.
 pub fn frequency(samples: &[i16]) -> Option<f64> {
     if loudest(samples) < SILENCE {
