@@ -19,8 +19,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ADDRESSES = ["10.9.0.1", "10.9.0.2"]
 # Each direction (or both together, on a shared line) has a queue that drops what does not fit.
 BURST, QUEUE = "8kb", "300ms"
+BURST_BITS, QUEUE_MS = 8 * 1024 * 8, 300
 SAMPLE_S = 0.1
 ETHERNET = 14
+
+
+def queue_ms(rate):
+    """How long a packet waits at most: tbf's `latency` comes on top of the burst."""
+    return QUEUE_MS + BURST_BITS * 1000 / rate
 
 
 def run(command, namespace=None):

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from network import ADDRESSES, QUEUE
+from network import ADDRESSES, queue_ms
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(f"{HERE}/../../..")
@@ -213,7 +213,7 @@ class EmulatedCall(TringCall):
             peer.tell(command="impair", spec=self.spec(rate, seed=3))
 
     def spec(self, rate, seed):
-        parts = [f"rate={rate}bit", f"queue={QUEUE}"] if rate else []
+        parts = [f"rate={rate}bit", f"queue={queue_ms(rate):.0f}ms"] if rate else []
         parts += [f"{name}={value}" for name, value in [("loss", self.share()), ("delay", self.delay())] if value]
         return f"up:{','.join([*parts, f'seed={seed}'])}" if parts else "none"
 
