@@ -115,6 +115,7 @@ pub struct Coding {
 
 /// Where pictures come from.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each stream of pictures, and it stays where it is")]
 enum Source {
     /// An encoder makes pictures of any size and bitrate, makes a keyframe of any picture, and lets each refer to the last
     /// one that was sent.
