@@ -2,6 +2,8 @@
 //! Never blocks.
 
 use std::sync::Arc;
+#[cfg(test)]
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -200,10 +202,8 @@ impl SentToTest {
         self.watched.gate.open();
     }
 
-    /// The estimate of the path from now on.
-    pub(crate) fn carries(&self, bits_a_second: u32) {
-        self.watched
-            .estimate
-            .update(|estimate| (estimate.target_bps, estimate.lasting_bps) = (bits_a_second, bits_a_second));
+    /// What is sent from now on waits so long in the pacer.
+    pub(crate) fn waits(&self, pacer_queue: Duration) {
+        self.watched.estimate.update(|estimate| estimate.pacer_queue = pacer_queue);
     }
 }

@@ -53,8 +53,17 @@ pub fn write_wav(path: &Path, samples: &[i16]) {
 /// # Panics
 /// With what ffmpeg says, when it finds an error in the file.
 pub fn decode(path: &Path) -> Vec<i16> {
+    decode_by(path, &[])
+}
+
+/// The same, each sample in its time: where nothing was recorded there is silence.
+pub fn decode_in_time(path: &Path) -> Vec<i16> {
+    decode_by(path, &["-af", "aresample=async=1:first_pts=0"])
+}
+
+fn decode_by(path: &Path, filter: &[&str]) -> Vec<i16> {
     let mut command = Command::new(require("ffmpeg", "ffmpeg"));
-    command.args(["-nostdin", "-v", "error", "-i"]).arg(path);
+    command.args(["-nostdin", "-v", "error", "-i"]).arg(path).args(filter);
     let output = command.args(["-vn", "-f", "s16le", "-ac", "1", "-ar", &RATE.to_string(), "-"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{}: {said}", path.display());
@@ -66,11 +75,11 @@ pub fn loudest(samples: &[i16]) -> u16 {
     samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0)
 }
 
-/// The middle one of the levels of every half second: what a busy machine loses does not count.
+/// The middle one of the levels of every half second: what a busy machine loses does not count. -100 where there is none.
 pub fn middle_dbfs(samples: &[i16]) -> f64 {
     let mut levels: Vec<f64> = samples.chunks_exact(RATE / 2).map(dbfs).collect();
     levels.sort_by(f64::total_cmp);
-    levels[levels.len() / 2]
+    levels.get(levels.len() / 2).copied().unwrap_or(-100.0)
 }
 
 /// RMS in dB relative to full scale; -100 of silence.
