@@ -191,19 +191,21 @@ impl VideoJitter {
                     }
                 }
             }
-            // Repairs of what came before a keyframe are not waited for: it needs nothing of that.
-            Span::Gap(number) if let Some(keyframe) = self.packets.whole_keyframe_after(number) => {
-                self.counters.lost += 1;
-                self.packets.forget_before(keyframe);
-                (self.gap, self.held) = (None, None);
-                self.progress = Progress::Flowing { next: keyframe };
-                self.poll_flowing(keyframe, now)
-            }
-            Span::Gap(number) if self.has_waited(number, now) => {
+            Span::Gap(number) => {
+                // Repairs of what came before a keyframe are not waited for: it needs nothing of that.
+                if let Some(keyframe) = self.packets.whole_keyframe_after(number) {
+                    self.counters.lost += 1;
+                    self.packets.forget_before(keyframe);
+                    (self.gap, self.held) = (None, None);
+                    self.progress = Progress::Flowing { next: keyframe };
+                    return self.poll_flowing(keyframe, now);
+                }
+                if !self.has_waited(number, now) {
+                    return None;
+                }
                 self.restart();
                 Some(Output::KeyframeNeeded)
             }
-            Span::Gap(_) => None,
             Span::Open => {
                 self.gap = None;
                 None

@@ -5,10 +5,10 @@
 //! (as the relative arrival delay of NetEQ).
 //!
 //! - in: the transit of each packet that came
-//! - a histogram of 1 ms, of the last [`REMEMBERED`]: so it forgets, and follows a sender's clock that runs fast or slow
+//! - a histogram of 1 ms, of the last [`REMEMBERED_US`]: so it forgets, and follows a sender's clock that runs fast or slow
 //! - a queue that builds up: transits that rise packet by packet are expected to rise on
 //! - peaks that recur are expected to recur once more
-//! - out: the offset of playout, on the scale of transits, that [`QUANTILE`] of these packets would have been in time for
+//! - out: the offset of playout, on the scale of transits, that [`PERCENT`] of these packets would have been in time for
 //!
 //! Pure: reads no clock.
 
