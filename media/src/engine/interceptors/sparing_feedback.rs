@@ -42,19 +42,7 @@ fn every(target_bps: u32) -> Duration {
     Duration::from_secs_f64(seconds).clamp(FEEDBACK_EVERY, LONGEST)
 }
 
-impl<I> Protocol<TaggedPacket, TaggedPacket, ()> for SparingFeedback<I>
-where
-    I: Protocol<
-            TaggedPacket,
-            TaggedPacket,
-            (),
-            Rout = TaggedPacket,
-            Wout = TaggedPacket,
-            Eout = (),
-            Error = Error,
-            Time = Instant,
-        >,
-{
+impl<I: Interceptor> Protocol<TaggedPacket, TaggedPacket, ()> for SparingFeedback<I> {
     type Rout = TaggedPacket;
     type Wout = TaggedPacket;
     type Eout = ();
@@ -93,20 +81,7 @@ where
     }
 }
 
-impl<I> Interceptor for SparingFeedback<I>
-where
-    Self: Protocol<
-            TaggedPacket,
-            TaggedPacket,
-            (),
-            Rout = TaggedPacket,
-            Wout = TaggedPacket,
-            Eout = (),
-            Error = Error,
-            Time = Instant,
-        >,
-    I: Interceptor,
-{
+impl<I: Interceptor> Interceptor for SparingFeedback<I> {
     fn bind_local_stream(&mut self, info: &StreamInfo) {
         self.inner.bind_local_stream(info);
     }

@@ -18,6 +18,11 @@ enum Outcome {
 
 const VGA: Size = Size { width: 640, height: 480 };
 
+/// A path of a known rate on which nothing waits, and no sound is sent.
+const fn empty_path(bps: u32) -> Path {
+    Path { target_bps: bps, lasting_bps: bps, pacer_queue: Duration::ZERO, answer: Duration::ZERO, sound: None }
+}
+
 /// A stream of pictures over a path of a known rate, in simulated time.
 struct Simulation {
     adaptation: VideoAdaptation,
@@ -70,13 +75,7 @@ impl Simulation {
 
     fn path(&self) -> Path {
         let pacer_queue = Duration::from_secs_f64(self.queued / f64::from(self.target_bps));
-        Path {
-            target_bps: self.target_bps,
-            lasting_bps: self.target_bps,
-            pacer_queue,
-            answer: self.answer,
-            sound: None,
-        }
+        Path { pacer_queue, answer: self.answer, ..empty_path(self.target_bps) }
     }
 
     /// One picture, then time passes until the next.
@@ -148,13 +147,7 @@ fn the_bitrate_follows_the_path_in_steps() {
 fn sound_has_its_share_of_the_path_first() {
     let start = Instant::now();
     let mut adaptation = VideoAdaptation::of_encoder(Content::Motion, 30, start);
-    let path = Path {
-        target_bps: 244_000,
-        lasting_bps: 244_000,
-        pacer_queue: Duration::ZERO,
-        answer: Duration::ZERO,
-        sound: Some(Copies::None),
-    };
+    let path = Path { sound: Some(Copies::None), ..empty_path(244_000) };
     let actions = adaptation.handle(Event::PictureReady(VGA, path), start);
     assert_eq!(actions, [Action::Encode(Coding { bitrate_bps: 170_000, size: VGA }), Action::SendKeyframe]);
 }
@@ -235,13 +228,7 @@ fn keyframes_keep_their_distance_which_is_short_at_first() {
         for at_ms in (from_ms..from_ms + 200).step_by(5) {
             let now = start + Duration::from_millis(at_ms);
             adaptation.handle(Event::KeyframeWanted(KeyframeCause::Asked), now);
-            let path = Path {
-                target_bps: 1_000_000,
-                lasting_bps: 1_000_000,
-                pacer_queue: Duration::ZERO,
-                answer: Duration::ZERO,
-                sound: None,
-            };
+            let path = empty_path(1_000_000);
             let ready = Event::PictureReady(VGA, path);
             let is_keyframe = adaptation.handle(ready, now).contains(&Action::SendKeyframe);
             if is_keyframe {
@@ -307,13 +294,7 @@ fn an_encoder_that_failed_is_opened_anew_with_a_keyframe() {
 fn a_keyframe_that_the_encoder_leaves_out_is_asked_for_again() {
     let start = Instant::now();
     let mut adaptation = VideoAdaptation::of_encoder(Content::Motion, 30, start);
-    let path = Path {
-        target_bps: 1_000_000,
-        lasting_bps: 1_000_000,
-        pacer_queue: Duration::ZERO,
-        answer: Duration::ZERO,
-        sound: None,
-    };
+    let path = empty_path(1_000_000);
     let ready = Event::PictureReady(VGA, path);
     let coding = Coding { bitrate_bps: 850_000, size: VGA };
     assert_eq!(adaptation.handle(ready, start), [Action::Encode(coding), Action::SendKeyframe]);
