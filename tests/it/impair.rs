@@ -144,6 +144,33 @@ fn a_rate_is_adapted_to_and_loses_no_call() {
 }
 
 #[test]
+fn a_line_too_narrow_for_pictures_carries_sound_and_both_sides_are_told() {
+    let _turn = Turn::call();
+    let mut call = Call::standing(&[]);
+    let told = |side: &mut Tring, of: &str, pictures: &str| {
+        side.wait_event_where("plan", 4 * PATIENCE, |plan| plan["side"] == of && plan["pictures"] == pictures);
+    };
+    call.run(seconds(2));
+    // Sound alone takes a third to a half of it, reports on what bob sends take the most of the rest.
+    call.impair("up:rate=24kbit,queue=300ms");
+    told(&mut call.alice, "local", "paused");
+    told(&mut call.bob, "remote", "paused");
+    call.run(seconds(5));
+    let before = call.stats().1;
+    call.run(seconds(10));
+    let after = call.stats().1;
+    let grown = |figure: &str| number(&after["received"]["audio"][figure]) - number(&before["received"]["audio"][figure]);
+    let (concealed, heard) = (grown("concealed"), 10.0 * 50.0);
+    assert!(concealed < heard * 0.05, "{concealed} steps of 20 ms were made up");
+    assert!(grown("frames") > 60.0, "{after}");
+    call.impair("none");
+    told(&mut call.alice, "local", "sent");
+    told(&mut call.bob, "remote", "sent");
+    let (alice, bob) = call.end();
+    assert!(![&alice, &bob].iter().any(|side| side.course().contains(&"reconnecting")));
+}
+
+#[test]
 fn reconnect_renews_the_broker_and_the_path() {
     let _turn = Turn::call();
     let mut call = Call::standing(&[]);

@@ -3,7 +3,7 @@
 //! Owns the library's settings for speech in calls; knows no time and no sequence numbers: the jitter buffer decides
 //! whether a frame is decoded, recovered or concealed.
 //!
-//! - [`OpusEncoder`]: 20, 40 or 60 ms of mono sound in, one packet out, with a coarse copy of the frame before for loss recovery
+//! - [`OpusEncoder`]: 20 to 120 ms of mono sound in, one packet out, with a coarse copy of the frame before for loss recovery
 //! - [`OpusDecoder`]: packets of any legal length, mono or stereo, in; mono sound out
 
 use bytes::Bytes;
@@ -18,8 +18,8 @@ const PACKET_LEN_MAX: usize = 1276;
 /// Longest sound in one packet: 120 ms (RFC 6716 §3.2).
 const PACKET_SAMPLES_MAX: usize = 5760;
 
-/// Most frames in one packet that we make: 60 ms, the longest packet of one Opus frame.
-const FRAMES_MAX: usize = 3;
+/// Most frames in one packet that we make: 120 ms, the longest packet there is (RFC 6716 §3.2).
+const FRAMES_MAX: usize = 6;
 
 /// Concealed and recovered sound comes in steps of 2.5 ms, the shortest Opus frame.
 const STEP_SAMPLES: usize = 120;
@@ -27,7 +27,7 @@ const STEP_SAMPLES: usize = 120;
 /// Targets that the library takes, in bits a second.
 const BITRATE_BPS: std::ops::RangeInclusive<u32> = 6_000..=510_000;
 
-/// Codes 48 kHz mono speech in packets of 20, 40 or 60 ms.
+/// Codes 48 kHz mono speech in packets of 20 to 120 ms.
 #[derive(Debug)]
 pub struct OpusEncoder(Encoder);
 
@@ -46,10 +46,10 @@ impl OpusEncoder {
         set_up().map(Self).map_err(|error| failed("set-up", &error))
     }
 
-    /// Codes one packet of one to three frames. The result carries `frame.at` as its capture time.
+    /// Codes one packet of one to six frames. The result carries `frame.at` as its capture time.
     ///
     /// # Errors
-    /// [`CodecError`] when the frame is not one, two or three times [`AUDIO_FRAME_SAMPLES`] long, or the library refuses.
+    /// [`CodecError`] when the frame is not one to six times [`AUDIO_FRAME_SAMPLES`] long, or the library refuses.
     pub fn encode(&mut self, frame: &AudioFrame) -> Result<EncodedAudio, CodecError> {
         if !(1..=FRAMES_MAX).any(|frames| frame.samples.len() == frames * AUDIO_FRAME_SAMPLES) {
             let reason = format!("{} samples in frames of {AUDIO_FRAME_SAMPLES}", frame.samples.len());

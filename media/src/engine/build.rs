@@ -35,6 +35,7 @@ use crate::path::receive_counter::ReceiveCounter;
 use crate::path::server_log::ServerLog;
 use crate::receive::inbox::Inbox;
 use crate::receive::peer_clock::PeerClock;
+use crate::send::captures::Captures;
 use crate::send::keyframe_demand::KeyframeDemand;
 use crate::send::media_sender::Watched;
 
@@ -57,6 +58,7 @@ impl Peer {
             estimate: SharedEstimate::new(config.bitrate.start_bps),
             gate: Arc::default(),
             keyframes: Arc::default(),
+            captures: Arc::default(),
             video: Arc::default(),
             audio: Arc::default(),
         };
@@ -79,6 +81,7 @@ impl Peer {
             clock: clock.clone(),
             payload: Arc::clone(&payload),
             demand: Arc::clone(&watched.keyframes),
+            captures: Arc::clone(&watched.captures),
         };
         let connection = foundation.build(config, &shared).await.map_err(|error| {
             let bind_to = BindTo { network: Arc::clone(&network), loopback: config.loopback };
@@ -137,6 +140,7 @@ struct Foundation {
     clock: PeerClock,
     payload: Arc<PayloadLimit>,
     demand: Arc<KeyframeDemand>,
+    captures: Arc<Captures>,
 }
 
 impl Foundation {
@@ -146,9 +150,15 @@ impl Foundation {
         shared: &Arc<Shared>,
     ) -> rtc::shared::error::Result<Arc<dyn PeerConnection>> {
         let mut media = setup::media_engine(config)?;
-        let (limits, estimate, payload, clock) = (config.bitrate, self.estimate, self.payload, self.clock);
-        let interceptors =
-            interceptors::chain(&mut media, &Parts { limits, estimate, payload, clock, demand: self.demand })?;
+        let parts = Parts {
+            limits: config.bitrate,
+            estimate: self.estimate,
+            payload: self.payload,
+            clock: self.clock,
+            demand: self.demand,
+            captures: self.captures,
+        };
+        let interceptors = interceptors::chain(&mut media, &parts)?;
         let policy = match config.ice_policy {
             IcePolicy::All => RTCIceTransportPolicy::All,
             IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,

@@ -8,11 +8,14 @@
 //! - [`network_loss`]: counts what the network lost before any repair
 //! - [`nack`]: which lost packets are asked for again; [`repair`]: how often, and how long that is waited for
 //! - [`keyframes`]: carries the request for a keyframe, which the jitter buffer wants, to the tracks
-//! - [`peer_clock`]: what reports of the other side say of its clock
+//! - [`peer_clock`]: what reports of the other side say of its clock; [`capture_times`]: when what it sends was captured
+//! - [`lip_sync`]: how long pictures wait for sound, or sound for pictures
 
 pub mod audio_buffer;
+pub(crate) mod capture_times;
 pub(crate) mod inbox;
 pub(crate) mod keyframes;
+pub(crate) mod lip_sync;
 pub(crate) mod nack;
 pub mod network_loss;
 pub(crate) mod packet_store;

@@ -2,11 +2,14 @@
 //!
 //! - a sender report has the time at which it left, by their clock (RFC 3550 §6.4.1)
 //! - a reception report tells the round trip: when it came, less our time in it, less the delay at theirs
+//! - and which RTP time it was then → [`CaptureTimes`]
 //! - both → [`ClockOffset`]; the round trip → [`SharedRoundTrip`], which repair follows
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::capture_times::{CaptureTimes, TimeReport};
+use super::lip_sync::Medium;
 use crate::clock::{ClockOffset, Estimate};
 use crate::congestion::round_trip::{RoundTrip, SharedRoundTrip};
 
@@ -20,6 +23,7 @@ const ROUND_TRIP_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub struct PeerClock {
     offset: Arc<Mutex<ClockOffset>>,
+    captures: Arc<Mutex<[CaptureTimes; 2]>>,
     round_trip: SharedRoundTrip,
 }
 
@@ -59,6 +63,20 @@ impl PeerClock {
 
     fn with<T>(&self, does: impl FnOnce(&mut ClockOffset) -> T) -> T {
         does(&mut self.offset.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// When what has this time stamp was captured: seconds of Unix time, by the clock of the other side; `None` where that
+    /// is not known.
+    pub(crate) fn captured_s(&self, medium: Medium, timestamp: u32) -> Option<f64> {
+        self.captures.lock().unwrap_or_else(PoisonError::into_inner)[medium as usize].captured_s(timestamp)
+    }
+
+    /// Takes in what a sender report on a stream says of time.
+    pub(crate) fn time_report(&self, medium: Medium, ntp_time: u64, report: TimeReport) {
+        if let Some(sent) = unix(ntp_time) {
+            let report = TimeReport { sent, ..report };
+            self.captures.lock().unwrap_or_else(PoisonError::into_inner)[medium as usize].add(report);
+        }
     }
 
     /// Takes in a sender report that came at `arrived`, when our clock said `ours`.

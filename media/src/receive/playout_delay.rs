@@ -5,7 +5,8 @@
 //!   not noticed ([`UNNOTICED`])
 //! - the delay → when the next picture is due
 //!
-//! On a path that loses nothing there is no delay: pictures are due at once, whatever the jitter. Grows by as much as a
+//! On a path that loses nothing there is no delay, unless sound has to be waited for: pictures are due at once, whatever the
+//! jitter. Grows by as much as a
 //! picture was late, else little by little, and shrinks within seconds once nothing is repaired. Pure.
 
 use std::collections::VecDeque;
@@ -65,6 +66,8 @@ pub(crate) struct PlayoutDelay {
     /// How late pictures were that were repaired, else zero; and when that was.
     late: VecDeque<(Instant, Duration)>,
     delay: Duration,
+    /// They are held back for so long at least, whatever is repaired.
+    least: Duration,
 }
 
 /// What is known of a stream since its first picture.
@@ -114,11 +117,15 @@ impl PlayoutDelay {
 
     /// Forgets the stream: it begins anew.
     pub(crate) fn begin_anew(&mut self) {
-        *self = Self::default();
+        *self = Self { least: self.least, ..Self::default() };
+    }
+
+    /// Holds pictures back for so long at least: sound needs as long.
+    pub(crate) const fn hold_at_least(&mut self, least: Duration) {
+        self.least = least;
     }
 
     /// How long pictures are held back now.
-    #[cfg(test)]
     pub(crate) const fn delay(&self) -> Duration {
         self.delay
     }
@@ -131,7 +138,7 @@ impl PlayoutDelay {
         let is_first = self.stream.as_ref().is_some_and(|stream| now.saturating_duration_since(stream.began) < FIRST);
         let trip = repair.round_trip().smoothed().filter(|trip| is_first && *trip >= FIRST_TRIP_MIN);
         let first = trip.map_or(Duration::ZERO, |trip| REORDERED + trip);
-        seen.max(first).saturating_sub(UNNOTICED).min(WAIT_MAX)
+        seen.max(first).saturating_sub(UNNOTICED).min(WAIT_MAX).max(self.least)
     }
 
     fn move_towards(&mut self, target: Duration) {

@@ -9,7 +9,7 @@
 //! - [`PlayoutDelay`]: when a whole picture is due
 //! - [`VideoJitter`] decides what to wait for, and what to give up
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -159,6 +159,17 @@ impl VideoJitter {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let gap = self.gap.map(|gap| gap.since + self.repair().wait());
         gap.into_iter().chain(self.held.map(|held| held.due)).min()
+    }
+
+    /// Holds pictures back for so long at least, over the fastest one: sound needs as long.
+    pub fn hold_at_least(&mut self, least: Duration) {
+        self.playout.hold_at_least(least);
+    }
+
+    /// How long pictures are held back now.
+    #[must_use]
+    pub const fn delay(&self) -> Duration {
+        self.playout.delay()
     }
 
     /// Forgets what came: the stream begins anew with the next keyframe. What happened so far still counts.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::captures::Captures;
 use super::keyframe_demand::{KeyframeCause, KeyframeDemand};
 use super::path_gate::PathGate;
 use super::redundancy::Copies;
@@ -64,6 +65,7 @@ pub(crate) struct Watched {
     pub(crate) estimate: SharedEstimate,
     pub(crate) gate: Arc<PathGate>,
     pub(crate) keyframes: Arc<KeyframeDemand>,
+    pub(crate) captures: Arc<Captures>,
     pub(crate) video: Arc<StreamStats>,
     pub(crate) audio: Arc<StreamStats>,
 }
@@ -163,6 +165,7 @@ impl MediaSender {
             estimate: SharedEstimate::new(1_000_000),
             gate: Arc::default(),
             keyframes: Arc::default(),
+            captures: Arc::default(),
             video: Arc::default(),
             audio: Arc::default(),
         };

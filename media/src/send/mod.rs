@@ -6,10 +6,12 @@
 //! - [`media_sender`]: what encoders send by
 //! - [`packets`]: payloads, sequence numbers and time stamps
 //! - [`keyframe_demand`]: whether the encoder has to make a keyframe; [`path_gate`]: whether it need encode at all
+//! - [`captures`]: when what is sent was captured, for sender reports
 //! - [`stream_stats`]: what is counted of a stream, and reported of it
 //! - [`rtx_filter`]: which retransmissions are still worth sending
 
 pub mod adaptation;
+pub(crate) mod captures;
 pub mod keyframe_demand;
 pub(crate) mod media_sender;
 pub(crate) mod packets;

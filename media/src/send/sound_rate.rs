@@ -46,13 +46,15 @@ const SHARE: u32 = 4;
 /// What packets of one frame take beside Opus: RTP header, extension and authentication tag, 30 bytes 50 times a second.
 const OVERHEAD_BPS: u32 = 12_000;
 
-/// From so many bits a second of the path on, sound is coded like this. 16 kbit/s are wide-band, 8 narrow-band.
-const STEPS: [(u32, SoundCoding); 5] = [
+/// From so many bits a second of the path on, sound is coded like this. 16 kbit/s are wide-band, 8 narrow-band, and 6 the
+/// least that can be understood.
+const STEPS: [(u32, SoundCoding); 6] = [
     (150_000, SoundCoding::BEST),
     (100_000, SoundCoding::alone(24_000, 1)),
     (70_000, SoundCoding::alone(16_000, 2)),
     (45_000, SoundCoding::alone(12_000, 3)),
-    (0, SoundCoding::alone(8_000, 3)),
+    (32_000, SoundCoding::alone(8_000, 3)),
+    (0, SoundCoding::alone(6_000, 6)),
 ];
 
 /// A better coding needs a path that carries this much more than it needs: it is not to change to and fro.
@@ -113,16 +115,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sound_takes_less_on_a_narrow_path_and_lives_on_in_12_kbit() {
+    fn sound_takes_less_on_a_narrow_path_and_lives_on_in_8_kbit() {
         let mut rate = SoundRate::default();
         let is = |bps, frames| Some(SoundCoding::alone(bps, frames));
-        for (target_bps, expected) in
-            [(2_000_000, None), (120_000, is(24_000, 1)), (75_000, is(16_000, 2)), (20_000, is(8_000, 3)), (0, None)]
-        {
+        for (target_bps, expected) in [
+            (2_000_000, None),
+            (120_000, is(24_000, 1)),
+            (75_000, is(16_000, 2)),
+            (35_000, is(8_000, 3)),
+            (20_000, is(6_000, 6)),
+            (0, None),
+        ] {
             assert_eq!(rate.follow(target_bps, Copies::None), expected, "{target_bps}");
         }
         let wire_bps = |target_bps| wire_bps(target_bps, Copies::None);
-        assert_eq!((wire_bps(20_000), wire_bps(50_000), wire_bps(1_000_000)), (12_000, 16_000, 44_000));
+        assert_eq!((wire_bps(20_000), wire_bps(50_000), wire_bps(1_000_000)), (8_000, 16_000, 44_000));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use media::quality::concealment::Origin;
 use media::receive::audio_buffer::{AudioBuffer, NoDecoder, STEP};
 use media::receive::video_jitter::{Output, VideoJitter};
 use media::rtp::RtpPacket;
+use media::rtp::payload::red::Red;
 use media::rtp::payload::{Packetizer, assemble, begins_picture};
 
 use super::reader::Reader;
@@ -61,17 +62,17 @@ impl World {
                 if kind & 8 != 0 {
                     self.timestamp = self.timestamp.wrapping_add(3000);
                 }
-                self.arrive(kind & 16 != 0, codec, reader);
+                self.arrive(kind, codec, reader);
             }
             // A packet from somewhere else, maybe of another codec.
             5 => {
                 self.sequence = self.sequence.wrapping_add(u16::from_be_bytes([reader.byte(), reader.byte()]));
-                self.arrive(kind & 16 != 0, codec, reader);
+                self.arrive(kind, codec, reader);
             }
             6 => {
                 let back = u16::from(reader.byte());
                 self.sequence = self.sequence.wrapping_sub(back);
-                self.arrive(kind & 16 != 0, codec, reader);
+                self.arrive(kind, codec, reader);
                 self.sequence = self.sequence.wrapping_add(back);
             }
             _ => {
@@ -81,12 +82,12 @@ impl World {
                 };
                 self.timestamp = u32::from_be_bytes([reader.byte(), reader.byte(), reader.byte(), reader.byte()]);
                 self.sequence = self.sequence.wrapping_add(1);
-                self.arrive(kind & 16 != 0, other, reader);
+                self.arrive(kind, other, reader);
             }
         }
     }
 
-    fn arrive(&mut self, marker: bool, codec: VideoCodec, reader: &mut Reader<'_>) {
+    fn arrive(&mut self, kind: u8, codec: VideoCodec, reader: &mut Reader<'_>) {
         let payload = Bytes::copy_from_slice(reader.bytes());
         self.packets += 1;
         self.payload_bytes += payload.len();
@@ -94,12 +95,14 @@ impl World {
         let packet = RtpPacket {
             sequence: self.sequence,
             timestamp: self.timestamp,
-            marker,
+            marker: kind & 16 != 0,
             payload_type: 96,
             payload,
             arrived: self.now,
         };
-        self.audio.insert(packet.clone());
+        // With copies of earlier sound, or without.
+        let red = (kind & 32 != 0).then_some(packet.payload_type);
+        self.audio.insert_any(packet.clone(), red);
         self.video.insert(packet, codec);
         let counters = self.video.counters();
         assert!(
@@ -152,6 +155,9 @@ fn comes_back(data: &[u8]) {
     if let Some(first) = payloads.first() {
         assert!(begins_picture(VideoCodec::Vp8, first));
         assert_eq!(assemble(VideoCodec::Vp8, &payloads).map(|picture| picture.data), Some(picture.clone()));
+    }
+    if let Ok(red) = Red::read(&picture) {
+        assert_eq!(Red::read(&red.write()), Ok(red));
     }
     let payloads = Packetizer::new(VideoCodec::H264).payloads(&picture);
     let _of_any_bytes = assemble(VideoCodec::H264, &payloads);

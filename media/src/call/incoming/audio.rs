@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine};
+use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine, clock_ms};
 use crate::call::outgoing::send_event;
 use crate::call::recording::Entry;
 use crate::call::{POLL, StreamEvent};
@@ -23,6 +23,7 @@ use crate::quality::test_sound::TestSound;
 use crate::quality::{Latency, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::receive::audio_buffer::{AudioBuffer, Counters, STEP};
+use crate::receive::lip_sync::{Medium, SharedLipSync};
 use crate::receive::network_loss::{Missing, NetworkLoss};
 use crate::rtp::RtpPacket;
 use crate::stats::Jitter;
@@ -35,6 +36,9 @@ const SPEAKER_QUEUED_OVER: Duration = Duration::from_millis(20);
 
 /// By so much a step is shorter or longer then.
 const STEP_SHIFT: Duration = Duration::from_millis(1);
+
+/// How often sound is compared with pictures.
+const LIPS_EVERY: Duration = Duration::from_millis(100);
 
 /// After a longer sleep (100 ms) the past is not played after.
 const STEPS_BEHIND_MAX: u32 = 10;
@@ -122,6 +126,9 @@ pub(super) struct AudioDecodeThread {
     network_jitter: Jitter,
     test_sound: TestSound,
     clock: PeerClock,
+    lips: SharedLipSync,
+    /// When lips are looked at next.
+    lips_due: Instant,
     latency: Latency,
     figures: AudioFigures,
     out: watch::Sender<AudioFigures>,
@@ -146,6 +153,8 @@ impl AudioDecodeThread {
             network_jitter: Jitter::new(AUDIO_RATE_HZ),
             test_sound: TestSound::default(),
             clock: common.clock,
+            lips: common.lips,
+            lips_due: common.started,
             latency: Latency::default(),
             figures: AudioFigures::default(),
             out,
@@ -223,6 +232,7 @@ impl AudioDecodeThread {
 
     /// Plays the step that is due at `due`: a thread that wakes up late plays it as if it had not.
     fn step(&mut self, due: Instant, decoder: &mut OpusDecoder) {
+        self.keep_with_pictures(due);
         let step = self.buffer.next(due, decoder);
         for decoded in step.decoded {
             self.figures.frames += 1;
@@ -235,6 +245,21 @@ impl AudioDecodeThread {
             }
         }
         self.play(&step.samples, step.origin);
+    }
+
+    /// The next step is played at `due`, and heard when the speaker has played what waits.
+    fn keep_with_pictures(&mut self, due: Instant) {
+        if due < self.lips_due {
+            return;
+        }
+        let Some(timestamp) = self.buffer.next_timestamp() else { return };
+        let Some(captured_s) = self.clock.captured_s(Medium::Sound, timestamp) else { return };
+        self.lips_due = due + LIPS_EVERY;
+        let until_due_ms = due.saturating_duration_since(Instant::now()).as_secs_f64() * 1000.0;
+        let since_due_ms = due.elapsed().as_secs_f64() * 1000.0;
+        let heard_ms = clock_ms() + until_due_ms - since_due_ms + self.waits_in_speaker().as_secs_f64() * 1000.0;
+        let (way_ms, held) = (heard_ms - captured_s * 1000.0, self.buffer.target());
+        self.buffer.hold_at_least(self.lips.presented(Medium::Sound, way_ms, held, due));
     }
 
     fn play(&mut self, samples: &[i16], origin: Origin) {

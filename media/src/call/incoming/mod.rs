@@ -6,7 +6,7 @@ mod video;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
 
@@ -19,6 +19,7 @@ use crate::peer::sdp::PayloadTypes;
 use crate::peer::{KeyframeRequester, PeerClock};
 use crate::playout::speaker::Speaker;
 use crate::queue::{Receiver, Sender};
+use crate::receive::lip_sync::SharedLipSync;
 use crate::record::{Recorder, Summary};
 use crate::rtp::{RtpPacket, TimestampUnwrapper};
 
@@ -95,7 +96,7 @@ impl Incoming {
     ) -> std::io::Result<Self> {
         let (video_packets, audio_packets) = packets;
         let controls = Arc::new(Controls::new(types));
-        let started = Instant::now();
+        let (started, lips) = (Instant::now(), SharedLipSync::default());
         let recording = sinks.recorder.map(|recorder| Recording::start(recorder, events.clone())).transpose()?;
         let entries = recording.as_ref().map(Recording::entries);
         let (video_out, video_figures) = watch::channel(VideoFigures::default());
@@ -106,6 +107,7 @@ impl Incoming {
             entries,
             events: events.clone(),
             started,
+            lips: lips.clone(),
         };
         let receiving = VideoDecodeThread::new(
             video_packets,
@@ -147,6 +149,12 @@ struct Common {
     entries: Option<Sender<Entry>>,
     events: mpsc::Sender<StreamEvent>,
     started: Instant,
+    lips: SharedLipSync,
+}
+
+/// Our clock, as Unix time in milliseconds.
+fn clock_ms() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
 }
 
 /// Maps RTP time stamps of a stream to time since the start, common to all streams of a call.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use super::compare::Comparison;
-use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine};
+use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine, clock_ms};
 use crate::call::outgoing::send_event;
 use crate::call::recording::Entry;
 use crate::call::{POLL, StreamEvent};
@@ -21,6 +21,7 @@ use crate::peer::{KeyframeRequester, PeerClock};
 use crate::quality::{Latency, PictureQuality, Recent};
 use crate::queue::{Receiver, RecvError, Sender};
 use crate::receive::keyframes::KeyframePacing;
+use crate::receive::lip_sync::{Medium, SharedLipSync};
 use crate::receive::network_loss::{Missing, NetworkLoss};
 use crate::receive::video_jitter::{Counters, Output, VideoJitter};
 use crate::record::PictureKind;
@@ -52,6 +53,8 @@ pub struct VideoFigures {
     pub duplicates: u64,
     /// Interarrival jitter, milliseconds.
     pub jitter_ms: f64,
+    /// How long whole pictures are held back, for repairs or for sound, milliseconds.
+    pub held_ms: f64,
     /// Freezes by the W3C rule.
     pub freezes: u32,
     /// Their length, milliseconds.
@@ -101,6 +104,7 @@ pub(super) struct VideoDecodeThread {
     network_jitter: Jitter,
     freezes: Freezes,
     clock: PeerClock,
+    lips: SharedLipSync,
     latency: Latency,
     comparison: Comparison,
     figures: VideoFigures,
@@ -132,6 +136,7 @@ impl VideoDecodeThread {
             network_jitter: Jitter::new(VIDEO_CLOCK_HZ),
             freezes: Freezes::default(),
             clock: common.clock,
+            lips: common.lips,
             latency: Latency::default(),
             comparison: Comparison::default(),
             figures: VideoFigures::default(),
@@ -166,6 +171,7 @@ impl VideoDecodeThread {
                         }
                         let kind = if keyframe { PictureKind::Key } else { PictureKind::Delta };
                         if let Some(size) = self.decode(codec, &data) {
+                            self.keep_with_sound(timestamp);
                             let pts = self.line.pts(timestamp, arrived);
                             if let Some(entries) = &self.entries {
                                 entries.send(Entry::Video { data, kind, size, pts });
@@ -263,6 +269,13 @@ impl VideoDecodeThread {
         }
     }
 
+    /// The picture of this time stamp was shown.
+    fn keep_with_sound(&mut self, timestamp: u32) {
+        let Some(captured_s) = self.clock.captured_s(Medium::Pictures, timestamp) else { return };
+        let (way_ms, held) = (clock_ms() - captured_s * 1000.0, self.jitter.delay());
+        self.jitter.hold_at_least(self.lips.presented(Medium::Pictures, way_ms, held, Instant::now()));
+    }
+
     fn ask_for_keyframe(&mut self) {
         if self.pacing.ask(Instant::now(), self.clock.round_trip()) {
             self.figures.keyframe_requests += 1;
@@ -278,6 +291,7 @@ impl VideoDecodeThread {
         self.figures.freezes = self.freezes.count;
         self.figures.frozen_ms = self.freezes.total.as_secs_f64() * 1000.0;
         self.figures.dropped = self.packets.dropped();
+        self.figures.held_ms = (self.jitter.delay().as_secs_f64() * 1000.0).round();
         self.figures.clock = self.clock.estimate();
         self.latency.settle(self.figures.clock.map(|clock| clock.ahead_ms), pattern::put_right);
         self.figures.latencies.clone_from(&self.latency.recent);

@@ -16,7 +16,7 @@ pub(super) struct DropLateRtx {
 }
 
 impl Hooks for DropLateRtx {
-    fn leaves(&mut self, packet: &TaggedPacket) -> Fate {
+    fn leaves(&mut self, packet: &mut TaggedPacket) -> Fate {
         let Packet::Rtp(rtp) = &packet.message.packet else { return Fate::Pass };
         let (ssrc, timestamp) = (rtp.header.ssrc, rtp.header.timestamp);
         if packet.message.get(&Attribute::Retransmission).is_none() {

@@ -4,6 +4,7 @@ mod deliver_rtcp;
 mod drop_late_rtx;
 mod pass_through;
 mod read_clock;
+mod right_reports;
 mod send_media;
 mod send_nacks;
 mod sparing_feedback;
@@ -26,6 +27,7 @@ use self::deliver_rtcp::DeliverRtcp;
 use self::drop_late_rtx::DropLateRtx;
 use self::pass_through::PassThrough;
 use self::read_clock::ReadClock;
+use self::right_reports::RightReports;
 use self::send_media::SendMedia;
 use self::send_nacks::SendNacks;
 use self::sparing_feedback::{FEEDBACK_EVERY, SparingFeedback};
@@ -35,6 +37,7 @@ use crate::congestion::payload_limit::PayloadLimit;
 use crate::congestion::sending::Sending;
 use crate::receive::nack::NackGenerator;
 use crate::receive::peer_clock::PeerClock;
+use crate::send::captures::Captures;
 use crate::send::keyframe_demand::KeyframeDemand;
 use crate::send::rtx_filter::RtxFilter;
 
@@ -48,6 +51,8 @@ pub(super) struct Parts {
     pub(super) clock: PeerClock,
     /// Where a keyframe is asked for when pictures were dropped.
     pub(super) demand: Arc<KeyframeDemand>,
+    /// When what is sent was captured.
+    pub(super) captures: Arc<Captures>,
 }
 
 /// One place in the chain.
@@ -64,12 +69,15 @@ struct Place {
 /// Between what paces and the responder that makes retransmissions.
 const LATE_RTX: Slot = Slot::Custom(3_500);
 
+/// Between what paces and all that makes reports.
+const REPORT_TIMES: Slot = Slot::Custom(3_600);
+
 /// Behind all of the engine's own, next to the tracks.
 const CLOCK: Slot = Slot::Custom(59_000);
 const RTCP_TO_TRACKS: Slot = Slot::Custom(60_000);
 
 /// The chain, from the wire to the tracks: what comes goes down this table, what leaves goes up.
-const CHAIN: [Place; 9] = [
+const CHAIN: [Place; 10] = [
     Place {
         slot: Slot::CongestionControl,
         name: "pacer, transport-wide numbers, congestion control",
@@ -88,6 +96,12 @@ const CHAIN: [Place; 9] = [
             let filter = RtxFilter::new(parts.clock.shared_round_trip());
             Box::new(PassThrough::new(DropLateRtx { filter, keyframes: Arc::clone(&parts.demand) }))
         },
+    },
+    Place {
+        slot: REPORT_TIMES,
+        name: "times in sender reports",
+        why: "after what makes them, and before they leave",
+        make: |parts| Box::new(PassThrough::new(RightReports(Arc::clone(&parts.captures)))),
     },
     Place {
         slot: Slot::NackResponder,
@@ -128,7 +142,7 @@ const CHAIN: [Place; 9] = [
         why: "only reads, and behind all that may change a report",
         make: |parts| {
             let (clock, estimate) = (parts.clock.clone(), parts.estimate.clone());
-            Box::new(PassThrough::new(ReadClock { clock, estimate }))
+            Box::new(PassThrough::new(ReadClock::new(clock, estimate)))
         },
     },
     Place {

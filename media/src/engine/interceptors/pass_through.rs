@@ -14,7 +14,7 @@ pub(super) trait Hooks: Send + Sync {
     fn came(&mut self, _packet: &mut TaggedPacket) {}
 
     /// A packet leaves, on its way to the wire.
-    fn leaves(&mut self, _packet: &TaggedPacket) -> Fate {
+    fn leaves(&mut self, _packet: &mut TaggedPacket) -> Fate {
         Fate::Pass
     }
 
@@ -78,8 +78,8 @@ impl<H: Hooks> Protocol<TaggedPacket, TaggedPacket, ()> for PassThrough<H> {
         self.reads.pop_front()
     }
 
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<()> {
-        match self.hooks.leaves(&packet) {
+    fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<()> {
+        match self.hooks.leaves(&mut packet) {
             Fate::Pass => self.writes.push_back(packet),
             Fate::Drop => {}
         }

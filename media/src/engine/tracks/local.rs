@@ -1,7 +1,7 @@
 //! The tasks that send on the local tracks, and that read what the other side reports back.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -12,12 +12,12 @@ use tracing::trace;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 
-use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::{PayloadLimit, bytes_for};
 use crate::engine::random::random_u32;
 use crate::engine::reports::reception_reports;
 use crate::frame::{AUDIO_RATE_HZ, EncodedVideo};
 use crate::rtp::VIDEO_CLOCK_HZ;
+use crate::send::captures::Capture;
 use crate::send::keyframe_demand::KeyframeDemand;
 use crate::send::media_sender::{AudioStream, MediaSender, OutgoingSound, VideoStream, Watched};
 use crate::send::packets::{AudioPackets, OutgoingPacket, Start, VideoPackets};
@@ -55,9 +55,8 @@ impl Outlets {
         let video = video.map(|(track, stream)| {
             let start = || {
                 let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
-                let path = (Arc::clone(&self.payload), watched.estimate.clone());
-                let keyframes = Arc::clone(&watched.keyframes);
-                tasks.spawn(send_video(Arc::clone(track), pictures, path, keyframes, Arc::clone(&watched.video)));
+                let payload = Arc::clone(&self.payload);
+                tasks.spawn(send_video(Arc::clone(track), pictures, payload, watched.clone()));
                 let feedback = Feedback::of(stream.ssrc, VIDEO_CLOCK_HZ, &watched.keyframes, &watched.video);
                 tasks.spawn(read_feedback(Arc::clone(track), feedback));
                 pictures_tx
@@ -67,7 +66,7 @@ impl Outlets {
         let audio = audio.map(|(track, stream)| {
             let start = || {
                 let (sounds_tx, sounds) = mpsc::channel(SOUNDS_MAX);
-                tasks.spawn(send_audio(Arc::clone(track), sounds, Arc::clone(&watched.audio)));
+                tasks.spawn(send_audio(Arc::clone(track), sounds, watched.clone()));
                 let feedback = Feedback::of(stream.ssrc, AUDIO_RATE_HZ, &watched.keyframes, &watched.audio);
                 tasks.spawn(read_feedback(Arc::clone(track), feedback));
                 sounds_tx
@@ -81,21 +80,22 @@ impl Outlets {
 async fn send_video(
     track: Arc<TrackLocalStaticRTP>,
     mut pictures: mpsc::Receiver<(EncodedVideo, VideoStream)>,
-    (payload, estimate): (Arc<PayloadLimit>, SharedEstimate),
-    keyframes: Arc<KeyframeDemand>,
-    stats: Arc<StreamStats>,
+    payload: Arc<PayloadLimit>,
+    watched: Watched,
 ) {
     let mut packets = VideoPackets::new(random_start());
     while let Some((picture, stream)) = pictures.recv().await {
-        let bytes_max = payload.bytes().min(bytes_for(estimate.get().target_bps));
+        let bytes_max = payload.bytes().min(bytes_for(watched.estimate.get().target_bps));
         let packets = packets.of(&picture, stream, bytes_max);
-        if picture.keyframe
-            && let Some(first) = packets.first()
-        {
-            keyframes.sent(first.timestamp);
+        if let Some(timestamp) = packets.first().map(|first| first.timestamp) {
+            let (ssrc, clock_hz, at) = (stream.ssrc, VIDEO_CLOCK_HZ, picture.captured_at);
+            watched.captures.note(Capture { ssrc, clock_hz, timestamp, at });
+            if picture.keyframe {
+                watched.keyframes.sent(timestamp);
+            }
         }
         for packet in packets {
-            stats.sent(packet.payload.len());
+            watched.video.sent(packet.payload.len());
             if track.write_rtp(for_engine(packet)).await.is_err() {
                 return;
             }
@@ -103,15 +103,18 @@ async fn send_video(
     }
 }
 
-async fn send_audio(
-    track: Arc<TrackLocalStaticRTP>,
-    mut sounds: mpsc::Receiver<OutgoingSound>,
-    stats: Arc<StreamStats>,
-) {
+async fn send_audio(track: Arc<TrackLocalStaticRTP>, mut sounds: mpsc::Receiver<OutgoingSound>, watched: Watched) {
     let mut packets = AudioPackets::new(random_start());
     while let Some(sound) = sounds.recv().await {
+        let (captured_at, samples) = (sound.sound.captured_at, sound.sound.samples);
         let Some(packet) = packets.of(sound) else { continue };
-        stats.sent(packet.payload.len());
+        // Sound is captured when its last sample is there, and its time stamp is that of the first.
+        let length = Duration::from_secs_f64(f64::from(samples) / f64::from(AUDIO_RATE_HZ));
+        if let Some(at) = captured_at.checked_sub(length) {
+            let (ssrc, clock_hz, timestamp) = (packet.ssrc, AUDIO_RATE_HZ, packet.timestamp);
+            watched.captures.note(Capture { ssrc, clock_hz, timestamp, at });
+        }
+        watched.audio.sent(packet.payload.len());
         if track.write_rtp(for_engine(packet)).await.is_err() {
             return;
         }

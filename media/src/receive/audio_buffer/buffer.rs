@@ -213,6 +213,17 @@ impl AudioBuffer {
         *self = Self { epoch, line, counters, steps, ..Self::default() };
     }
 
+    /// Holds sound back for so long at least, over the fastest packet: pictures need as long.
+    pub fn hold_at_least(&mut self, least: Duration) {
+        self.delays.hold_at_least(i64::try_from(least.as_micros()).unwrap_or(i64::MAX));
+    }
+
+    /// The sender's time stamp of the sample that is played next; `None` before the first is.
+    #[must_use]
+    pub fn next_timestamp(&self) -> Option<u32> {
+        self.position.and_then(|_| self.line.stamp(self.playhead()))
+    }
+
     /// How much later sound is played than it could be, had its packet been as fast as the fastest of the last seconds.
     #[must_use]
     pub fn delay(&self) -> Duration {

@@ -65,6 +65,8 @@ pub(super) struct ArrivalDelays {
     histogram: BTreeMap<i64, u32>,
     peaks: Peaks,
     copies: CopyWait,
+    /// Sound is held back for so long at least, whatever comes.
+    least_us: i64,
     /// The answer to what comes all the time.
     usual_us: i64,
     /// The answer, until something else comes.
@@ -144,9 +146,14 @@ impl ArrivalDelays {
         self.playout_us = self.playout_us.max(self.with_copies(arrived_us));
     }
 
+    /// Sound is held back for so long at least, from the next packet on.
+    pub(super) const fn hold_at_least(&mut self, least_us: i64) {
+        self.least_us = least_us;
+    }
+
     /// Forgets all: transits before say nothing of those to come.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { least_us: self.least_us, ..Self::default() };
     }
 
     /// Sound with the RTP time t is best played at t plus this, in microseconds.
@@ -205,7 +212,7 @@ impl ArrivalDelays {
         };
         let slowest = self.histogram.iter().rev().find(in_time).map_or(0, |(class, _)| (class + 1) * CLASS_US);
         let fastest = self.fastest_us();
-        (slowest + STEP_US + SLACK_US).clamp(fastest + LEAST_US, fastest + MOST_US)
+        (slowest + STEP_US + SLACK_US).clamp(fastest + self.least_us.clamp(LEAST_US, MOST_US), fastest + MOST_US)
     }
 }
 
@@ -274,6 +281,20 @@ mod tests {
         assert_eq!(held_back(&mut delays, 200, 155, |_| 150), LEAST_US / 1000);
         // 1000 ppm: a millisecond a second.
         assert_eq!(held_back(&mut delays, 355, 600, |n| 150 + n / 50), LEAST_US / 1000);
+    }
+
+    #[test]
+    fn what_pictures_need_is_held_back_at_least() {
+        let mut delays = ArrivalDelays::default();
+        delays.hold_at_least(90_000);
+        assert_eq!(held_back(&mut delays, 0, 200, |_| 0), 90);
+        assert_eq!(held_back(&mut delays, 200, 200, |n| n % 4 * 40), 120 + 1 + 13);
+        delays.clear();
+        assert_eq!(held_back(&mut delays, 400, 200, |_| 0), 90);
+        delays.hold_at_least(i64::MAX);
+        assert_eq!(held_back(&mut delays, 600, 200, |_| 0), MOST_US / 1000);
+        delays.hold_at_least(0);
+        assert_eq!(held_back(&mut delays, 800, 200, |_| 0), LEAST_US / 1000);
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl TimeLine {
         (is_before && is_near).then_some(Place { sequence: last.place.sequence + ahead, timestamp, transit_us })
     }
 
+    /// The sender's own time stamp for a time on the line; `None` before the first packet.
+    pub(super) fn stamp(&self, timestamp: i64) -> Option<u32> {
+        self.last.map(|last| last.timestamp.wrapping_add((timestamp - last.place.timestamp) as u32))
+    }
+
     /// The stream begins anew with this packet: it follows on the last one, or on a pause after it.
     pub(super) fn begin_anew(&mut self, packet: &Stamps) -> Place {
         self.before = self.last.map(|last| (last, packet.arrived_us + OVERTAKEN_FOR_US));
