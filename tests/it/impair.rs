@@ -159,7 +159,8 @@ fn a_line_too_narrow_for_pictures_carries_sound_and_both_sides_are_told() {
     let before = call.stats().1;
     call.run(seconds(10));
     let after = call.stats().1;
-    let grown = |figure: &str| number(&after["received"]["audio"][figure]) - number(&before["received"]["audio"][figure]);
+    let grown =
+        |figure: &str| number(&after["received"]["audio"][figure]) - number(&before["received"]["audio"][figure]);
     let (concealed, heard) = (grown("concealed"), 10.0 * 50.0);
     assert!(concealed < heard * 0.05, "{concealed} steps of 20 ms were made up");
     assert!(grown("frames") > 60.0, "{after}");

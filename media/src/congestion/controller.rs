@@ -41,8 +41,10 @@ const DELIVERY_WINDOW: Duration = Duration::from_millis(500);
 /// Packets that wait less are not taken for waiting: it may be jitter.
 const BUSY: Duration = Duration::from_millis(15);
 
-/// Without feedback on what is out for so long beyond a round trip, nobody knows whether anything arrives.
+/// Without feedback on what is out for so long beyond a round trip, nobody knows whether anything arrives. Where feedback
+/// comes at odd times, as through a queue on the way back, longer: as long as that makes likely, but no longer than this.
 const STALL_AFTER: Duration = Duration::from_millis(300);
+const STALL_AFTER_MAX: Duration = Duration::from_millis(1000);
 
 /// And again each time so long the target falls.
 const STALL_STEP: Duration = Duration::from_millis(100);
@@ -101,6 +103,8 @@ pub(crate) struct Controller {
     last_feedback: Option<Instant>,
     /// From here to the other side and back, the wait for the next feedback included.
     round_trip: RoundTrip,
+    /// From one feedback to the next, while something is sent.
+    gaps: RoundTrip,
     stall: Option<Stall>,
     loss: f64,
     /// When the target was last lowered for a loss beside competing flows.
@@ -144,6 +148,7 @@ impl Controller {
             queue: Queue::None,
             last_feedback: None,
             round_trip: RoundTrip::default(),
+            gaps: RoundTrip::default(),
             stall: None,
             loss: 0.0,
             backed_off: None,
@@ -276,7 +281,7 @@ impl Controller {
         let left = unreported?;
         match self.stall {
             Some(stall) => Some(stall.next),
-            None => Some(left + self.round_trip() + STALL_AFTER),
+            None => Some(left + self.round_trip() + self.gaps.timeout().clamp(STALL_AFTER, STALL_AFTER_MAX)),
         }
     }
 
@@ -284,6 +289,11 @@ impl Controller {
         let newest = reports.iter().filter(|report| report.arrived()).map(|report| report.departure).max();
         if let Some(left) = newest {
             self.round_trip.measured(now.saturating_duration_since(left), now);
+        }
+        // A longer gap is a pause of the call, or of the path.
+        let gap = self.last_feedback.map(|last| now.saturating_duration_since(last));
+        if let Some(gap) = gap.filter(|gap| *gap <= STALL_AFTER_MAX) {
+            self.gaps.measured(gap, now);
         }
         self.last_feedback = Some(now);
     }

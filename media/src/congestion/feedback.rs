@@ -3,6 +3,24 @@
 
 use std::time::{Duration, Instant};
 
+/// How often feedback leaves where the path is not narrow: often enough that losing some leaves nobody blind.
+pub(crate) const FEEDBACK_EVERY: Duration = Duration::from_millis(50);
+
+/// What one feedback takes: UDP, IP, SRTCP, and the state of some packets.
+const FEEDBACK_BITS: f64 = 800.0;
+
+/// No more than this share of the path is given to it.
+const FEEDBACK_SHARE: f64 = 0.05;
+
+/// But the other side is never left blind for longer.
+const FEEDBACK_LATEST: Duration = Duration::from_millis(200);
+
+/// From one feedback to the next, where it leaves over a path that carries `target_bps`.
+pub(crate) fn feedback_every(target_bps: u32) -> Duration {
+    let seconds = FEEDBACK_BITS / (f64::from(target_bps.max(1)) * FEEDBACK_SHARE);
+    Duration::from_secs_f64(seconds).clamp(FEEDBACK_EVERY, FEEDBACK_LATEST)
+}
+
 /// What one feedback says of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Acknowledgement {
@@ -37,6 +55,13 @@ impl PacketReport {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn feedback_takes_a_twentieth_of_a_narrow_path_and_never_waits_long() {
+        for (target_bps, ms) in [(0, 200), (50_000, 200), (100_000, 160), (320_000, 50), (5_000_000, 50)] {
+            assert_eq!(feedback_every(target_bps), Duration::from_millis(ms), "{target_bps}");
+        }
+    }
 
     /// Reports of packets 10 ms apart, numbered from `first`; of each is known whether it arrived.
     pub(crate) fn reports(start: Instant, first: u64, arrived: impl IntoIterator<Item = bool>) -> Vec<PacketReport> {

@@ -1,6 +1,6 @@
 //! [`Growth`]: how fast the target rises while no queue stands.
 //!
-//! - at the start it doubles each round trip, as long as what is sent arrives
+//! - at the start it doubles each round trip, as long as what is sent arrives and fills it
 //! - below the capacity that was seen it rises by a share a second
 //! - beyond it nobody knows: ever faster, the longer nothing happens
 //!
@@ -92,7 +92,11 @@ impl Growth {
             Self::Starting { doubled } => {
                 let is_filled = sent_bps >= target_bps * FILLED;
                 let is_due = doubled.is_none_or(|at| now.saturating_duration_since(at) >= round_trip + DOUBLING);
-                if !(is_filled && is_due) {
+                if !is_filled {
+                    // Sound alone is sent, say: it rises to what pictures begin with.
+                    return risen(UNKNOWN_MAX, passed, target_bps, sent_bps);
+                }
+                if !is_due {
                     return target_bps;
                 }
                 *doubled = Some(now);
@@ -114,10 +118,15 @@ impl Growth {
                         (UNKNOWN + UNKNOWN_RISE * length).min(UNKNOWN_MAX)
                     }
                 };
-                (target_bps * (1.0 + share * passed.min(STEP_MAX).as_secs_f64())).min(most(target_bps, sent_bps))
+                risen(share, passed, target_bps, sent_bps)
             }
         }
     }
+}
+
+/// A target that rises by this share a second, after `passed`.
+fn risen(share: f64, passed: Duration, target_bps: f64, sent_bps: f64) -> f64 {
+    (target_bps * (1.0 + share * passed.min(STEP_MAX).as_secs_f64())).min(most(target_bps, sent_bps))
 }
 
 fn near_bps(round_trip: Duration) -> f64 {

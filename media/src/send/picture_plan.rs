@@ -111,16 +111,24 @@ const MUCH_MORE: f64 = 2.0;
 const PAUSE_BELOW: f64 = 0.6;
 const PAUSE_AFTER: Duration = Duration::from_secs(2);
 
-/// Pictures are tried after so long a pause, and after twice the time when they did not last, up to the longest.
+/// Pictures are tried after so long a pause, and after twice the time when they did not last, up to the longest; but not
+/// with less than this.
 const TRY_AFTER: Duration = Duration::from_secs(4);
 const TRY_AFTER_MAX: Duration = Duration::from_secs(60);
+const TRY_BPS_MIN: f64 = 15_000.0;
+
+/// A try is given so long for the path to show that it carries more, however coarse they are. It ends when there is less
+/// for so long than this share of what it began with: the path is full, and sound suffers.
+const TRY_FOR: Duration = Duration::from_secs(5);
+const TRY_LESS: f64 = 0.8;
+const TRY_LESS_FOR: Duration = Duration::from_millis(400);
 
 /// At the beginning the path is still being found out, and only what is less than the first estimate counts.
 const BEGINNING: Duration = Duration::from_secs(3);
 const LESS_THAN_FIRST: f64 = 0.75;
 
-/// What the encoder makes of its bitrate: weight of a picture, and bounds.
-const DEMAND_WEIGHT: f64 = 1.0 / 30.0;
+/// What the encoder makes of its bitrate: a mean of so long, and bounds.
+const DEMAND_OVER: Duration = Duration::from_secs(1);
 const DEMAND: std::ops::RangeInclusive<f64> = 0.25..=2.0;
 
 /// This machine is too slow when encoding takes this share of the time, for so long; and fast enough again below that one,
@@ -168,8 +176,8 @@ pub struct PicturePlanner {
     /// Since when no pictures are sent.
     paused: Option<Instant>,
     try_after: Duration,
-    /// When they were sent again.
-    resumed: Option<Instant>,
+    /// When they were sent again, and what there was for them.
+    tried: Option<(Instant, f64)>,
     started: Instant,
     first_bps: Option<u32>,
     /// Since when less than enough.
@@ -203,7 +211,7 @@ impl PicturePlanner {
             step: 0,
             paused: None,
             try_after: TRY_AFTER,
-            resumed: None,
+            tried: None,
             started: now,
             first_bps: None,
             too_little: Since::default(),
@@ -237,7 +245,8 @@ impl PicturePlanner {
     /// A picture was encoded: `bits` at a bitrate that gives each `share` bits, in `took`, of `apart` until the next.
     pub fn picture_encoded(&mut self, bits: f64, share: f64, took: Duration, apart: Duration, now: Instant) {
         if share > 0.0 {
-            self.demand += (bits / share - self.demand) * DEMAND_WEIGHT;
+            let weight = (apart.as_secs_f64() / DEMAND_OVER.as_secs_f64()).min(0.5);
+            self.demand += (bits / share - self.demand) * weight;
             self.demand = self.demand.clamp(*DEMAND.start(), *DEMAND.end());
         }
         let time_share = took.as_secs_f64() / apart.as_secs_f64().max(0.001);
@@ -283,7 +292,12 @@ impl PicturePlanner {
         let lower_after = if far { Duration::ZERO } else { LOWER_AFTER };
         let last = self.steps.len() - 1;
         if self.step == last {
-            if self.too_little.is_so_for(bps < needed * PAUSE_BELOW, PAUSE_AFTER, now) {
+            let tried_with = self.tried.filter(|(at, _)| now.saturating_duration_since(*at) < TRY_FOR);
+            let (least, pause_after) = match tried_with {
+                Some((_, bps)) => (bps * TRY_LESS, TRY_LESS_FOR),
+                None => (needed * PAUSE_BELOW, PAUSE_AFTER),
+            };
+            if self.too_little.is_so_for(bps < least, pause_after, now) {
                 return self.pause(now);
             }
         } else if self.too_little.is_so_for(bps < needed * TOO_LITTLE, lower_after, now) {
@@ -331,15 +345,16 @@ impl PicturePlanner {
     }
 
     fn pause(&mut self, now: Instant) {
-        let lasted = self.resumed.is_none_or(|at| now.saturating_duration_since(at) >= LASTED);
+        let lasted = self.tried.is_none_or(|(at, _)| now.saturating_duration_since(at) >= LASTED);
         self.try_after = if lasted { TRY_AFTER } else { (self.try_after * 2).min(TRY_AFTER_MAX) };
         (self.paused, self.too_little, self.plenty) = (Some(now), Since::default(), Since::default());
     }
 
     fn resume(&mut self, bps: f64, paused: Instant, now: Instant) {
         let is_enough = self.plenty.is_so_for(bps >= self.needs(self.step) * PLENTY, RAISE_AFTER, now);
-        if is_enough || now.saturating_duration_since(paused) >= self.try_after {
-            (self.paused, self.resumed, self.plenty) = (None, Some(now), Since::default());
+        let may_try = now.saturating_duration_since(paused) >= self.try_after && bps >= TRY_BPS_MIN;
+        if is_enough || may_try {
+            (self.paused, self.tried, self.plenty) = (None, Some((now, bps)), Since::default());
         }
     }
 

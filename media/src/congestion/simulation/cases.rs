@@ -26,6 +26,13 @@ fn look() {
     let mut world = match std::env::var("LINE").as_deref() {
         Ok("tcp") => World::new(&[&rfc("2mbit"), "delay=50ms"]).with_flow(Way::There, Duration::ZERO).with_tcp(),
         Ok("loss") => World::new(&["delay=10ms,loss=30%", "delay=10ms,loss=30%"]).with_flow(Way::There, Duration::ZERO),
+        Ok("one-way") => {
+            let line = |rate: &str| format!("rate={rate},queue=300ms,delay=5ms");
+            World::new(&[&line("2mbit"), &line("2mbit")])
+                .with_flow(Way::There, Duration::ZERO)
+                .with_flow(Way::Back, Duration::ZERO)
+                .then(12, &[&line("24kbit"), &line("2mbit")])
+        }
         Ok("rise") => World::new(&["rate=440kbit,queue=355ms,delay=32ms,jitter=4ms,loss=5%", "delay=32ms"])
             .with_flow(Way::There, Duration::ZERO)
             .then(20, &["rate=1486kbit,queue=355ms,delay=32ms,jitter=4ms,loss=5%", "delay=32ms"]),
@@ -65,6 +72,23 @@ fn a_line_that_becomes_narrow_both_ways_keeps_its_sound_and_gets_its_rate_back()
             let back = world.flows[flow].bps(world.start, 45.0, 52.0);
             assert!(back > 1.5e6, "{low}, flow {flow}: {back:.0} bit/s after the rise");
         }
+    }
+}
+
+#[test]
+fn a_direction_that_becomes_narrow_costs_the_other_little() {
+    for (low, least) in [("250kbit", 0.75), ("64kbit", 0.75), ("24kbit", 0.75)] {
+        let line = |rate: &str| format!("rate={rate},queue=300ms,delay=5ms");
+        let mut world = World::new(&[&line("2mbit"), &line("2mbit")])
+            .with_flow(Way::There, Duration::ZERO)
+            .with_flow(Way::Back, Duration::ZERO)
+            .then(12, &[&line(low), &line("2mbit")]);
+        world.run(32.0);
+        // Its feedback waits in the narrow queue, and some of it is lost there.
+        let back = world.flows[1].bps(world.start, 16.0, 32.0);
+        assert!(back > least * 1.5e6, "{low}: {back:.0} bit/s the other way");
+        let spoilt = world.spoilt_sound(1, 14.0, 32.0);
+        assert!(spoilt <= 0.01, "{low}: {spoilt:.3} of the other way's sound is lost or late");
     }
 }
 

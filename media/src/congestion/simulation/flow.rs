@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 
 use super::{Item, Way};
 use crate::congestion::estimate::SharedEstimate;
-use crate::congestion::feedback::Acknowledgement;
+use crate::congestion::feedback::{Acknowledgement, FEEDBACK_EVERY};
 use crate::congestion::limits::BitrateLimits;
 use crate::congestion::pacer::Class;
 use crate::congestion::payload_limit::bytes_for;
 use crate::congestion::sending::{Sending, TransportCc};
 use crate::rtp::nearest;
 
-/// Packets of sound: bytes, and how much of it is in one. Below the rate sound takes less, in longer packets.
+/// Packets of sound: bytes, and how much of it is in one. Below these rates sound takes less, in longer packets.
 const SOUND: (usize, Duration) = (105, Duration::from_millis(20));
 const NARROW_SOUND: (usize, Duration) = (110, Duration::from_millis(60));
 const NARROW_BPS: u32 = 60_000;
+const NARROWEST_SOUND: (usize, Duration) = (120, Duration::from_millis(120));
+const NARROWEST_BPS: u32 = 32_000;
 const PICTURE_EVERY: Duration = Duration::from_micros(33_333);
-const FEEDBACK_EVERY: Duration = Duration::from_millis(50);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Below this no pictures are sent.
@@ -27,7 +28,11 @@ const PICTURES_BPS_MIN: f64 = 15_000.0;
 const WAIT_MAX: Duration = Duration::from_millis(100);
 
 const fn sound(target_bps: u32) -> (usize, Duration) {
-    if target_bps < NARROW_BPS { NARROW_SOUND } else { SOUND }
+    match target_bps {
+        ..NARROWEST_BPS => NARROWEST_SOUND,
+        ..NARROW_BPS => NARROW_SOUND,
+        _ => SOUND,
+    }
 }
 
 /// What the receiver tells of.
@@ -53,7 +58,7 @@ pub(super) struct Came {
 /// See the module.
 pub(crate) struct Flow {
     index: usize,
-    way: Way,
+    pub(super) way: Way,
     pub(super) from: Instant,
     pub(super) tells: Tells,
     /// Packets sent, where they have no transport-wide number.
@@ -67,6 +72,8 @@ pub(crate) struct Flow {
     sound_due: Instant,
     picture_due: Instant,
     feedback_due: Instant,
+    /// How often its receiver tells of it.
+    pub(super) feedback_every: Duration,
     random: u64,
     wants_keyframe: bool,
     pictures: u32,
@@ -97,6 +104,7 @@ impl Flow {
             sound_due: from + phase,
             picture_due: from + phase * 2,
             feedback_due: from + FEEDBACK_EVERY,
+            feedback_every: FEEDBACK_EVERY,
             random: seed,
             wants_keyframe: true,
             pictures: 0,
@@ -145,7 +153,7 @@ impl Flow {
         if self.feedback_due <= now {
             match self.tells {
                 Tells::EachPacket => {
-                    self.feedback_due = now + FEEDBACK_EVERY;
+                    self.feedback_due = now + self.feedback_every;
                     self.tell(out);
                 }
                 Tells::Reports => {

@@ -9,7 +9,7 @@ mod tcp;
 
 use std::time::{Duration, Instant};
 
-use super::feedback::Acknowledgement;
+use super::feedback::{Acknowledgement, FEEDBACK_EVERY, feedback_every};
 use crate::impair::{Impairment, Link};
 
 use self::flow::Flow;
@@ -97,6 +97,7 @@ impl World {
                 self.arrived(item);
             }
         }
+        self.spare_feedback();
         let mut out = Vec::new();
         for flow in &mut self.flows {
             flow.run(now, &mut out);
@@ -107,6 +108,16 @@ impl World {
         for (way, item, bytes) in out {
             let link = if way == Way::There { 0 } else { self.links.len() - 1 };
             self.links[link].push(item, bytes, now);
+        }
+    }
+
+    /// Who receives a flow sends one of its own the other way, and tells less often of the first where that is narrow.
+    fn spare_feedback(&mut self) {
+        for way in [Way::There, Way::Back] {
+            let target_bps = self.flows.iter().find(|flow| flow.way != way).map(|flow| flow.estimate.get().target_bps);
+            for flow in self.flows.iter_mut().filter(|flow| flow.way == way) {
+                flow.feedback_every = target_bps.map_or(FEEDBACK_EVERY, feedback_every);
+            }
         }
     }
 

@@ -157,11 +157,40 @@ fn small_pictures_are_not_made_smaller_than_can_be_seen_and_all_sides_are_even()
 fn in_a_pause_pictures_are_tried_less_and_less_often() {
     let mut captured = Captured::new(Content::Motion, VGA);
     captured.pictures(4.0, 100_000);
-    captured.pictures(300.0, 6_000);
-    let tries = captured.changes.iter().skip(2).filter(|(_, plan)| *plan != PicturePlan::Paused);
+    captured.pictures(4.0, 6_000);
+    // Sound alone: nobody knows what more the path carries. With pictures it is full.
+    for _ in 0..600 {
+        let bps = if captured.planner.plan() == PicturePlan::Paused { 16_000 } else { 6_000 };
+        captured.pictures(0.5, bps);
+    }
+    let tries = captured.changes.iter().skip(3).filter(|(_, plan)| *plan != PicturePlan::Paused);
     let tries: Vec<_> = tries.map(|(at, _)| at / 1000).collect();
     assert!((5..=8).contains(&tries.len()), "{tries:?}");
     assert!(tries.windows(2).all(|two| two[1] - two[0] >= 6) && tries[1] - tries[0] < 15, "{tries:?}");
+}
+
+#[test]
+fn without_a_trace_of_room_pictures_are_not_tried() {
+    let mut captured = Captured::new(Content::Motion, VGA);
+    captured.pictures(4.0, 100_000);
+    captured.pictures(300.0, 10_000);
+    assert_eq!(captured.changes.len(), 4, "{:?}", captured.changes);
+}
+
+#[test]
+fn a_try_of_large_pictures_is_given_the_time_to_grow_and_a_full_path_ends_it_at_once() {
+    let hd = Size { width: 1280, height: 720 };
+    let mut captured = Captured::new(Content::Motion, hd);
+    captured.pictures(4.0, 100_000);
+    assert_eq!(captured.pictures(4.0, 6_000), PicturePlan::Paused);
+    captured.pictures(4.0, 18_000);
+    for bps in [18_000, 22_000, 28_000, 37_000, 48_000, 62_000] {
+        assert_eq!(captured.pictures(1.0, bps), sent(480, 270, 8), "{bps}");
+    }
+    assert_eq!(captured.pictures(4.0, 6_000), PicturePlan::Paused);
+    captured.pictures(3.9, 18_000);
+    assert_eq!(captured.pictures(0.3, 18_000), sent(480, 270, 8));
+    assert_eq!(captured.pictures(0.5, 6_000), PicturePlan::Paused);
 }
 
 #[test]
