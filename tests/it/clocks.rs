@@ -41,7 +41,7 @@ fn assert_right(side: &Ended, ahead_ms: f64) {
     let latency = figure(&received["video"]["latency_p50_ms"]);
     assert!((-within..300.0).contains(&latency), "{latency} ms, {clock}");
     assert!((25.0 - within..400.0).contains(&figure(&received["audio"]["latency_ms"])), "{received}");
-    assert!((-90.0..185.0).contains(&figure(&received["sync_ms"])), "{received}");
+    assert!((-40.0..60.0).contains(&figure(&received["sync_ms"])), "{received}");
     assert!((3.6..4.42).contains(&figure(&summary["mos"])), "MOS {}", summary["mos"]);
     for stats in side.events.iter().filter(|event| event["event"] == "stats") {
         let received = &stats["received"];

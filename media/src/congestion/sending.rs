@@ -23,6 +23,10 @@ const START_BITS: f64 = 100_000.0;
 /// Rates of what was sent are taken over this time.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
+/// While no feedback comes, and nothing left for so long, one packet is sent to ask whether there is a path. Where sound is
+/// sent, it asks.
+const ASK_AFTER: Duration = Duration::from_millis(250);
+
 /// Whether transport-wide feedback was negotiated for the stream of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransportCc {
@@ -49,6 +53,7 @@ pub(crate) struct Sending<P> {
     estimate: SharedEstimate,
     sent: Meter,
     repaired: Meter,
+    last_sent: Option<Instant>,
 }
 
 impl<P> Sending<P> {
@@ -71,6 +76,7 @@ impl<P> Sending<P> {
             estimate,
             sent: Meter::default(),
             repaired: Meter::default(),
+            last_sent: None,
         }
     }
 
@@ -86,6 +92,7 @@ impl<P> Sending<P> {
             return None;
         };
         self.sent.add(now, bytes);
+        self.last_sent = Some(now);
         if class == Class::Repair {
             self.repaired.add(now, bytes);
         }
@@ -124,7 +131,8 @@ impl<P> Sending<P> {
 
     /// What is due by now.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.controller.handle_timeout(now, self.history.oldest_unreported()) {
+        let is_quiet = self.last_sent.is_none_or(|last| now.saturating_duration_since(last) >= ASK_AFTER);
+        if self.controller.handle_timeout(now, self.history.oldest_unreported()) && is_quiet {
             self.pacer.permit_one();
         }
         self.pacer.set_pace(self.controller.pace(now), now);

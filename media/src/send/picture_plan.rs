@@ -348,6 +348,8 @@ impl PicturePlanner {
         let lasted = self.tried.is_none_or(|(at, _)| now.saturating_duration_since(at) >= LASTED);
         self.try_after = if lasted { TRY_AFTER } else { (self.try_after * 2).min(TRY_AFTER_MAX) };
         (self.paused, self.too_little, self.plenty) = (Some(now), Since::default(), Since::default());
+        // What the encoder made of next to nothing says nothing of what comes.
+        self.demand = 1.0;
     }
 
     fn resume(&mut self, bps: f64, paused: Instant, now: Instant) {

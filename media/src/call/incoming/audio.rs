@@ -187,6 +187,7 @@ impl AudioDecodeThread {
                 Err(RecvError::Timeout) => {}
                 Err(RecvError::Closed) => std::thread::sleep(wait.min(POLL)),
             }
+            due = self.begin_in_time(due);
             if Instant::now() >= due {
                 self.step(due, &mut decoder);
                 due = self.next_due(due);
@@ -228,6 +229,12 @@ impl AudioDecodeThread {
         };
         let now = Instant::now();
         if next + STEPS_BEHIND_MAX * STEP < now { now } else { next }
+    }
+
+    /// The step that is due at `due`, or the moment at which sound begins when that is near: a step then begins with it.
+    fn begin_in_time(&self, due: Instant) -> Instant {
+        let is_near = |at: &Instant| *at < due + STEP && *at + STEP > due;
+        self.buffer.begins_at().filter(is_near).unwrap_or(due)
     }
 
     /// Plays the step that is due at `due`: a thread that wakes up late plays it as if it had not.

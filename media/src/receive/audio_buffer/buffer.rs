@@ -206,6 +206,16 @@ impl AudioBuffer {
         step
     }
 
+    /// When the first packet is to be played; `None` before one came, and once sound plays. A step at this moment plays it
+    /// neither early nor late.
+    #[must_use]
+    pub fn begins_at(&self) -> Option<Instant> {
+        let (&first, _) = self.packets.first_key_value().filter(|_| self.position.is_none())?;
+        let at_us = us(first) + self.delays.playout_us();
+        let since = Duration::from_micros(at_us.unsigned_abs());
+        if at_us < 0 { self.epoch?.checked_sub(since) } else { self.epoch?.checked_add(since) }
+    }
+
     /// Forgets what came: sound begins anew with the next packet. What happened so far still counts, and time goes on.
     pub fn begin_anew(&mut self) {
         let Self { epoch, line, counters, mut steps, .. } = std::mem::take(self);

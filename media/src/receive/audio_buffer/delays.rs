@@ -35,8 +35,8 @@ const STEP_US: i64 = 10_000;
 /// What threads and timers of both sides are late by on a machine with other work.
 const SLACK_US: i64 = 3_000;
 
-/// Least sound held back: a packet time of 20 ms, so that scheduling alone makes no hole.
-pub(super) const LEAST_US: i64 = 20_000;
+/// Least sound held back: what a steady stream needs, and a bit for a queue that begins to build up.
+pub(super) const LEAST_US: i64 = 17_000;
 
 /// Most sound held back: beyond it a talk is no talk any more (ITU-T G.114 §4).
 pub(super) const MOST_US: i64 = 300_000;

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{AudioBuffer, Counters, Decoder, NoDecoder, STEP, STEP_SAMPLES};
 use crate::codec::CodecError;
@@ -350,6 +350,30 @@ fn a_perfect_line_has_the_least_delay_for_every_packet_time() {
             assert!(delays.iter().all(|ms| (16..=30).contains(ms)), "{packet_us} µs: {delays:?}");
         }
     }
+}
+
+#[test]
+fn it_says_when_sound_begins() {
+    let start = Instant::now();
+    let mut buffer = AudioBuffer::default();
+    assert_eq!(buffer.begins_at(), None);
+    let mut packet = RtpPacket {
+        sequence: 7,
+        timestamp: 77,
+        marker: false,
+        payload_type: 111,
+        // One frame of 20 ms.
+        payload: Bytes::from_static(&[0x78, 0, 0]),
+        arrived: start,
+    };
+    buffer.insert(packet.clone());
+    let begins = buffer.begins_at().unwrap();
+    assert_eq!(begins, start + buffer.target());
+    (packet.sequence, packet.timestamp, packet.arrived) = (8, 77 + 960, start + Duration::from_millis(20));
+    buffer.insert(packet);
+    assert_eq!(buffer.next(begins - STEP, &mut NoDecoder).decoded.len(), 0, "too early");
+    assert_eq!(buffer.next(begins, &mut NoDecoder).decoded.len(), 1);
+    assert_eq!((buffer.delay(), buffer.begins_at()), (buffer.target(), None));
 }
 
 #[test]
