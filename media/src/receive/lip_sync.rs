@@ -17,7 +17,7 @@ const LATE_MAX_MS: f64 = 40.0;
 const EARLY_MAX_MS: f64 = 30.0;
 
 /// Where a correction leads to.
-const LATE_AIM_MS: f64 = 34.0;
+const LATE_AIM_MS: f64 = 36.0;
 const EARLY_AIM_MS: f64 = 15.0;
 
 /// What is held back for nothing is let go: pictures where sound is less late than this, sound where it is later.

@@ -37,6 +37,9 @@ const SPEAKER_QUEUED_OVER: Duration = Duration::from_millis(20);
 /// By so much a step is shorter or longer then.
 const STEP_SHIFT: Duration = Duration::from_millis(1);
 
+/// Sound comes out of Opus so much later than its time stamp says: the look-ahead of the encoder (RFC 6716 §2).
+const OPUS_LATE_MS: f64 = 6.5;
+
 /// How often sound is compared with pictures.
 const LIPS_EVERY: Duration = Duration::from_millis(100);
 
@@ -265,7 +268,7 @@ impl AudioDecodeThread {
         let until_due_ms = due.saturating_duration_since(Instant::now()).as_secs_f64() * 1000.0;
         let since_due_ms = due.elapsed().as_secs_f64() * 1000.0;
         let heard_ms = clock_ms() + until_due_ms - since_due_ms + self.waits_in_speaker().as_secs_f64() * 1000.0;
-        let (way_ms, held) = (heard_ms - captured_s * 1000.0, self.buffer.target());
+        let (way_ms, held) = (heard_ms + OPUS_LATE_MS - captured_s * 1000.0, self.buffer.target());
         self.buffer.hold_at_least(self.lips.presented(Medium::Sound, way_ms, held, due));
     }
 
