@@ -3,7 +3,7 @@
 pub use crate::congestion::estimate::PathEstimate;
 pub use crate::congestion::round_trip::RoundTrip;
 pub use crate::engine::Peer;
-pub use crate::engine::events::{LocalDescription, PathSeen, PeerError, PeerEvent};
+pub use crate::engine::events::{Families, LocalDescription, PathSeen, PeerError, PeerEvent};
 pub use crate::engine::peer::has_network;
 pub use crate::path::candidates::IceCandidate;
 pub use crate::path::dtls_flights::{HandshakeSeen, Refused};

@@ -329,15 +329,23 @@ fn a_network_without_udp_is_named() {
 }
 
 #[test]
-fn a_peer_without_ipv4_is_told_so() {
+fn two_peers_without_ipv4_meet() {
+    let _turn = Turn::small_call();
+    let Some(lab) = Lab::start() else { return };
+    let [alice, bob] = ["alice", "bob"].map(|id| (lab.host_of_ipv6(id), lab.peer_of_ipv6(id)));
+    Peers { alice, bob }.call("IPv6 alone", [Kinds::LAN; 2]);
+}
+
+#[test]
+fn peers_of_two_families_are_told_so() {
     let _turn = Turn::small_call();
     let Some(lab) = Lab::start() else { return };
     let router = lab.router(Nat::Cone);
     let alice = (lab.host_of_ipv6("alice"), lab.peer_of_ipv6("alice"));
     let peers = Peers { alice, bob: (router.host("bob"), lab.peer("bob").and(lab.stun())) };
-    let [alice, bob] = peers.call_in_vain("no IPv4 at alice's");
-    assert!(alice.contains("no IPv4") && !alice.contains("udp_sockets"), "{alice}");
-    assert!(bob.contains("the other side gave") && bob.contains("IPv4"), "{bob}");
+    let [alice, bob] = peers.call_in_vain("no IPv4 at alice's, no IPv6 at bob's");
+    assert!(alice.contains("gave IPv4 addresses alone, and this machine has IPv6 alone"), "{alice}");
+    assert!(bob.contains("gave IPv6 addresses alone, and this machine has IPv4 alone"), "{bob}");
 }
 
 // ---- what happens in mid-call ----

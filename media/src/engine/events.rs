@@ -59,6 +59,15 @@ pub enum PeerEvent {
     Relay(TurnError),
 }
 
+/// Which addresses this machine has that others may reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Families {
+    /// IPv4 addresses.
+    pub ipv4: bool,
+    /// IPv6 addresses.
+    pub ipv6: bool,
+}
+
 /// What was seen of the path, for the case that there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathSeen {
@@ -70,6 +79,8 @@ pub struct PathSeen {
     pub handshake: HandshakeSeen,
     /// This machine had an address that others reach when sockets were bound to its addresses last.
     pub network: bool,
+    /// Of these there were IPv4 addresses, and IPv6 ones.
+    pub families: Families,
     /// What addresses the other side gave.
     pub theirs: RemoteAddresses,
 }

@@ -8,7 +8,7 @@
 //! its socket cannot be bound, and then it binds no other either: an ICE restart would end the connection.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rtc::mdns::{Mdns, MdnsConfig, MdnsEvent, MulticastSocket};
@@ -32,7 +32,7 @@ const DATAGRAM_MAX: usize = 9000;
 
 /// The address behind `name`, by the first interface on which it is answered; `None` when nobody answers in time.
 /// Nothing is left open when it is dropped.
-pub(super) async fn address_of(name: &str, interfaces: Vec<Interface>) -> Option<Ipv4Addr> {
+pub(super) async fn address_of(name: &str, interfaces: Vec<Interface>) -> Option<IpAddr> {
     let mut asking = JoinSet::new();
     for interface in interfaces {
         match open(&interface) {
@@ -62,7 +62,7 @@ fn open(interface: &Interface) -> io::Result<UdpSocket> {
 }
 
 /// Asks until somebody answers; `None` when the socket fails.
-async fn ask(name: String, socket: UdpSocket) -> Option<Ipv4Addr> {
+async fn ask(name: String, socket: UdpSocket) -> Option<IpAddr> {
     let local_addr = socket.local_addr().ok()?;
     let mut mdns = Mdns::new(Instant::now(), MdnsConfig::new().with_query_interval(ASK_EVERY));
     mdns.query_now(Instant::now(), &name);
@@ -74,10 +74,7 @@ async fn ask(name: String, socket: UdpSocket) -> Option<Ipv4Addr> {
             }
         }
         if let Some(MdnsEvent::QueryAnswered(_, ip)) = mdns.poll_event() {
-            return match ip {
-                std::net::IpAddr::V4(ip) => Some(ip),
-                std::net::IpAddr::V6(_) => None,
-            };
+            return Some(ip);
         }
         let again = mdns.poll_timeout()?;
         tokio::select! {
@@ -101,6 +98,8 @@ async fn ask(name: String, socket: UdpSocket) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::engine::machine::ThisMachine;
     use crate::path::addresses::Network as _;
@@ -136,7 +135,7 @@ mod tests {
         assert!(MulticastSocket::new().into_std().is_err(), "there is a default route");
         let name = "0b1c2d3e.local";
         let answering = tokio::spawn(answer(name, open(&lan).unwrap(), lan.ip));
-        assert_eq!(address_of(name, interfaces).await, Some(lan.ip));
+        assert_eq!(address_of(name, interfaces).await, Some(lan.ip.into()));
         answering.abort();
     }
 

@@ -5,11 +5,11 @@
 //! pulled out and a radio that is off keep their addresses, but lead nowhere.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use tracing::debug;
 
-use crate::path::addresses::{ADDRESSES_MAX, ANYWHERE, Addresses, Interface, Network};
+use crate::path::addresses::{ADDRESSES_MAX, ANYWHERE, Addresses, IPV6_A_LINK_MAX, Interface, Network, others_reach};
 
 /// The network as it is.
 #[derive(Debug)]
@@ -17,23 +17,27 @@ pub(super) struct ThisMachine;
 
 impl Network for ThisMachine {
     fn addresses(&self) -> Addresses {
-        let mut live = interfaces::live();
-        let way_out = self.way_to(ANYWHERE);
+        let mut live: Vec<_> = interfaces::live().into_iter().filter(|live| others_reach(live.ip)).collect();
+        let ways_out = ANYWHERE.map(|anywhere| self.way_to(anywhere));
         if live.len() > ADDRESSES_MAX {
             live.sort_by_key(|live| interfaces::is_for_containers(&live.interface));
         }
-        let mut usable: Vec<Ipv4Addr> = Vec::new();
-        for ip in live.into_iter().map(|live| live.ip) {
-            let others_reach_it = !ip.is_loopback() && !ip.is_unspecified() && !ip.is_link_local();
-            if others_reach_it && !usable.contains(&ip) {
-                usable.push(ip);
+        // The ways out first, each family in turn: neither is to crowd the other out.
+        live.sort_by_key(|live| !ways_out.contains(&Some(live.ip)));
+        let mut taken: Vec<interfaces::Live> = Vec::new();
+        for one in live {
+            let is_same_link = |other: &&interfaces::Live| other.ip.is_ipv6() && other.interface == one.interface;
+            let is_one_too_many = one.ip.is_ipv6() && taken.iter().filter(is_same_link).count() >= IPV6_A_LINK_MAX;
+            if !is_one_too_many && taken.iter().all(|other| other.ip != one.ip) {
+                taken.push(one);
             }
         }
-        usable.sort_by_key(|ip| Some(*ip) != way_out);
-        Addresses { usable, way_out }
+        let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = taken.into_iter().map(|live| live.ip).partition(IpAddr::is_ipv4);
+        let usable = in_turn(v4, v6);
+        Addresses { usable, way_out: ways_out.into_iter().flatten().next() }
     }
 
-    fn way_to(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
+    fn way_to(&self, destination: IpAddr) -> Option<IpAddr> {
         let chosen = probe(destination, None)?;
         let live = interfaces::live();
         if live.iter().any(|live| live.ip == chosen) {
@@ -43,8 +47,9 @@ impl Network for ThisMachine {
         live.iter().find_map(|live| probe(destination, Some(&live.interface))).or(Some(chosen))
     }
 
-    fn tie(&self, address: Ipv4Addr) -> Option<String> {
-        let chosen = probe(ANYWHERE, None)?;
+    fn tie(&self, address: IpAddr) -> Option<String> {
+        let anywhere = ANYWHERE.into_iter().find(|anywhere| anywhere.is_ipv4() == address.is_ipv4())?;
+        let chosen = probe(anywhere, None)?;
         let live = interfaces::live();
         let is_dead = live.iter().all(|live| live.ip != chosen);
         live.into_iter().find(|live| is_dead && live.ip == address).map(|live| live.interface)
@@ -53,15 +58,36 @@ impl Network for ThisMachine {
     fn interfaces(&self) -> Vec<Interface> {
         let usable = self.addresses().usable;
         let live = interfaces::live().into_iter().filter(|live| usable.contains(&live.ip));
-        live.map(|live| Interface { name: live.interface, ip: live.ip }).take(ADDRESSES_MAX).collect()
+        let with_ipv4 = live.filter_map(|live| match live.ip {
+            IpAddr::V4(ip) => Some(Interface { name: live.interface, ip }),
+            IpAddr::V6(_) => None,
+        });
+        with_ipv4.take(ADDRESSES_MAX).collect()
+    }
+}
+
+/// One of each in turn.
+fn in_turn(v4: Vec<IpAddr>, v6: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (mut v4, mut v6) = (v4.into_iter(), v6.into_iter());
+    let mut both = Vec::new();
+    loop {
+        let (a, b) = (v4.next(), v6.next());
+        if a.is_none() && b.is_none() {
+            return both;
+        }
+        both.extend([a, b].into_iter().flatten());
     }
 }
 
 /// The address that packets leave from, by this interface or by whichever the system chooses. Connecting a UDP socket
 /// sends nothing.
-fn probe(destination: Ipv4Addr, interface: Option<&str>) -> Option<Ipv4Addr> {
+fn probe(destination: IpAddr, interface: Option<&str>) -> Option<IpAddr> {
+    let any = match destination {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
     let connect = || -> io::Result<IpAddr> {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let socket = UdpSocket::bind((any, 0))?;
         if let Some(interface) = interface {
             interfaces::tie(&socket, interface)?;
         }
@@ -69,7 +95,7 @@ fn probe(destination: Ipv4Addr, interface: Option<&str>) -> Option<Ipv4Addr> {
         Ok(socket.local_addr()?.ip())
     };
     match connect() {
-        Ok(IpAddr::V4(ip)) if !ip.is_loopback() && !ip.is_unspecified() => Some(ip),
+        Ok(ip) if !ip.is_loopback() && !ip.is_unspecified() => Some(ip),
         Ok(_) | Err(_) => None,
     }
 }
@@ -77,13 +103,13 @@ fn probe(destination: Ipv4Addr, interface: Option<&str>) -> Option<Ipv4Addr> {
 /// What the system tells of its interfaces.
 pub(super) mod interfaces {
     use std::io;
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::net::{IpAddr, UdpSocket};
 
     use super::debug;
 
     /// An address of an interface that is up and has a carrier.
     pub(super) struct Live {
-        pub(super) ip: Ipv4Addr,
+        pub(super) ip: IpAddr,
         pub(super) interface: String,
     }
 
@@ -103,7 +129,9 @@ pub(super) mod interfaces {
         };
         all.filter(|interface| interface.flags.contains(alive))
             .filter_map(|interface| {
-                let ip = interface.address?.as_sockaddr_in()?.ip();
+                let address = interface.address?;
+                let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+                let ip = v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))?;
                 Some(Live { ip, interface: interface.interface_name })
             })
             .collect()
@@ -117,10 +145,7 @@ pub(super) mod interfaces {
             Vec::new()
         });
         all.into_iter()
-            .filter_map(|interface| match interface.addr?.ip() {
-                std::net::IpAddr::V4(ip) => Some(Live { ip, interface: interface.name }),
-                std::net::IpAddr::V6(_) => None,
-            })
+            .filter_map(|interface| Some(Live { ip: interface.addr?.ip(), interface: interface.name }))
             .collect()
     }
 

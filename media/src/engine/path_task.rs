@@ -69,7 +69,7 @@ async fn look(
     let ends = stats::ends(connection).await;
     let route = ends.map(|ends| {
         // What is relayed goes to a server first.
-        let to = if ends.is_relayed { settling.server() } else { ends.to };
+        let to = if ends.is_relayed { settling.server(ends.from.is_ipv4()) } else { ends.to };
         network.route(ends.from, to)
     });
     let addresses = network.addresses();

@@ -10,7 +10,7 @@ use webrtc::peer_connection::PeerConnection;
 use webrtc::runtime::default_runtime;
 
 use super::config::PeerConfig;
-use super::events::{PathSeen, PeerError, PeerEvent};
+use super::events::{Families, PathSeen, PeerError, PeerEvent};
 use super::exchange::Exchange;
 use super::machine::ThisMachine;
 use super::medium::Medium;
@@ -128,11 +128,16 @@ impl Peer {
     /// What was seen of the path so far.
     #[must_use]
     pub fn seen(&self) -> PathSeen {
+        let watch = self.shared.watch();
+        let has = |is_ipv4: bool| watch.bound().iter().any(|ip| ip.is_ipv4() == is_ipv4);
+        let families = Families { ipv4: has(true), ipv6: has(false) };
+        drop(watch);
         PathSeen {
+            families,
             relays: self.shared.servers.relays(Instant::now()),
             heard: self.received.count() > 0,
             handshake: self.resends.seen(),
-            network: !self.shared.watch().bound().is_empty(),
+            network: families.ipv4 || families.ipv6,
             theirs: *self.remote_addresses(),
         }
     }
@@ -178,7 +183,7 @@ impl Peer {
     }
 }
 
-/// True when this machine has an IPv4 address at which the other side may reach it: also in a network without a way out,
+/// True when this machine has an address at which the other side may reach it: also in a network without a way out,
 /// and its own where both are meant to be on it.
 #[must_use]
 pub fn has_network(loopback: Loopback) -> bool {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,14 +85,10 @@ impl SettlingRuntime {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The address of a STUN or TURN server that was looked up.
-    pub(super) fn server(&self) -> Option<Ipv4Addr> {
+    /// The address, of this family, of a STUN or TURN server that was looked up.
+    pub(super) fn server(&self, is_ipv4: bool) -> Option<IpAddr> {
         let names = self.names();
-        let mut addresses = names.values().flatten();
-        addresses.find_map(|address| match address.ip() {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        })
+        names.values().flatten().map(SocketAddr::ip).find(|ip| ip.is_ipv4() == is_ipv4)
     }
 
     /// From now on every sleep is a real one: closing waits by one for the TURN server to be told.
@@ -123,8 +119,8 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        if let Ok(SocketAddr::V4(address)) = socket.local_addr()
-            && let Some(interface) = self.network.tie(*address.ip())
+        if let Ok(address) = socket.local_addr()
+            && let Some(interface) = self.network.tie(address.ip())
             && let Err(error) = interfaces::tie(&socket, &interface)
         {
             debug!(%error, interface, "socket not tied to its interface");

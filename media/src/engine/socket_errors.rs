@@ -7,7 +7,7 @@ use crate::system_error::{self, TOO_MANY_FILES};
 /// More sockets than one for each address: what else the engine opens.
 const SPARE: usize = 2;
 
-/// Whether this machine has an IPv4 address that others reach.
+/// Whether this machine has an address that others reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Usable {
     Some,
@@ -26,7 +26,7 @@ pub(super) fn of_sockets(addresses: &[SocketAddr], usable: Usable) -> Option<Str
             Ok(socket) => open.push(socket),
             Err(error) if error.raw_os_error() == Some(TOO_MANY_FILES) => return Some(system_error::too_many_files()),
             Err(_) if usable == Usable::None => {
-                return Some("this machine has no IPv4 address, and media goes over IPv4 alone".to_owned());
+                return Some("this machine has no address for a call: neither IPv4 nor IPv6".to_owned());
             }
             Err(error) => return Some(format!("no UDP socket can be opened: {}", system_error::in_words(&error))),
         }

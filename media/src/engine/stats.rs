@@ -1,6 +1,6 @@
 //! Reads the selected candidate pair and its round trip out of the engine.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,9 @@ pub(super) async fn path(connection: &dyn PeerConnection) -> Option<PathStats> {
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     /// The address of this machine.
-    pub(super) from: Ipv4Addr,
-    /// The other end, when it is an IPv4 address.
-    pub(super) to: Option<Ipv4Addr>,
+    pub(super) from: IpAddr,
+    /// The other end, when it is an address.
+    pub(super) to: Option<IpAddr>,
     /// Our end is at a TURN server.
     pub(super) is_relayed: bool,
 }

@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use super::ice_server::Loopback;
@@ -18,16 +18,33 @@ use super::ice_server::Loopback;
 /// for its containers.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
-/// 192.0.2.0/24 is for documentation (RFC 5737): never a real peer, but routed like any other address.
-pub(crate) const ANYWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Of these at most so many are IPv6 of one interface, which may have a dozen: for privacy a new one each day.
+pub(crate) const IPV6_A_LINK_MAX: usize = 2;
 
-/// Addresses of this machine at one time. IPv4: the engine's sockets are.
+/// Addresses that stand for the rest of the world: they are for documentation (RFC 5737, RFC 3849), so they are never a
+/// real peer, but routed like any other.
+pub(crate) const ANYWHERE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+
+/// True for an address at which another machine may reach this one. Link-local ones mean nothing without the name of a
+/// link, which a candidate has no place for (RFC 8445 §5.1.1.1).
+pub(crate) fn others_reach(ip: IpAddr) -> bool {
+    !ip.is_loopback()
+        && !ip.is_unspecified()
+        && !ip.is_multicast()
+        && match ip {
+            IpAddr::V4(ip) => !ip.is_link_local(),
+            IpAddr::V6(ip) => !ip.is_unicast_link_local() && ip.to_ipv4_mapped().is_none(),
+        }
+}
+
+/// Addresses of this machine at one time.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Addresses {
     /// Those that another machine may reach, in order of use: the way out first.
-    pub(crate) usable: Vec<Ipv4Addr>,
-    /// The one that packets to the rest of the world leave from.
-    pub(crate) way_out: Option<Ipv4Addr>,
+    pub(crate) usable: Vec<IpAddr>,
+    /// The one that packets to the rest of the world leave from: by IPv4 where that leads there.
+    pub(crate) way_out: Option<IpAddr>,
 }
 
 impl fmt::Debug for Addresses {
@@ -40,11 +57,11 @@ impl fmt::Debug for Addresses {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
     /// The address of this machine that the path starts at.
-    pub(crate) from: Ipv4Addr,
+    pub(crate) from: IpAddr,
     /// Where its packets go: to the other side, or to a TURN server.
-    pub(crate) to: Ipv4Addr,
+    pub(crate) to: IpAddr,
     /// The address that the system chooses for packets to there.
-    pub(crate) chosen: Option<Ipv4Addr>,
+    pub(crate) chosen: Option<IpAddr>,
 }
 
 impl fmt::Debug for Route {
@@ -86,7 +103,7 @@ impl Addresses {
     }
 }
 
-/// An interface that is up.
+/// An interface that is up. Names are asked for by IPv4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
     pub(crate) name: String,
@@ -99,7 +116,7 @@ pub(crate) trait Network: Send + Sync {
     fn addresses(&self) -> Addresses;
 
     /// The address that packets to this destination leave from at the moment.
-    fn way_to(&self, destination: Ipv4Addr) -> Option<Ipv4Addr>;
+    fn way_to(&self, destination: IpAddr) -> Option<IpAddr>;
 
     /// The interfaces on which others may be asked for their names, each with an address of ours.
     fn interfaces(&self) -> Vec<Interface> {
@@ -107,13 +124,14 @@ pub(crate) trait Network: Send + Sync {
     }
 
     /// The interface that a socket of this address has to be tied to, because routes lead by another one that is dead.
-    fn tie(&self, _address: Ipv4Addr) -> Option<String> {
+    fn tie(&self, _address: IpAddr) -> Option<String> {
         None
     }
 
     /// How packets of the path between these two are routed at the moment.
-    fn route(&self, from: Ipv4Addr, to: Option<Ipv4Addr>) -> Route {
-        let to = to.unwrap_or(ANYWHERE);
+    fn route(&self, from: IpAddr, to: Option<IpAddr>) -> Route {
+        let [anywhere_v4, anywhere_v6] = ANYWHERE;
+        let to = to.unwrap_or(if from.is_ipv4() { anywhere_v4 } else { anywhere_v6 });
         Route { from, to, chosen: self.way_to(to) }
     }
 }
@@ -133,7 +151,7 @@ impl ToSocketAddrs for BindTo {
         ips.truncate(ADDRESSES_MAX);
         // Without a network both ends can only be here.
         if self.loopback == Loopback::Include || ips.is_empty() {
-            ips.push(Ipv4Addr::LOCALHOST);
+            ips.push(Ipv4Addr::LOCALHOST.into());
         }
         Ok(ips.into_iter().map(|ip| SocketAddr::from((ip, 0))).collect::<Vec<_>>().into_iter())
     }
@@ -141,12 +159,10 @@ impl ToSocketAddrs for BindTo {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
 
-    fn ip(last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(192, 0, 2, last)
+    fn ip(last: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, last).into()
     }
 
     fn addresses(usable: &[u8], way_out: Option<u8>) -> Addresses {
@@ -200,18 +216,38 @@ mod tests {
     }
 
     #[test]
+    fn addresses_that_mean_something_to_others_are_told_from_the_rest() {
+        for (text, reached) in [
+            ("192.0.2.1", true),
+            ("10.0.0.1", true),
+            ("2001:db8::1", true),
+            ("fd00::1", true),
+            ("127.0.0.1", false),
+            ("169.254.1.1", false),
+            ("0.0.0.0", false),
+            ("::1", false),
+            ("::", false),
+            ("fe80::1", false),
+            ("ff02::1", false),
+            ("::ffff:192.0.2.1", false),
+        ] {
+            assert_eq!(others_reach(text.parse().unwrap()), reached, "{text}");
+        }
+    }
+
+    #[test]
     fn no_more_sockets_are_bound_than_ice_can_check() {
         struct Many;
         impl Network for Many {
             fn addresses(&self) -> Addresses {
                 Addresses { usable: (1..=100).map(ip).collect(), way_out: Some(ip(1)) }
             }
-            fn way_to(&self, _: Ipv4Addr) -> Option<Ipv4Addr> {
+            fn way_to(&self, _: IpAddr) -> Option<IpAddr> {
                 Some(ip(1))
             }
         }
         let bound = BindTo { network: Arc::new(Many), loopback: Loopback::Exclude };
         let bound: Vec<IpAddr> = bound.to_socket_addrs().unwrap().map(|address| address.ip()).collect();
-        assert_eq!(bound, (1..=8).map(|last| IpAddr::V4(ip(last))).collect::<Vec<_>>());
+        assert_eq!(bound, (1..=8).map(ip).collect::<Vec<_>>());
     }
 }

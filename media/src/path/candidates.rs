@@ -2,7 +2,7 @@
 //! sides what another candidate stands for already. Each that is left out saves pairs that would be checked for nothing.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// An ICE candidate as the engine writes and reads it.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,10 +97,12 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// False for what our sockets, IPv4 and UDP, cannot reach. A name may stand for any address.
+    /// False for what our sockets, which are of UDP, cannot reach, and for an address that means nothing here. A name may
+    /// stand for any address.
     fn is_of_use(self) -> bool {
-        let is_ipv6 = self.address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6());
-        self.transport.eq_ignore_ascii_case("udp") && !is_ipv6
+        let address = self.address.parse::<IpAddr>();
+        let is_of_a_link = address.is_ok_and(|ip| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
+        self.transport.eq_ignore_ascii_case("udp") && !is_of_a_link
     }
 }
 
@@ -176,7 +178,7 @@ pub(crate) fn hidden_name(candidate: &str) -> Option<&str> {
 }
 
 /// The candidate with its address in place of the name.
-pub(crate) fn with_address(candidate: &str, address: Ipv4Addr) -> String {
+pub(crate) fn with_address(candidate: &str, address: IpAddr) -> String {
     let address = address.to_string();
     // RFC 8839 §5.1: the address is the fifth word.
     let words = candidate.split_ascii_whitespace().enumerate();
@@ -184,10 +186,10 @@ pub(crate) fn with_address(candidate: &str, address: Ipv4Addr) -> String {
 }
 
 /// Puts candidates of ours in order of use: those of the way out first, as the other side checks them in this order.
-pub(crate) fn sort(candidates: &mut [IceCandidate], usable: &[Ipv4Addr]) {
+pub(crate) fn sort(candidates: &mut [IceCandidate], usable: &[IpAddr]) {
     candidates.sort_by_cached_key(|candidate| {
         let line = Line::parse(&candidate.candidate);
-        let base = line.and_then(|line| line.related.unwrap_or(line.address).parse::<Ipv4Addr>().ok());
+        let base = line.and_then(|line| line.related.unwrap_or(line.address).parse::<IpAddr>().ok());
         base.and_then(|base| usable.iter().position(|ip| *ip == base)).unwrap_or(usize::MAX)
     });
 }
@@ -252,7 +254,7 @@ mod tests {
         let mut taken = Taken::default();
         for (candidate, verdict) in [
             (line("tcp", "192.0.2.1", "typ host tcptype active"), Verdict::OfNoUse),
-            (line("udp", "2001:db8::1", "typ host"), Verdict::OfNoUse),
+            (line("udp", "fe80::1", "typ host"), Verdict::OfNoUse),
             (line("UDP", "4f1a2b3c.local", "typ host"), Verdict::Take),
             (line("udp", "192.0.2.1", "typ later"), Verdict::Broken),
             ("candidate:1 1 udp".to_owned(), Verdict::Broken),
@@ -267,7 +269,7 @@ mod tests {
     fn a_name_gives_way_to_its_address() {
         let hidden = line("udp", "0b1c2d3e.local", "typ host generation 0");
         assert_eq!(hidden_name(&hidden), Some("0b1c2d3e.local"));
-        let found = with_address(&hidden, Ipv4Addr::new(10, 0, 0, 1));
+        let found = with_address(&hidden, [10, 0, 0, 1].into());
         assert_eq!(found, line("udp", "10.0.0.1", "typ host generation 0"));
         for (address, rest) in [("10.0.0.1", "typ host"), ("x.local", "typ srflx"), ("x.example", "typ host")] {
             assert_eq!(hidden_name(&line("udp", address, rest)), None, "{address} {rest}");
@@ -287,7 +289,7 @@ mod tests {
             candidate("203.0.113.1", "typ relay raddr 0.0.0.0 rport 0"),
             candidate("10.0.0.1", "typ host"),
         ];
-        sort(&mut candidates, &[Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(172, 17, 0, 1)]);
+        sort(&mut candidates, &[[10, 0, 0, 1].into(), [172, 17, 0, 1].into()]);
         let order: Vec<_> = candidates.iter().map(|c| Line::parse(&c.candidate).unwrap().address).collect();
         assert_eq!(order, ["198.51.100.7", "10.0.0.1", "172.17.0.1", "203.0.113.1"]);
     }

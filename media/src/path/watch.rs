@@ -8,7 +8,7 @@
 //! The engine's own timer for `failed` is off. It counts from the first check after a restart, or not at all while the
 //! other side does not answer: it would end a call that is being healed, or keep a dead one.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::addresses::{Addresses, Route};
@@ -102,7 +102,7 @@ impl Watch {
     }
 
     /// The addresses that sockets are bound to, in order of use.
-    pub(crate) fn bound(&self) -> &[Ipv4Addr] {
+    pub(crate) fn bound(&self) -> &[IpAddr] {
         &self.bound.usable
     }
 
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_change_of_the_network_is_told_once() {
         let at = |last: u8| {
-            let ip = Ipv4Addr::new(192, 0, 2, last);
+            let ip = IpAddr::from([192, 0, 2, last]);
             Addresses { usable: vec![ip], way_out: Some(ip) }
         };
         let mut watch = Watch::new(at(1));
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn another_way_to_the_other_side_is_told_once() {
-        let ip = |last: u8| Ipv4Addr::new(192, 0, 2, last);
+        let ip = |last: u8| IpAddr::from([192, 0, 2, last]);
         let both = || Addresses { usable: vec![ip(1), ip(2)], way_out: Some(ip(1)) };
         let route = |chosen: Option<u8>| Some(Route { from: ip(1), to: ip(200), chosen: chosen.map(ip) });
         let mut watch = Watch::new(both());

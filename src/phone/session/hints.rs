@@ -2,22 +2,34 @@
 
 use std::time::Duration;
 
-use ::media::peer::{HandshakeSeen, PathSeen, Refused, RelaySeen, RemoteAddresses};
+use ::media::peer::{Families, HandshakeSeen, PathSeen, Refused, RelaySeen, RemoteAddresses};
 
 /// A search that ended sooner was given up for another reason, such as a camera that the other side cannot open.
 pub(super) const SEARCHED: Duration = Duration::from_secs(5);
 
 /// Why none of the other side's addresses leads here, if that is so; `here` where this machine may be its own.
-fn lead_nowhere(theirs: RemoteAddresses, here: bool) -> Option<&'static str> {
+fn lead_nowhere(theirs: RemoteAddresses, ours: Families, here: bool) -> Option<&'static str> {
     let RemoteAddresses { ipv4, loopback, ipv6, names } = theirs;
-    match (ipv4.saturating_add(names), loopback, ipv6) {
-        (1.., _, _) => None,
-        (0, 1.., _) if here => None,
-        (0, 0, 0) => Some("the other side gave no address to reach it at"),
-        (0, 0, _) => Some("the other side gave IPv6 addresses alone, and media goes over IPv4"),
-        (0, 1.., _) => Some(
-            "the other side gave no address that others reach: it has no IPv4 network, and media goes over IPv4 alone",
-        ),
+    match (ours, ipv4.saturating_add(names), ipv6) {
+        (Families { ipv4: true, ipv6: false }, 0, 1..) => {
+            return Some(
+                "the other side gave IPv6 addresses alone, and this machine has IPv4 alone: a TURN server that relays \
+                 both brings them together",
+            );
+        }
+        (Families { ipv4: false, ipv6: true }, 1.., 0) => {
+            return Some(
+                "the other side gave IPv4 addresses alone, and this machine has IPv6 alone: a TURN server that relays \
+                 both brings them together",
+            );
+        }
+        _ => {}
+    }
+    match (ipv4.saturating_add(names).saturating_add(ipv6), loopback) {
+        (1.., _) => None,
+        (0, 1..) if here => None,
+        (0, 0) => Some("the other side gave no address to reach it at"),
+        (0, 1..) => Some("the other side gave no address that others reach: it has no network"),
     }
 }
 
@@ -44,7 +56,9 @@ pub(super) fn no_path(evidence: &Evidence<'_>) -> Option<String> {
     } else {
         // Without a network both sides can only be here.
         let here = evidence.same_machine || !(evidence.has_network || evidence.seen.network);
-        lead_nowhere(evidence.seen.theirs, here).map(str::to_owned).or_else(|| forbidden(relays))
+        lead_nowhere(evidence.seen.theirs, evidence.seen.families, here)
+            .map(str::to_owned)
+            .or_else(|| forbidden(relays))
     };
     if known.is_some() || evidence.has_problems {
         return known;
@@ -74,14 +88,10 @@ fn no_network(evidence: &Evidence<'_>) -> Option<&'static str> {
         return None;
     }
     match (evidence.seen.network, evidence.has_network) {
-        (false, false) if !evidence.seen.heard => {
-            Some("this machine has no IPv4 network, and media goes over IPv4 alone")
-        }
-        (true, false) => {
-            Some("this machine lost its IPv4 network meanwhile; look at its cable or radio, and call again")
-        }
+        (false, false) if !evidence.seen.heard => Some("this machine has no network, neither by IPv4 nor by IPv6"),
+        (true, false) => Some("this machine lost its network meanwhile; look at its cable or radio, and call again"),
         (false, true) if !evidence.seen.heard => {
-            Some("this machine had no IPv4 network when the call began, and has one now; call again")
+            Some("this machine had no network when the call began, and has one now; call again")
         }
         (true | false, true) | (false, false) => None,
     }
@@ -163,7 +173,7 @@ mod tests {
                 let seen = PathSeen { heard: true, handshake, network, ..unheard() };
                 let told = said(|evidence| (evidence.found, evidence.has_network) = (true, network), &seen);
                 assert!(
-                    told.contains("DTLS") && told.contains(words) && !told.contains("IPv4"),
+                    told.contains("DTLS") && told.contains(words) && !told.contains("no network"),
                     "{handshake:?}: {told}"
                 );
             }
@@ -173,10 +183,10 @@ mod tests {
     #[test]
     fn a_lack_of_a_network_is_told_only_where_there_was_one() {
         for (began, now, heard, words) in [
-            (false, false, false, "has no IPv4 network"),
-            (false, true, false, "had no IPv4 network when the call began"),
-            (true, false, false, "lost its IPv4 network meanwhile"),
-            (true, false, true, "lost its IPv4 network meanwhile"),
+            (false, false, false, "has no network"),
+            (false, true, false, "had no network when the call began"),
+            (true, false, false, "lost its network meanwhile"),
+            (true, false, true, "lost its network meanwhile"),
             (true, true, false, "nothing of the other side came"),
             // Two on one machine, whose checks are lost.
             (false, false, true, "something of the other side came"),
@@ -185,11 +195,11 @@ mod tests {
             let seen = PathSeen { network: began, heard, ..unheard() };
             let told = said(|evidence| evidence.has_network = now, &seen);
             assert!(told.contains(words), "{began} {now} {heard}: {told}");
-            assert_eq!(told.contains("IPv4"), words.contains("IPv4"), "{told}");
+            assert_eq!(told.contains("this machine"), words.contains("network"), "{told}");
         }
         let seen = PathSeen { network: false, heard: true, theirs: LOOPBACK, ..PathSeen::default() };
         let told = said(|evidence| evidence.has_network = false, &seen);
-        assert!(told.contains("something of the other side came") && !told.contains("IPv4"), "{told}");
+        assert!(told.contains("something of the other side came") && !told.contains("this machine"), "{told}");
         let told = said(|evidence| evidence.same_machine = true, &PathSeen::default());
         assert!(told.contains("no address"), "it is looked for on this machine: {told}");
     }
@@ -210,14 +220,26 @@ mod tests {
         let of = |ipv4, loopback, ipv6, names| RemoteAddresses { ipv4, loopback, ipv6, names };
         for (theirs, words) in [
             (of(0, 0, 0, 0), "no address"),
-            (of(0, 0, 1, 0), "IPv6 addresses alone"),
-            (of(0, 1, 0, 0), "no IPv4 network"),
-            (of(0, 1, 1, 0), "no IPv4 network"),
+            (of(0, 0, 1, 0), "--ice turn:"),
+            (of(0, 1, 0, 0), "it has no network"),
+            (of(0, 1, 1, 0), "--ice turn:"),
             (of(1, 0, 1, 0), "--ice turn:"),
             (of(0, 0, 0, 1), "--ice turn:"),
         ] {
             let told = said(|_| {}, &PathSeen { theirs, ..unheard() });
             assert!(told.contains(words), "{theirs:?}: {told}");
+        }
+        let v4 = Families { ipv4: true, ipv6: false };
+        let v6 = Families { ipv4: false, ipv6: true };
+        for (families, theirs, words) in [
+            (v4, of(0, 0, 2, 0), "gave IPv6 addresses alone"),
+            (v4, of(0, 1, 2, 0), "gave IPv6 addresses alone"),
+            (v6, of(2, 0, 0, 0), "gave IPv4 addresses alone"),
+            (v4, of(1, 0, 2, 0), "--ice turn:"),
+            (v6, of(1, 0, 2, 0), "--ice turn:"),
+        ] {
+            let told = said(|_| {}, &PathSeen { theirs, families, ..unheard() });
+            assert!(told.contains(words), "{families:?} {theirs:?}: {told}");
         }
         let here = PathSeen { theirs: LOOPBACK, ..unheard() };
         assert!(said(|evidence| evidence.same_machine = true, &here).contains("--ice turn:"));

@@ -61,6 +61,7 @@ pub struct Lab {
     public: Space,
     routers: Cell<u8>,
     hosts: Cell<u8>,
+    hosts_of_ipv6: Cell<u16>,
     dir: TempDir,
 }
 
@@ -89,7 +90,8 @@ impl Lab {
         servers::prepare_coturn(&dir);
         dir.write("turn.password", coturn::PASSWORD);
         let coturn = servers::coturn(&public, &dir);
-        Some(Self { coturn, _mosquitto: mosquitto, public, routers: Cell::new(0), hosts: Cell::new(0), dir })
+        let (routers, hosts, hosts_of_ipv6) = (Cell::new(0), Cell::new(0), Cell::new(0xa));
+        Some(Self { coturn, _mosquitto: mosquitto, public, routers, hosts, hosts_of_ipv6, dir })
     }
 
     /// A router between the public network and one of its own.
@@ -122,7 +124,8 @@ impl Lab {
 
     /// A host in the servers' own network that has IPv6 and nothing else.
     pub fn host_of_ipv6(&self, label: &'static str) -> Host {
-        self.plug_in(label, &format!("addr add fd18::a/64 dev cable1 nodad\nroute add default via {SERVER_V6}"))
+        let last = self.hosts_of_ipv6.replace(self.hosts_of_ipv6.get() + 1);
+        self.plug_in(label, &format!("addr add fd18::{last:x}/64 dev cable1 nodad\nroute add default via {SERVER_V6}"))
     }
 
     fn plug_in(&self, label: &'static str, addressing: &str) -> Host {

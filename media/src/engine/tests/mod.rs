@@ -13,7 +13,7 @@ mod sound;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -103,8 +103,8 @@ impl Place {
 
     /// Nothing comes and goes at the address of now any more.
     fn cut(&self) {
-        let now: Vec<Ipv4Addr> = self.addresses.lock().unwrap().usable.to_vec();
-        self.gate.cut.lock().unwrap().extend(now.into_iter().map(IpAddr::V4));
+        let now = self.addresses.lock().unwrap().usable.to_vec();
+        self.gate.cut.lock().unwrap().extend(now);
     }
 
     fn mend(&self) {
@@ -119,7 +119,7 @@ impl Place {
 }
 
 fn addresses(last: u8) -> Addresses {
-    let ip = Ipv4Addr::new(127, 0, 0, last);
+    let ip = IpAddr::from([127, 0, 0, last]);
     Addresses { usable: vec![ip], way_out: Some(ip) }
 }
 
@@ -128,7 +128,7 @@ impl Network for Place {
         self.addresses.lock().unwrap().clone()
     }
 
-    fn way_to(&self, _: Ipv4Addr) -> Option<Ipv4Addr> {
+    fn way_to(&self, _: IpAddr) -> Option<IpAddr> {
         self.addresses.lock().unwrap().way_out
     }
 }
