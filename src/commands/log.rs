@@ -18,7 +18,7 @@ pub(crate) fn run(options: &Log, printer: &Printer) -> Result<ExitStatus, Failur
     if options.clear {
         return clear(&log, options, printer);
     }
-    let Read { entries, broken } = read(&log)?;
+    let Read { entries, broken, .. } = read(&log)?;
     let wanted = entries.iter().rev().filter(|entry| is_wanted(entry, options)).take(options.number);
     if printer.is_json() {
         for entry in wanted {

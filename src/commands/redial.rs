@@ -20,6 +20,14 @@ pub(crate) async fn run(redial: Redial, printer: Arc<Printer>, windows: WindowCl
     let Some(last) = read.entries.iter().rev().find(is_ours) else {
         return Err(Failure::usage("the call log names nobody who was called; pass a peer: \"tring call PEER\""));
     };
+    if read.is_last_unclear {
+        let text = format!(
+            "the call log has a line after the call to {} that cannot be read, and it may be of a later call; pass a \
+             peer: \"tring call PEER\"",
+            last.peer
+        );
+        return Err(Failure::usage(text));
+    }
     let call = Call { peer: last.peer.clone(), dial: redial.dial, common: redial.common };
     call::run(call, &BTreeMap::new(), printer, windows).await
 }

@@ -117,10 +117,14 @@ async fn run_and_report(runs: Arc<Runs>, scenarios: Vec<Scenario>, printer: &Pri
     // Kept to the end: a second signal ends the program, whatever it does.
     let ends = signals::heed();
     let interrupting = tokio::spawn(interrupt(ends.clone(), runs.stop.clone(), runs.at_once.clone()));
+    let was_there = runs.options.results.exists();
     let outcomes = run_all(&runs, scenarios).await;
     interrupting.abort();
-    // Empty when everything passed; not before the end, since runs at once make folders in it.
-    let _others = std::fs::remove_dir(&runs.options.results);
+    // Empty when everything passed; not before the end, since runs at once make folders in it. A folder of the user's
+    // own stays.
+    if !was_there {
+        let _others = std::fs::remove_dir(&runs.options.results);
+    }
     let count = |is: fn(&Verdict) -> bool| outcomes.iter().filter(|outcome| is(&outcome.verdict)).count();
     let passed = count(|verdict| *verdict == Verdict::Passed);
     let skipped = count(|verdict| matches!(verdict, Verdict::Skipped(_)));

@@ -167,6 +167,8 @@ pub(crate) struct Read {
     pub(crate) entries: Vec<Entry>,
     /// Lines that are no entries.
     pub(crate) broken: usize,
+    /// One of them came after the last call of ours: it may be a later one, cut off by a full disk.
+    pub(crate) is_last_unclear: bool,
 }
 
 impl CallLog {
@@ -301,8 +303,11 @@ fn parse(bytes: &[u8]) -> Read {
     let mut read = Read::default();
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         match serde_json::from_slice::<Entry>(line) {
-            Ok(entry) if entry.v == VERSION => read.entries.push(entry),
-            Ok(_) | Err(_) => read.broken += 1,
+            Ok(entry) if entry.v == VERSION => {
+                read.is_last_unclear &= entry.direction == Direction::In;
+                read.entries.push(entry);
+            }
+            Ok(_) | Err(_) => (read.broken, read.is_last_unclear) = (read.broken + 1, true),
         }
     }
     read
@@ -373,7 +378,14 @@ mod tests {
         file.write_all(format!("\n\u{0}\n{{\"v\":2}}\n{escape}\n{{\"v\":1,\"sta").as_bytes()).unwrap();
         log.append(&entry(2)).unwrap();
         let read = log.read().unwrap();
+        assert!(!read.is_last_unclear, "a whole call came after them");
         assert_eq!((read.entries, read.broken), (vec![entry(1), entry(2)], 4));
+        file.write_all(b"{\"v\":1,\"sta").unwrap();
+        let turned_away = Entry::turned_away("eve".parse().unwrap(), 7, 10);
+        log.append(&turned_away).unwrap();
+        let read = log.read().unwrap();
+        assert!(read.is_last_unclear, "a call of ours may be cut off");
+        assert_eq!((read.entries, read.broken), (vec![entry(1), entry(2), turned_away], 5));
     }
 
     #[test]

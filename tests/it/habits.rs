@@ -1,5 +1,6 @@
 //! What a phone does besides talking: the call log and redialling, ringing, notifications, the progress of dialling.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -205,6 +206,13 @@ fn again(broker: &str, home: &TempDir) {
     assert_eq!(log_lines(home).len(), before + 1);
     assert_eq!(redial(&["--no-log"]).wait_exit(PATIENCE), 13);
     assert_eq!(log_lines(home).len(), before + 1, "--no-log");
+
+    // A full disk cut off what may be a later call: whom it was to, nobody knows.
+    std::fs::OpenOptions::new().append(true).open(log_file(home)).unwrap().write_all(b"{\"v\":1,\"star").unwrap();
+    let args = Args::new(["redial", "--id", "alice", "--broker", broker]).and(TEST_MEDIA);
+    let output = Tring::command(args).home(home.path()).output(home.path());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("cannot be read"), "{output:?}");
 
     let nobody = TempDir::new("nobody");
     let args = Args::new(["redial", "--broker", broker]).and(TEST_MEDIA);
