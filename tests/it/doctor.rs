@@ -213,6 +213,16 @@ fn a_broker_that_is_down_is_20_and_the_rest_is_still_looked_at() {
 }
 
 #[test]
+fn a_missing_file_is_told_though_the_broker_is_down_too() {
+    let (port, dir) = (free_port(), TempDir::new("files"));
+    let args = peer("alice", &format!("mqtts://127.0.0.1:{port}")).option("--ca-file", dir.file("no.pem"));
+    let found = Found::by(args);
+    found.assert_found("broker", "failed", &format!("nothing listens on port {port}"), "start the broker");
+    found.assert_found("tls", "failed", "no.pem", "another file");
+    assert_eq!(found.check("login")["status"], "skipped", "{}", found.printed);
+}
+
+#[test]
 fn a_name_that_does_not_resolve_is_20() {
     let found = Found::by(peer("alice", "mqtt://no-such-host.invalid"));
     assert_eq!(found.status, 20, "{}", found.printed);

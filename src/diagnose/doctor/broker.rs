@@ -71,7 +71,12 @@ pub(super) async fn check(
         Err(error) => {
             let (detail, fix) = (error.to_string(), error.advice(&broker.url, named));
             let mut findings = vec![look.failed(ExitStatus::BrokerUnreachable, detail, fix)];
-            findings.extend(broker.skipped(&["tls", "login", "presence", "topics"], "the broker is not reached"));
+            // A file that is missing is missing whether the broker is there or not.
+            let unreadable = broker.unreadable_files();
+            let names = ["tls", "login", "presence", "topics"];
+            let left = &names[usize::from(unreadable.is_some())..];
+            findings.extend(unreadable);
+            findings.extend(broker.skipped(left, "the broker is not reached"));
             return findings;
         }
     };
@@ -99,6 +104,12 @@ impl Broker {
         steps.map(|name| self.look(name).skipped(why)).collect()
     }
 
+    /// What is wrong with the files for TLS.
+    fn unreadable_files(&self) -> Option<Finding> {
+        let error = Tls::load(&self.link.tls).err()?;
+        Some(self.look("tls").failed(ExitStatus::Usage, error.to_string(), "pass another file"))
+    }
+
     fn is_secure(&self) -> bool {
         match self.url.scheme {
             Scheme::Mqtts | Scheme::Wss => true,
@@ -118,7 +129,7 @@ impl Broker {
         let look = self.look("tls");
         let tls = match Tls::load(&self.link.tls) {
             Ok(tls) => self.is_secure().then(|| tls.client_config()),
-            Err(error) => return Some(look.failed(ExitStatus::Usage, error.to_string(), "pass another file")),
+            Err(_) => return self.unreadable_files(),
         };
         let (shaken, theirs) = tokio::join!(self.shake_hands(tls.clone(), address), self.time_told(tls, address));
         if let Some(theirs) = theirs {
