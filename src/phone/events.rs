@@ -137,11 +137,13 @@ pub(crate) struct Voice {
     pub(crate) echo_return_loss_sent_db: Option<f64>,
     /// How much later it comes than it was played.
     pub(crate) echo_delay_ms: Option<f64>,
+    /// How often its sound was lost because this program was too late to take it.
+    pub(crate) overruns: u64,
 }
 
 impl From<VoiceFigures> for Voice {
     fn from(figures: VoiceFigures) -> Self {
-        let VoiceFigures { processing, level_dbfs, echo } = figures;
+        let VoiceFigures { processing, level_dbfs, echo, overruns } = figures;
         let rounded = |value: f64| (value * 10.0).round() / 10.0;
         Self {
             processing,
@@ -149,6 +151,7 @@ impl From<VoiceFigures> for Voice {
             echo_return_loss_db: echo.map(|echo| rounded(echo.return_loss_db)),
             echo_return_loss_sent_db: echo.map(|echo| rounded(echo.sent_return_loss_db)),
             echo_delay_ms: echo.map(|echo| echo.delay_ms),
+            overruns,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! `cargo test --test it lab::` runs one module. [`support`] has what the modules share: the program under test, the
 //! servers, a browser, namespaces, and the turns that tests take on a small machine.
 //!
-//! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`], [`clocks`]
+//! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`],
+//!   [`plugging`], [`clocks`]
 //! - Networks: [`lab`], [`impair`], [`links`], [`servers`]
 //! - Strangers: [`hostile`], [`rights`], [`secrets`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`]
@@ -33,6 +34,7 @@ mod limits;
 mod links;
 mod load;
 mod outcomes;
+mod plugging;
 mod quality;
 mod rights;
 mod runs;

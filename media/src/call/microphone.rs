@@ -6,6 +6,7 @@
 //!
 //! - frame of 20 ms → level → [`Voice`], with what [`FarEnd`] has → encoder
 
+use crate::capture::Overruns;
 use crate::voice::level::{Meter, MutedSpeech};
 use crate::voice::processing::Voice;
 use crate::voice::{FarEnd, Processing, VoiceFigures};
@@ -15,11 +16,14 @@ use crate::voice::{FarEnd, Processing, VoiceFigures};
 pub struct Microphone {
     /// What the speaker plays meanwhile; `None` without one.
     pub far_end: Option<FarEnd>,
+    /// What was lost of its sound before it came here.
+    pub overruns: Overruns,
 }
 
 /// One microphone in one call.
 pub(super) struct MicrophoneSound {
     far_end: Option<FarEnd>,
+    overruns: Overruns,
     /// `None` while nothing is processed: what it has learnt is of no use later.
     voice: Option<Voice>,
     meter: Meter,
@@ -27,8 +31,8 @@ pub(super) struct MicrophoneSound {
 }
 
 impl MicrophoneSound {
-    pub(super) fn new(Microphone { far_end }: Microphone) -> Self {
-        Self { far_end, voice: None, meter: Meter::default(), muted_speech: MutedSpeech::default() }
+    pub(super) fn new(Microphone { far_end, overruns }: Microphone) -> Self {
+        Self { far_end, overruns, voice: None, meter: Meter::default(), muted_speech: MutedSpeech::default() }
     }
 
     /// Replaces the samples of a frame by what is to be sent; figures every half second.
@@ -39,7 +43,8 @@ impl MicrophoneSound {
             Processing::Raw => self.voice = None,
         }
         let echo = || self.voice.as_ref().and_then(Voice::echo);
-        level.map(|level_dbfs| VoiceFigures { processing, level_dbfs, echo: echo() })
+        let overruns = self.overruns.count();
+        level.map(|level_dbfs| VoiceFigures { processing, level_dbfs, echo: echo(), overruns })
     }
 
     /// True when somebody has spoken into the microphone for a while though it is muted, once for each time that it is.
@@ -101,7 +106,7 @@ mod tests {
     #[test]
     fn what_the_speaker_plays_is_taken_out_and_is_no_speech() {
         let (mut tap, far_end) = far_end::tap();
-        let mut sound = MicrophoneSound::new(Microphone { far_end: Some(far_end) });
+        let mut sound = MicrophoneSound::new(Microphone { far_end: Some(far_end), ..Microphone::default() });
         // The echo comes 60 ms late, half as loud.
         let mut played = noise();
         let mut echo = std::iter::repeat_n(0, 2880).chain(noise().map(|sample| sample / 2));

@@ -4,7 +4,9 @@
 //! allocates nothing and waits for nothing: it mixes to mono and pushes into a ring; what does not fit is dropped and
 //! counted.
 //!
-//! - callback (the sound system's thread) → ring → [`Resampler`] → [`AudioFrame`] → queue
+//! - callback (the sound system's thread, or that of the sound server's connection) → ring → [`Resampler`] →
+//!   [`AudioFrame`] → queue
+//! - a device that has gone is opened again by the stream's thread, or another in its place; meanwhile nothing is sent
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +14,14 @@ use std::time::{Duration, Instant};
 use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{FromSample, I24, SampleFormat, SizedSample};
 
-use super::{Capture, CaptureError, StopFlag};
+use super::{Capture, CaptureError, Overruns, StopFlag};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
-use crate::sound::stream::{CLOSE_PATIENCE, Health, Stream};
-use crate::sound::system::{self, OPEN_PATIENCE, Role, Settings};
+use crate::sound::priority::ask_for_real_time;
+#[cfg(target_os = "linux")]
+use crate::sound::pulse::record;
+use crate::sound::stream::{CLOSE_PATIENCE, CpalDevice, Health, Opened, Stream};
+use crate::sound::system::{self, Found, OPEN_PATIENCE, Role, Settings};
 use crate::system_error::in_words;
 use crate::threads::wait_for_ended;
 use crate::voice::resample::Resampler;
@@ -39,11 +44,16 @@ pub(super) fn open(name: Option<&str>, out: queue::Sender<AudioFrame>) -> Result
     let wanted = name.map(str::to_owned);
     let (stream, input) = Stream::open(Role::Microphone, move || Input::open(wanted.as_deref()))
         .map_err(|reason| unavailable(&reason))?;
-    Capture::spawn(THREAD, input.name.clone(), move |stop| {
-        input.run(&out, &stop);
+    let (description, overruns) = (input.name.clone(), Overruns::default());
+    let counter = overruns.clone();
+    let mut capture = Capture::spawn(THREAD, description, move |stop| {
+        ask_for_real_time(THREAD);
+        input.run(&stream, &counter, &out, &stop);
         stream.close();
     })
-    .map_err(|error| unavailable(&in_words(&error)))
+    .map_err(|error| unavailable(&in_words(&error)))?;
+    capture.overruns = overruns;
+    Ok(capture)
 }
 
 fn unavailable(reason: &str) -> CaptureError {
@@ -59,26 +69,42 @@ struct Input {
 }
 
 impl Input {
-    fn open(wanted: Option<&str>) -> Result<(cpal::Stream, Self), String> {
+    fn open(wanted: Option<&str>) -> Result<Opened<Self>, String> {
         let found = system::find(Role::Microphone, wanted)?;
-        let name = found.name;
-        let failed = |error| system::failure(Role::Microphone, wanted, &name, &error);
-        let settings = system::settings(&found.device, Role::Microphone).map_err(failed)?;
         let (ring, samples) = rtrb::RingBuffer::new(RING_SAMPLES);
         let health = Arc::new(Health::default());
-        let stream = build(&found.device, settings, ring, &health).map_err(failed)?;
+        #[cfg(target_os = "linux")]
+        if found.pulse {
+            let Found { name, id, default, .. } = found;
+            let follows = wanted.is_none() && default;
+            let device = record::open(&id, follows, ring, Arc::clone(&health))
+                .map_err(|reason| format!("microphone {name:?} cannot be opened: {reason}"))?;
+            tracing::debug!(%name, %id, "microphone open");
+            return Ok((device, Self { name, rate: AUDIO_RATE_HZ, samples, health }));
+        }
+        let Found { name, id, device, .. } = found;
+        let failed = |error| system::failure(Role::Microphone, wanted, &name, &error);
+        let settings = system::settings(&device, Role::Microphone).map_err(failed)?;
+        let stream = build(&device, settings, ring, &health).map_err(failed)?;
         stream.play().map_err(failed)?;
-        tracing::debug!(%name, id = %found.id, ?settings, "microphone open");
-        Ok((stream, Self { name, rate: settings.config.sample_rate, samples, health }))
+        tracing::debug!(%name, %id, ?settings, "microphone open");
+        let device = CpalDevice::new(stream, Arc::clone(&health));
+        Ok((Box::new(device), Self { name, rate: settings.config.sample_rate, samples, health }))
     }
 
-    /// Gathers frames until the capture is stopped, nobody listens any more, or the device is gone.
-    fn run(mut self, out: &queue::Sender<AudioFrame>, stop: &StopFlag) {
+    /// Gathers frames until the capture is stopped or nobody listens any more.
+    fn run(mut self, stream: &Stream<Self>, overruns: &Overruns, out: &queue::Sender<AudioFrame>, stop: &StopFlag) {
         let mut resampler = Resampler::new(self.rate, AUDIO_RATE_HZ);
         let mut pending = Vec::with_capacity(RING_SAMPLES);
         let mut last_sound = Instant::now();
         let mut reported = 0;
-        while !stop.is_set() && !self.health.has_failed() {
+        while !stop.is_set() {
+            if let Some(renewed) = stream.renewed() {
+                tracing::info!(microphone = %renewed.name, "sound comes from another device");
+                self = renewed;
+                resampler = Resampler::new(self.rate, AUDIO_RATE_HZ);
+                (last_sound, reported) = (Instant::now(), 0);
+            }
             if let Ok(chunk) = self.samples.read_chunk(self.samples.slots())
                 && !chunk.is_empty()
             {
@@ -87,7 +113,7 @@ impl Input {
                 resampler.push(second, &mut pending);
                 chunk.commit_all();
                 last_sound = Instant::now();
-            } else if last_sound.elapsed() >= SILENT_AFTER {
+            } else if last_sound.elapsed() >= SILENT_AFTER && !self.health.has_failed() {
                 tracing::warn!(microphone = %self.name, "microphone gives no samples");
                 last_sound += Duration::from_secs(3_600);
             }
@@ -96,7 +122,8 @@ impl Input {
             }
             let lost = self.health.glitches();
             if lost > reported {
-                tracing::warn!(samples = lost - reported, "microphone samples lost: this machine is too busy");
+                tracing::warn!(times = lost - reported, "microphone sound lost: this machine is too busy");
+                overruns.add(lost - reported);
                 reported = lost;
             }
             std::thread::sleep(until_full(pending.len()));
@@ -157,10 +184,14 @@ where
 {
     let channels = usize::from(settings.config.channels);
     let counters = Arc::clone(health);
+    let mut is_prioritised = false;
     let on_samples = move |data: &[T], _: &cpal::InputCallbackInfo| {
-        let lost = push_mono(data, channels, &mut ring);
-        if lost > 0 {
-            counters.count(lost);
+        if !is_prioritised {
+            is_prioritised = true;
+            ask_for_real_time("microphone");
+        }
+        if push_mono(data, channels, &mut ring) > 0 {
+            counters.count(1);
         }
     };
     let on_error = health.on_error(Role::Microphone);

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crate::frame::{AudioFrame, Size, VideoFrame};
@@ -111,6 +111,8 @@ pub struct Capture {
     thread: Option<JoinHandle<()>>,
     /// What is captured, for people: a device's name, a file's path, `test pattern`.
     pub description: String,
+    /// Sound of a device that was lost here.
+    pub overruns: Overruns,
 }
 
 impl Capture {
@@ -123,7 +125,7 @@ impl Capture {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = StopFlag(Arc::clone(&stop));
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(flag))?;
-        Ok(Self { stop, thread: Some(thread), description })
+        Ok(Self { stop, thread: Some(thread), description, overruns: Overruns::default() })
     }
 
     /// Ends the source and waits until its device is closed. Blocks, a camera's for up to two seconds.
@@ -143,6 +145,23 @@ impl Drop for Capture {
         if let Some(thread) = self.thread.take() {
             end_aside(thread);
         }
+    }
+}
+
+/// How often a device had sound for which there was no room, because this program was too late to take what came before.
+/// Clones count the same.
+#[derive(Clone, Debug, Default)]
+pub struct Overruns(Arc<AtomicU64>);
+
+impl Overruns {
+    /// So far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
     }
 }
 

@@ -5,8 +5,9 @@
 //!
 //! - host: PulseAudio (or PipeWire's) when its server answers, else what the system has (ALSA, CoreAudio, WASAPI)
 //! - device: the one named, else the system's default
-//! - settings: 48 kHz, 16 bit, mono, or what comes closest; always a fixed buffer of about 10 ms, because a
-//!   PulseAudio server left to itself buffers two seconds
+//! - settings: 48 kHz, 16 bit, mono, or what comes closest; always a fixed buffer of about 10 ms
+//!
+//! PulseAudio's devices are listed by cpal and opened by [`super::pulse`].
 
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct Found {
     pub(crate) name: String,
     /// True for the system's default.
     pub(crate) default: bool,
+    /// True where it is a PulseAudio server's.
+    pub(crate) pulse: bool,
 }
 
 /// How to open a device.
@@ -73,6 +76,8 @@ pub(crate) fn all(host: &cpal::Host, role: Role) -> Result<Vec<Found>, String> {
     };
     let default_id = default.as_ref().and_then(id_of);
     let devices = host.devices().map_err(|error| reason(&error))?;
+    let pulse = is_pulse(host);
+    let describe = |device, default_id| describe(device, default_id, pulse);
     let mut found: Vec<Found> = devices
         .filter(|device| match role {
             Role::Microphone => device.supports_input(),
@@ -183,11 +188,23 @@ fn format_rank(format: SampleFormat) -> Option<u8> {
     }
 }
 
-fn describe(device: cpal::Device, default_id: Option<&str>) -> Option<Found> {
+/// True where a PulseAudio server answers, or PipeWire in its place.
+#[cfg(target_os = "linux")]
+fn is_pulse(host: &cpal::Host) -> bool {
+    host.id() == cpal::HostId::PulseAudio
+}
+
+/// There is PulseAudio on Linux alone.
+#[cfg(not(target_os = "linux"))]
+fn is_pulse(_host: &cpal::Host) -> bool {
+    false
+}
+
+fn describe(device: cpal::Device, default_id: Option<&str>, pulse: bool) -> Option<Found> {
     let id = id_of(&device)?;
     let name = device.description().map_or_else(|_| id.clone(), |description| description.name().to_owned());
     let default = default_id == Some(id.as_str());
-    Some(Found { device, id, name, default })
+    Some(Found { device, id, name, default, pulse })
 }
 
 fn id_of(device: &cpal::Device) -> Option<String> {

@@ -58,6 +58,8 @@ pub struct VoiceFigures {
     pub level_dbfs: f64,
     /// The echo of the speaker, where there is one and it is known.
     pub echo: Option<Echo>,
+    /// How often sound of the microphone was lost because this program was too late to take it.
+    pub overruns: u64,
 }
 
 /// The echo of the speaker in the microphone, measured over the last ten seconds in which the speaker played.

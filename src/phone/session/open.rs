@@ -193,11 +193,13 @@ fn open_sources(
     let video = capture::open_video(&settings.video, settings.format, frames_tx).map_err(source_failure);
     let audio = capture::open_audio(&settings.audio, sounds_tx).map_err(source_failure);
     let (video, audio) = both(video, audio)?;
+    let overruns = audio.as_ref().map(|capture| capture.overruns.clone()).unwrap_or_default();
     let captured = Captured {
         video: (settings.video != VideoSource::None).then_some((frames, settings.format)),
         content: settings.content,
         audio: (settings.audio != AudioSource::None).then_some(sounds),
-        microphone: matches!(settings.audio, AudioSource::Microphone(_)).then(Microphone::default),
+        microphone: matches!(settings.audio, AudioSource::Microphone(_))
+            .then_some(Microphone { far_end: None, overruns }),
         self_view,
     };
     Ok(Sources { captures: Captures { _video: video, _audio: audio, _turn: turn }, feed: Feed::Captured(captured) })

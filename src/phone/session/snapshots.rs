@@ -87,7 +87,7 @@ fn plan() -> Plan {
 
 fn voice() -> Voice {
     let echo = Echo { return_loss_db: 10.52, sent_return_loss_db: 63.0, delay_ms: 96.0 };
-    Voice::from(VoiceFigures { processing: Processing::Full, level_dbfs: -31.24, echo: Some(echo) })
+    Voice::from(VoiceFigures { processing: Processing::Full, level_dbfs: -31.24, echo: Some(echo), overruns: 0 })
 }
 
 fn stats(now: Instant) -> Stats {

@@ -109,6 +109,53 @@ impl Pulse {
         recording
     }
 
+    /// Plugs in another speaker.
+    pub fn plug_speaker(&self, name: &str) {
+        self.load(&["module-null-sink", &format!("sink_name={name}"), "rate=48000", "channels=1"]);
+    }
+
+    /// Plugs in another microphone, and a sink behind it of the same name with `_voice`.
+    pub fn plug_microphone(&self, name: &str) {
+        self.plug_speaker(&format!("{name}_voice"));
+        let master = format!("master={name}_voice.monitor");
+        self.load(&["module-remap-source", &format!("source_name={name}"), &master]);
+    }
+
+    /// Takes out a speaker or a microphone, with all that its streams have not played yet.
+    pub fn unplug(&self, name: &str) {
+        let modules = run(self.client("pactl").args(["list", "short", "modules"]));
+        let is_its_own = |line: &&str| {
+            line.split_whitespace()
+                .any(|word| word.strip_prefix("sink_name=").or_else(|| word.strip_prefix("source_name=")) == Some(name))
+        };
+        let line = modules.lines().find(is_its_own).unwrap_or_else(|| panic!("no {name}: {modules}"));
+        run(self.client("pactl").args(["unload-module", line.split_whitespace().next().expect("an index")]));
+    }
+
+    /// Makes a sink the default one.
+    pub fn set_default_speaker(&self, name: &str) {
+        run(self.client("pactl").args(["set-default-sink", name]));
+    }
+
+    /// A speaker that takes no sound, until it does.
+    pub fn hold_speaker(&self, is_held: bool) {
+        run(self.client("pactl").args(["suspend-sink", SPEAKER, if is_held { "1" } else { "0" }]));
+    }
+
+    /// Speaks into the microphone that was plugged in by this name.
+    pub fn speaking_into(&self, name: &str, wav: &Path) -> Running {
+        Running::new(self.client("paplay").args(["--device", &format!("{name}_voice")]).arg(wav))
+    }
+
+    /// Records what a speaker plays that was plugged in.
+    pub fn recording_of(&self, speaker: &str, wav: &Path) -> Running {
+        self.record(&format!("{speaker}.monitor"), wav)
+    }
+
+    fn load(&self, module: &[&str]) {
+        run(self.client("pactl").arg("load-module").args(module));
+    }
+
     /// One of PulseAudio's client programs, speaking to this PulseAudio.
     pub fn client(&self, program: &str) -> Command {
         let mut command = Command::new(require(program, "pulseaudio-utils"));

@@ -26,13 +26,17 @@ use crate::receive::audio_buffer::{AudioBuffer, Counters, STEP};
 use crate::receive::lip_sync::{Medium, SharedLipSync};
 use crate::receive::network_loss::{Missing, NetworkLoss};
 use crate::rtp::RtpPacket;
+use crate::sound::priority::ask_for_real_time;
 use crate::stats::Jitter;
 
-/// Sound that waits in the speaker's ring: less stutters on a busy machine, more is delay.
-const SPEAKER_QUEUED: Duration = Duration::from_millis(40);
+/// So much more than the speaker's target is put right: it comes and goes by steps of 10 ms.
+const SPEAKER_QUEUED_OVER: Duration = Duration::from_millis(10);
 
-/// More than that by so much is put right: devices take 10 or 20 ms at once.
-const SPEAKER_QUEUED_OVER: Duration = Duration::from_millis(20);
+/// A device that takes so long to take its first sound has let none of it wait.
+const SPEAKER_STARTS_AT_ONCE: Duration = Duration::from_millis(100);
+
+/// One that takes no sound for so long is not waited for: then sound is decoded, and thrown away until it does.
+const SPEAKER_STARTS_WITHIN: Duration = Duration::from_secs(2);
 
 /// By so much a step is shorter or longer then.
 const STEP_SHIFT: Duration = Duration::from_millis(1);
@@ -169,7 +173,12 @@ impl AudioDecodeThread {
             Ok(decoder) => decoder,
             Err(error) => return send_event(&self.events, StreamEvent::CodecFailed(error.to_string())),
         };
-        self.fill_speaker();
+        ask_for_real_time("audio-decode");
+        let begun = Instant::now();
+        if let Some(speaker) = &mut self.speaker {
+            speaker.start();
+        }
+        let mut has_started = self.speaker.is_none();
         let mut due = Instant::now() + STEP;
         let mut figures_due = Instant::now();
         let mut held = false;
@@ -190,8 +199,14 @@ impl AudioDecodeThread {
                 Err(RecvError::Timeout) => {}
                 Err(RecvError::Closed) => std::thread::sleep(wait.min(POLL)),
             }
-            due = self.begin_in_time(due);
-            if Instant::now() >= due {
+            if has_started {
+                due = self.begin_in_time(due);
+            }
+            if !has_started && Instant::now() >= due {
+                // The clock of the steps begins when the device's does: what a cold one takes to begin is no delay then.
+                has_started = self.has_speaker_started(begun.elapsed());
+                due = Instant::now() + STEP;
+            } else if Instant::now() >= due {
                 self.step(due, &mut decoder);
                 due = self.next_due(due);
             }
@@ -203,12 +218,17 @@ impl AudioDecodeThread {
         self.publish();
     }
 
-    /// The speaker starts with silence, so that sound need not hurry to fill its ring up.
-    fn fill_speaker(&mut self) {
-        if let Some(speaker) = &mut self.speaker {
-            let missing = SPEAKER_QUEUED.saturating_sub(speaker.queued());
-            speaker.push(&vec![0; (missing.as_secs_f64() * f64::from(AUDIO_RATE_HZ)) as usize]);
+    /// True once the speaker takes sound, or is not waited for any more.
+    fn has_speaker_started(&mut self, waited: Duration) -> bool {
+        let has_started = self.speaker.as_mut().is_none_or(Speaker::has_started);
+        if !has_started && waited < SPEAKER_STARTS_WITHIN {
+            return false;
         }
+        if waited > SPEAKER_STARTS_AT_ONCE {
+            // What came meanwhile would be late for the whole call.
+            self.buffer.begin_anew();
+        }
+        true
     }
 
     fn take(&mut self, packet: RtpPacket, held: bool) {
@@ -222,12 +242,13 @@ impl AudioDecodeThread {
         }
     }
 
-    /// When the step after this one is due. The wall clock paces the steps, and the speaker's own clock corrects it: its
-    /// ring is to stay at its mark.
+    /// When the step after this one is due. The wall clock paces the steps, and the speaker's own clock corrects it:
+    /// what waits for it is to stay at its target.
     fn next_due(&self, last: Instant) -> Instant {
-        let next = match self.speaker.as_ref().filter(|speaker| !speaker.has_failed()).map(Speaker::queued) {
-            Some(queued) if queued < SPEAKER_QUEUED => last + STEP - STEP_SHIFT,
-            Some(queued) if queued > SPEAKER_QUEUED + SPEAKER_QUEUED_OVER => last + STEP + STEP_SHIFT,
+        let speaker = self.speaker.as_ref().filter(|speaker| !speaker.has_failed());
+        let next = match speaker.map(|speaker| (speaker.queued(), speaker.target())) {
+            Some((queued, target)) if queued < target => last + STEP - STEP_SHIFT,
+            Some((queued, target)) if queued > target + SPEAKER_QUEUED_OVER => last + STEP + STEP_SHIFT,
             Some(_) | None => last + STEP,
         };
         let now = Instant::now();
