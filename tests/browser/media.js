@@ -1,12 +1,13 @@
 // What the page sends, and how it judges what it receives.
 
+import { Ear } from "./sound.js";
 import { StampReader, drawStamp } from "./stamp.js";
 
 const WIDTH = 640, HEIGHT = 480, FPS = 30;
 
 // Test tones as tring has them: 400, 600, … 1800 Hz, half a second each, by the wall clock: a cycle begins where Unix
 // time is a whole multiple of 4 s.
-const TONES_HZ = [400, 600, 800, 1000, 1200, 1400, 1600, 1800];
+export const TONES_HZ = [400, 600, 800, 1000, 1200, 1400, 1600, 1800];
 const TONE_S = 0.5;
 const TONE_GAIN = 0.25;
 const TONES_SCHEDULED = 7200; // an hour
@@ -45,7 +46,8 @@ export function testPattern() {
   return stream;
 }
 
-function tones() {
+// The tones alone.
+export function tones() {
   const audio = new AudioContext();
   const oscillator = audio.createOscillator();
   const gain = new GainNode(audio, { gain: TONE_GAIN });
@@ -80,6 +82,7 @@ export class Judge {
 
   // Sound arrives in `stream`.
   listen(stream) {
+    this.ear = new Ear(stream.getAudioTracks()[0]);
     const audio = new AudioContext();
     const analyser = new AnalyserNode(audio, { fftSize: 4096, smoothingTimeConstant: 0 });
     audio.createMediaStreamSource(stream).connect(analyser);
@@ -151,8 +154,13 @@ export class Judge {
         codec: codec(audio),
         packets: audio.packetsReceived ?? 0,
         lost: audio.packetsLost ?? null,
+        // Samples that were made up, and all that were played.
         concealed: audio.concealedSamples ?? null,
+        samples: audio.totalSamplesReceived ?? null,
+        // Copies of earlier packets: of RED, and those by in-band FEC.
+        copies: audio.fecPacketsReceived ?? null,
         tones: this.tones,
+        heard: this.ear?.figures() ?? null,
       },
       sent: {
         video: codec(sentVideo),

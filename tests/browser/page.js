@@ -5,17 +5,21 @@
 //   id       own peer ID
 //   role     call (rings `peer` at once) or answer (takes the first call at once); without it, buttons decide
 //   peer     whom to call
-//   send     camera (default) or pattern: tring's test picture and tones, generated here
+//   send     camera (default), pattern: tring's test picture and tones, generated here, or tones: those alone
 //   codec    h264 or vp8: offer or accept this one only
+//   red      first: prefer sound with copies of earlier packets (RED, RFC 2198) to plain Opus
+//   bundle   RTCBundlePolicy, such as max-bundle
 //   talk     hang up so many seconds after the first picture
+//   report   sound: tell once a second what is known of the sound that comes
 //   ice      STUN server, as stun:HOST:3478
 //
 // Every event is one line of JSON in the console behind PREFIX, for programs, and a line on the page, for people.
 
-import { Judge, camera, testPattern } from "./media.js";
+import { Judge, camera, testPattern, tones } from "./media.js";
 import { Phone } from "./phone.js";
 
 const PREFIX = "tring-page ";
+const REPORT_MS = 1000;
 
 const settings = new URLSearchParams(location.hash.slice(1));
 const element = (id) => document.getElementById(id);
@@ -31,13 +35,14 @@ function tell(event) {
 
 // Asked for once: a second call uses the same camera.
 async function media() {
-  stream ??= await (settings.get("send") === "pattern" ? testPattern() : camera());
+  stream ??= await ({ pattern: testPattern, tones }[settings.get("send")] ?? camera)();
   own.srcObject = stream;
   return stream;
 }
 
 function watch(connection) {
-  judge = new Judge(connection, remote, firstFrame, () => tell({ event: "first_audio" }));
+  const watching = new Judge(connection, remote, firstFrame, () => firstAudio(watching));
+  judge = watching;
   connection.ontrack = ({ track, streams: [received] }) => {
     remote.srcObject = received;
     if (track.kind === "audio") judge.listen(received);
@@ -48,6 +53,16 @@ function firstFrame(width, height) {
   tell({ event: "first_frame", width, height });
   const seconds = Number(settings.get("talk"));
   if (seconds > 0) setTimeout(() => phone.hangUp(), seconds * 1000);
+}
+
+function firstAudio(watching) {
+  tell({ event: "first_audio" });
+  if (settings.get("report") !== "sound") return;
+  const reporting = setInterval(async () => {
+    const { audio } = await watching.figures();
+    if (judge === watching) tell({ event: "sound", ...audio });
+    else clearInterval(reporting);
+  }, REPORT_MS);
 }
 
 async function happened({ connection, ...event }) {
@@ -71,6 +86,8 @@ function start() {
     me: settings.get("id"),
     broker: settings.get("broker"),
     codec: settings.get("codec"),
+    redFirst: settings.get("red") === "first",
+    bundlePolicy: settings.get("bundle") ?? undefined,
     media,
     iceServers: ice ? [{ urls: ice }] : [],
     onEvent: happened,

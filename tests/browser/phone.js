@@ -12,8 +12,8 @@ const EARLY_CALLS_MAX = 8;
 
 export class Phone {
   // `media()` gives the stream to send, `onConnection(connection)` is told of each new peer connection.
-  constructor({ me, broker, user, password, media, codec, iceServers, onEvent, onConnection }) {
-    Object.assign(this, { me, media, codec, iceServers, onEvent, onConnection });
+  constructor({ me, broker, user, password, media, codec, redFirst, bundlePolicy, iceServers, onEvent, onConnection }) {
+    Object.assign(this, { me, media, codec, redFirst, bundlePolicy, iceServers, onEvent, onConnection });
     this.call = null;
     this.early = new Map(); // call id → candidates
     this.ended = new Set(); // calls that are over: a late offer does not ring again
@@ -177,7 +177,7 @@ export class Phone {
   // ---- media ----
 
   async #open(call) {
-    const connection = new RTCPeerConnection({ iceServers: this.iceServers });
+    const connection = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: this.bundlePolicy });
     call.connection = connection;
     connection.onicecandidate = ({ candidate }) => this.#gathered(call, candidate);
     connection.onconnectionstatechange = () => this.#connectionState(call);
@@ -185,6 +185,7 @@ export class Phone {
     const stream = await this.media();
     stream.getTracks().forEach((track) => connection.addTrack(track, stream));
     this.#preferCodec(connection);
+    this.#preferRed(connection);
   }
 
   // Offers, or answers with, one video codec only.
@@ -194,6 +195,17 @@ export class Phone {
     const codecs = RTCRtpReceiver.getCapabilities("video").codecs.filter((c) => wanted.includes(c.mimeType.toLowerCase()));
     for (const transceiver of connection.getTransceivers()) {
       if (transceiver.receiver.track.kind === "video") transceiver.setCodecPreferences(codecs);
+    }
+  }
+
+  // Sound with copies of earlier packets before plain Opus; the order says what is to be sent to us.
+  #preferRed(connection) {
+    if (!this.redFirst) return;
+    const codecs = RTCRtpReceiver.getCapabilities("audio").codecs;
+    const isRed = ({ mimeType }) => mimeType.toLowerCase() === "audio/red";
+    const sorted = [...codecs.filter(isRed), ...codecs.filter((codec) => !isRed(codec))];
+    for (const transceiver of connection.getTransceivers()) {
+      if (transceiver.receiver.track.kind === "audio") transceiver.setCodecPreferences(sorted);
     }
   }
 
