@@ -12,11 +12,12 @@ pub(crate) const HASH: &str = "sha-256";
 /// The description with one path for all sections of its bundle, that of the first (RFC 9143 §7.1). An offer may name one
 /// for each, for a side that does not bundle; we always do.
 pub(crate) fn bundled(theirs: &str) -> String {
-    let description = Description::read(theirs);
+    let theirs = with_bundle_only(theirs);
+    let description = Description::read(&theirs);
     let mids = description.bundle();
     let is_bundled = |section: &&Section<'_>| section.mid.is_some_and(|mid| mids.contains(&mid));
     let first = description.media.iter().find(|section| section.mid.is_some() && section.mid == mids.first().copied());
-    let Some(credentials) = first.and_then(|first| first.part.ice_credentials()) else { return theirs.to_owned() };
+    let Some(credentials) = first.and_then(|first| first.part.ice_credentials()) else { return theirs.clone() };
     let ours = |line: &str| {
         if value_of(line, "ice-ufrag").is_some() {
             format!("a=ice-ufrag:{}\r\n", credentials.ufrag)
@@ -33,6 +34,26 @@ pub(crate) fn bundled(theirs: &str) -> String {
         let has_other = section.part.ice_credentials().is_some_and(|own| own != credentials);
         if is_bundled(&section) && has_other {
             result.extend(section.part.lines().map(ours));
+        } else {
+            result.push_str(section.part.text);
+        }
+    }
+    result
+}
+
+/// The description with a port in each section that is there for bundling sides alone (RFC 9143 §6): such a section has
+/// port 0 and is not refused. Browsers with the policy `max-bundle` offer pictures so.
+fn with_bundle_only(theirs: &str) -> String {
+    const MARK: &str = "a=bundle-only";
+    let description = Description::read(theirs);
+    let mids = description.bundle();
+    let mut result = description.session.text.to_owned();
+    for section in &description.media {
+        let is_bundled = section.mid.is_some_and(|mid| mids.contains(&mid));
+        let is_marked = section.part.lines().any(|line| line.trim_end() == MARK);
+        if section.refused && is_bundled && is_marked {
+            let text = section.part.text.replacen(" 0 ", " 9 ", 1);
+            result.extend(text.split_inclusive('\n').filter(|line| line.trim_end() != MARK));
         } else {
             result.push_str(section.part.text);
         }
@@ -137,14 +158,17 @@ impl Setup {
     }
 }
 
-/// Our answer as it is sent: with the side that begins DTLS, and sections refused that the offer refuses (RFC 3264 §6).
+/// Our answer as it is sent: with the side that begins DTLS, and sections refused that the offer refuses (RFC 3264 §6),
+/// which are no part of the bundle (RFC 9143 §7.3.3).
 pub(crate) fn answer(ours: &str, offer: &str, setup: Setup) -> String {
     let (ours, offer) = (Description::read(ours), Description::read(offer));
     let with_setup = |text: &str| match setup {
         Setup::Active => text.to_owned(),
         Setup::Passive => text.replace("a=setup:active", "a=setup:passive"),
     };
-    let mut result = with_setup(ours.session.text);
+    let refused: Vec<&str> = offer.media.iter().filter(|section| section.refused).filter_map(|s| s.mid).collect();
+    let session: String = ours.session.lines().map(|line| without_mids(line, &refused)).collect();
+    let mut result = with_setup(&session);
     for (index, section) in ours.media.iter().enumerate() {
         match offer.media.get(index).filter(|offered| offered.refused) {
             Some(offered) => result.push_str(&refusal(offered)),
@@ -152,6 +176,15 @@ pub(crate) fn answer(ours: &str, offer: &str, setup: Setup) -> String {
         }
     }
     result
+}
+
+/// The line without these names, where it is that of the bundle.
+fn without_mids(line: &str, refused: &[&str]) -> String {
+    let Some(mids) = value_of(line, "group").and_then(|group| group.strip_prefix("BUNDLE ")) else {
+        return line.to_owned();
+    };
+    let kept: Vec<&str> = mids.split_whitespace().filter(|mid| !refused.contains(mid)).collect();
+    format!("a=group:BUNDLE {}\r\n", kept.join(" "))
 }
 
 fn refusal(offered: &Section<'_>) -> String {
@@ -204,6 +237,18 @@ mod tests {
     }
 
     #[test]
+    fn a_section_for_bundling_sides_alone_is_not_refused() {
+        let offer = "v=0\r\na=group:BUNDLE 0 1\r\nm=audio 9 X 0\r\na=mid:0\r\na=ice-ufrag:aaaa\r\na=ice-pwd:p1\r\n\
+            m=video 0 X 0 96\r\na=bundle-only\r\na=mid:1\r\na=x:0 0 0\r\n";
+        let read = bundled(offer);
+        assert_eq!(read, offer.replace("m=video 0 X", "m=video 9 X").replace("a=bundle-only\r\n", ""));
+        assert_eq!(bundled(&read), read);
+        for refused in [offer.replace("a=bundle-only\r\n", ""), offer.replace("BUNDLE 0 1", "BUNDLE 0")] {
+            assert_eq!(bundled(&refused), refused);
+        }
+    }
+
+    #[test]
     fn a_refused_section_is_told_by_the_one_it_answers() {
         for (refused, direction) in [(Refused::Kept, "recvonly"), (Refused::Off, "inactive")] {
             let read = readable(THEIRS, OFFER, refused);
@@ -224,5 +269,10 @@ mod tests {
         assert!(sent.contains("a=setup:passive\r\n") && !sent.contains("a=setup:active"), "{sent}");
         assert!(sent.ends_with("m=video 0 UDP/TLS/RTP/SAVPF 102\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n"), "{sent}");
         assert_eq!(answer(&ours, OFFER, Setup::Active), ours);
+
+        let bundle = |mids: &str| format!("a=group:BUNDLE {mids}\r\nm=audio");
+        let (ours, refused) = (ours.replacen("m=audio", &bundle("0 1"), 1), OFFER.replace("m=video 9", "m=video 0"));
+        assert!(answer(&ours, &refused, Setup::Active).contains(&bundle("0")), "what is refused is no part of it");
+        assert!(answer(&ours, OFFER, Setup::Active).contains(&bundle("0 1")));
     }
 }
