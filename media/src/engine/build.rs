@@ -4,7 +4,6 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex};
 
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCIceTransportPolicy};
@@ -16,7 +15,7 @@ use super::events::{EVENTS_MAX, PeerError, PeerEvent};
 use super::exchange::Exchange;
 use super::ice_servers::for_engine;
 use super::interceptors::{self, Parts};
-use super::medium::{local_track, medium};
+use super::medium::medium;
 use super::peer::Peer;
 use super::random::random_u32;
 use super::runtime::SettlingRuntime;
@@ -90,13 +89,12 @@ impl Peer {
             PeerError::new(SETTING_UP, socket_errors::of_sockets(&wanted, usable).unwrap_or_else(|| error.to_string()))
         })?;
 
-        let audio = local_track(RtpCodecKind::Audio, setup::audio_codec(), random_u32(), None);
-        let audio = medium(&*connection, "audio", audio).await?;
+        let audio = medium(&*connection, "audio", setup::audio_codec(), None).await?;
         let video_codecs = setup::video_codecs(config);
         let video = match video_codecs.first() {
             Some(first) => {
-                let track = local_track(RtpCodecKind::Video, first.rtp_codec.clone(), random_u32(), Some(random_u32()));
-                let video = medium(&*connection, "video", track).await?;
+                let codec = first.rtp_codec.clone();
+                let video = medium(&*connection, "video", codec, Some(random_u32())).await?;
                 // Offers all codecs: a track alone would offer the one it was made for.
                 let preferred = video.transceiver.set_codec_preferences(video_codecs).await;
                 preferred.map_err(|error| PeerError::new("choosing codecs", error))?;

@@ -18,8 +18,8 @@ use super::runtime::SettlingRuntime;
 use super::shared::Shared;
 use super::sockets::dtls_resending::Resends;
 use super::sockets::early::Early;
-use super::stats;
 use super::tracks::local::Outlets;
+use super::{setup, stats};
 use crate::path::addresses::Network;
 use crate::path::ice_server::{IceServer, Loopback};
 use crate::path::pair::PathStats;
@@ -158,6 +158,14 @@ impl Peer {
         exchange.offered = None;
         drop(exchange);
         self.shared.watch().promise(negotiated.promised.video || negotiated.promised.audio);
+    }
+
+    /// Tells the engine which video codec was agreed on, before it begins to send.
+    pub(super) async fn name_codec(&self, agreed: &Negotiated) -> rtc::shared::error::Result<()> {
+        match (&self.video, agreed.video) {
+            (Some(medium), Some((codec, _))) => medium.name_codec(setup::video_codec(codec).rtp_codec).await,
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
     }
 
     /// Our media, each with what we want of it.

@@ -61,17 +61,24 @@ pub(super) fn media_engine(config: &PeerConfig) -> Result<MediaEngine> {
 pub(super) fn video_codecs(config: &PeerConfig) -> Vec<RTCRtpCodecParameters> {
     let mut codecs = Vec::new();
     for video in &config.video_codecs {
-        let (mime, fmtp, payload_type) = match video {
-            VideoCodec::H264 => (MIME_TYPE_H264, H264_FMTP, H264_TYPE),
-            VideoCodec::Vp8 => (MIME_TYPE_VP8, "", VP8_TYPE),
-        };
-        let mut parameters = codec(mime, VIDEO_CLOCK_HZ, 0, fmtp, payload_type);
-        parameters.rtp_codec.rtcp_feedback =
-            [("ccm", "fir"), ("nack", ""), ("nack", "pli")].map(|(typ, p)| feedback(typ, p)).into();
+        let parameters = video_codec(*video);
+        let payload_type = parameters.payload_type;
         codecs.push(parameters);
         codecs.push(codec("video/rtx", VIDEO_CLOCK_HZ, 0, &format!("apt={payload_type}"), payload_type + 1));
     }
     codecs
+}
+
+/// A video codec as we offer it.
+pub(super) fn video_codec(video: VideoCodec) -> RTCRtpCodecParameters {
+    let (mime, fmtp, payload_type) = match video {
+        VideoCodec::H264 => (MIME_TYPE_H264, H264_FMTP, H264_TYPE),
+        VideoCodec::Vp8 => (MIME_TYPE_VP8, "", VP8_TYPE),
+    };
+    let mut parameters = codec(mime, VIDEO_CLOCK_HZ, 0, fmtp, payload_type);
+    parameters.rtp_codec.rtcp_feedback =
+        [("ccm", "fir"), ("nack", ""), ("nack", "pli")].map(|(typ, p)| feedback(typ, p)).into();
+    parameters
 }
 
 fn codec(mime: &str, clock_rate: u32, channels: u16, fmtp: &str, payload_type: u8) -> RTCRtpCodecParameters {
