@@ -157,8 +157,8 @@ export class Judge {
         // Samples that were made up, and all that were played.
         concealed: audio.concealedSamples ?? null,
         samples: audio.totalSamplesReceived ?? null,
-        // Copies of earlier packets: of RED, and those by in-band FEC.
-        copies: audio.fecPacketsReceived ?? null,
+        // Of payload, with copies of earlier packets.
+        bytes: audio.bytesReceived ?? null,
         tones: this.tones,
         heard: this.ear?.figures() ?? null,
       },

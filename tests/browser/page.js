@@ -8,7 +8,6 @@
 //   send     camera (default), pattern: tring's test picture and tones, generated here, or tones: those alone
 //   codec    h264 or vp8: offer or accept this one only
 //   red      first: prefer sound with copies of earlier packets (RED, RFC 2198) to plain Opus
-//   bundle   RTCBundlePolicy, such as max-bundle
 //   talk     hang up so many seconds after the first picture
 //   report   sound: tell once a second what is known of the sound that comes
 //   ice      STUN server, as stun:HOST:3478
@@ -87,7 +86,6 @@ function start() {
     broker: settings.get("broker"),
     codec: settings.get("codec"),
     redFirst: settings.get("red") === "first",
-    bundlePolicy: settings.get("bundle") ?? undefined,
     media,
     iceServers: ice ? [{ urls: ice }] : [],
     onEvent: happened,

@@ -7,7 +7,7 @@
 //!   [`plugging`], [`clocks`]
 //! - Networks: [`lab`], [`impair`], [`links`], [`servers`]
 //! - Strangers: [`hostile`], [`rights`], [`secrets`]
-//! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`]
+//! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`], [`sounds`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
 //! - What is told and measured: [`limits`], [`quality`], [`unread`]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and shows what it saw when it does")]
@@ -40,6 +40,7 @@ mod rights;
 mod runs;
 mod secrets;
 mod servers;
+mod sounds;
 mod standing;
 mod trace;
 mod unread;

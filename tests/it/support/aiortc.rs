@@ -1,5 +1,5 @@
-//! WebRTC clients in Python by aiortc and paho-mqtt, peers that share no code with the program: that of `tests/apprtc`, and
-//! that of `tests/foreign`, which speaks tring's own protocol.
+//! WebRTC clients in Python, peers that share no code with the program: by aiortc that of `tests/apprtc`, and that of
+//! `tests/foreign`, which speaks tring's own protocol; by GStreamer another of `tests/apprtc`.
 //!
 //! - in: its arguments (`peer.py --help` lists them); of the second also orders, one line of JSON each
 //! - out: its events, one line of JSON each
@@ -43,9 +43,19 @@ impl Aiortc {
     /// # Panics
     /// With what to do, when its Python is not there.
     pub fn start_script(script: &str, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self::start_by(&python(), script, args)
+    }
+
+    /// Starts GStreamer's and waits until it hears its partner. The bindings are those of the system's Python; where
+    /// something is missing, the client ends and says which packages have it.
+    pub fn start_gstreamer(args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self::start_by(Path::new("/usr/bin/python3"), "tests/apprtc/gstreamer.py", args)
+    }
+
+    fn start_by(python: &Path, script: &str, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let dir = TempDir::new("aiortc");
-        let mut command = Command::new(python(root));
+        let dir = TempDir::new("client");
+        let mut command = Command::new(python);
         command.arg(root.join(script)).args(args.into_iter().map(Into::into));
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(dir.file("stderr")).unwrap());
@@ -113,8 +123,8 @@ impl Aiortc {
 }
 
 /// Python with the packages of `requirements.txt`.
-fn python(root: &Path) -> PathBuf {
-    let python = root.join("target/python/bin/python");
+fn python() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python");
     let advice = "`./dev test` makes it: python3 -m venv, and pip install -r tests/apprtc/requirements.txt in it";
     assert!(python.is_file(), "{} is missing; {advice}", python.display());
     python
@@ -126,7 +136,7 @@ impl Drop for Aiortc {
         let _ = self.child.kill();
         let status = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("---- aiortc (process {}, {status:?}) ----", self.child.id());
+            eprintln!("---- client in Python (process {}, {status:?}) ----", self.child.id());
             self.events.iter().for_each(|event| eprintln!("{event}"));
             self.lines.try_iter().for_each(|line| eprintln!("{line}"));
             let stderr = std::fs::read(self.dir.file("stderr")).unwrap_or_default();

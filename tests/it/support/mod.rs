@@ -1,8 +1,8 @@
 //! What the whole-program tests stand on: the program itself, and real servers around it.
 //!
 //! - [`process::Tring`]: the program under test, driven and read as NDJSON; [`call`]: a whole call of two, judged
-//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`aiortc`]: one of a
-//!   third; [`mallory`]: a stranger
+//! - [`chromium`]: a browser with the page of `tests/browser`, a peer of another make; [`aiortc`]: those of a third and
+//!   a fourth, in Python; [`mallory`]: a stranger
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test;
 //!   [`broker`]: one and the same test over each broker
 //! - [`lab`]: peers behind NATs, in network namespaces
