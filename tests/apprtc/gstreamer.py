@@ -15,7 +15,10 @@ import sys
 
 from ear import RATE, Ear
 
-PACKAGES = "python3-gst-1.0 python3-paho-mqtt gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-good gstreamer1.0-nice"
+PACKAGES = (
+    "python3-gst-1.0 python3-paho-mqtt gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good "
+    "gstreamer1.0-nice"
+)
 try:
     import gi
 
