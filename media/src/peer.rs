@@ -24,9 +24,11 @@ pub use crate::send::stream_stats::RemoteReport;
 pub mod config {
     pub use crate::congestion::BitrateLimits;
     pub use crate::engine::config::PeerConfig;
+    pub use crate::engine::dial::{Dialer, Explain, TlsClient, TlsWords};
     pub use crate::path::ice_server::{
-        IcePolicy, IceServer, IceServerKind, IceUrl, InvalidIceUrl, Loopback, time_limited_credentials,
+        IcePolicy, IceServer, IceServerKind, IceTransport, IceUrl, InvalidIceUrl, Loopback, time_limited_credentials,
     };
+    pub use crate::path::proxy::{InvalidProxy, Proxies};
     pub use crate::sdp::negotiated::Direction;
 }
 
@@ -47,5 +49,6 @@ pub mod probe {
     pub use crate::engine::probe::binding::{Seen, mapped_address, mapped_addresses};
     pub use crate::engine::probe::transaction::Unanswered;
     pub use crate::engine::probe::turn_check::check;
+    pub use crate::path::stream_fault::StreamFault;
     pub use crate::path::turn_error::TurnError;
 }

@@ -115,7 +115,7 @@ pub(crate) struct Link {
     /// The password itself, from the environment alone
     #[arg(long, hide = true, env = "TRING_PASSWORD", hide_env_values = true)]
     pub(crate) password: Option<Secret>,
-    /// PEM file of the certificate authority to trust for mqtts and wss [default: the system's]
+    /// PEM file of the certificate authority to trust for mqtts, wss and turns [default: the system's]
     #[arg(long, value_name = "FILE", env = "TRING_CA_FILE")]
     pub(crate) ca_file: Option<PathBuf>,
     /// PEM file of the client certificate for mqtts and wss
@@ -131,7 +131,8 @@ pub(crate) struct Link {
     /// How to speak to the other side over the broker
     #[arg(long, value_enum, default_value_t = Dialect::Tring, env = "TRING_DIALECT")]
     pub(crate) dialect: Dialect,
-    /// STUN or TURN server: stun:HOST[:PORT] or turn:HOST[:PORT] (repeatable)
+    /// STUN or TURN server: stun:HOST[:PORT], turn:HOST[:PORT] (over UDP), turn:HOST[:PORT]?transport=tcp, or
+    /// turns:HOST[:PORT] (over TLS) (repeatable)
     #[arg(long, value_name = "URL", env = "TRING_ICE", value_delimiter = ',')]
     pub(crate) ice: Vec<IceUrl>,
     /// User name at the TURN servers
@@ -171,11 +172,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Takes a broker of ours, which wants no login, in place of the one of the options, whose login it does not get.
+    /// Takes a broker of ours, which wants no login, in place of the one of the options, whose login it does not get. The
+    /// authority of `--ca-file` stays: a TURN server may need it.
     pub(crate) fn leave_broker(&mut self, own: BrokerUrl) {
         self.broker = vec![own];
         (self.user, self.password_file, self.password) = (None, None, None);
-        (self.ca_file, self.cert, self.key) = (None, None, None);
+        (self.cert, self.key) = (None, None);
         self.mqtt = MqttVersion::default();
     }
 }

@@ -78,6 +78,8 @@ pub(crate) struct Pair {
     pub(crate) remote: String,
     pub(crate) protocol: String,
     pub(crate) round_trip_ms: Option<f64>,
+    /// How packets travel to our TURN server: `udp`, `tcp` or `tls`.
+    pub(crate) relay_protocol: Option<&'static str>,
 }
 
 /// Figures of the last second.
@@ -375,7 +377,11 @@ impl Event for CallEvent {
             Self::Accepted => "answered".to_owned(),
             Self::Connecting { .. } | Self::FirstAudio { .. } | Self::Stats(_) => return None,
             Self::Connected { pair: Some(pair) } => {
-                format!("connected with {peer} ({} to {}, {})", pair.local, pair.remote, pair.protocol)
+                let relay = match pair.relay_protocol {
+                    Some("udp") | None => String::new(),
+                    Some(protocol) => format!(", TURN over {}", protocol.to_uppercase()),
+                };
+                format!("connected with {peer} ({} to {}, {}{relay})", pair.local, pair.remote, pair.protocol)
             }
             Self::Connected { pair: None } => format!("connected with {peer}"),
             Self::FirstFrame { after_accept_ms } => match after_accept_ms {

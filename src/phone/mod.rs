@@ -1,6 +1,7 @@
 //! What a call needs: settings, the session that runs it, ringing, the log of calls.
 //!
 //! - [`settings`], [`plan`]: options of a command → what a session is to do
+//! - [`turn_streams`]: how TURN servers over TCP and TLS are connected to
 //! - [`session`]: one loop that owns the calls of one ID
 //! - [`sharing`]: one connection to the broker for all programs of an ID
 //! - [`ringing`], [`call_log`], [`outputs`]: what else a call leaves or starts on this machine
@@ -13,3 +14,4 @@ pub(crate) mod ringing;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod sharing;
+mod turn_streams;

@@ -20,6 +20,7 @@ use signalling::dialect::Dialect;
 use signalling::id::PeerId;
 use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, Scheme, TlsFiles};
 
+use super::turn_streams;
 use crate::cli;
 use crate::config::secret::{secret, warn_if_open};
 use crate::output::exit::Failure;
@@ -100,8 +101,10 @@ impl Settings {
         let link = resolve_link(&common.link, audience)?;
         let codecs = resolve_codecs(&common.media)?;
         let ice_login = resolve_ice_login(&common.link, &link.me)?;
+        let ice_servers = resolve_ice(&common.link, &ice_login)?;
         let peer = PeerConfig {
-            ice_servers: resolve_ice(&common.link, &ice_login)?,
+            dialer: turn_streams::dialer(&ice_servers, common.link.ca_file.as_deref())?,
+            ice_servers,
             ice_policy: if common.link.relay_only { IcePolicy::RelayOnly } else { IcePolicy::All },
             loopback: loopback(&link.brokers),
             video_codecs: codecs,

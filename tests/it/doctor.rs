@@ -299,6 +299,64 @@ fn flaws_of_a_certificate_are_told_apart() {
     }
 }
 
+// ---- TURN over TCP and TLS ----
+
+#[test]
+fn each_transport_of_a_turn_server_has_a_row_and_a_relayed_loop() {
+    let _turn = Turn::call();
+    let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::long_term(), TempDir::new("secrets"));
+    let args = peer("alice", &mosquitto.url()).and(turn(&coturn, &dir, coturn::PASSWORD));
+    let args = args.and(["--ice", &coturn.tcp_url(), "--ice", &coturn.tls_url()]).option("--ca-file", coturn.ca_file());
+    let found = Found::by(args);
+    assert_eq!(found.status, 0, "{}", found.printed);
+    for (name, words) in [("turn", ["through the relay"; 3]), ("relay", ["over udp", "TURN over TCP", "TURN over TLS"])]
+    {
+        let rows: Vec<&Value> = found.checks.iter().filter(|check| check["name"] == name).collect();
+        let targets = rows.iter().map(|row| row["target"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(targets, [coturn.udp_url(), coturn.tcp_url(), format!("{}?transport=tcp", coturn.tls_url())]);
+        for (row, words) in rows.iter().zip(words) {
+            assert_eq!(row["status"], "ok", "{}", found.printed);
+            assert!(row["detail"].as_str().unwrap().contains(words), "{row}");
+        }
+    }
+}
+
+#[test]
+fn flaws_of_a_turn_servers_certificate_are_told_apart() {
+    for (flaw, detail, fix) in [
+        (Flaw::Expired, "has expired", "renew it at the TURN server"),
+        (Flaw::OtherName, "but for elsewhere.example", "in --ice"),
+        (Flaw::SelfSigned, "CA:TRUE", "CA:FALSE"),
+    ] {
+        let (mosquitto, coturn, dir) = (Mosquitto::anonymous(), Coturn::flawed(flaw), TempDir::new("secrets"));
+        let file = secret(&dir, "turn.pw", coturn::PASSWORD);
+        let args = peer("alice", &mosquitto.url()).and(["--ice", &coturn.tls_url(), "--ice-user", coturn::USER]);
+        let found = Found::by(args.option("--ice-password-file", file).option("--ca-file", coturn.ca_file()));
+        assert_eq!(found.status, 22, "{}", found.printed);
+        found.assert_found("turn", "failed", detail, fix);
+        assert_eq!(found.check("relay")["status"], "skipped", "{}", found.printed);
+    }
+}
+
+#[test]
+fn what_is_no_turn_server_over_tcp_or_tls_is_told_by_its_cause() {
+    let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("secrets"));
+    // It takes connections and says nothing.
+    let (closed, listener) = (free_port(), TcpListener::bind(loopback(0)).unwrap());
+    let mute = listener.local_addr().unwrap().port();
+    for (url, detail, fix) in [
+        (format!("turn:127.0.0.1:{closed}?transport=tcp"), "connection refused", "start the server"),
+        (format!("turns:127.0.0.1:{mute}"), "no answer to TLS within 3 s", "port"),
+        (format!("turn:127.0.0.1:{mute}?transport=tcp"), "no answer within 3 s", "TCP port"),
+    ] {
+        let file = secret(&dir, "turn.pw", coturn::PASSWORD);
+        let args = peer("alice", &mosquitto.url()).and(["--ice", &url, "--ice-user", coturn::USER]);
+        let found = Found::by(args.option("--ice-password-file", file));
+        assert_eq!(found.status, 22, "{}", found.printed);
+        found.assert_found("turn", "failed", detail, fix);
+    }
+}
+
 #[test]
 fn rules_against_call_topics_are_21() {
     let (mosquitto, dir) = (Mosquitto::password(), TempDir::new("secrets"));

@@ -14,6 +14,7 @@ use crate::support::process::Tring;
 use crate::support::turn::Turn;
 
 mod addresses;
+mod firewalls;
 mod lossy_setups;
 mod small_packets;
 mod uplinks;
@@ -123,6 +124,8 @@ impl Kinds {
     const THROUGH_NATS: Self = Self { local: &["host", "srflx", "prflx"], remote: &["srflx", "prflx"] };
     /// From host to host.
     const LAN: Self = Self { local: &["host"], remote: &["host", "prflx"] };
+    /// Through a relay on both sides.
+    const RELAYED: Self = Self { local: &["relay"], remote: &["relay", "prflx"] };
     /// Whatever works.
     const ANY: Self =
         Self { local: &["host", "srflx", "prflx", "relay"], remote: &["host", "srflx", "prflx", "relay"] };
@@ -441,9 +444,23 @@ fn the_callee_moves_to_another_network() {
 #[test]
 fn a_relay_that_was_restarted_is_used_again() {
     let _turn = Turn::small_call();
-    let Some(mut lab) = Lab::start() else { return };
+    let Some(lab) = Lab::start() else { return };
+    let ice = lab.turn();
+    relay_comes_back("relay restarted", lab, &ice);
+}
+
+#[test]
+fn a_relay_over_tcp_that_was_restarted_is_used_again() {
+    let _turn = Turn::small_call();
+    let Some(lab) = Lab::start() else { return };
+    let ice = lab.turn_over_tcp();
+    relay_comes_back("relay over TCP restarted", lab, &ice);
+}
+
+/// coTURN dies in mid-call, and comes back once both sides have noticed.
+fn relay_comes_back(title: &str, mut lab: Lab, ice: &Args) {
     let routers = [lab.router(Nat::Symmetric), lab.router(Nat::Symmetric)];
-    let peers = Peers::behind(&lab, routers.each_ref(), &lab.turn().and(["--relay-only"]));
+    let peers = Peers::behind(&lab, routers.each_ref(), &ice.clone().and(["--relay-only"]));
     let mut call = peers.talk();
     let broken_ms = now_ms();
     lab.kill_turn();
@@ -454,7 +471,7 @@ fn a_relay_that_was_restarted_is_used_again() {
     let since_ms = now_ms();
     call.watch(RELAY_BACK_WITHIN + Duration::from_secs(1));
     let (alice, bob) = call.hang_up();
-    assert_back("relay restarted", [&alice, &bob], broken_ms, since_ms, RELAY_BACK_WITHIN);
+    assert_back(title, [&alice, &bob], broken_ms, since_ms, RELAY_BACK_WITHIN);
 }
 
 #[test]

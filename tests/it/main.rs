@@ -5,7 +5,7 @@
 //!
 //! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`],
 //!   [`plugging`], [`clocks`]
-//! - Networks: [`lab`], [`impair`], [`links`], [`servers`]
+//! - Networks: [`lab`], [`relays`], [`impair`], [`links`], [`servers`]
 //! - Strangers: [`hostile`], [`rights`], [`secrets`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`], [`sounds`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
@@ -36,6 +36,7 @@ mod load;
 mod outcomes;
 mod plugging;
 mod quality;
+mod relays;
 mod rights;
 mod runs;
 mod secrets;

@@ -16,6 +16,7 @@ use super::exchange::Exchange;
 use super::ice_servers::for_engine;
 use super::interceptors::{self, Parts};
 use super::medium::medium;
+use super::names::Names;
 use super::peer::Peer;
 use super::random::random_u32;
 use super::runtime::SettlingRuntime;
@@ -23,6 +24,7 @@ use super::shared::Shared;
 use super::socket_errors::{self, Usable};
 use super::sockets::dtls_resending::Resends;
 use super::sockets::early::Early;
+use super::sockets::relay_streams::Streams;
 use super::tracks::local::Outlets;
 use super::tracks::remote;
 use super::{path_task, setup};
@@ -32,6 +34,7 @@ use crate::path::addresses::{BindTo, Network};
 use crate::path::ice_server::IcePolicy;
 use crate::path::receive_counter::ReceiveCounter;
 use crate::path::server_log::ServerLog;
+use crate::path::stand_in::StandIns;
 use crate::receive::inbox::Inbox;
 use crate::receive::peer_clock::PeerClock;
 use crate::send::captures::Captures;
@@ -68,9 +71,14 @@ impl Peer {
         let shared = Arc::new(shared);
         let received = Arc::new(ReceiveCounter::default());
         let (early, resends) = (Arc::new(Early::default()), Arc::new(Resends::default()));
+        let audio_ssrc = random_u32();
+        let names = Arc::new(Names::new(Arc::clone(&runtime)));
+        let (stand_ins, dialer) = (StandIns::of(&config.ice_servers), config.dialer.clone());
+        let streams = Streams::new(stand_ins, dialer, Arc::clone(&names), Arc::clone(&servers), audio_ssrc);
         let seen = (Arc::clone(&received), Arc::clone(&payload), servers);
         let held = (Arc::clone(&early), Arc::clone(&resends));
-        let settling = SettlingRuntime::new(runtime, Arc::clone(&network), seen, held, config.impairments.clone());
+        let (impairments, servers) = (config.impairments.clone(), (names, Arc::new(streams)));
+        let settling = SettlingRuntime::new(runtime, Arc::clone(&network), seen, held, impairments, servers);
         let settling = Arc::new(settling);
         let clock = PeerClock::default();
         let foundation = Foundation {
@@ -89,12 +97,12 @@ impl Peer {
             PeerError::new(SETTING_UP, socket_errors::of_sockets(&wanted, usable).unwrap_or_else(|| error.to_string()))
         })?;
 
-        let audio = medium(&*connection, "audio", setup::audio_codec(), None).await?;
+        let audio = medium(&*connection, "audio", setup::audio_codec(), audio_ssrc, None).await?;
         let video_codecs = setup::video_codecs(config);
         let video = match video_codecs.first() {
             Some(first) => {
                 let codec = first.rtp_codec.clone();
-                let video = medium(&*connection, "video", codec, Some(random_u32())).await?;
+                let video = medium(&*connection, "video", codec, random_u32(), Some(random_u32())).await?;
                 // Offers all codecs: a track alone would offer the one it was made for.
                 let preferred = video.transceiver.set_codec_preferences(video_codecs).await;
                 preferred.map_err(|error| PeerError::new("choosing codecs", error))?;

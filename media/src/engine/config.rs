@@ -1,5 +1,6 @@
 //! What a peer connection is set up with.
 
+use super::dial::Dialer;
 use super::sockets::impaired::ImpairHandle;
 use crate::congestion::BitrateLimits;
 use crate::frame::VideoCodec;
@@ -11,6 +12,8 @@ use crate::sdp::negotiated::Direction;
 pub struct PeerConfig {
     /// STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,
+    /// How those over TCP and TLS are connected to.
+    pub dialer: Dialer,
     /// Which candidates may be used.
     pub ice_policy: IcePolicy,
     /// Whether addresses of this machine itself are offered.

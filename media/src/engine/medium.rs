@@ -13,7 +13,6 @@ use webrtc::peer_connection::PeerConnection;
 use webrtc::rtp_transceiver::RtpTransceiver;
 
 use super::events::PeerError;
-use super::random::random_u32;
 use crate::sdp::negotiated::Direction;
 
 /// Sound or pictures of a call: one transceiver for the whole of it, whichever way it flows at the moment.
@@ -41,9 +40,9 @@ pub(super) async fn medium(
     connection: &dyn PeerConnection,
     kind: &'static str,
     codec: RTCRtpCodec,
+    ssrc: u32,
     rtx_ssrc: Option<u32>,
 ) -> Result<Medium, PeerError> {
-    let ssrc = random_u32();
     let track = Arc::new(local_track(kind, codec, ssrc, rtx_ssrc));
     let sender = Arc::clone(&track) as Arc<dyn TrackLocal>;
     let added = connection.add_transceiver_from_track(sender, None).await;

@@ -17,6 +17,7 @@ mod answer;
 mod build;
 mod callbacks;
 pub(crate) mod config;
+pub(crate) mod dial;
 pub(crate) mod events;
 mod exchange;
 mod gather;
@@ -26,6 +27,7 @@ mod interceptors;
 mod local_names;
 mod machine;
 mod medium;
+mod names;
 mod offer;
 mod path_task;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The runtime that the engine's driver runs on: tokio, with these changes.
 //!
 //! - a UDP socket is wrapped ([`super::sockets`]): it counts what is received, sends DTLS flights again, holds what comes
-//!   too early, and is behind the impaired network
-//! - a name that was resolved before is looked up for [`LOOKUP_AGAIN_MAX`] at most. The driver waits for each name
-//!   before it does anything else, also in an ICE restart; a name server that does not answer would end the call
+//!   too early, is behind the impaired network, and has streams to TURN servers over TCP and TLS beside it
+//! - a name that was resolved before is looked up for a moment only ([`Names`]): the driver waits for each name before it
+//!   does anything else, also in an ICE restart. A stand-in for a server is its own address
 //! - the driver goes round [`EXTRA_ROUNDS`] more times after every event before it sleeps ([`SettlingRuntime`])
 //!
 //! The extra rounds are for relayed packets. The driver (`webrtc` 0.21.1, `peer_connection/driver.rs`) gives what came
@@ -11,31 +11,30 @@
 //! through a TURN server to its TURN client after that was written. Both then wait for the next event, often a timer
 //! 200 ms away: a relayed call took more than a second longer to set up, a direct one a check interval.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::debug;
 use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
 
 use super::machine::interfaces;
+use super::names::Names;
 use super::sockets::counting::CountingSocket;
 use super::sockets::dtls_resending::{ResendingSocket, Resends};
 use super::sockets::early::{Early, EarlySocket};
 use super::sockets::impaired::ImpairHandle;
+use super::sockets::relay_streams::Streams;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::path::addresses::Network;
 use crate::path::receive_counter::ReceiveCounter;
 use crate::path::server_log::ServerLog;
-
-/// How long a name is looked up that was known before.
-const LOOKUP_AGAIN_MAX: Duration = Duration::from_millis(300);
+use crate::path::stand_in;
 
 /// From a relayed packet read to its answer written: once through the core, once through the TURN client.
 const EXTRA_ROUNDS: u8 = 2;
@@ -52,19 +51,22 @@ pub(super) struct SettlingRuntime {
     early: Arc<Early>,
     resends: Arc<Resends>,
     impairments: ImpairHandle,
-    names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    names: Arc<Names>,
+    streams: Arc<Streams>,
 }
 
 impl SettlingRuntime {
     /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, lower the payload
     /// limit when they refuse a datagram as too large, show what STUN and TURN servers answer, hold what comes too early
-    /// as `early` says, and let `resends` send DTLS flights again.
+    /// as `early` says, let `resends` send DTLS flights again, and carry in `streams` what is for a server over TCP or TLS.
+    /// Servers are looked up by `names`.
     pub(super) fn new(
         inner: Arc<dyn Runtime>,
         network: Arc<dyn Network>,
         (received, payload, servers): (Arc<ReceiveCounter>, Arc<PayloadLimit>, Arc<ServerLog>),
         (early, resends): (Arc<Early>, Arc<Resends>),
         impairments: ImpairHandle,
+        (names, streams): (Arc<Names>, Arc<Streams>),
     ) -> Self {
         Self {
             inner,
@@ -77,18 +79,14 @@ impl SettlingRuntime {
             early,
             resends,
             impairments,
-            names: Mutex::default(),
+            names,
+            streams,
         }
-    }
-
-    fn names(&self) -> MutexGuard<'_, BTreeMap<String, Vec<SocketAddr>>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The address, of this family, of a STUN or TURN server that was looked up.
     pub(super) fn server(&self, is_ipv4: bool) -> Option<IpAddr> {
-        let names = self.names();
-        names.values().flatten().map(SocketAddr::ip).find(|ip| ip.is_ipv4() == is_ipv4)
+        self.names.first(is_ipv4)
     }
 
     /// From now on every sleep is a real one: closing waits by one for the TURN server to be told.
@@ -119,13 +117,14 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        if let Ok(address) = socket.local_addr()
-            && let Some(interface) = self.network.tie(address.ip())
-            && let Err(error) = interfaces::tie(&socket, &interface)
+        let interface = socket.local_addr().ok().and_then(|address| self.network.tie(address.ip()));
+        if let Some(interface) = &interface
+            && let Err(error) = interfaces::tie(&socket, interface)
         {
             debug!(%error, interface, "socket not tied to its interface");
         }
         let inner = self.inner.wrap_udp_socket(socket)?;
+        let inner = self.streams.beside(inner, interface);
         // What is still on its way to us was not heard yet.
         let inner = self.impairments.wrap(inner, &*self.inner);
         let inner = Arc::new(EarlySocket::new(inner, Arc::clone(&self.early)));
@@ -151,15 +150,10 @@ impl Runtime for SettlingRuntime {
         host: &'a str,
     ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
         Box::pin(async move {
-            let known = self.names().get(host).cloned();
-            let addresses = match known {
-                None => self.inner.resolve_host(host).await?,
-                Some(known) => match tokio::time::timeout(LOOKUP_AGAIN_MAX, self.inner.resolve_host(host)).await {
-                    Ok(Ok(addresses)) => addresses,
-                    Ok(Err(_)) | Err(_) => known,
-                },
+            let addresses = match host.parse() {
+                Ok(address) if self.streams.is_stand_in(address) => stand_in::of_both_families(address),
+                Ok(_) | Err(_) => self.names.look_up(host).await?,
             };
-            self.names().insert(host.to_owned(), addresses.clone());
             self.servers.resolved(host, &addresses);
             Ok(addresses)
         })

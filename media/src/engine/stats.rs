@@ -1,6 +1,6 @@
 //! Reads the selected candidate pair and its round trip out of the engine.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,20 @@ use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, RTCIceCandidateType, StatsSelector};
 
 use crate::path::pair::{CandidateInfo, PathStats};
+use crate::path::server_log::ServerLog;
 
-pub(super) async fn path(connection: &dyn PeerConnection) -> Option<PathStats> {
+pub(super) async fn path(connection: &dyn PeerConnection, servers: &ServerLog) -> Option<PathStats> {
     // All media is bundled, so any transceiver leads to the one ICE transport. Its own view of the pair is used:
     // the report of `get_stats` knows no peer-reflexive candidates.
     let dtls = transport(connection).await?;
     let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
     let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
     let seconds = report.candidate_pairs().find(|pair| pair.nominated).map(|pair| pair.current_round_trip_time);
+    let address = pair.local().address.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, pair.local().port));
+    let relay = address.filter(|_| pair.local().typ == RTCIceCandidateType::Relay);
     Some(PathStats {
         local: info(pair.local()),
+        relay: relay.and_then(|relayed| servers.transport_of(relayed)),
         remote: info(pair.remote()),
         round_trip: seconds
             .filter(|seconds| seconds.is_finite() && *seconds > 0.0)

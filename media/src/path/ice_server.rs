@@ -52,10 +52,59 @@ impl std::fmt::Debug for IceServer {
 pub struct IceUrl {
     /// What it is asked for.
     pub kind: IceServerKind,
+    /// How packets travel to it; a STUN server is asked over UDP.
+    pub transport: IceTransport,
     /// Host name or address; IPv6 in brackets.
     pub host: String,
-    /// UDP port.
+    /// UDP or TCP port.
     pub port: u16,
+}
+
+/// How packets travel to an ICE server, the best one first: TCP holds up everything behind a lost packet, and TLS needs
+/// more round trips before the first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IceTransport {
+    /// Datagrams.
+    Udp,
+    /// A stream (RFC 8656 §3.1).
+    Tcp,
+    /// An encrypted stream.
+    Tls,
+}
+
+impl IceTransport {
+    /// True where packets travel in a stream.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        match self {
+            Self::Udp => false,
+            Self::Tcp | Self::Tls => true,
+        }
+    }
+
+    /// What a firewall has to let through: `UDP` or `TCP`.
+    #[must_use]
+    pub const fn protocol(self) -> &'static str {
+        if self.is_stream() { "TCP" } else { "UDP" }
+    }
+
+    /// `udp`, `tcp` or `tls`, as W3C webrtc-stats has it (`relayProtocol`).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// The port where a URL names none (RFC 7065 §3.1).
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 3478,
+            Self::Tls => 5349,
+        }
+    }
 }
 
 /// What an ICE server is asked for.
@@ -71,10 +120,12 @@ pub enum IceServerKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIceUrl {
     /// Another scheme, or none.
-    #[error("{0:?} is no ICE server; use stun:HOST[:3478] or turn:HOST[:3478]")]
+    #[error("{0:?} is no ICE server; use stun:HOST[:3478], turn:HOST[:3478], or turns:HOST[:5349]")]
     Scheme(String),
-    /// TURN over TCP or TLS.
-    #[error("{0:?} cannot be used: TURN over TCP and TLS is not supported yet; use turn:HOST[:3478]?transport=udp")]
+    /// A transport that is not known here.
+    #[error(
+        "{0:?} cannot be used; use turn:HOST?transport=udp, turn:HOST?transport=tcp, turns:HOST (TLS), or stun:HOST"
+    )]
     Transport(String),
     /// No host, or no port from 1 to 65535.
     #[error("{0:?} has no usable host or port")]
@@ -86,23 +137,22 @@ impl FromStr for IceUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = text.split_once(':').ok_or_else(|| InvalidIceUrl::Scheme(text.to_owned()))?;
-        let kind = match scheme {
-            "stun" => IceServerKind::Stun,
-            "turn" => IceServerKind::Turn,
-            "turns" | "stuns" => return Err(InvalidIceUrl::Transport(text.to_owned())),
+        let (address, query) = rest.split_once('?').map_or((rest, None), |(address, query)| (address, Some(query)));
+        let (kind, transport) = match (scheme, query) {
+            ("stun", None | Some("transport=udp")) => (IceServerKind::Stun, IceTransport::Udp),
+            ("turn", None | Some("transport=udp")) => (IceServerKind::Turn, IceTransport::Udp),
+            ("turn", Some("transport=tcp")) => (IceServerKind::Turn, IceTransport::Tcp),
+            ("turns", None | Some("transport=tcp")) => (IceServerKind::Turn, IceTransport::Tls),
+            ("stun" | "turn" | "turns" | "stuns", _) => return Err(InvalidIceUrl::Transport(text.to_owned())),
             _ => return Err(InvalidIceUrl::Scheme(text.to_owned())),
         };
-        let (address, query) = rest.split_once('?').unwrap_or((rest, "transport=udp"));
-        if query != "transport=udp" {
-            return Err(InvalidIceUrl::Transport(text.to_owned()));
-        }
         let bad_address = || InvalidIceUrl::Address(text.to_owned());
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, Some(port)),
             _ => (address, None),
         };
         let port = match port {
-            None => 3478,
+            None => transport.default_port(),
             Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(bad_address)?,
         };
         let usable = match host.strip_prefix('[') {
@@ -112,15 +162,18 @@ impl FromStr for IceUrl {
         if !usable {
             return Err(bad_address());
         }
-        Ok(Self { kind, host: host.to_owned(), port })
+        Ok(Self { kind, transport, host: host.to_owned(), port })
     }
 }
 
 impl std::fmt::Display for IceUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.kind {
-            IceServerKind::Stun => write!(f, "stun:{}:{}", self.host, self.port),
-            IceServerKind::Turn => write!(f, "turn:{}:{}?transport=udp", self.host, self.port),
+        let Self { kind, transport, host, port } = self;
+        match (kind, transport) {
+            (IceServerKind::Stun, _) => write!(f, "stun:{host}:{port}"),
+            (IceServerKind::Turn, IceTransport::Udp) => write!(f, "turn:{host}:{port}?transport=udp"),
+            (IceServerKind::Turn, IceTransport::Tcp) => write!(f, "turn:{host}:{port}?transport=tcp"),
+            (IceServerKind::Turn, IceTransport::Tls) => write!(f, "turns:{host}:{port}?transport=tcp"),
         }
     }
 }
@@ -146,6 +199,9 @@ mod tests {
             ("stun:192.0.2.1:19302", "stun:192.0.2.1:19302"),
             ("turn:h", "turn:h:3478?transport=udp"),
             ("turn:[::1]:1?transport=udp", "turn:[::1]:1?transport=udp"),
+            ("turn:h?transport=tcp", "turn:h:3478?transport=tcp"),
+            ("turns:h", "turns:h:5349?transport=tcp"),
+            ("turns:h:443?transport=tcp", "turns:h:443?transport=tcp"),
         ] {
             assert_eq!(text.parse::<IceUrl>().unwrap().to_string(), expected);
         }
@@ -153,7 +209,7 @@ mod tests {
 
     #[test]
     fn unusable_ice_urls_say_why() {
-        for text in ["turns:h", "turn:h?transport=tcp", "turn:h:1?transport=tls"] {
+        for text in ["turns:h?transport=udp", "stuns:h", "stun:h?transport=tcp", "turn:h:1?transport=tls", "turn:h?"] {
             assert!(matches!(text.parse::<IceUrl>(), Err(InvalidIceUrl::Transport(_))), "{text}");
         }
         for text in ["stun:", "turn:h:0", "turn:h:99999", "turn:::1", "turn:user@h", "turn:a b", "turn:[1]::"] {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::ice_server::IceTransport;
+
 /// One end of the selected pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CandidateInfo {
@@ -18,6 +20,8 @@ pub struct PathStats {
     pub local: CandidateInfo,
     /// The other end.
     pub remote: CandidateInfo,
+    /// How packets travel to our TURN server, where our end is relayed.
+    pub relay: Option<IceTransport>,
     /// Last measured round trip; `None` before the first measurement.
     pub round_trip: Option<Duration>,
 }

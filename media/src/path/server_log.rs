@@ -1,7 +1,8 @@
 //! Follows the requests to STUN and TURN servers and their answers, on the call's own sockets. The engine only says
 //! that a candidate is missing; this says why.
 //!
-//! - in: datagrams to and from servers, with the time
+//! - in: datagrams to and from servers, with the time; what becomes of streams to servers over TCP and TLS, which have
+//!   [stand-ins](super::stand_in) as addresses
 //! - out: what is wrong with a server ([`ServerLog::troubles`]), what came through it ([`ServerLog::relays`]), and
 //!   whether all have answered ([`ServerLog::have_answered`])
 //!
@@ -12,12 +13,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::ice_server::{IceServer, IceServerKind, IceUrl};
+use super::ice_server::{IceServer, IceServerKind, IceTransport, IceUrl};
+use super::stand_in::{self, StandIns};
+use super::stream_fault::StreamFault;
 use super::stun::{self, Class, Method};
 use super::turn_error::{SILENT_AFTER, TurnError};
 
 /// Questions without an answer that are kept in mind: several sockets and servers, each asked a few times.
 const OPEN_MAX: usize = 512;
+
+/// Streams that are kept in mind: several sockets and servers, each tried a few times.
+const STREAMS_MAX: usize = 256;
 
 /// What was seen of one TURN server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +45,29 @@ pub(crate) struct ServerLog(Mutex<Log>);
 #[derive(Debug, Default)]
 struct Log {
     servers: Vec<IceUrl>,
+    stand_ins: StandIns,
+    /// Which server relays from an address.
+    relayed: BTreeMap<SocketAddr, SocketAddr>,
+    /// By number, which grows.
+    streams: BTreeMap<u64, Stream>,
     /// Where each is, by `host:port`.
     names: BTreeMap<String, Vec<SocketAddr>>,
     seen: BTreeMap<SocketAddr, Seen>,
     open: BTreeMap<[u8; 12], Question>,
+}
+
+/// A stream of one socket to the server behind a stand-in.
+#[derive(Debug)]
+struct Stream {
+    to: SocketAddr,
+    life: StreamLife,
+}
+
+#[derive(Debug)]
+enum StreamLife {
+    Opening,
+    Up,
+    Ended(StreamFault),
 }
 
 #[derive(Debug)]
@@ -79,8 +104,45 @@ struct Refused {
 impl ServerLog {
     /// Nothing seen yet of these.
     pub(crate) fn new(servers: &[IceServer]) -> Self {
+        let stand_ins = StandIns::of(servers);
         let servers = servers.iter().map(|server| server.url.clone()).collect();
-        Self(Mutex::new(Log { servers, ..Log::default() }))
+        Self(Mutex::new(Log { servers, stand_ins, ..Log::default() }))
+    }
+
+    /// A stream to the server behind a stand-in is being opened; `number` is larger than those before.
+    pub(crate) fn stream_opens(&self, number: u64, stand_in: SocketAddr) {
+        let mut log = self.log();
+        if log.streams.len() >= STREAMS_MAX {
+            log.streams.pop_first();
+        }
+        log.streams.insert(number, Stream { to: stand_in::of_ipv4(stand_in), life: StreamLife::Opening });
+    }
+
+    /// A stream is up.
+    pub(crate) fn stream_is_up(&self, number: u64) {
+        if let Some(stream) = self.log().streams.get_mut(&number) {
+            stream.life = StreamLife::Up;
+        }
+    }
+
+    /// A stream could not be opened, or has ended.
+    pub(crate) fn stream_ended(&self, number: u64, fault: StreamFault) {
+        // One from before an ICE restart is not known any more.
+        if let Some(stream) = self.log().streams.get_mut(&number) {
+            stream.life = StreamLife::Ended(fault);
+        }
+    }
+
+    /// We have ended a stream ourselves.
+    pub(crate) fn stream_forgotten(&self, number: u64) {
+        self.log().streams.remove(&number);
+    }
+
+    /// The best transport over which a server has given a relay address.
+    pub(crate) fn best_allocated(&self) -> Option<IceTransport> {
+        let log = self.log();
+        let allocated = log.servers.iter().filter(|url| log.seen_of(url).any(|seen| seen.allocated));
+        allocated.map(|url| url.transport).min()
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -122,16 +184,28 @@ impl ServerLog {
     pub(crate) fn renew(&self) {
         let mut log = self.log();
         log.open.clear();
+        log.streams.clear();
+        log.relayed.clear();
         for seen in log.seen.values_mut() {
             *seen = Seen { asked_since: seen.asked_since, passed: seen.passed, ..Seen::default() };
         }
+    }
+
+    /// How packets travel to the server that relays from this address; `None` when none does.
+    pub(crate) fn transport_of(&self, relayed: SocketAddr) -> Option<IceTransport> {
+        let log = self.log();
+        let server = *log.relayed.get(&relayed)?;
+        let is_there = |url: &&IceUrl| log.addresses(url).contains(&server);
+        log.servers.iter().find(is_there).map(|url| url.transport)
     }
 
     /// True when each server that was named has said yes or no on some socket, so that waiting for others is in vain.
     pub(crate) fn have_answered(&self) -> bool {
         let log = self.log();
         !log.servers.is_empty()
-            && log.servers.iter().all(|url| log.seen_of(url).any(|seen| seen.has_answered(url.kind)))
+            && log.servers.iter().all(|url| {
+                log.seen_of(url).any(|seen| seen.has_answered(url.kind)) || log.fault_of_streams(url).is_some()
+            })
     }
 
     /// What was seen of each TURN server.
@@ -175,7 +249,14 @@ impl Log {
         let yes = message.class == Class::Success;
         match (question.method, yes) {
             (Method::Binding, _) => seen.bound = true,
-            (Method::Allocate, true) => seen.allocated = true,
+            (Method::Allocate, true) => {
+                seen.allocated = true;
+                if let Some(relayed) = message.relayed()
+                    && self.relayed.len() < OPEN_MAX
+                {
+                    self.relayed.insert(relayed, from);
+                }
+            }
             (Method::Allocate, false) => seen.refuse(message, question.with_login),
             (Method::CreatePermission | Method::ChannelBind, true) => seen.permitted = true,
             (Method::CreatePermission | Method::ChannelBind, false) => {
@@ -187,15 +268,37 @@ impl Log {
         }
     }
 
+    fn addresses(&self, url: &IceUrl) -> &[SocketAddr] {
+        let name = match self.stand_ins.of_server(url) {
+            Some(stand_in) => stand_in.to_string(),
+            None => format!("{}:{}", url.host, url.port),
+        };
+        self.names.get(&name).map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn seen_of(&self, url: &IceUrl) -> impl Iterator<Item = &Seen> {
-        let addresses = self.names.get(&format!("{}:{}", url.host, url.port)).into_iter().flatten();
-        addresses.filter_map(|address| self.seen.get(address))
+        self.addresses(url).iter().filter_map(|address| self.seen.get(address))
     }
 
     fn is_asked(&self, url: &IceUrl) -> bool {
-        let addresses = self.names.get(&format!("{}:{}", url.host, url.port));
+        let addresses = self.addresses(url);
         let mut open = self.open.values().filter(|question| question.method == Method::Allocate);
-        addresses.is_some_and(|addresses| open.any(|question| addresses.contains(&question.server)))
+        open.any(|question| addresses.contains(&question.server))
+    }
+
+    /// Why no socket has a stream to a server over TCP or TLS. One that cannot have any, as that of an inner address, says
+    /// the least.
+    fn fault_of_streams(&self, url: &IceUrl) -> Option<&StreamFault> {
+        let stand_in = self.stand_ins.of_server(url)?;
+        let mut found = None;
+        for stream in self.streams.values().filter(|stream| stream.to == stand_in) {
+            match &stream.life {
+                StreamLife::Opening | StreamLife::Up => return None,
+                StreamLife::Ended(StreamFault::OtherSide) if found.is_some() => {}
+                StreamLife::Ended(fault) => found = Some(fault),
+            }
+        }
+        found
     }
 
     fn relay(&self, url: &IceUrl, now: Instant) -> RelaySeen {
@@ -204,13 +307,15 @@ impl Log {
         let asked_since = self.seen_of(url).filter_map(|seen| seen.asked_since).min();
         let is_silent = asked_since.is_some_and(|since| now.saturating_duration_since(since) >= SILENT_AFTER);
         let name = url.to_string();
-        let trouble = match refused {
-            _ if is_silent => Some(TurnError::Silent { url: name.clone() }),
+        let no_stream = self.fault_of_streams(url);
+        let trouble = match (no_stream, refused) {
+            (Some(fault), _) => Some(TurnError::of_stream(url, fault)),
+            (None, _) if is_silent => Some(TurnError::silent(url)),
             // One socket may be refused what another was given.
-            Some(refused) if !allocated && !self.is_asked(url) => {
+            (None, Some(refused)) if !allocated && !self.is_asked(url) => {
                 Some(TurnError::of_code(name.clone(), refused.code, &refused.reason))
             }
-            Some(_) | None => None,
+            (None, Some(_) | None) => None,
         };
         let permitted = self.seen_of(url).any(|seen| seen.permitted);
         let forbids = self.seen_of(url).find_map(|seen| seen.forbidden).filter(|_| !permitted);
@@ -237,118 +342,5 @@ impl Seen {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const SERVER: &str = "192.0.2.1:3478";
-
-    /// A log of one TURN server, a clock, and the number of the next question.
-    struct Bench {
-        servers: ServerLog,
-        now: Instant,
-        next: u8,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let url = "turn:turn.example".parse().unwrap();
-            let servers = ServerLog::new(&[IceServer { url, username: "a".into(), password: "b".into() }]);
-            servers.resolved("turn.example:3478", &[SERVER.parse().unwrap()]);
-            Self { servers, now: Instant::now(), next: 1 }
-        }
-
-        fn ask(&mut self, kind: u16, attributes: &[(u16, &[u8])]) -> [u8; 12] {
-            let transaction = [self.next; 12];
-            self.next += 1;
-            self.servers.sent(SERVER.parse().unwrap(), &stun::write(kind, transaction, attributes), self.now);
-            transaction
-        }
-
-        fn answer(&self, kind: u16, transaction: [u8; 12], attributes: &[(u16, &[u8])]) {
-            self.servers.came(SERVER.parse().unwrap(), &stun::write(kind, transaction, attributes));
-        }
-
-        fn refuse(&mut self, code: u16) {
-            let asked = self.ask(0x0003, &[(0x0006, b"alice")]);
-            let error =
-                [&[0, 0, u8::try_from(code / 100).unwrap(), u8::try_from(code % 100).unwrap()][..], b"no\x1b[2J"];
-            self.answer(0x0113, asked, &[(0x0009, &error.concat())]);
-        }
-
-        fn relay(&self) -> RelaySeen {
-            self.servers.relays(self.now).remove(0)
-        }
-
-        fn trouble(&self) -> String {
-            self.relay().trouble.map(|trouble| trouble.to_string()).unwrap_or_default()
-        }
-    }
-
-    #[test]
-    fn each_refusal_has_its_own_words() {
-        for (code, words) in
-            [(401, "--ice-password-file"), (486, "user-quota"), (508, "min-port"), (403, "(403)"), (500, "no[2J (500)")]
-        {
-            let mut bench = Bench::new();
-            let asked = bench.ask(0x0003, &[]);
-            bench.answer(0x0113, asked, &[(0x0009, &[0, 0, 4, 1])]);
-            assert_eq!(bench.trouble(), "", "to be asked for a login is none");
-            bench.refuse(code);
-            assert!(bench.trouble().contains(words), "{code}: {}", bench.trouble());
-            assert!(code == 401 || !bench.trouble().contains("--ice-user"), "{code}: {}", bench.trouble());
-            assert!(!bench.trouble().contains('\u{1b}'));
-        }
-    }
-
-    #[test]
-    fn one_socket_may_be_refused_what_another_has() {
-        let mut bench = Bench::new();
-        let other = bench.ask(0x0003, &[(0x0006, b"alice")]);
-        bench.refuse(486);
-        assert_eq!(bench.trouble(), "", "the other was not answered yet");
-        bench.answer(0x0103, other, &[]);
-        assert_eq!(bench.trouble(), "");
-        assert!(bench.servers.have_answered());
-    }
-
-    #[test]
-    fn a_server_that_does_not_answer_any_more_is_told() {
-        let mut bench = Bench::new();
-        let asked = bench.ask(0x0003, &[]);
-        bench.answer(0x0103, asked, &[]);
-        bench.now += Duration::from_secs(60);
-        assert_eq!(bench.trouble(), "");
-        bench.ask(0x0004, &[]);
-        bench.now += SILENT_AFTER;
-        assert!(bench.trouble().contains("no answer"), "{}", bench.trouble());
-        let asked = bench.ask(0x0003, &[]);
-        bench.answer(0x0103, asked, &[]);
-        assert_eq!(bench.trouble(), "", "it is back");
-    }
-
-    #[test]
-    fn what_it_forbids_and_what_came_through_it_is_seen() {
-        // 198.51.100.7:9, exclusive or with the cookie.
-        let peer = [0, 1, 0x21, 0x1b, 198 ^ 0x21, 51 ^ 0x12, 100 ^ 0xa4, 7 ^ 0x42];
-        let mut bench = Bench::new();
-        let asked = bench.ask(0x0008, &[(0x0012, &peer)]);
-        bench.answer(0x0118, asked, &[(0x0009, &[0, 0, 4, 3])]);
-        assert_eq!(bench.relay().forbids, Some("198.51.100.7".parse().unwrap()));
-        assert!(!bench.relay().passed);
-        let asked = bench.ask(0x0008, &[(0x0012, &peer)]);
-        bench.answer(0x0108, asked, &[]);
-        assert_eq!(bench.relay().forbids, None, "another address is let through");
-        bench.answer(0x0017, [9; 12], &[]);
-        assert!(bench.relay().passed);
-    }
-
-    #[test]
-    fn what_strangers_say_does_not_count() {
-        let bench = Bench::new();
-        bench.servers.came("203.0.113.9:1".parse().unwrap(), &stun::write(0x0017, [1; 12], &[]));
-        bench.servers.came(SERVER.parse().unwrap(), &stun::write(0x0113, [7; 12], &[(0x0009, &[0, 0, 4, 86])]));
-        assert_eq!((bench.trouble(), bench.relay().passed), (String::new(), false));
-    }
-}
+#[path = "server_log_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Reads STUN (RFC 8489 §5) and TURN (RFC 8656 §18) messages, as far as [`super::server_log`] needs: of the datagrams of a
 //! call, which the engine sends and reads itself. Input comes from strangers: nothing panics, nothing is copied.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What marks a message as STUN.
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -13,6 +13,7 @@ const USERNAME: u16 = 0x0006;
 const ERROR_CODE: u16 = 0x0009;
 const XOR_PEER_ADDRESS: u16 = 0x0012;
 const DATA: u16 = 0x0013;
+const XOR_RELAYED_ADDRESS: u16 = 0x0016;
 
 /// What a message asks for, or answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +105,20 @@ impl<'a> Message<'a> {
 
     /// The IPv4 address of the peer that it is about.
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
-        let [_, 1, _, _, a, b, c, d] = self.attribute(XOR_PEER_ADDRESS)? else { return None };
+        self.address(XOR_PEER_ADDRESS).map(|address| address.ip())
+    }
+
+    /// The IPv4 address that an allocation relays from.
+    pub(crate) fn relayed(&self) -> Option<SocketAddr> {
+        self.address(XOR_RELAYED_ADDRESS)
+    }
+
+    /// An IPv4 address, hidden by the cookie (RFC 8489 §14.2).
+    fn address(&self, name: u16) -> Option<SocketAddr> {
+        let [_, 1, high, low, a, b, c, d] = self.attribute(name)? else { return None };
         let [w, x, y, z] = MAGIC_COOKIE;
-        Some(Ipv4Addr::new(a ^ w, b ^ x, c ^ y, d ^ z).into())
+        let port = u16::from_be_bytes([high ^ w, low ^ x]);
+        Some(SocketAddr::from((Ipv4Addr::new(a ^ w, b ^ x, c ^ y, d ^ z), port)))
     }
 }
 

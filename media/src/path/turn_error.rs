@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::ice_server::IceUrl;
+use super::stream_fault::StreamFault;
+
 /// A server that does not answer for so long is of no use to a call that begins.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(4);
 
@@ -20,10 +23,22 @@ pub enum TurnError {
         reason: String,
     },
     /// It does not answer.
-    #[error("{url}: no answer for {} s; is it running, and does a firewall let UDP through?", SILENT_AFTER.as_secs())]
+    #[error("{url}: no answer for {} s; is it running, and does a firewall let {protocol} through?", SILENT_AFTER.as_secs())]
     Silent {
         /// The server.
         url: String,
+        /// `UDP` or `TCP`.
+        protocol: &'static str,
+    },
+    /// There is no stream to it.
+    #[error("{url}: {fault}; {fix}")]
+    Stream {
+        /// The server.
+        url: String,
+        /// Why not.
+        fault: StreamFault,
+        /// What to try.
+        fix: String,
     },
     /// Its machine says that nothing listens there.
     #[error("{url}: nothing listens on this UDP port; is it running there?")]
@@ -87,12 +102,23 @@ impl TurnError {
         }
     }
 
+    /// It does not answer.
+    pub(crate) fn silent(url: &IceUrl) -> Self {
+        Self::Silent { url: url.to_string(), protocol: url.transport.protocol() }
+    }
+
+    /// There is no stream to it.
+    pub(crate) fn of_stream(url: &IceUrl, fault: &StreamFault) -> Self {
+        Self::Stream { url: url.to_string(), fault: fault.clone(), fix: fault.advice(url) }
+    }
+
     /// Which server it is about.
     #[must_use]
     pub fn url(&self) -> &str {
         match self {
             Self::Resolve { url, .. }
-            | Self::Silent { url }
+            | Self::Silent { url, .. }
+            | Self::Stream { url, .. }
             | Self::Closed { url }
             | Self::Login { url, .. }
             | Self::Refused { url, .. }

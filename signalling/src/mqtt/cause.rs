@@ -48,6 +48,13 @@ impl Cause {
         }
     }
 
+    /// The same of another server than a broker: what it is, as `the TURN server`, and the option that names it.
+    #[must_use]
+    pub fn of_another_server(self, server: &str, option: &str) -> Self {
+        let reworded = |text: String| text.replace("--broker", option).replace("the broker", server);
+        Self { cause: reworded(self.cause), fix: reworded(self.fix) }
+    }
+
     /// Something else than TLS answers.
     #[must_use]
     pub fn no_tls() -> Self {

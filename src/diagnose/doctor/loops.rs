@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use media::peer::config::{IcePolicy, IceServer, Loopback, PeerConfig};
+use media::peer::config::{IcePolicy, IceServer, IceTransport, Loopback, PeerConfig};
 use tokio::time::Instant;
 
 use super::talk::{NoTalk, Talk, talk};
@@ -78,7 +78,13 @@ fn sending(config: &PeerConfig) -> PeerConfig {
 fn describe(talk: &Talk) -> String {
     let codec = talk.codec.map_or_else(|| "no pictures".to_owned(), |codec| codec.to_string());
     let path = match &talk.path {
-        Some(path) => format!("{} to {} over {}", path.local.kind, path.remote.kind, path.local.protocol),
+        Some(path) => {
+            let turn = match path.relay {
+                None | Some(IceTransport::Udp) => String::new(),
+                Some(stream) => format!(" (TURN over {})", stream.name().to_uppercase()),
+            };
+            format!("{} to {} over {}{turn}", path.local.kind, path.remote.kind, path.local.protocol)
+        }
         None => "path not known".to_owned(),
     };
     let round_trip = talk.path.as_ref().and_then(|path| path.round_trip);
@@ -109,7 +115,7 @@ fn consequence(error: &NoTalk, no_path: &str) -> (ExitStatus, String) {
 #[cfg(test)]
 mod tests {
     use media::frame::VideoCodec;
-    use media::peer::config::{BitrateLimits, Direction};
+    use media::peer::config::{BitrateLimits, Dialer, Direction};
     use media::peer::impaired::ImpairHandle;
 
     use super::*;
@@ -117,6 +123,7 @@ mod tests {
     fn config(codecs: &[VideoCodec]) -> PeerConfig {
         PeerConfig {
             ice_servers: Vec::new(),
+            dialer: Dialer::default(),
             ice_policy: IcePolicy::All,
             loopback: Loopback::Exclude,
             video_codecs: codecs.to_vec(),

@@ -205,7 +205,7 @@ pub(crate) fn start(plan: Plan) -> Running {
     for (index, server) in turn.into_iter().enumerate() {
         let config = config.clone();
         running.add(async move {
-            let found = turn::check(index, &server).await;
+            let found = turn::check(index, &server, &config.dialer).await;
             let works = !matches!(found.verdict, Verdict::Failed { .. });
             let relayed =
                 if works { loops::relay(index, server, config).await } else { loops::no_relay(index, &server) };

@@ -27,6 +27,9 @@ pub(super) async fn check(servers: Vec<IceServer>, relays: usize) -> Finding {
     if servers.is_empty() {
         return look.skipped("no server given by --ice to ask");
     }
+    if servers.iter().all(|server| server.url.transport.is_stream()) {
+        return look.skipped("no server given by --ice that is asked over UDP");
+    }
     let seen = match probe::mapped_addresses(servers).await {
         Ok(seen) => seen,
         Err(error) => return look.skipped(error.to_string()),

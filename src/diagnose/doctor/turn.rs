@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use media::peer::config::IceServer;
+use media::peer::config::{Dialer, IceServer};
 use media::peer::probe::{Allocation, Trouble};
 use tokio::time::timeout;
 
@@ -20,12 +20,12 @@ pub(super) fn none_given() -> Finding {
 }
 
 /// Allocation, permission, and a packet to ourselves through the relay.
-pub(super) async fn check(index: usize, server: &IceServer) -> Finding {
+pub(super) async fn check(index: usize, server: &IceServer, dialer: &Dialer) -> Finding {
     let look = Look::at_one_of("turn", &server.url, Group::Turn(index));
-    let tried = timeout(PATIENCE, relay(server)).await.unwrap_or(Err(Trouble::Slow { limit: PATIENCE }));
+    let tried = timeout(PATIENCE, relay(server, dialer)).await.unwrap_or(Err(Trouble::Slow { limit: PATIENCE }));
     match tried {
         Err(trouble) => told(look, server, &trouble),
-        Ok(Relayed { server, relayed, .. }) if !is_inner(server) && is_inner(relayed) => look.warning(
+        Ok(Relayed { server, relayed, .. }) if !server.is_none_or(is_inner) && is_inner(relayed) => look.warning(
             format!("relays from {relayed}, an address of its inner network, where peers outside cannot send to"),
             "tell the server its outer address; coTURN: external-ip=OUTER/INNER",
         ),
@@ -42,7 +42,8 @@ pub(super) async fn check(index: usize, server: &IceServer) -> Finding {
 
 /// What came of an allocation.
 struct Relayed {
-    server: IpAddr,
+    /// `None` behind a proxy.
+    server: Option<IpAddr>,
     relayed: IpAddr,
     open_to_all: bool,
     software: Option<String>,
@@ -50,8 +51,8 @@ struct Relayed {
 }
 
 /// One allocation, one packet through it; given back whatever comes of it.
-async fn relay(server: &IceServer) -> Result<Relayed, Trouble> {
-    let allocation = Allocation::make(server).await?;
+async fn relay(server: &IceServer, dialer: &Dialer) -> Result<Relayed, Trouble> {
+    let allocation = Allocation::make(server, dialer).await?;
     let relayed = allocation.relayed.ip();
     let sent = match allocation.permit(relayed).await {
         Ok(()) => allocation.bounce().await,
@@ -123,7 +124,7 @@ fn is_inner(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use media::peer::probe::Unanswered;
+    use media::peer::probe::{StreamFault, Unanswered};
 
     use super::*;
 
@@ -143,6 +144,7 @@ mod tests {
         for (trouble, advice) in [
             (Trouble::Unanswered(Unanswered::Silent), "UDP port 3478"),
             (Trouble::Unanswered(Unanswered::Closed), "start the server"),
+            (Trouble::Unanswered(Unanswered::Stream(StreamFault::Refused)), "start the server"),
             (Trouble::NoRealm, "realm="),
             (refused(403), "allowed-peer-ip"),
             (refused(486), "user-quota"),
@@ -180,9 +182,9 @@ mod tests {
         let url: media::peer::config::IceUrl = format!("turn:{}", turn.addr()).parse().unwrap();
         let server =
             |password: &str| IceServer { url: url.clone(), username: "alice".into(), password: password.into() };
-        let found = check(0, &server("secret")).await;
+        let found = check(0, &server("secret"), &Dialer::default()).await;
         assert_eq!(found.status(), "ok", "{found:?}");
-        let found = check(0, &server("wrong")).await;
+        let found = check(0, &server("wrong"), &Dialer::default()).await;
         assert_eq!((found.status(), found.detail.contains("401")), ("failed", true), "{found:?}");
         turn.stop().await;
     }

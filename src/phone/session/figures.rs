@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use media::call::incoming::{AudioFigures, VideoFigures};
+use media::peer::config::IceTransport;
 use media::peer::{MediaSender, PathStats};
 use media::stats::Rate;
 
@@ -117,6 +118,7 @@ pub(super) fn pair(path: PathStats) -> Pair {
         remote: path.remote.kind,
         protocol: path.local.protocol,
         round_trip_ms: path.round_trip.map(ms),
+        relay_protocol: path.relay.map(IceTransport::name),
     }
 }
 

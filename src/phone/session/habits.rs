@@ -308,6 +308,7 @@ mod tests {
             remote: remote.to_owned(),
             protocol: "udp".to_owned(),
             round_trip_ms: None,
+            relay_protocol: None,
         };
         for (local, remote, expected) in [
             ("host", "host", "host"),

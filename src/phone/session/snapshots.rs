@@ -20,7 +20,13 @@ use crate::phone::events::{
 const TOLD: &str = include_str!("events.snapshot");
 
 fn pair() -> Pair {
-    Pair { local: "host".into(), remote: "relay".into(), protocol: "udp".into(), round_trip_ms: Some(12.5) }
+    Pair {
+        local: "host".into(),
+        remote: "relay".into(),
+        protocol: "udp".into(),
+        round_trip_ms: Some(12.5),
+        relay_protocol: None,
+    }
 }
 
 fn sent() -> Sent {

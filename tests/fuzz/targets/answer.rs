@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use media::frame::VideoCodec;
-use media::peer::config::{BitrateLimits, Direction, IcePolicy, Loopback, PeerConfig};
+use media::peer::config::{BitrateLimits, Dialer, Direction, IcePolicy, Loopback, PeerConfig};
 use media::peer::impaired::ImpairHandle;
 use media::peer::{IceCandidate, Inbox, Peer, PeerEvent};
 use media::queue;
@@ -79,6 +79,7 @@ async fn is_answered(sdp: &str, candidates: Vec<IceCandidate>) {
 async fn peer() -> (Peer, mpsc::Receiver<PeerEvent>) {
     let config = PeerConfig {
         ice_servers: Vec::new(),
+        dialer: Dialer::default(),
         ice_policy: IcePolicy::All,
         loopback: Loopback::Include,
         video_codecs: vec![VideoCodec::H264, VideoCodec::Vp8],

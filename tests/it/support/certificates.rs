@@ -11,6 +11,9 @@ pub const BUNDLE: &str = "server.p12";
 /// What opens [`BUNDLE`].
 pub const BUNDLE_PASSWORD: &str = "bundle-secret";
 
+/// Where the servers of the lab are.
+const LAB: [&str; 2] = ["198.18.0.1", "198.18.0.2"];
+
 /// Makes `ca.crt`, `server.crt`, `server.key`, `client.crt` and `client.key` in `dir`; the client's name is alice.
 ///
 /// # Panics
@@ -24,8 +27,10 @@ pub fn make(dir: &TempDir) {
         .args(new_key)
         .args(["-keyout", "ca.key", "-out", "ca.crt", "-days", "30", "-subj", "/CN=tring test authority"])
         .args(["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]));
+    let hosts = LAB.map(|address| format!(",IP:{address}")).concat();
+    let server = format!("extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1{hosts}\n");
     for (name, subject, extensions) in [
-        ("server", "/CN=localhost", "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n"),
+        ("server", "/CN=localhost", server.as_str()),
         ("client", "/CN=alice", "extendedKeyUsage=clientAuth\nsubjectAltName=DNS:alice\n"),
     ] {
         let [key, request, certificate] = ["key", "csr", "crt"].map(|kind| format!("{name}.{kind}"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use super::certificates::Flaw;
 use super::daemon::{self, Daemon, NotReady};
 use super::{TempDir, certificates, free_port, free_ports, loopback, require, template};
 
@@ -57,6 +58,14 @@ impl Coturn {
         Self::start_with("lt-cred-mech\nuser=alice:alice-secret", count)
     }
 
+    /// As [`Self::long_term`], with a certificate that has a flaw.
+    pub fn flawed(flaw: Flaw) -> Self {
+        let dir = TempDir::new("coturn");
+        certificates::make(&dir);
+        certificates::spoil(&dir, flaw);
+        Self::start_in(dir, "lt-cred-mech\nuser=alice:alice-secret", RELAY_PORTS)
+    }
+
     fn start(login: &'static str) -> Self {
         Self::start_with(login, RELAY_PORTS)
     }
@@ -64,6 +73,10 @@ impl Coturn {
     fn start_with(login: &'static str, relay_ports: u16) -> Self {
         let dir = TempDir::new("coturn");
         certificates::make(&dir);
+        Self::start_in(dir, login, relay_ports)
+    }
+
+    fn start_in(dir: TempDir, login: &'static str, relay_ports: u16) -> Self {
         let (daemon, ports) = daemon::start(|| {
             let ports =
                 Ports { plain: free_port(), tls: free_port(), first_relay: free_ports(RELAY_PORTS), relay_ports };
@@ -80,6 +93,16 @@ impl Coturn {
     /// For `--ice`: TURN over UDP.
     pub fn udp_url(&self) -> String {
         format!("turn:127.0.0.1:{}?transport=udp", self.ports.plain)
+    }
+
+    /// For `--ice`: TURN over TCP.
+    pub fn tcp_url(&self) -> String {
+        format!("turn:127.0.0.1:{}?transport=tcp", self.ports.plain)
+    }
+
+    /// For `--ice`: TURN over TLS.
+    pub fn tls_url(&self) -> String {
+        format!("turns:127.0.0.1:{}", self.ports.tls)
     }
 
     /// For `--ca-file`.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!        the public network 198.18.0.0/24
-//!        .1 Mosquitto and coTURN
+//!        .1 Mosquitto and coTURN; .2 coTURN over TLS on port 443
 //!        .11 |             .12 |
 //!        router 1          router 2      NAT and filter by nftables
 //!     10.77.1.1 |       10.77.2.1 |
@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 use super::call::Args;
 use super::daemon::Daemon;
 use super::process::Tring;
-use super::{TempDir, coturn, did_not_run};
+use super::{TempDir, coturn, did_not_run, run};
 use space::Space;
 
 mod servers;
@@ -30,6 +30,8 @@ mod space;
 
 /// Where both servers are.
 const SERVER: &str = "198.18.0.1";
+/// Where TURN over TLS is on the port of HTTPS, which the broker has at the other address.
+const SERVER_443: &str = "198.18.0.2";
 /// The same for peers without IPv4.
 const SERVER_V6: &str = "fd18::1";
 
@@ -81,13 +83,18 @@ impl Lab {
         public.ip(&format!(
             "link add seg type bridge\n\
              addr add {SERVER}/24 dev seg\n\
+             addr add {SERVER_443}/24 dev seg\n\
              addr add {SERVER_V6}/64 dev seg nodad\n\
              link set seg up\n\
              neigh add 198.18.0.254 lladdr 02:00:00:00:00:fe dev seg nud permanent\n\
              route add default via 198.18.0.254"
         ));
+        public.nft(&format!(
+            "table ip https {{\n chain inward {{\n type nat hook prerouting priority dstnat\n \
+             ip daddr {SERVER_443} tcp dport 443 dnat to {SERVER}:5349\n }}\n}}\n"
+        ));
+        servers::prepare(&dir);
         let mosquitto = servers::mosquitto(&public, &dir);
-        servers::prepare_coturn(&dir);
         dir.write("turn.password", coturn::PASSWORD);
         let coturn = servers::coturn(&public, &dir);
         let (routers, hosts, hosts_of_ipv6) = (Cell::new(0), Cell::new(0), Cell::new(0xa));
@@ -157,9 +164,39 @@ impl Lab {
         self.stun().and(self.turn_alone())
     }
 
+    /// Arguments of the peer `id`, which reaches the broker by WebSocket over TLS on the port of HTTPS.
+    pub fn peer_by_https(&self, id: &str) -> Args {
+        let broker = Args::new(["--id", id, "--broker"]).and([format!("wss://{SERVER}:443/mqtt")]);
+        broker.option("--ca-file", self.dir.file("ca.crt"))
+    }
+
     /// Arguments that name the TURN server and nothing else.
     pub fn turn_alone(&self) -> Args {
-        let relay = Args::new(["--ice".to_owned(), format!("turn:{SERVER}")]).option("--ice-user", coturn::USER);
+        self.turn_by(&format!("turn:{SERVER}"))
+    }
+
+    /// Arguments that name the TURN server over TCP and nothing else.
+    pub fn turn_over_tcp(&self) -> Args {
+        self.turn_by(&format!("turn:{SERVER}?transport=tcp"))
+    }
+
+    /// Arguments that name the TURN server over UDP and over TCP.
+    pub fn turn_over_udp_and_tcp(&self) -> Args {
+        self.turn_alone().and(["--ice".to_owned(), format!("turn:{SERVER}?transport=tcp")])
+    }
+
+    /// Arguments that name the TURN server over TLS and nothing else but the authority of its certificate.
+    pub fn turn_over_tls(&self) -> Args {
+        self.turn_by(&format!("turns:{SERVER}")).option("--ca-file", self.dir.file("ca.crt"))
+    }
+
+    /// Arguments that name the TURN server over TLS on the port of HTTPS, at its other address.
+    pub fn turn_by_https(&self) -> Args {
+        self.turn_by(&format!("turns:{SERVER_443}:443"))
+    }
+
+    fn turn_by(&self, url: &str) -> Args {
+        let relay = Args::new(["--ice", url]).option("--ice-user", coturn::USER);
         relay.option("--ice-password-file", self.dir.file("turn.password"))
     }
 
@@ -192,6 +229,28 @@ impl Router {
     /// From now on lets no UDP through.
     pub fn block_udp(&self) {
         self.space.interfere("forward", "");
+    }
+
+    /// From now on lets nothing out but TCP to the port of HTTPS.
+    pub fn allow_https_alone(&self) {
+        self.space.nft(
+            "table inet firewall {\n chain through {\n type filter hook forward priority filter - 10\n \
+             ct state established,related accept\n iifname \"lan\" tcp dport 443 accept\n counter drop\n }\n}\n",
+        );
+    }
+
+    /// Packets that [`Self::allow_https_alone`] took so far.
+    pub fn refused(&self) -> u64 {
+        self.space.counted("firewall")
+    }
+
+    /// From now on sends no more than this to the public network, and holds what is above it for up to 200 ms.
+    pub fn slow_down(&self, kbit: u32) {
+        let rate = format!("{kbit}kbit");
+        let mut tc = self.space.command("tc", "iproute2");
+        run(tc.args([
+            "qdisc", "replace", "dev", "wan", "root", "tbf", "rate", &rate, "burst", "6kb", "latency", "200ms",
+        ]));
     }
 
     /// From now on loses this share of all UDP packets, both ways, each by chance.

@@ -5,7 +5,7 @@
 //!   a fourth, in Python; [`mallory`]: a stranger
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test;
 //!   [`broker`]: one and the same test over each broker
-//! - [`lab`]: peers behind NATs, in network namespaces
+//! - [`lab`]: peers behind NATs, in network namespaces; [`proxy`]: an HTTP or SOCKS5 proxy
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`turn`]: which tests run beside each other
 //! - [`daemon::Daemon`]: what servers share: a log, readiness that is seen and never guessed, an end by process ID
@@ -33,6 +33,7 @@ pub mod lab;
 pub mod mallory;
 pub mod mosquitto;
 pub mod process;
+pub mod proxy;
 pub mod pulse;
 pub mod screen;
 pub mod sound;

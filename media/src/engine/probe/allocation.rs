@@ -25,7 +25,8 @@ use rtc::turn::proto::reqtrans::RequestedTransport;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::transaction::{self, Unanswered};
+use super::transaction::{self, Line, Unanswered};
+use crate::engine::dial::Dialer;
 use crate::path::ice_server::IceServer;
 use crate::path::turn_error::printable;
 
@@ -81,8 +82,7 @@ pub enum Trouble {
 
 /// An allocation that stands.
 pub struct Allocation {
-    socket: UdpSocket,
-    server: SocketAddr,
+    line: Line,
     login: Option<Login>,
     /// Where peers send to.
     pub relayed: SocketAddr,
@@ -120,17 +120,16 @@ impl Login {
 
 impl Allocation {
     /// Asks without a login, learns the realm, and asks with it.
-    pub async fn make(server: &IceServer) -> Result<Self, Trouble> {
-        let address = transaction::resolve(&server.url).await?;
-        let socket = transaction::open_to(address).await?;
+    pub async fn make(server: &IceServer, dialer: &Dialer) -> Result<Self, Trouble> {
+        let line = Line::to(&server.url, dialer).await?;
         let mut login = None;
         // Its nonce may be stale at the very next moment, and is given anew then.
         for _ in 0..3 {
             let request = request(METHOD_ALLOCATE, allocation(), login.as_ref())?;
-            let (answer, _) = transaction::ask(&socket, address, &request).await?;
+            let (answer, _) = line.ask(&request).await?;
             if answer.typ.class == CLASS_SUCCESS_RESPONSE {
                 let relayed = relayed(&answer).ok_or(Unanswered::Nonsense)?;
-                return Ok(Self { socket, server: address, login, relayed, software: software(&answer) });
+                return Ok(Self { line, login, relayed, software: software(&answer) });
             }
             let (code, reason) = refusal(&answer)?;
             login = Some(match (code, login) {
@@ -153,16 +152,16 @@ impl Allocation {
         self.login.is_none()
     }
 
-    /// Where the server is.
-    pub const fn server_ip(&self) -> IpAddr {
-        self.server.ip()
+    /// Where the server is; `None` where it is behind a proxy.
+    pub fn server_ip(&self) -> Option<IpAddr> {
+        self.line.server().map(|address| address.ip())
     }
 
     /// Lets packets from `peer` in, and ours to it out.
     pub async fn permit(&self, peer: IpAddr) -> Result<(), Trouble> {
         let attributes: Vec<Box<dyn Setter>> = vec![Box::new(PeerAddress { ip: peer, port: 0 })];
         let request = request(METHOD_CREATE_PERMISSION, attributes, self.login.as_ref())?;
-        let (answer, _) = transaction::ask(&self.socket, self.server, &request).await?;
+        let (answer, _) = self.line.ask(&request).await?;
         if answer.typ.class == CLASS_SUCCESS_RESPONSE {
             return Ok(());
         }
@@ -175,14 +174,14 @@ impl Allocation {
         for _ in 0..PACKETS {
             let (packet, payload) = packet(self.relayed)?;
             let sent = Instant::now();
-            transaction::send(&self.socket, self.server, &packet.raw).await.map_err(Unanswered::from)?;
-            let is_ours = |_from, message: &Message| {
+            self.line.send(&packet.raw).await?;
+            let is_ours = |message: &Message| {
                 let mut data = Data::default();
                 message.typ == MessageType::new(METHOD_DATA, CLASS_INDICATION)
                     && data.get_from(message).is_ok()
                     && data.0 == payload
             };
-            let came = transaction::hear(&self.socket, sent + PACKET_WAIT, is_ours).await.map_err(Unanswered::from)?;
+            let came = self.line.hear(sent + PACKET_WAIT, is_ours).await?;
             if came.is_some() {
                 return Ok(sent.elapsed());
             }
@@ -194,10 +193,10 @@ impl Allocation {
     pub async fn release(self) {
         let attributes: Vec<Box<dyn Setter>> = vec![Box::new(Lifetime(Duration::ZERO))];
         let Ok(request) = request(METHOD_REFRESH, attributes, self.login.as_ref()) else { return };
-        if transaction::send(&self.socket, self.server, &request.raw).await.is_ok() {
-            let is_answer = |_from, message: &Message| message.transaction_id == request.transaction_id;
+        if self.line.send(&request.raw).await.is_ok() {
+            let is_answer = |message: &Message| message.transaction_id == request.transaction_id;
             // Heard or not, there is nothing left to do.
-            let _done = transaction::hear(&self.socket, Instant::now() + GOODBYE, is_answer).await;
+            let _done = self.line.hear(Instant::now() + GOODBYE, is_answer).await;
         }
     }
 }
@@ -317,7 +316,7 @@ mod tests {
     }
 
     async fn trouble(answer: impl Fn(&Message) -> Message + Send + 'static) -> Trouble {
-        Allocation::make(&server(answer).await).await.err().expect("it is refused")
+        Allocation::make(&server(answer).await, &Dialer::default()).await.err().expect("it is refused")
     }
 
     #[tokio::test]
@@ -352,7 +351,7 @@ mod tests {
             answer(request, CLASS_SUCCESS_RESPONSE, vec![Box::new(address)])
         })
         .await;
-        let Ok(allocation) = Allocation::make(&server).await else { panic!("it is given") };
+        let Ok(allocation) = Allocation::make(&server, &Dialer::default()).await else { panic!("it is given") };
         assert!(allocation.is_open_to_all());
         assert_eq!(allocation.relayed, relayed);
         allocation.permit(relayed.ip()).await.unwrap();

@@ -33,13 +33,13 @@ pub async fn mapped_address(server: &IceServer) -> Result<(SocketAddr, Duration)
     Ok((mapped(&answer).ok_or(Unanswered::Nonsense)?, took))
 }
 
-/// Asks all servers from one socket; how each sees it that answers in time. TURN servers answer too.
+/// Asks all servers over UDP from one socket; how each sees it that answers in time. TURN servers answer too.
 ///
 /// # Errors
 /// When the socket fails on this side.
 pub async fn mapped_addresses(servers: Vec<IceServer>) -> Result<Vec<Seen>, Unanswered> {
     let mut resolving = JoinSet::new();
-    for server in servers {
+    for server in servers.into_iter().filter(|server| !server.url.transport.is_stream()) {
         resolving.spawn(async move { transaction::resolve(&server.url).await.ok() });
     }
     let addresses: BTreeSet<SocketAddr> = resolving.join_all().await.into_iter().flatten().collect();

@@ -1,17 +1,22 @@
-//! A STUN transaction over UDP (RFC 8489 §6.2.1): one request, retransmitted, and its answer.
+//! A STUN transaction (RFC 8489 §6.2): one request and its answer, over UDP or in a stream.
 //!
-//! Owns retransmission and the matching of answers; what is asked is up to the caller. Never waits longer than
-//! [`PATIENCE`].
+//! Owns retransmission, which UDP alone needs, and the matching of answers; what is asked is up to the caller. Never waits
+//! longer than [`PATIENCE`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use rtc::shared::turn_framing::TurnStreamDecoder;
 use rtc::stun::message::{Message, is_stun_message};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UdpSocket, lookup_host};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::engine::dial::{Connection, Dialer, Start};
 use crate::path::ice_server::IceUrl;
+use crate::path::stream_fault::StreamFault;
 use crate::system_error;
 
 /// When a question is sent again: a lost packet on a long line costs little, a dead server is noticed soon.
@@ -42,6 +47,9 @@ pub enum Unanswered {
     /// What came is no answer to what was asked.
     #[error("what answers there does not speak STUN as it should")]
     Nonsense,
+    /// There is no stream to the server, or not any more.
+    #[error(transparent)]
+    Stream(#[from] StreamFault),
     /// The socket failed on this side.
     #[error("cannot send: {0}")]
     Local(String),
@@ -58,8 +66,10 @@ impl Unanswered {
             Self::Nonsense => format!("is a STUN server meant to be on port {}?", url.port),
             Self::Closed => format!("start the server, or correct the port {} in --ice", url.port),
             Self::Silent => {
-                format!("is it running, and does every firewall on the way let UDP port {} through?", url.port)
+                let protocol = url.transport.protocol();
+                format!("is it running, and does every firewall on the way let {protocol} port {} through?", url.port)
             }
+            Self::Stream(fault) => fault.advice(url),
             Self::Local(_) => "does this machine have a network?".to_owned(),
         }
     }
@@ -96,7 +106,121 @@ pub(crate) async fn open_to(server: SocketAddr) -> Result<UdpSocket, Unanswered>
     Ok(socket)
 }
 
-/// Asks `server` until it answers; the answer, and how long the last try took.
+/// The way to one server.
+pub(crate) enum Line {
+    /// Datagrams.
+    Datagrams {
+        /// Connected to the server.
+        socket: UdpSocket,
+        /// Where the server is.
+        server: SocketAddr,
+    },
+    /// A stream over TCP or TLS.
+    Stream {
+        /// What comes and goes.
+        framed: Mutex<Framed>,
+        /// Where the server is; `None` behind a proxy.
+        server: Option<SocketAddr>,
+    },
+}
+
+/// A stream, and what came of it that is no whole message yet.
+pub(crate) struct Framed {
+    connection: Connection,
+    decoder: TurnStreamDecoder,
+}
+
+impl Line {
+    /// A way to the server of `url`.
+    pub(crate) async fn to(url: &IceUrl, dialer: &Dialer) -> Result<Self, Unanswered> {
+        if url.transport.is_stream() {
+            let look_up = |name: String| async move { Ok(lookup_host(name).await?.collect()) };
+            let connection = dialer.dial(url, &Start::default(), look_up).await?;
+            let server = connection.server;
+            let framed = Mutex::new(Framed { connection, decoder: TurnStreamDecoder::new() });
+            return Ok(Self::Stream { framed, server });
+        }
+        let server = resolve(url).await?;
+        Ok(Self::Datagrams { socket: open_to(server).await?, server })
+    }
+
+    /// The address of the server; `None` where it is behind a proxy.
+    pub(crate) const fn server(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Datagrams { server, .. } => Some(*server),
+            Self::Stream { server, .. } => *server,
+        }
+    }
+
+    /// Asks until there is an answer; the answer, and how long the last try took.
+    pub(crate) async fn ask(&self, request: &Message) -> Result<(Message, Duration), Unanswered> {
+        let is_answer = |message: &Message| message.transaction_id == request.transaction_id;
+        match self {
+            Self::Datagrams { socket, server } => ask(socket, *server, request).await,
+            // A stream delivers the question, or breaks.
+            Self::Stream { .. } => {
+                let asked = Instant::now();
+                self.send(&request.raw).await?;
+                let answer = self.hear(asked + PATIENCE, is_answer).await?;
+                answer.map(|answer| (answer, asked.elapsed())).ok_or(Unanswered::Silent)
+            }
+        }
+    }
+
+    /// Sends one message.
+    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), Unanswered> {
+        match self {
+            Self::Datagrams { socket, server } => Ok(send(socket, *server, bytes).await?),
+            Self::Stream { framed, .. } => {
+                let stream = &mut framed.lock().await.connection.stream;
+                let writing = async {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                };
+                let written = timeout(PATIENCE, writing).await.map_err(|_| Unanswered::Silent)?;
+                Ok(written.map_err(|error| StreamFault::of_io(&error))?)
+            }
+        }
+    }
+
+    /// The first message that is wanted, or `None` when none comes until `deadline`.
+    pub(crate) async fn hear(
+        &self,
+        deadline: Instant,
+        is_wanted: impl Fn(&Message) -> bool,
+    ) -> Result<Option<Message>, Unanswered> {
+        match self {
+            Self::Datagrams { socket, .. } => {
+                Ok(hear(socket, deadline, |_from, message: &Message| is_wanted(message)).await?)
+            }
+            Self::Stream { framed, .. } => {
+                let mut framed = framed.lock().await;
+                timeout_at(deadline, framed.hear(is_wanted)).await.map_or(Ok(None), |heard| Ok(Some(heard?)))
+            }
+        }
+    }
+}
+
+impl Framed {
+    async fn hear(&mut self, is_wanted: impl Fn(&Message) -> bool) -> Result<Message, Unanswered> {
+        let mut buffer = vec![0; DATAGRAM_MAX];
+        loop {
+            while let Some(frame) = self.decoder.next_message().map_err(|_| StreamFault::NotTurn)? {
+                let mut message = Message::new();
+                if is_stun_message(&frame) && message.unmarshal_binary(&frame).is_ok() && is_wanted(&message) {
+                    return Ok(message);
+                }
+            }
+            let length = self.connection.stream.read(&mut buffer).await.map_err(|error| StreamFault::of_io(&error))?;
+            if length == 0 {
+                return Err(StreamFault::Closed.into());
+            }
+            self.decoder.extend_from_slice(&buffer[..length]);
+        }
+    }
+}
+
+/// Asks `server` over UDP until it answers; the answer, and how long the last try took.
 pub(crate) async fn ask(
     socket: &UdpSocket,
     server: SocketAddr,

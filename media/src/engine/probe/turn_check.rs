@@ -1,5 +1,6 @@
 //! Checks that a TURN server answers, before it is needed. The request has no login, so the server gives no relay
-//! address. How it answers the requests of a call is seen on the call's own sockets ([`crate::path::server_log`]).
+//! address. How it answers the requests of a call is seen on the call's own sockets ([`crate::path::server_log`]); for one
+//! over TCP or TLS that is enough, since its stream tells of a closed port too.
 
 use std::net::SocketAddr;
 
@@ -10,12 +11,12 @@ use super::transaction::{self, Unanswered};
 use crate::path::ice_server::{IceServer, IceServerKind};
 use crate::path::turn_error::{SILENT_AFTER, TurnError};
 
-/// Asks `server` whether it is there. A STUN server passes unasked.
+/// Asks `server` whether it is there. A STUN server passes unasked, and so does a server over TCP or TLS.
 ///
 /// # Errors
 /// [`TurnError`] naming the server and the reason.
 pub async fn check(server: &IceServer) -> Result<(), TurnError> {
-    if server.url.kind == IceServerKind::Stun {
+    if server.url.kind == IceServerKind::Stun || server.url.transport.is_stream() {
         return Ok(());
     }
     let url = server.url.to_string();
@@ -29,7 +30,8 @@ pub async fn check(server: &IceServer) -> Result<(), TurnError> {
         Ok(()) | Err(Unanswered::Nonsense) => Ok(()),
         Err(Unanswered::Unresolved(reason)) => Err(TurnError::Resolve { url, reason }),
         Err(Unanswered::Closed) => Err(TurnError::Closed { url }),
-        Err(Unanswered::Silent) => Err(TurnError::Silent { url }),
+        Err(Unanswered::Stream(fault)) => Err(TurnError::of_stream(&server.url, &fault)),
+        Err(Unanswered::Silent) => Err(TurnError::silent(&server.url)),
         Err(Unanswered::Local(reason)) => Err(TurnError::Local { url, reason }),
     }
 }

@@ -11,14 +11,13 @@
 //! Multicast DNS stays outside, and so does signalling. Timers of the runtime are exact to a millisecond: so are delays
 //! here, while [`Link`] itself is exact.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,12 +25,9 @@ use tokio::sync::Notify;
 use tracing::{debug, trace};
 use webrtc::runtime::{AsyncUdpSocket, EcnCodepoint, RecvMeta, Runtime, Transmit};
 
+use super::inbox::Inbox;
 use super::split;
 use crate::impair::{Counters, Impairment, Impairments, Link};
-
-/// Datagrams that have arrived and wait for the engine, a socket: what a stall of seconds lets go at once. More are
-/// dropped, as a system drops what does not fit into the buffer of a socket.
-const INBOX_MAX: usize = 4096;
 
 /// Messages taken from a socket in a row, before others of the same task have their turn.
 const READS_MAX: usize = 64;
@@ -273,58 +269,6 @@ async fn transmit(packet: &Outgoing) {
     }
 }
 
-/// Datagrams that have arrived, and who waits for them.
-#[derive(Default)]
-struct Inbox {
-    has_some: AtomicBool,
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    datagrams: VecDeque<(RecvMeta, Bytes)>,
-    reader: Option<Waker>,
-}
-
-impl Inbox {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, meta: RecvMeta, contents: Bytes) {
-        let mut waiting = self.waiting();
-        if waiting.datagrams.len() >= INBOX_MAX {
-            return trace!("the engine is too slow: datagram dropped");
-        }
-        waiting.datagrams.push_back((meta, contents));
-        self.has_some.store(true, Ordering::Release);
-        if let Some(reader) = waiting.reader.take() {
-            reader.wake();
-        }
-    }
-
-    /// Fills one buffer with one datagram; without one, `cx` is woken when it comes.
-    fn poll(&self, cx: &Context<'_>, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> Poll<usize> {
-        let mut waiting = self.waiting();
-        let mut filled = 0;
-        for (buffer, slot) in bufs.iter_mut().zip(metas) {
-            let Some((mut meta, contents)) = waiting.datagrams.pop_front() else { break };
-            // What is longer than the buffer is cut off, as the system does.
-            let length = contents.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&contents[..length]);
-            (meta.len, meta.stride) = (length, length.max(1));
-            *slot = meta;
-            filled += 1;
-        }
-        self.has_some.store(!waiting.datagrams.is_empty(), Ordering::Release);
-        if filled == 0 {
-            waiting.reader = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(filled)
-    }
-}
-
 /// A socket behind the network.
 struct ImpairedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
@@ -404,7 +348,7 @@ impl AsyncUdpSocket for ImpairedSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        if self.network.down.is_clear() && !self.inbox.has_some.load(Ordering::Acquire) {
+        if self.network.down.is_clear() && !self.inbox.has_some() {
             return self.inner.poll_recv(cx, bufs, meta);
         }
         if let Err(error) = self.drain(cx, bufs, meta) {

@@ -9,6 +9,7 @@ mod relay;
 mod restart;
 mod silence;
 mod sound;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -32,6 +33,7 @@ use super::peer::Peer;
 use super::sockets::impaired::ImpairHandle;
 use super::stats;
 use crate::congestion::BitrateLimits;
+use crate::engine::dial::Dialer;
 use crate::engine::events::PeerEvent;
 use crate::frame::{EncodedAudio, EncodedVideo, VideoCodec};
 use crate::path::addresses::{Addresses, Network};
@@ -51,6 +53,7 @@ const STEP: Duration = Duration::from_millis(20);
 fn config(codecs: &[VideoCodec], video: Direction) -> PeerConfig {
     PeerConfig {
         ice_servers: Vec::new(),
+        dialer: Dialer::default(),
         ice_policy: IcePolicy::All,
         loopback: Loopback::Exclude,
         video_codecs: codecs.to_vec(),

@@ -10,6 +10,7 @@ use rtc::stun::textattrs::TextAttribute;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::path::ice_server::IceTransport;
 
 /// A coTURN of the test's own, ended with it.
 pub(super) struct Server {
@@ -36,7 +37,11 @@ impl Server {
     }
 
     pub(super) fn client(&self) -> PeerConfig {
-        let url: IceUrl = format!("turn:127.0.0.1:{}", self.port).parse().unwrap();
+        self.client_over("udp")
+    }
+
+    fn client_over(&self, transport: &str) -> PeerConfig {
+        let url: IceUrl = format!("turn:127.0.0.1:{}?transport={transport}", self.port).parse().unwrap();
         let server = IceServer { url, username: "alice".into(), password: "alice-secret".into() };
         PeerConfig { ice_servers: vec![server], ice_policy: IcePolicy::RelayOnly, ..talking() }
     }
@@ -79,8 +84,17 @@ async fn heal(call: &mut Call, length: Duration) -> Duration {
 
 #[tokio::test]
 async fn a_relayed_call_comes_back_with_its_server() {
+    comes_back_over("udp").await;
+}
+
+#[tokio::test]
+async fn a_call_relayed_over_tcp_comes_back_with_its_server() {
+    comes_back_over("tcp").await;
+}
+
+async fn comes_back_over(transport: &str) {
     let mut server = Server::start();
-    let client = server.client();
+    let client = server.client_over(transport);
     let mut call = Call::standing(&client, &client).await;
     call.run(Duration::from_millis(500)).await;
     for away in [100, 1500, 6500].map(Duration::from_millis) {
@@ -94,7 +108,8 @@ async fn a_relayed_call_comes_back_with_its_server() {
         assert_eq!((call.alice.was_told("Failed"), call.bob.was_told("Failed")), (0, 0));
         call.run(Duration::from_secs(1)).await;
     }
-    assert_eq!(call.alice.peer.path().await.unwrap().local.kind, "relay");
+    let path = call.alice.peer.path().await.unwrap();
+    assert_eq!((path.local.kind.as_str(), path.relay.map(IceTransport::name)), ("relay", Some(transport)));
     call.end().await;
 }
 

@@ -19,22 +19,26 @@ const DENIED: [&str; 7] = [
 /// The usual port of MQTT: nobody else is in this network.
 const MQTT: &str = "1883";
 
-/// A broker for everyone, over IPv4 and IPv6.
+/// A broker for everyone, over IPv4 and IPv6, and by WebSocket over TLS on the port of HTTPS. Its certificate is in `dir`.
 ///
 /// # Panics
 /// With its log, when it does not start.
 pub fn mosquitto(public: &Space, dir: &TempDir) -> Daemon {
     let text = template("mosquitto-anonymous.conf", &[("@PORT@", MQTT), ("@WEBSOCKET_PORT@", "8083")]);
     let over_ipv6 = format!("listener {MQTT} {SERVER_V6}\nprotocol mqtt\n");
-    let config = dir.write("mosquitto.conf", &(at_server(&text) + &over_ipv6));
+    let folder = dir.path().display();
+    let https = format!(
+        "listener 443 {SERVER}\nprotocol websockets\ncertfile {folder}/server.crt\nkeyfile {folder}/server.key\n"
+    );
+    let config = dir.write("mosquitto.conf", &(at_server(&text) + &over_ipv6 + &https));
     let mut command = public.command("mosquitto", "mosquitto");
     let mut daemon = Daemon::spawn("mosquitto", command.arg("-c").arg(config), dir);
     ready(daemon.logged(" running"));
     daemon
 }
 
-/// What coTURN needs beside its configuration, once for all its starts.
-pub fn prepare_coturn(dir: &TempDir) {
+/// What both servers need beside their configuration, once for all their starts.
+pub fn prepare(dir: &TempDir) {
     certificates::make(dir);
     let login = format!("lt-cred-mech\nuser={}:{}", coturn::USER, coturn::PASSWORD);
     let values = [
@@ -52,7 +56,7 @@ pub fn prepare_coturn(dir: &TempDir) {
     dir.write("turnserver.conf", &[&text, &denied, user].concat());
 }
 
-/// STUN and TURN over UDP, with one login.
+/// STUN and TURN over UDP, TCP and TLS, with one login.
 ///
 /// # Panics
 /// With its log, when it does not start.

@@ -1,0 +1,233 @@
+//! Connections to TURN servers over TCP and TLS.
+//!
+//! [`Dialer::dial`]: the name → an address of the server or of the [`proxy`] → TCP → the proxy's tunnel → TLS. Each step
+//! has [`STEP`] and its own [`StreamFault`].
+
+mod proxy;
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::path::ice_server::{IceTransport, IceUrl};
+use crate::path::proxy::{Proxies, Proxy, ProxyKind};
+use crate::path::stream_fault::{STEP, StreamFault};
+use crate::system_error;
+
+/// What the system may hold of a stream that the network has not taken yet, bytes: three packets. More would be latency
+/// that nobody can take back; what waits in [`crate::path::stream_queue`] can still be dropped.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+const UNSENT_BYTES_MAX: u32 = 4096;
+
+/// How connections to TURN servers over TCP and TLS are made. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Dialer {
+    tls: Option<TlsClient>,
+    proxies: Proxies,
+}
+
+/// Whom we trust over TLS.
+#[derive(Clone)]
+pub struct TlsClient {
+    /// Authorities and versions.
+    pub config: Arc<ClientConfig>,
+    /// What an error with the server of this host means, in words.
+    pub explain: Explain,
+}
+
+/// From an error of TLS and the name of the server to words.
+pub type Explain = Arc<dyn Fn(&rustls::Error, &str) -> TlsWords + Send + Sync>;
+
+/// What an error of TLS means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsWords {
+    /// What was seen.
+    pub cause: String,
+    /// What to try.
+    pub fix: String,
+}
+
+impl Dialer {
+    /// One for `turn:` and `turns:`.
+    #[must_use]
+    pub const fn new(tls: TlsClient, proxies: Proxies) -> Self {
+        Self { tls: Some(tls), proxies }
+    }
+
+    /// One for `turn:` alone: the authorities of a system are read from many files, and not needed without TLS.
+    #[must_use]
+    pub const fn without_tls(proxies: Proxies) -> Self {
+        Self { tls: None, proxies }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").finish_non_exhaustive()
+    }
+}
+
+/// A stream that is up, in both directions.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A stream to a server.
+pub(super) struct Connection {
+    pub(super) stream: Box<dyn Stream>,
+    /// Where the server is; `None` behind a proxy.
+    pub(super) server: Option<SocketAddr>,
+}
+
+/// Where a connection starts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Start {
+    /// The address of ours; any, where it does not matter.
+    pub(super) address: Option<IpAddr>,
+    /// The interface that packets leave by, whatever routes say.
+    pub(super) interface: Option<String>,
+}
+
+impl Dialer {
+    /// Connects to a TURN server. `look_up` finds the addresses of a `host:port`.
+    pub(super) async fn dial<L>(
+        &self,
+        url: &IceUrl,
+        from: &Start,
+        look_up: impl FnOnce(String) -> L,
+    ) -> Result<Connection, StreamFault>
+    where
+        L: Future<Output = io::Result<Vec<SocketAddr>>>,
+    {
+        let proxy = self.proxies.on_the_way_to(&url.host, url.port);
+        let next = proxy.map_or_else(|| format!("{}:{}", url.host, url.port), Proxy::to_string);
+        let address = within(STEP, "no answer from the name server", first_of(from.address, look_up(next))).await?;
+        let connecting = async { connect(address, from).await.map_err(|error| of_connecting(&error)) };
+        let connected = within(STEP, "no TCP connection", connecting).await;
+        let mut tcp = match (connected, proxy) {
+            (Ok(tcp), _) => tcp,
+            // It is the proxy's fault, not the server's.
+            (Err(fault), Some(proxy)) if fault != StreamFault::OtherSide => {
+                return Err(of_proxy(proxy, format!("is not reached: {fault}")));
+            }
+            (Err(fault), _) => return Err(fault),
+        };
+        if let Some(proxy) = proxy {
+            let asking = async { tunnel(&mut tcp, proxy, url).await.map_err(|cause| of_proxy(proxy, cause)) };
+            within(STEP, "no answer from the proxy", asking).await?;
+        }
+        let stream: Box<dyn Stream> = match url.transport {
+            IceTransport::Udp | IceTransport::Tcp => Box::new(tcp),
+            IceTransport::Tls => within(STEP, "no answer to TLS", self.secure(tcp, url)).await?,
+        };
+        Ok(Connection { stream, server: proxy.is_none().then_some(address) })
+    }
+
+    async fn secure(&self, tcp: TcpStream, url: &IceUrl) -> Result<Box<dyn Stream>, StreamFault> {
+        let Some(tls) = &self.tls else { return Err(StreamFault::Local("TLS is not set up".to_owned())) };
+        let host = url.host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| StreamFault::Unresolved(error.to_string()))?;
+        let connector = TlsConnector::from(Arc::clone(&tls.config));
+        match connector.connect(name, tcp).await {
+            Ok(secured) => Ok(Box::new(secured)),
+            Err(error) => Err(of_tls(&error, tls, host)),
+        }
+    }
+}
+
+/// What becomes of `work`, or that it took too long.
+async fn within<T>(
+    limit: std::time::Duration,
+    what: &'static str,
+    work: impl Future<Output = Result<T, StreamFault>>,
+) -> Result<T, StreamFault> {
+    timeout(limit, work).await.unwrap_or(Err(StreamFault::Timeout(what)))
+}
+
+/// The first address that is found, of the family of the address of ours that the connection starts at.
+async fn first_of(
+    ours: Option<IpAddr>,
+    look_up: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+) -> Result<SocketAddr, StreamFault> {
+    let found = look_up.await.map_err(|error| StreamFault::Unresolved(system_error::in_words(&error)))?;
+    let is_of_family = |address: &SocketAddr| ours.is_none_or(|ours| ours.is_ipv4() == address.is_ipv4());
+    match found.iter().copied().find(is_of_family) {
+        Some(address) => Ok(address),
+        // It may have one for the other family's sockets.
+        None if !found.is_empty() => Err(StreamFault::OtherSide),
+        None => Err(StreamFault::Unresolved("it has no address".to_owned())),
+    }
+}
+
+async fn connect(to: SocketAddr, from: &Start) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(address) = from.address {
+        // The system would send from there into a void.
+        if address.is_loopback() && !to.ip().is_loopback() {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        socket.bind(SocketAddr::from((address, 0)))?;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(interface) = &from.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    let stream = socket.connect(to).await?;
+    stream.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        tracing::debug!(%error, "the system holds as much of the stream as it likes");
+    }
+    Ok(stream)
+}
+
+/// Has the proxy connect to the server.
+async fn tunnel(tcp: &mut TcpStream, proxy: &Proxy, url: &IceUrl) -> Result<(), String> {
+    match proxy.kind {
+        ProxyKind::Http => proxy::connect(tcp, proxy, url).await,
+        ProxyKind::Socks5h => proxy::socks(tcp, proxy, &url.host, url.port).await,
+        ProxyKind::Socks5 => {
+            let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
+            let found = found.ok().and_then(|mut found| found.next());
+            let found = found.ok_or("needs the server's address, and the name has none here; use socks5h://")?;
+            proxy::socks(tcp, proxy, &found.ip().to_string(), url.port).await
+        }
+    }
+}
+
+fn of_proxy(proxy: &Proxy, cause: String) -> StreamFault {
+    StreamFault::Proxy { proxy: proxy.to_string(), cause }
+}
+
+fn of_connecting(error: &io::Error) -> StreamFault {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => StreamFault::Refused,
+        io::ErrorKind::TimedOut => StreamFault::Timeout("no TCP connection"),
+        io::ErrorKind::AddrNotAvailable => StreamFault::OtherSide,
+        _ => StreamFault::Local(system_error::in_words(error)),
+    }
+}
+
+fn of_tls(error: &io::Error, tls: &TlsClient, host: &str) -> StreamFault {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidMessage(_)) => StreamFault::NotTls,
+        Some(error) => {
+            let TlsWords { cause, fix } = (tls.explain)(error, host);
+            StreamFault::Tls { cause, fix }
+        }
+        None => match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                StreamFault::ClosedInTls
+            }
+            _ => StreamFault::Local(system_error::in_words(error)),
+        },
+    }
+}
