@@ -36,8 +36,8 @@ impl Servers {
         urls.iter().fold(login.option("--ca-file", self.coturn.ca_file()), |args, url| args.option("--ice", *url))
     }
 
-    /// A whole call by these servers, with these variables in the environment: everything arrives, relayed at both ends by
-    /// the first or the second side's transport.
+    /// A whole call by these servers, with these variables in the environment: everything arrives, relayed at both ends, and
+    /// both sides reach the server over `transport`.
     fn call(&self, urls: &[&str], envs: &[(&str, String)], transport: &str) {
         let _turn = Turn::call();
         let start = |args: Args| Tring::command(args.and(call::TEST_MEDIA)).envs(envs.to_vec()).spawn();
@@ -85,7 +85,6 @@ fn a_whole_call_goes_through_a_relay_over_tcp() {
 fn a_whole_call_goes_through_a_relay_over_tls() {
     let servers = Servers::with(Coturn::long_term());
     servers.call(&[&servers.coturn.tls_url()], &[], "tls");
-    assert!(servers.coturn.log().contains("TLS"), "{}", servers.coturn.log());
 }
 
 #[test]
@@ -182,7 +181,6 @@ fn a_proxy_that_cannot_be_used_is_an_error_of_usage() {
     assert!(alice.error().contains("HTTPS_PROXY") && !alice.error().contains("secret"), "{}", alice.error());
 }
 
-/// The relay of [`Value`] `pair` is null where none is used.
 #[test]
 fn a_direct_path_has_no_relay_protocol() {
     let _turn = Turn::small_call();

@@ -91,7 +91,8 @@ impl Lab {
         ));
         public.nft(&format!(
             "table ip https {{\n chain inward {{\n type nat hook prerouting priority dstnat\n \
-             ip daddr {SERVER_443} tcp dport 443 dnat to {SERVER}:5349\n }}\n}}\n"
+             ip daddr {SERVER_443} tcp dport 443 dnat to {SERVER}:5349\n \
+             ip daddr {SERVER} tcp dport 443 redirect to :8443\n }}\n}}\n"
         ));
         servers::prepare(&dir);
         let mosquitto = servers::mosquitto(&public, &dir);

@@ -22,10 +22,10 @@ use crate::path::proxy::{Proxies, Proxy, ProxyKind};
 use crate::path::stream_fault::{STEP, StreamFault};
 use crate::system_error;
 
-/// What the system may hold of a stream that the network has not taken yet, bytes: three packets. More would be latency
+/// What the system may hold of a stream that the network has not taken yet, bytes: one packet or two. More would be latency
 /// that nobody can take back; what waits in [`crate::path::stream_queue`] can still be dropped.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-const UNSENT_BYTES_MAX: u32 = 4096;
+const UNSENT_BYTES_MAX: u32 = 1500;
 
 /// How connections to TURN servers over TCP and TLS are made. Cheap to clone.
 #[derive(Clone, Default)]

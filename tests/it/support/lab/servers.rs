@@ -19,7 +19,7 @@ const DENIED: [&str; 7] = [
 /// The usual port of MQTT: nobody else is in this network.
 const MQTT: &str = "1883";
 
-/// A broker for everyone, over IPv4 and IPv6, and by WebSocket over TLS on the port of HTTPS. Its certificate is in `dir`.
+/// A broker for everyone, over IPv4 and IPv6, and by WebSocket over TLS on 8443, where the port of HTTPS leads. Its certificate is in `dir`.
 ///
 /// # Panics
 /// With its log, when it does not start.
@@ -28,7 +28,7 @@ pub fn mosquitto(public: &Space, dir: &TempDir) -> Daemon {
     let over_ipv6 = format!("listener {MQTT} {SERVER_V6}\nprotocol mqtt\n");
     let folder = dir.path().display();
     let https = format!(
-        "listener 443 {SERVER}\nprotocol websockets\ncertfile {folder}/server.crt\nkeyfile {folder}/server.key\n"
+        "listener 8443 {SERVER}\nprotocol websockets\ncertfile {folder}/server.crt\nkeyfile {folder}/server.key\n"
     );
     let config = dir.write("mosquitto.conf", &(at_server(&text) + &over_ipv6 + &https));
     let mut command = public.command("mosquitto", "mosquitto");
