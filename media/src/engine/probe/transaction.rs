@@ -4,7 +4,7 @@
 //! longer than [`PATIENCE`].
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use rtc::shared::turn_framing::TurnStreamDecoder;
@@ -84,24 +84,40 @@ impl From<io::Error> for Unanswered {
     }
 }
 
-/// The address of a server. Media goes over IPv4 alone.
+/// The address of a server: by IPv4 where it has one and this machine has a way there.
 pub(crate) async fn resolve(url: &IceUrl) -> Result<SocketAddr, Unanswered> {
     let failed = |reason: &str| Unanswered::Unresolved(reason.to_owned());
     let found = timeout(RESOLVE, lookup_host(format!("{}:{}", url.host, url.port))).await;
-    let mut found = found
+    let found = found
         .map_err(|_| failed("no answer from the name server"))?
         .map_err(|e| failed(&system_error::in_words(&e)))?;
-    found.find(SocketAddr::is_ipv4).ok_or_else(|| failed("it has no IPv4 address"))
+    let found: Vec<SocketAddr> = found.collect();
+    let first_of = |is_ipv4: bool| found.iter().find(|address| address.is_ipv4() == is_ipv4).copied();
+    let by_ipv4 = first_of(true).filter(|address| has_way_to(*address));
+    by_ipv4.or_else(|| first_of(false)).or_else(|| first_of(true)).ok_or_else(|| failed("it has no address"))
 }
 
-/// A socket that speaks to many.
+/// Whether there is a route. Connecting a UDP socket sends nothing.
+fn has_way_to(server: SocketAddr) -> bool {
+    std::net::UdpSocket::bind((any_for(server), 0)).is_ok_and(|socket| socket.connect(server).is_ok())
+}
+
+/// Any address of ours, of the family of `server`.
+pub(crate) const fn any_for(server: SocketAddr) -> IpAddr {
+    match server {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// A socket that speaks to many, over IPv4: what a NAT does is seen there.
 pub(crate) async fn open() -> Result<UdpSocket, Unanswered> {
     Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?)
 }
 
 /// A socket that speaks to `server` alone, and so hears of a closed port.
 pub(crate) async fn open_to(server: SocketAddr) -> Result<UdpSocket, Unanswered> {
-    let socket = open().await?;
+    let socket = UdpSocket::bind((any_for(server), 0)).await?;
     socket.connect(server).await?;
     Ok(socket)
 }
