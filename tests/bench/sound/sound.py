@@ -1,98 +1,78 @@
-"""Speech over lossy lines, judged by PESQ; `./dev bench sound` starts it. See docs/TESTING.md."""
+"""Sound of whole calls, measured from outside, beside libwebrtc and aiortc; `./dev bench sound` starts it. See docs/TESTING.md."""
 
 import argparse
-import concurrent.futures
+import json
 import os
-import subprocess
 import sys
 import tempfile
+import time
 
-import numpy
-from pesq import NoUtterancesError, pesq
-from scipy.signal import resample_poly
+import report
+import speech
+from bench import PROGRAMS, Bench, NotInstalled, installed, sound_system
+from calls import ROOT
+from programs import tring_program
+from rows import ROWS
+from voice import VOICE_ROWS
 
-# Sentences of the list in IEEE 297, spoken by espeak-ng.
-SENTENCES = [
-    "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background. "
-    "It's easy to tell the depth of a well.",
-    "These days a chicken leg is a rare dish. Rice is often served in round bowls. "
-    "The juice of lemons makes fine punch.",
-    "The box was thrown beside the parked truck. The hogs were fed chopped corn and garbage. "
-    "Four hours of steady work faced us.",
-    "A large size in stockings is hard to sell. The boy was there when the sun rose. "
-    "A rod is used to catch pink salmon.",
-]
-VOICES = ["en", "en+f3"]
-
-# Percent lost, packets in a burst.
-LINES = [(0, 1), (5, 1), (10, 1), (20, 1), (30, 1), (5, 3), (10, 4)]
-
-# Bitrate of Opus in kbit/s, copies by how many packets back they lie.
-SCHEMES = [
-    (32, "-"),
-    # All at about 76 kbit/s with headers.
-    (64, "-"),
-    (32, "1"),
-    (32, "2"),
-    (32, "4"),
-    (20, "2,1"),
-    (20, "4,1"),
-    # At 108 kbit/s.
-    (32, "3,1"),
-    (32, "4,1"),
-]
+ALL = ROWS | VOICE_ROWS
 
 
-def speak(folder):
-    """Paths of raw 48 kHz mono sound."""
-    paths = []
-    for number, sentence in enumerate(SENTENCES):
-        wave, raw = (os.path.join(folder, f"{number}.{end}") for end in ("wav", "raw"))
-        subprocess.run(["espeak-ng", "-v", VOICES[number % len(VOICES)], "-s", "150", "-w", wave, sentence], check=True)
-        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", wave, "-ar", "48000", "-ac", "1", "-f", "s16le", raw], check=True)
-        paths.append(raw)
-    return paths
+def say(text):
+    print(text, file=sys.stderr, flush=True)
 
 
-def narrowed(samples):
-    """At 16 kHz, as PESQ-WB (ITU-T P.862.2) wants it."""
-    return resample_poly(samples.astype(float), 1, 3).clip(-32768, 32767).astype(numpy.int16)
+def options():
+    parser = argparse.ArgumentParser(prog="./dev bench sound", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {' '.join(ALL)}; all of them unless said")
+    parser.add_argument("--alone", action="store_true", help="tring, without libwebrtc and aiortc beside it")
+    parser.add_argument("--minutes", type=float, default=1, metavar="N", help="how long the rows clock-… are (1)")
+    parser.add_argument("--texts", type=int, metavar="N", help="say the first N texts only, where PESQ is taken")
+    parser.add_argument("--json", default=f"{ROOT}/target/sound.json", metavar="FILE", help="the figures")
+    chosen = parser.parse_args()
+    for row in chosen.rows:
+        if row not in ALL:
+            parser.error(f"there is no row {row}; there are {' '.join(ALL)}")
+    return chosen
 
 
-def judge(job):
-    """PESQ-WB, kbit/s, percent lost and delay in ms of one run."""
-    program, spoken, (kbit, copies), (loss, burst), seed = job
-    with tempfile.NamedTemporaryFile(suffix=".raw") as heard:
-        arguments = [program, spoken, heard.name, kbit, copies, loss, burst, seed]
-        printed = subprocess.check_output([str(argument) for argument in arguments], text=True)
-        samples = numpy.fromfile(heard.name, dtype="<i2")
+def measured(bench, row, program):
     try:
-        mark = pesq(16000, narrowed(numpy.fromfile(spoken, dtype="<i2")), narrowed(samples), "wb")
-    except NoUtterancesError:
-        mark = 1.0
-    return (mark, *(float(figure) for figure in printed.split()))
+        return {"figures": ALL[row]["run"](bench, program)}
+    except NotInstalled as missing:
+        return {"failed": str(missing)}
+    except (OSError, ValueError, IndexError) as error:
+        # A figure that nothing can be made of: sound that did not come through, say.
+        return {"failed": f"{type(error).__name__}: {error}"}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("program", help="the built example `sound`")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each sentence on each line (default 3)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
-    options = parser.parse_args()
-    names = [f"{loss} %" if burst == 1 else f"{burst} at {loss} %" for loss, burst in LINES]
-    print(f"| Opus, kbit/s | copies | with headers | {' | '.join(names)} |")
-    print("|" + "---|" * (3 + len(LINES)))
-    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
-        spoken = speak(folder)
-        for scheme in SCHEMES:
-            cells, kbit = [], 0
-            for line in LINES:
-                seeds = range(1, 2 if line[0] == 0 else options.seeds + 1)
-                jobs = [(options.program, path, scheme, line, seed) for path in spoken for seed in seeds]
-                mark, kbit, _, delay = numpy.mean(list(pool.map(judge, jobs)), axis=0)
-                cells.append(f"{mark:.2f} / {delay:.0f}")
-            print(f"| {scheme[0]} | {scheme[1]} | {kbit:.0f} | {' | '.join(cells)} |")
-            sys.stdout.flush()
+    chosen = options()
+    if os.geteuid():
+        raise SystemExit("./dev bench sound makes network namespaces, and so needs root")
+    programs = PROGRAMS[:1] if chosen.alone else PROGRAMS
+    there, results = {program: installed(program) for program in programs}, []
+    with tempfile.TemporaryDirectory(prefix="speech-") as folder, sound_system() as system:
+        texts = speech.texts(folder)
+        if "announcements" not in texts:
+            say("alsa-utils is not installed: no text of a person's voice")
+        texts = dict(list(texts.items())[: chosen.texts])
+        bench = Bench(tring_program(), texts, system, chosen.minutes * 60)
+        for row in chosen.rows or ALL:
+            # The programs follow each other in each row, so that what else the machine does falls on all of them.
+            for program in programs[:1] if ALL[row].get("alone") else programs:
+                say(f"{row}: {program}")
+                result = {"row": row, "program": program, "load": os.getloadavg()[0]}
+                result |= measured(bench, row, program) if there[program] else {"failed": "not installed"}
+                result["at"] = time.time()
+                say(f"  {result.get('figures', result.get('failed'))}")
+                results.append(result)
+                with open(chosen.json, "w") as file:
+                    json.dump({"at": int(time.time()), "results": results}, file, default=float)
+    print(report.table({row: ALL[row] for row in ALL}, results, programs))
+    for miss in report.misses(ALL, results):
+        say(f"below its mark: {miss}")
+    sys.exit(1 if any(result.get("failed", "not installed") != "not installed" for result in results) else 0)
 
 
 if __name__ == "__main__":
