@@ -3,7 +3,7 @@
 //!
 //! Reports tell how much is lost, and not in how long bursts. A copy of the last packet stands in for single losses, and
 //! costs the other side 20 ms of delay; one of the fourth packet back also for bursts of four, and costs it 80 ms. What
-//! each is worth: `./dev bench sound`, and its table in docs/TESTING.md.
+//! each is worth: `./dev bench copies`, and its table in docs/TESTING.md.
 //!
 //! Pure: time passes with the sound that is sent.
 

@@ -1,4 +1,4 @@
-"""Speech over lossy lines, judged by PESQ; `./dev bench sound` starts it. See docs/TESTING.md."""
+"""Speech over lossy lines, judged by PESQ; `./dev bench copies` starts it. See docs/TESTING.md."""
 
 import argparse
 import concurrent.futures

@@ -1,5 +1,5 @@
 //! Speech over a lossy line in virtual time, through the encoder, the packets and the audio buffer of calls:
-//! `./dev bench sound` starts it, and judges what was heard. See docs/TESTING.md.
+//! `./dev bench copies` starts it, and judges what was heard. See docs/TESTING.md.
 //!
 //! `sound IN OUT KBIT COPIES LOSS BURST SEED`: raw 48 kHz mono, 16 bits, twice; bitrate of Opus; how many packets back copies
 //! lie, as `4,1`, or `-`; loss in percent, in bursts of so many packets; seed of the losses. The sound is sent three times:
