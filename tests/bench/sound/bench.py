@@ -39,15 +39,30 @@ def installed(program):
     return False
 
 
+@contextlib.contextmanager
+def ahead(wanted):
+    """What is started within goes before what else the machine does, so that the machine is as good as quiet."""
+    if not wanted:
+        yield
+        return
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 class Bench:
-    def __init__(self, tring, texts, sound, seconds):
-        self.tring, self.texts, self.sound, self.seconds, self.lips_s = tring, texts, sound, seconds, 20
+    """`seconds`: of the rows clock-…; `ahead`: see there."""
+
+    def __init__(self, tring, texts, sound, seconds, ahead=False):
+        self.tring, self.texts, self.sound, self.seconds, self.ahead = tring, texts, sound, seconds, ahead
 
     @contextlib.contextmanager
     def call(self, program, line, *, sender=(), **options):
         """A call that stands. `sender`: options of peer.py, which then speaks in place of alice; `options`: of a tring."""
         sender = list(map(str, sender))
-        with line:
+        with ahead(self.ahead), line:
             if program == "tring":
                 if sender:
                     command, _ = calls.python_peer("unused.raw", "--broker", "10.9.0.1:1883", *sender)
@@ -111,13 +126,14 @@ def mark(said, heard):
 
 
 @contextlib.contextmanager
-def sound_system():
+def sound_system(before_others=False):
     missing = pulse.missing()
     if missing:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="sound-") as folder:
-        system = pulse.Pulse(folder)
+        with ahead(before_others):
+            system = pulse.Pulse(folder)
         try:
             yield system
         finally:

@@ -1,6 +1,7 @@
 """A PulseAudio of its own with null sinks: what is played into `x_voice` is what the microphone `x_mic` hears, and what a
 program plays on the speaker `x_spk` is recorded from its monitor; x is a (alice) or b (bob)."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -64,6 +65,24 @@ class Pulse:
 
     def record(self, source):
         return Recording(self, source)
+
+    def loop(self, sink, into, delay_ms, gain_db):
+        """Plays what `sink` plays into another sink, so much later and louder; gives what `unloop` takes. The delay stays,
+        because both sinks have one clock."""
+        name = f"loop-{time.monotonic_ns()}"
+        index = self.run(
+            "pactl", "load-module", "module-loopback", f"source={sink}.monitor", f"sink={into}", f"latency_msec={delay_ms}",
+            "adjust_time=0", "source_dont_move=true", "sink_dont_move=true", f"sink_input_properties=media.name={name}",
+        ).strip()  # fmt: skip
+        inputs = json.loads(self.run("pactl", "--format=json", "list", "sink-inputs"))
+        looped = next((each["index"] for each in inputs if each["properties"].get("media.name") == name), None)
+        if not index or looped is None:
+            raise OSError("pulseaudio made no module-loopback")
+        self.run("pactl", "set-sink-input-volume", str(looped), f"{gain_db}dB")
+        return index
+
+    def unloop(self, index):
+        self.run("pactl", "unload-module", index)
 
     def end(self):
         self.child.terminate()

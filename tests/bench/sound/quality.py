@@ -97,7 +97,7 @@ def jumps(samples, rate, hertz, most_rad=0.5):
     return [at * FRAME_S for at, _ in runs(bad)]
 
 
-def alike(said, heard, rate, window_s=0.5, most_s=1.0):
+def alike(said, heard, rate, window_s=0.2, most_s=1.0):
     """Median over windows with speech of the correlation of what is heard with what was said."""
     found, size = [], int(window_s * rate)
     for at in range(0, len(said) - size, size):

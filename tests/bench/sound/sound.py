@@ -28,6 +28,7 @@ def options():
     parser.add_argument("--alone", action="store_true", help="tring, without libwebrtc and aiortc beside it")
     parser.add_argument("--minutes", type=float, default=1, metavar="N", help="how long the rows clock-… are (1)")
     parser.add_argument("--texts", type=int, metavar="N", help="say the first N texts only, where PESQ is taken")
+    parser.add_argument("--ahead", action="store_true", help="run the calls before what else the machine does (SCHED_RR)")
     parser.add_argument("--json", default=f"{ROOT}/target/sound.json", metavar="FILE", help="the figures")
     chosen = parser.parse_args()
     for row in chosen.rows:
@@ -52,12 +53,12 @@ def main():
         raise SystemExit("./dev bench sound makes network namespaces, and so needs root")
     programs = PROGRAMS[:1] if chosen.alone else PROGRAMS
     there, results = {program: installed(program) for program in programs}, []
-    with tempfile.TemporaryDirectory(prefix="speech-") as folder, sound_system() as system:
+    with tempfile.TemporaryDirectory(prefix="speech-") as folder, sound_system(chosen.ahead) as system:
         texts = speech.texts(folder)
         if "announcements" not in texts:
             say("alsa-utils is not installed: no text of a person's voice")
         texts = dict(list(texts.items())[: chosen.texts])
-        bench = Bench(tring_program(), texts, system, chosen.minutes * 60)
+        bench = Bench(tring_program(), texts, system, chosen.minutes * 60, chosen.ahead)
         for row in chosen.rows or ALL:
             # The programs follow each other in each row, so that what else the machine does falls on all of them.
             for program in programs[:1] if ALL[row].get("alone") else programs:

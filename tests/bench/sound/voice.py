@@ -1,15 +1,13 @@
 """Rows of what is done at both ends: echo, noise, lips, processor. Of tring alone: the programs beside it have neither a
 sound device nor voice processing here. See rows.py for the form."""
 
-import subprocess
-import sys
 import time
 
 import numpy
 
 import speech
 from bench import say
-from calls import AFTER_S, HERE, Line
+from calls import AFTER_S, Line
 from network import Meter
 from quality import SPEECH_DB, alike, delays, lag_of, level_db, levels_db, loss_db, noise_lowered_db, placed, spread, steps_ms
 from rows import NO_MARK, RAW, at_least, at_most
@@ -19,6 +17,7 @@ ECHO_DB = -6
 NOISE_DB = 10
 # An echo that long after its delay changed has to be found again.
 FOUND_DB = 40
+LIPS_S = 25
 TONES, STEP_MS = [400, 600, 800, 1000, 1200, 1400, 1600, 1800], 500
 
 
@@ -26,19 +25,19 @@ class Echo:
     """Bob's speaker into bob's microphone, for the time of the context."""
 
     def __init__(self, bench, delay_ms):
-        command = [sys.executable, f"{HERE}/echo.py", "b_spk", "b_voice", str(delay_ms), str(ECHO_DB)]
-        self.child = bench.sound.client(*command, stdin=subprocess.PIPE)
+        self.sound, self.index = bench.sound, None
+        self.change(delay_ms)
 
     def __enter__(self):
         return self
 
     def change(self, delay_ms):
-        self.child.stdin.write(f"{delay_ms}\n".encode())
-        self.child.stdin.flush()
+        self.__exit__()
+        self.index = self.sound.loop("b_spk", "b_voice", delay_ms, ECHO_DB)
 
     def __exit__(self, *_):
-        self.child.terminate()
-        self.child.wait()
+        if self.index:
+            self.sound.unloop(self.index)
 
 
 def echo_call(bench, delay_ms, said, voice=(), during=lambda call, echo: None):
@@ -89,8 +88,9 @@ def path_ms(played, microphone):
 
 def returned_db(heard, returned, delay_ms):
     """Of what bob's speaker plays and alice hears again, from 1 s after it began."""
-    # What comes back has the delay of the echo, and that of mouth to ear.
-    return loss_db(heard.heard, returned, RATE, delay_ms + 80, begin_s(heard.heard) + 1)
+    # What comes back has the delay of the echo and that of mouth to ear; where nothing comes back, nobody can find it.
+    late = path_ms(heard.heard, returned) or delay_ms + 100
+    return loss_db(heard.heard, returned, RATE, late, begin_s(heard.heard) + 1)
 
 
 def echo_that_moves(bench, _program):
@@ -130,9 +130,12 @@ def double_talk(bench, _program):
     half = int((5 + len(near) / RATE + 2) * RATE)
     places = [lag_of(near, microphone[:half])[0], half + lag_of(near, microphone[half:])[0]]
     both, alone = (alike(near, returned[at : at + len(near) + RATE], RATE) for at in places)
+    # Beside what is sent without an echo, which has been through the same processing and encoder.
+    with_echo, without = (returned[at : at + len(near) + RATE] for at in (places[0], places[1] - RATE // 2))
     end = places[0] + len(near)
     far_at_near = level_db(heard.heard[places[0] : end]) + ECHO_DB - level_db(near)
-    return {"alike": both, "alike_alone": alone, "echo_db": far_at_near}
+    sent = alike(with_echo[: len(near)], without, RATE)
+    return {"sent": sent, "alike": both, "alike_alone": alone, "echo_db": far_at_near}
 
 
 def noise(bench, _program):
@@ -161,7 +164,7 @@ def levels_mask(samples):
 def lips(bench, _program):
     told = ["--audio", "tone"]
     with bench.call("tring", Line(), alice=told, bob=told) as call:
-        time.sleep(bench.lips_s)
+        time.sleep(LIPS_S)
         recording = call.recordings.pop("heard")
         sound, start = recording.end()
         stats = call.stats(1)
@@ -211,8 +214,9 @@ VOICE_ROWS = {
     "double-talk": {
         "run": double_talk, "alone": True,
         "figures": [
-            ("alike", "correlation with the near end", "{:.2f}", *at_least(0.9)),
-            ("alike_alone", "without the far end", "{:.2f}", *NO_MARK),
+            ("sent", "correlation with what is sent without echo", "{:.2f}", *at_least(0.9)),
+            ("alike", "with the near end", "{:.2f}", *NO_MARK),
+            ("alike_alone", "the same without echo", "{:.2f}", *NO_MARK),
             ("echo_db", "echo over the near end, dB", "{:+.0f}", *NO_MARK),
         ],
     },
