@@ -15,7 +15,9 @@ from speech import RATE
 
 ECHO_DB = -6
 NOISE_DB = 10
-# An echo that long after its delay changed has to be found again.
+# What mouth to ear adds to the delay of what comes back, about.
+OWN_MS = 100
+# An echo that is not that much lower is heard.
 FOUND_DB = 40
 LIPS_S = 25
 TONES, STEP_MS = [400, 600, 800, 1000, 1200, 1400, 1600, 1800], 500
@@ -53,6 +55,8 @@ def echo_call(bench, delay_ms, said, voice=(), during=lambda call, echo: None):
         heard = call.finish()
         returned, microphone = (call.finish_recording(name, heard.base, len(heard.heard)) for name in ("returned", "microphone"))
         voices = [event["voice"] for event in call.stats(1) if event.get("voice")]
+    if path_ms(heard.heard, microphone) is None:
+        raise OSError("there was no echo: the sound system was too slow")
     return heard, microphone, returned, given, voices
 
 
@@ -66,6 +70,7 @@ def echo(delay_ms):
         said = bench.looped(12)
         heard, microphone, returned, _, voices = echo_call(bench, delay_ms, said)
         found = {"echo_ms": path_ms(heard.heard, microphone), "return_db": returned_db(heard, returned, delay_ms)}
+        found["found_s"] = found_s(heard.heard, returned, delay_ms + OWN_MS, begin_s(heard.heard))
         found["told_db"] = next((voice["echo_return_loss_sent_db"] for voice in reversed(voices)), None)
         if delay_ms == 100:
             heard, _, returned, _, _ = echo_call(bench, delay_ms, said[: 6 * RATE], RAW)
@@ -74,6 +79,7 @@ def echo(delay_ms):
 
     figures = [
         ("return_db", "echo return loss after 1 s, dB", "{:.0f}", *at_least(40)),
+        ("found_s", "last quarter of a second below 40 dB, s", "{:.2f}", *at_most(1)),
         ("told_db", "told by bob, dB", "{:.0f}", *NO_MARK),
         ("echo_ms", "echo that was made, ms", "{:.0f}", *NO_MARK),
         ("raw_db", "with --voice raw, dB", "{:.0f}", *NO_MARK),
@@ -89,8 +95,18 @@ def path_ms(played, microphone):
 def returned_db(heard, returned, delay_ms):
     """Of what bob's speaker plays and alice hears again, from 1 s after it began."""
     # What comes back has the delay of the echo and that of mouth to ear; where nothing comes back, nobody can find it.
-    late = path_ms(heard.heard, returned) or delay_ms + 100
+    late = path_ms(heard.heard, returned) or delay_ms + OWN_MS
     return loss_db(heard.heard, returned, RATE, late, begin_s(heard.heard) + 1)
+
+
+def found_s(played, returned, late_ms, at):
+    """How long after `at` the echo is last heard: the end of the last quarter of a second in which it is not 40 dB lower."""
+    found = [0]
+    for part in numpy.arange(at, len(played) / RATE - 1, 0.25):
+        loss = loss_db(played, returned, RATE, late_ms, part, part + 0.25)
+        if loss is not None and loss < FOUND_DB:
+            found.append(part + 0.25 - at)
+    return max(found)
 
 
 def echo_that_moves(bench, _program):
@@ -105,12 +121,9 @@ def echo_that_moves(bench, _program):
     at = changed - heard.base
     before = path_ms(*(sound[: int(at * RATE)] for sound in (heard.heard, microphone)))
     after = path_ms(*(sound[int((at + 1) * RATE) :] for sound in (heard.heard, microphone)))
-    losses = []
-    for part in numpy.arange(at, len(heard.heard) / RATE - 1, 0.25):
-        losses.append((part + 0.25 - at, loss_db(heard.heard, returned, RATE, 330, part, part + 0.25)))
-    late = [seconds for seconds, loss in losses if loss is not None and loss < FOUND_DB]
-    whole = loss_db(heard.heard, returned, RATE, 330, at + 2, at + 8)
-    return {"found_s": max(late, default=0), "after_db": whole, "from_ms": before, "to_ms": after}
+    late = (after or 250) + OWN_MS
+    whole = loss_db(heard.heard, returned, RATE, late, at + 2, at + 8)
+    return {"found_s": found_s(heard.heard, returned, late, at), "after_db": whole, "from_ms": before, "to_ms": after}
 
 
 def double_talk(bench, _program):
@@ -120,15 +133,19 @@ def double_talk(bench, _program):
     said = bench.looped(6 + len(near) / RATE)
 
     def during(call, _echo):
+        times = []
         time.sleep(5)
-        call.speak(near, "b")
-        time.sleep(len(near) / RATE + 3)
-        call.speak(near, "b").wait(60)
+        for after in (3, 0):
+            times.append(time.time())
+            call.speak(near, "b").wait(60)
+            time.sleep(after)
+        return times
 
-    heard, microphone, returned, _, _ = echo_call(bench, 100, said, during=during)
-    # The second time is clean, and so is found first; the first one is where the same is before it.
-    half = int((5 + len(near) / RATE + 2) * RATE)
-    places = [lag_of(near, microphone[:half])[0], half + lag_of(near, microphone[half:])[0]]
+    heard, microphone, returned, times, _ = echo_call(bench, 100, said, during=during)
+    places = []
+    for at in times:
+        first = int((at - heard.base) * RATE)
+        places.append(first + lag_of(near, microphone[first : first + len(near) + 3 * RATE])[0])
     both, alone = (alike(near, returned[at : at + len(near) + RATE], RATE) for at in places)
     # Beside what is sent without an echo, which has been through the same processing and encoder.
     with_echo, without = (returned[at : at + len(near) + RATE] for at in (places[0], places[1] - RATE // 2))
