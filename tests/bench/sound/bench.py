@@ -64,6 +64,8 @@ class Bench:
     def call(self, program, line, *, sender=(), **options):
         """A call that stands. `sender`: options of peer.py, which then speaks in place of alice; `options`: of a tring."""
         sender = list(map(str, sender))
+        if sender and not installed("aiortc"):
+            raise NotInstalled("aiortc, which calls here, is not installed")
         with ahead(self.ahead), line:
             if program == "tring":
                 if sender:

@@ -71,7 +71,7 @@ class TringSound(TringCall):
 
     def __init__(self, line, program, sound, alice=(), bob=(), video="test", peer=None):
         self.sound, self.more, self.peer = sound, [list(alice), list(bob)], peer
-        pictures = ["--video", video, "--size", "320x240", "--fps", "15", "--show", "none"]
+        pictures = ["--video", video, "--show", "none"]
         self.common = [*pictures, "--json", "--control", "-", "--codec", "vp8"]
         self.events, self.spoken, self.heard_chunks = [[], []], threading.Event(), None
         self.recordings = {}

@@ -52,6 +52,7 @@ def lossy(bench, program, line, before=lambda line: None):
     marks, late = judged(samples, places, heard)
     begin, alike = begin_of(samples, heard)
     found = {"pesq": numpy.mean(marks), "pesq_least": min(marks), "delay_ms": numpy.median(late), "microphone": alike}
+    found["marks"] = marks
     found["concealed"] = counted(stats, "concealed", start, time.time())
     if copies:
         found["copies"] = numpy.mean(copies[len(copies) // 4 :])

@@ -35,7 +35,7 @@ def levelled(samples):
 
 
 def texts(folder):
-    """By name, each some 8 s; the last one is of a person's voice, and is there where alsa-utils is."""
+    """By name, each some 8 s; the second one is of a person's voice, and is there where alsa-utils is."""
     found = {}
     for number, sentence in enumerate(SENTENCES):
         wave = os.path.join(folder, f"text-{number}.wav")
@@ -43,9 +43,11 @@ def texts(folder):
         subprocess.run(["espeak-ng", "-v", voice, "-s", "150", "-w", wave, sentence], check=True)
         found[voice] = levelled(read(wave))
     announced = sorted(path for path in glob.glob(f"{ANNOUNCED}/*.wav") if "Noise" not in path)
-    if announced:
-        found["announcements"] = levelled(numpy.concatenate([read(path) for path in announced[:6]]))
-    return found
+    if not announced:
+        return found
+    of_a_person = levelled(numpy.concatenate([read(path) for path in announced[:6]]))
+    first, *others = found.items()
+    return dict([first, ("announcements", of_a_person), *others])
 
 
 def script(spoken, texts):
