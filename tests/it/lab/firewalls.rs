@@ -58,7 +58,7 @@ fn where_https_alone_gets_out_broker_and_relay_are_on_port_443() {
 /// The stream of alice is narrower than the pictures she would send: her pictures give way, her sound does not.
 #[test]
 fn a_stream_narrower_than_the_call_keeps_the_sound_whole() {
-    let _turn = Turn::call();
+    let _turn = Turn::whole_machine();
     let Some(lab) = Lab::start() else { return };
     let routers = [lab.router(Nat::Symmetric), lab.router(Nat::Symmetric)];
     let peers = Peers::behind(&lab, routers.each_ref(), &lab.turn_over_tls().and(["--relay-only"]));
