@@ -80,9 +80,9 @@ export class Judge {
     this.#nextPicture();
   }
 
-  // Sound arrives in `stream`.
-  listen(stream) {
-    this.ear = new Ear(stream.getAudioTracks()[0]);
+  // Sound arrives in `stream`; `closely`: every sample of it is looked at.
+  listen(stream, closely) {
+    if (closely) this.ear = new Ear(stream.getAudioTracks()[0]);
     const audio = new AudioContext();
     const analyser = new AnalyserNode(audio, { fftSize: 4096, smoothingTimeConstant: 0 });
     audio.createMediaStreamSource(stream).connect(analyser);

@@ -21,6 +21,7 @@ const PREFIX = "tring-page ";
 const REPORT_MS = 1000;
 
 const settings = new URLSearchParams(location.hash.slice(1));
+const reportsSound = settings.get("report") === "sound";
 const element = (id) => document.getElementById(id);
 const [remote, own, log] = ["remote", "own", "log"].map(element);
 
@@ -44,7 +45,7 @@ function watch(connection) {
   judge = watching;
   connection.ontrack = ({ track, streams: [received] }) => {
     remote.srcObject = received;
-    if (track.kind === "audio") judge.listen(received);
+    if (track.kind === "audio") judge.listen(received, reportsSound);
   };
 }
 
@@ -56,7 +57,7 @@ function firstFrame(width, height) {
 
 function firstAudio(watching) {
   tell({ event: "first_audio" });
-  if (settings.get("report") !== "sound") return;
+  if (!reportsSound) return;
   const reporting = setInterval(async () => {
     const { audio } = await watching.figures();
     if (judge === watching) tell({ event: "sound", ...audio });

@@ -82,7 +82,7 @@ impl Peer {
             self.roll_back().await;
             return Err(PeerError::new("making an answer", "the offer has no codec that we speak"));
         }
-        self.name_codec(&negotiated).await.map_err(failed)?;
+        self.name_codec(&negotiated).await;
         self.connection.set_local_description(answer).await.map_err(failed)?;
         self.agreed(offer, &negotiated);
         Ok((sdp, negotiated))

@@ -127,7 +127,7 @@ impl Peer {
         agreed.granted.audio = offered.audio && taken.audio;
         let description =
             RTCSessionDescription::answer(interop::readable(&text, &ours, Refused::Off)).map_err(broken)?;
-        self.name_codec(&agreed).await.map_err(broken)?;
+        self.name_codec(&agreed).await;
         self.connection.set_remote_description(description).await.map_err(broken)?;
         self.agreed(answer, &agreed);
         if !candidates.is_empty() {

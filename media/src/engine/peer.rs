@@ -160,11 +160,13 @@ impl Peer {
         self.shared.watch().promise(negotiated.promised.video || negotiated.promised.audio);
     }
 
-    /// Tells the engine which video codec was agreed on, before it begins to send.
-    pub(super) async fn name_codec(&self, agreed: &Negotiated) -> rtc::shared::error::Result<()> {
-        match (&self.video, agreed.video) {
-            (Some(medium), Some((codec, _))) => medium.name_codec(setup::video_codec(codec).rtp_codec).await,
-            (Some(_) | None, Some(_) | None) => Ok(()),
+    /// Tells the engine which video codec was agreed on, before it begins to send. Where we send no pictures, it has
+    /// nothing that sends them.
+    pub(super) async fn name_codec(&self, agreed: &Negotiated) {
+        let (Some(medium), Some((codec, _)), true) = (&self.video, agreed.video, agreed.granted.video) else { return };
+        if let Err(error) = medium.name_codec(setup::video_codec(codec).rtp_codec).await {
+            // The call goes on, but what is lost of our pictures may not be repaired.
+            debug!(%error, "the engine does not know which codec is sent");
         }
     }
 
