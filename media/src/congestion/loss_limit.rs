@@ -24,6 +24,9 @@ const TRIED_SHARE: f64 = 0.85;
 /// is often gone.
 const HELPED_SHARE: f64 = 0.3;
 
+/// So little is sound alone with its copies: it sends no less for a trial, as that would cost more than is lost.
+const SOUND_BPS: f64 = 120_000.0;
+
 /// More loss is never taken as the path's own: of two packets one would not be enough for a repair.
 const OWN_LOSS_MAX: f64 = 0.4;
 
@@ -49,6 +52,13 @@ pub(crate) struct Seen {
     pub(crate) loss: f64,
     /// What came through, bits a second.
     pub(crate) arrived_bps: f64,
+}
+
+impl Seen {
+    /// What was sent, bits a second.
+    fn sent_bps(&self) -> f64 {
+        self.arrived_bps / (1.0 - self.loss).max(0.01)
+    }
 }
 
 /// What loss lets us send. Reads no clock.
@@ -103,6 +113,10 @@ impl LossLimit {
         let excess = seen.loss - self.own_loss();
         match self.phase {
             Phase::Steady if excess > EXCESS_MAX => self.phase = Phase::Suspecting,
+            Phase::Suspecting if excess > EXCESS_MAX && seen.sent_bps() <= SOUND_BPS => {
+                self.phase = Phase::Steady;
+                self.own = Some((seen.loss.min(OWN_LOSS_MAX), now));
+            }
             Phase::Suspecting if excess > EXCESS_MAX => {
                 self.phase = Phase::Settling(Trial { seen });
                 self.limit_bps = seen.arrived_bps.min(target_bps) * TRIED_SHARE;
@@ -179,6 +193,16 @@ mod tests {
         assert_eq!(limit.own_loss(), 0.0);
         let limits = windows(&mut limit, start, 20..100, |_| 0.0);
         assert_eq!(limits.last(), Some(&2_000_000.0), "it rises again with the path");
+    }
+
+    #[test]
+    fn sound_alone_is_not_made_worse_for_a_trial() {
+        let (mut limit, start) = (LossLimit::new(LIMITS), Instant::now());
+        for n in 0..20 {
+            limit.update(start + Duration::from_secs(n), Seen { loss: 0.2, arrived_bps: 80_000.0 }, 400_000.0);
+            assert_eq!(limit.bps(), 2_000_000.0);
+        }
+        assert_eq!(limit.own_loss(), 0.2);
     }
 
     #[test]
