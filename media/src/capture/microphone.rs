@@ -94,7 +94,7 @@ impl Input {
 
     /// Gathers frames until the capture is stopped or nobody listens any more.
     fn run(mut self, stream: &Stream<Self>, overruns: &Overruns, out: &queue::Sender<AudioFrame>, stop: &StopFlag) {
-        let mut resampler = Resampler::new(self.rate, AUDIO_RATE_HZ);
+        let mut resampler = Resampler::for_device(self.rate, AUDIO_RATE_HZ);
         let mut pending = Vec::with_capacity(RING_SAMPLES);
         let mut last_sound = Instant::now();
         let mut reported = 0;
@@ -102,7 +102,7 @@ impl Input {
             if let Some(renewed) = stream.renewed() {
                 tracing::info!(microphone = %renewed.name, "sound comes from another device");
                 self = renewed;
-                resampler = Resampler::new(self.rate, AUDIO_RATE_HZ);
+                resampler = Resampler::for_device(self.rate, AUDIO_RATE_HZ);
                 (last_sound, reported) = (Instant::now(), 0);
             }
             if let Ok(chunk) = self.samples.read_chunk(self.samples.slots())

@@ -117,7 +117,7 @@ impl Speaker {
         let (tap, far_end) = far_end::tap();
         Ok(Self {
             description: output.name.clone(),
-            resampler: Resampler::new(AUDIO_RATE_HZ, output.rate),
+            resampler: Resampler::for_device(AUDIO_RATE_HZ, output.rate),
             resampled: Vec::new(),
             dropped: 0,
             tap,
@@ -225,7 +225,7 @@ impl Speaker {
         tracing::info!(speaker = %output.name, "sound is played on another device");
         self.underruns_of_others += self.output.health.glitches();
         self.description.clone_from(&output.name);
-        self.resampler = Resampler::new(AUDIO_RATE_HZ, output.rate);
+        self.resampler = Resampler::for_device(AUDIO_RATE_HZ, output.rate);
         self.latency.set_limits(output.limits);
         self.output = output;
         match self.call {

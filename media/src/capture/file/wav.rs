@@ -107,7 +107,7 @@ impl Reader {
         ) {
             return Err(ReadError::Unsupported(format!("a {}-bit WAV", spec.bits_per_sample)));
         }
-        Ok(Self { file, layout, wav, resampler: Resampler::new(spec.sample_rate, AUDIO_RATE_HZ) })
+        Ok(Self { file, layout, wav, resampler: Resampler::for_file(spec.sample_rate, AUDIO_RATE_HZ) })
     }
 
     /// The mean of all channels at one instant; `None` at the end.
