@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -49,6 +50,9 @@ def measured(bench, row, program):
 
 def main():
     chosen = options()
+    # Ended from outside, it takes its programs along too; SIGINT is ignored in the background of a shell.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))
     if os.geteuid():
         raise SystemExit("./dev bench sound makes network namespaces, and so needs root")
     programs = PROGRAMS[:1] if chosen.alone else PROGRAMS
