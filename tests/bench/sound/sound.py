@@ -1,6 +1,7 @@
 """Sound of whole calls, measured from outside, beside libwebrtc and aiortc; `./dev bench sound` starts it. See docs/TESTING.md."""
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -55,6 +56,11 @@ def main():
         signal.signal(number, lambda *_: sys.exit(1))
     if os.geteuid():
         raise SystemExit("./dev bench sound makes network namespaces, and so needs root")
+    lock = open(f"{tempfile.gettempdir()}/tring-bench-sound.lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SystemExit("another ./dev bench sound runs: both would measure each other") from None
     programs = PROGRAMS[:1] if chosen.alone else PROGRAMS
     there, results = {program: installed(program) for program in programs}, []
     with tempfile.TemporaryDirectory(prefix="speech-") as folder, sound_system(chosen.ahead) as system:
