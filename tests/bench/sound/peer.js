@@ -76,8 +76,7 @@ async function report() {
   for (const stats of (await connection.getStats()).values()) {
     if (stats.type !== 'inbound-rtp' || stats.kind !== 'audio') continue;
     const samples = stats.concealedSamples - (stats.silentConcealedSamples || 0);
-    const rate = stats.totalSamplesReceived / stats.totalSamplesDuration || RATE;
-    tell({ concealed: samples / rate / 0.02, at: now() });
+    tell({ concealed: samples / (RATE / 50), at: now() });
   }
 }
 setInterval(report, 250);
