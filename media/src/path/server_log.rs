@@ -304,11 +304,15 @@ impl Log {
     fn relay(&self, url: &IceUrl, now: Instant) -> RelaySeen {
         let allocated = self.seen_of(url).any(|seen| seen.allocated);
         let refused = self.seen_of(url).find_map(|seen| seen.refused.clone());
-        let asked_since = self.seen_of(url).filter_map(|seen| seen.asked_since).min();
+        // Of several addresses one may do: those that never gave anything are silent only where none did.
+        let asked = self.seen_of(url).filter(|seen| seen.allocated || !allocated);
+        let asked_since = asked.filter_map(|seen| seen.asked_since).min();
         let is_silent = asked_since.is_some_and(|since| now.saturating_duration_since(since) >= SILENT_AFTER);
         let name = url.to_string();
         let no_stream = self.fault_of_streams(url);
         let trouble = match (no_stream, refused) {
+            // The stream of another socket may be next.
+            (Some(StreamFault::OtherSide), _) if !is_silent => None,
             (Some(fault), _) => Some(TurnError::of_stream(url, fault)),
             (None, _) if is_silent => Some(TurnError::silent(url)),
             // One socket may be refused what another was given.

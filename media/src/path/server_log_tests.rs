@@ -142,6 +142,29 @@ fn a_stream_counts_while_some_socket_has_it() {
 }
 
 #[test]
+fn an_address_that_says_nothing_is_told_only_where_no_other_of_its_server_does() {
+    let url = "turns:turn.example".parse().unwrap();
+    let log = ServerLog::new(&[IceServer { url, username: "a".into(), password: "b".into() }]);
+    let [v4, v6] = ["240.0.0.1:3478", "[100::1]:3478"].map(|address| address.parse::<SocketAddr>().unwrap());
+    let start = Instant::now();
+    log.resolved("240.0.0.1:3478", &[v4, v6]);
+    log.stream_opens(1, v6);
+    log.stream_ended(1, StreamFault::OtherSide);
+    log.sent(v6, &stun::write(0x0003, [1; 12], &[]), start);
+    assert_eq!(log.troubles(start), [], "the stream of another socket may be next");
+    assert_eq!(log.troubles(start + SILENT_AFTER).len(), 1, "there was none");
+    log.stream_opens(2, v4);
+    log.stream_is_up(2);
+    log.sent(v4, &stun::write(0x0003, [2; 12], &[]), start);
+    let relayed = [0, 1, 0x21, 0x13, 198 ^ 0x21, 51 ^ 0x12, 100 ^ 0xa4, 7 ^ 0x42];
+    log.came(v4, &stun::write(0x0103, [2; 12], &[(0x0016, &relayed)]));
+    assert_eq!(log.troubles(start + 2 * SILENT_AFTER), [], "one of both families is enough");
+    log.sent(v4, &stun::write(0x0004, [3; 12], &[]), start);
+    log.sent(v4, &stun::write(0x0003, [4; 12], &[]), start);
+    assert_eq!(log.troubles(start + 2 * SILENT_AFTER).len(), 1, "the one that answered does not any more");
+}
+
+#[test]
 fn what_strangers_say_does_not_count() {
     let bench = Bench::new();
     bench.servers.came("203.0.113.9:1".parse().unwrap(), &stun::write(0x0017, [1; 12], &[]));

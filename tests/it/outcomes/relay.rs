@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::path::Path;
 
-use super::{alice, answering, assert_usage, bob, call_with, refused};
+use super::{alice, answering, bob, call_with, refused};
 use crate::support::call::{self, Args, Ended};
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
@@ -74,13 +74,6 @@ fn a_turn_server_behind_a_firewall() {
     for _ in 0..rang {
         let summary = bob.wait_event("summary", PATIENCE);
         assert!(["no-path", "remote-cancel"].contains(&summary["reason"].as_str().unwrap()), "{summary}");
-    }
-}
-
-#[test]
-fn turn_over_tcp_and_tls_is_refused_with_words() {
-    for url in ["turns:127.0.0.1", "turn:127.0.0.1?transport=tcp", "turns:127.0.0.1:5349?transport=tcp"] {
-        assert_usage(call_with(alice("mqtt://127.0.0.1").and(["--ice", url])), "not supported");
     }
 }
 
