@@ -64,6 +64,7 @@ pub(super) struct CallMedia {
 }
 
 /// How far the media of a call have come.
+#[expect(clippy::large_enum_variant, reason = "there is one for each call, and it stays where it is")]
 enum Stage {
     /// Our description is made, the other side's is not known. What is open waits; the speaker may be lent.
     Prepared { open: OpenMedia, packets: Packets },

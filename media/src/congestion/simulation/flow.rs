@@ -30,7 +30,7 @@ const WAIT_MAX: Duration = Duration::from_millis(100);
 const fn sound(target_bps: u32) -> (usize, Duration) {
     match target_bps {
         ..NARROWEST_BPS => NARROWEST_SOUND,
-        ..NARROW_BPS => NARROW_SOUND,
+        NARROWEST_BPS..NARROW_BPS => NARROW_SOUND,
         _ => SOUND,
     }
 }
