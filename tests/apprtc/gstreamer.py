@@ -12,6 +12,7 @@ import argparse
 import array
 import json
 import sys
+import threading
 
 from ear import RATE, Ear
 
@@ -49,8 +50,14 @@ HEAR = f"""
 SEE = "rtpvp8depay ! vp8dec ! fakesink name=sink sync=false signal-handoffs=true"
 
 
+telling = threading.Lock()
+
+
 def tell(event, **fields):
-    print(json.dumps({"event": event, **fields}), flush=True)
+    # Threads of GStreamer tell too: a line is one write.
+    with telling:
+        sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+        sys.stdout.flush()
 
 
 class Peer:
