@@ -11,17 +11,8 @@ import numpy
 from pesq import NoUtterancesError, pesq
 from scipy.signal import resample_poly
 
-# Sentences of the list in IEEE 297, spoken by espeak-ng.
-SENTENCES = [
-    "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background. "
-    "It's easy to tell the depth of a well.",
-    "These days a chicken leg is a rare dish. Rice is often served in round bowls. "
-    "The juice of lemons makes fine punch.",
-    "The box was thrown beside the parked truck. The hogs were fed chopped corn and garbage. "
-    "Four hours of steady work faced us.",
-    "A large size in stockings is hard to sell. The boy was there when the sun rose. "
-    "A rod is used to catch pink salmon.",
-]
+import speech
+
 VOICES = ["en", "en+f3"]
 
 # Percent lost, packets in a burst.
@@ -43,14 +34,16 @@ SCHEMES = [
 ]
 
 
+def as_16_bit(samples):
+    return (samples * 32768).astype("<i2")
+
+
 def speak(folder):
     """Paths of raw 48 kHz mono sound."""
     paths = []
-    for number, sentence in enumerate(SENTENCES):
-        wave, raw = (os.path.join(folder, f"{number}.{end}") for end in ("wav", "raw"))
-        subprocess.run(["espeak-ng", "-v", VOICES[number % len(VOICES)], "-s", "150", "-w", wave, sentence], check=True)
-        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", wave, "-ar", "48000", "-ac", "1", "-f", "s16le", raw], check=True)
-        paths.append(raw)
+    for number, sentence in enumerate(speech.SENTENCES):
+        paths.append(os.path.join(folder, f"{number}.raw"))
+        as_16_bit(speech.speak(sentence, VOICES[number % len(VOICES)], folder)).tofile(paths[-1])
     return paths
 
 

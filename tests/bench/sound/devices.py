@@ -33,9 +33,9 @@ import numpy
 from pesq import NoUtterancesError, pesq
 from scipy.signal import chirp, correlate, resample_poly
 
-from sound import SENTENCES
+import speech
+from speech import RATE
 
-RATE = 48_000
 TONE_HZ = 600
 CONTROL_HZ = 800
 START_S = 10
@@ -56,13 +56,11 @@ def sweeps(count):
     return numpy.tile(one, count).astype("<i2"), one[: RATE // 10]
 
 
-def speech(folder):
+def sentences(folder):
     parts = []
-    for number, sentence in enumerate(SENTENCES[:2]):
-        wave, raw = (os.path.join(folder, f"{number}.{end}") for end in ("wav", "raw"))
-        subprocess.run(["espeak-ng", "-v", ["en", "en+f3"][number], "-s", "150", "-w", wave, sentence], check=True)
-        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", wave, "-ar", str(RATE), "-ac", "1", "-f", "s16le", raw], check=True)
-        parts += [numpy.fromfile(raw, dtype="<i2"), numpy.zeros(RATE // 2, dtype="<i2")]
+    for sentence, voice in zip(speech.SENTENCES[:2], speech.VOICES):
+        said = (speech.speak(sentence, voice, folder) * 32768).astype("<i2")
+        parts += [said, numpy.zeros(RATE // 2, dtype="<i2")]
     return numpy.concatenate(parts)
 
 
@@ -231,7 +229,7 @@ def broker(folder):
 def run(options, folder):
     pulse = Pulse(folder)
     mosquitto, url = broker(folder)
-    spoken = speech(folder)
+    spoken = sentences(folder)
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.load)]
     # A user without the right to real time.
     launcher = ["setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice", "prlimit", "--rtprio=0:0"] if options.no_real_time else []

@@ -15,6 +15,8 @@ SENTENCES = [
     "The juice of lemons makes fine punch.",
     "The box was thrown beside the parked truck. The hogs were fed chopped corn and garbage. "
     "Four hours of steady work faced us.",
+    "A large size in stockings is hard to sell. The boy was there when the sun rose. "
+    "A rod is used to catch pink salmon.",
 ]  # fmt: skip
 VOICES = ["en", "en+f3", "en+m3"]
 ANNOUNCED = "/usr/share/sounds/alsa"
@@ -34,14 +36,18 @@ def levelled(samples):
     return samples * 10 ** (LEVEL_DB / 20) / numpy.sqrt(numpy.mean(numpy.square(loud)))
 
 
+def speak(sentence, voice, folder):
+    """What espeak-ng makes of a sentence."""
+    wave = os.path.join(folder, "spoken.wav")
+    subprocess.run(["espeak-ng", "-v", voice, "-s", "150", "-w", wave, sentence], check=True)
+    return read(wave)
+
+
 def texts(folder):
     """By name, each some 8 s; the second one is of a person's voice, and is there where alsa-utils is."""
     found = {}
-    for number, sentence in enumerate(SENTENCES):
-        wave = os.path.join(folder, f"text-{number}.wav")
-        voice = VOICES[number % len(VOICES)]
-        subprocess.run(["espeak-ng", "-v", voice, "-s", "150", "-w", wave, sentence], check=True)
-        found[voice] = levelled(read(wave))
+    for sentence, voice in zip(SENTENCES, VOICES):
+        found[voice] = levelled(speak(sentence, voice, folder))
     announced = sorted(path for path in glob.glob(f"{ANNOUNCED}/*.wav") if "Noise" not in path)
     if not announced:
         return found
