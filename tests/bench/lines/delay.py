@@ -21,22 +21,31 @@ def tap(namespace):
     return device
 
 
+def until_due(waiting):
+    """Seconds until the next frame leaves; None without one. Each queue has pairs of when, and the frame."""
+    due = min((queue[0][0] for queue in waiting if queue), default=None)
+    return None if due is None else max(0, due - time.monotonic())
+
+
+def send_due(waiting, taps):
+    """What came by one device leaves by the other."""
+    for queue, to in zip(waiting, reversed(taps)):
+        while queue and queue[0][0] <= time.monotonic():
+            try:
+                os.write(to, queue.popleft()[1])
+            except OSError:  # the device is not up yet
+                pass
+
+
 def main(near, far, delay_s):
     taps = [tap(near), tap(far)]
     waiting = [collections.deque(), collections.deque()]
     print("ready", flush=True)
     while True:
-        due = min((queue[0][0] for queue in waiting if queue), default=None)
-        wait = None if due is None else max(0, due - time.monotonic())
-        for device in select.select(taps, [], [], wait)[0]:
+        for device in select.select(taps, [], [], until_due(waiting))[0]:
             frame = os.read(device, 65536)
             waiting[taps.index(device)].append((time.monotonic() + delay_s, frame))
-        for queue, to in zip(waiting, reversed(taps)):
-            while queue and queue[0][0] <= time.monotonic():
-                try:
-                    os.write(to, queue.popleft()[1])
-                except OSError:  # the device is not up yet
-                    pass
+        send_due(waiting, taps)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lines"))
-from delay import tap  # noqa: E402
+from delay import send_due, tap, until_due  # noqa: E402
 
 
 class Losses:
@@ -51,9 +51,7 @@ def main(near, far):
     print("ready", flush=True)
     inputs = [*taps, sys.stdin]
     while True:
-        due = min((queue[0][0] for queue in waiting if queue), default=None)
-        wait = None if due is None else max(0, due - time.monotonic())
-        for source in select.select(inputs, [], [], wait)[0]:
+        for source in select.select(inputs, [], [], until_due(waiting))[0]:
             if source is sys.stdin:
                 line = sys.stdin.readline()
                 if not line:
@@ -67,12 +65,7 @@ def main(near, far):
             at = time.monotonic() + random.random() * told["jitter_ms"] / 1000
             last[direction] = max(last[direction], at)
             waiting[direction].append((last[direction], frame))
-        for queue, to in zip(waiting, reversed(taps)):
-            while queue and queue[0][0] <= time.monotonic():
-                try:
-                    os.write(to, queue.popleft()[1])
-                except OSError:  # the device is not up yet
-                    pass
+        send_due(waiting, taps)
 
 
 if __name__ == "__main__":
