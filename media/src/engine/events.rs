@@ -59,13 +59,21 @@ pub enum PeerEvent {
     Relay(TurnError),
 }
 
-/// Which addresses this machine has that others may reach.
+/// Which addresses this machine had, that others may reach, when sockets were bound to its addresses last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Families {
     /// IPv4 addresses.
     pub ipv4: bool,
     /// IPv6 addresses.
     pub ipv6: bool,
+}
+
+impl Families {
+    /// True when there was any.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.ipv4 || self.ipv6
+    }
 }
 
 /// What was seen of the path, for the case that there is none.
@@ -77,9 +85,7 @@ pub struct PathSeen {
     pub heard: bool,
     /// What was seen of the DTLS handshake.
     pub handshake: HandshakeSeen,
-    /// This machine had an address that others reach when sockets were bound to its addresses last.
-    pub network: bool,
-    /// Of these there were IPv4 addresses, and IPv6 ones.
+    /// What this machine's own addresses were of.
     pub families: Families,
     /// What addresses the other side gave.
     pub theirs: RemoteAddresses,

@@ -137,7 +137,6 @@ impl Peer {
             relays: self.shared.servers.relays(Instant::now()),
             heard: self.received.count() > 0,
             handshake: self.resends.seen(),
-            network: families.ipv4 || families.ipv6,
             theirs: *self.remote_addresses(),
         }
     }

@@ -72,11 +72,8 @@ impl PeerClock {
     }
 
     /// Takes in what a sender report on a stream says of time.
-    pub(crate) fn time_report(&self, medium: Medium, ntp_time: u64, report: TimeReport) {
-        if let Some(sent) = unix(ntp_time) {
-            let report = TimeReport { sent, ..report };
-            self.captures.lock().unwrap_or_else(PoisonError::into_inner)[medium as usize].add(report);
-        }
+    pub(crate) fn time_report(&self, medium: Medium, report: TimeReport) {
+        self.captures.lock().unwrap_or_else(PoisonError::into_inner)[medium as usize].add(report);
     }
 
     /// Takes in a sender report that came at `arrived`, when our clock said `ours`.
@@ -106,7 +103,7 @@ pub(crate) struct ReceptionTimes {
 }
 
 /// The Unix time of a time stamp of NTP; `None` for 0, which stands for no clock (RFC 3550 §6.4.1).
-fn unix(ntp: u64) -> Option<Duration> {
+pub(crate) fn unix(ntp: u64) -> Option<Duration> {
     let seconds = (ntp >> 32).checked_sub(NTP_TO_UNIX)?;
     let nanoseconds = ((ntp & 0xffff_ffff) * 1_000_000_000) >> 32;
     Some(Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds))

@@ -35,7 +35,7 @@ fn lead_nowhere(theirs: RemoteAddresses, ours: Families, here: bool) -> Option<&
 
 /// What this side knows of a search for a path.
 pub(super) struct Evidence<'a> {
-    /// This machine has an address to be reached at now; [`PathSeen::network`]: when the search began.
+    /// This machine has an address to be reached at now; [`PathSeen::families`]: when the search began.
     pub(super) has_network: bool,
     /// The other side may be on this very machine.
     pub(super) same_machine: bool,
@@ -55,7 +55,7 @@ pub(super) fn no_path(evidence: &Evidence<'_>) -> Option<String> {
         Some(network.to_owned())
     } else {
         // Without a network both sides can only be here.
-        let here = evidence.same_machine || !(evidence.has_network || evidence.seen.network);
+        let here = evidence.same_machine || !(evidence.has_network || evidence.seen.families.any());
         lead_nowhere(evidence.seen.theirs, evidence.seen.families, here)
             .map(str::to_owned)
             .or_else(|| forbidden(relays))
@@ -87,7 +87,7 @@ fn no_network(evidence: &Evidence<'_>) -> Option<&'static str> {
     if evidence.same_machine {
         return None;
     }
-    match (evidence.seen.network, evidence.has_network) {
+    match (evidence.seen.families.any(), evidence.has_network) {
         (false, false) if !evidence.seen.heard => Some("this machine has no network, neither by IPv4 nor by IPv6"),
         (true, false) => Some("this machine lost its network meanwhile; look at its cable or radio, and call again"),
         (false, true) if !evidence.seen.heard => {
@@ -137,8 +137,13 @@ mod tests {
     /// A side that gave an address of its own machine alone.
     const LOOPBACK: RemoteAddresses = RemoteAddresses { ipv4: 0, loopback: 1, ipv6: 0, names: 0 };
 
+    /// Addresses of both families, or of none.
+    fn families(network: bool) -> Families {
+        Families { ipv4: network, ipv6: network }
+    }
+
     fn unheard() -> PathSeen {
-        PathSeen { theirs: REACHED, network: true, ..PathSeen::default() }
+        PathSeen { theirs: REACHED, families: families(true), ..PathSeen::default() }
     }
 
     fn relay(forbids: Option<&str>, passed: bool) -> RelaySeen {
@@ -170,7 +175,7 @@ mod tests {
         ] {
             // Also where both sides are on one machine that has no network.
             for network in [true, false] {
-                let seen = PathSeen { heard: true, handshake, network, ..unheard() };
+                let seen = PathSeen { heard: true, handshake, families: families(network), ..unheard() };
                 let told = said(|evidence| (evidence.found, evidence.has_network) = (true, network), &seen);
                 assert!(
                     told.contains("DTLS") && told.contains(words) && !told.contains("no network"),
@@ -192,12 +197,12 @@ mod tests {
             (false, false, true, "something of the other side came"),
             (false, true, true, "something of the other side came"),
         ] {
-            let seen = PathSeen { network: began, heard, ..unheard() };
+            let seen = PathSeen { families: families(began), heard, ..unheard() };
             let told = said(|evidence| evidence.has_network = now, &seen);
             assert!(told.contains(words), "{began} {now} {heard}: {told}");
             assert_eq!(told.contains("this machine"), words.contains("network"), "{told}");
         }
-        let seen = PathSeen { network: false, heard: true, theirs: LOOPBACK, ..PathSeen::default() };
+        let seen = PathSeen { heard: true, theirs: LOOPBACK, ..PathSeen::default() };
         let told = said(|evidence| evidence.has_network = false, &seen);
         assert!(told.contains("something of the other side came") && !told.contains("this machine"), "{told}");
         let told = said(|evidence| evidence.same_machine = true, &PathSeen::default());

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine, clock_ms};
+use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine, unix_now};
 use crate::call::outgoing::send_event;
 use crate::call::recording::Entry;
 use crate::call::{POLL, StreamEvent};
@@ -278,7 +278,7 @@ impl AudioDecodeThread {
         self.play(&step.samples, step.origin);
     }
 
-    /// The next step is played at `due`, and heard when the speaker has played what waits.
+    /// Has pictures and sound wait for each other, before the step that is due at `due`.
     fn keep_with_pictures(&mut self, due: Instant) {
         if due < self.lips_due {
             return;
@@ -286,21 +286,24 @@ impl AudioDecodeThread {
         let Some(timestamp) = self.buffer.next_timestamp() else { return };
         let Some(captured_s) = self.clock.captured_s(Medium::Sound, timestamp) else { return };
         self.lips_due = due + LIPS_EVERY;
-        let until_due_ms = due.saturating_duration_since(Instant::now()).as_secs_f64() * 1000.0;
-        let since_due_ms = due.elapsed().as_secs_f64() * 1000.0;
-        let heard_ms = clock_ms() + until_due_ms - since_due_ms + self.waits_in_speaker().as_secs_f64() * 1000.0;
-        let (way_ms, held) = (heard_ms + OPUS_LATE_MS - captured_s * 1000.0, self.buffer.target());
+        let way_ms = (self.heard_at().as_secs_f64() - captured_s) * 1000.0 + OPUS_LATE_MS;
+        let held = self.buffer.target();
         self.buffer.hold_at_least(self.lips.presented(Medium::Sound, way_ms, held, due));
     }
 
     fn play(&mut self, samples: &[i16], origin: Origin) {
-        let played = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.waits_in_speaker();
+        let played = self.heard_at();
         if let Some(latency_ms) = self.test_sound.add(samples, played, origin) {
             self.latency.add(Instant::now(), latency_ms);
         }
         if let Some(speaker) = &mut self.speaker {
             speaker.push(samples);
         }
+    }
+
+    /// When sound that is played now is heard, Unix time: once the speaker has played what waits.
+    fn heard_at(&self) -> Duration {
+        unix_now() + self.waits_in_speaker()
     }
 
     fn waits_in_speaker(&self) -> Duration {

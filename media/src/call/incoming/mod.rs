@@ -152,9 +152,9 @@ struct Common {
     lips: SharedLipSync,
 }
 
-/// Our clock, as Unix time in milliseconds.
-fn clock_ms() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
+/// Our clock, as Unix time.
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Maps RTP time stamps of a stream to time since the start, common to all streams of a call.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use super::compare::Comparison;
-use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine, clock_ms};
+use super::{Common, Controls, FIGURES_EVERY, RtpTimeLine, unix_now};
 use crate::call::outgoing::send_event;
 use crate::call::recording::Entry;
 use crate::call::{POLL, StreamEvent};
@@ -272,7 +272,7 @@ impl VideoDecodeThread {
     /// The picture of this time stamp was shown.
     fn keep_with_sound(&mut self, timestamp: u32) {
         let Some(captured_s) = self.clock.captured_s(Medium::Pictures, timestamp) else { return };
-        let (way_ms, held) = (clock_ms() - captured_s * 1000.0, self.jitter.delay());
+        let (way_ms, held) = ((unix_now().as_secs_f64() - captured_s) * 1000.0, self.jitter.delay());
         self.jitter.hold_at_least(self.lips.presented(Medium::Pictures, way_ms, held, Instant::now()));
     }
 

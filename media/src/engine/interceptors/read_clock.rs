@@ -1,7 +1,7 @@
 //! Reads the RTCP reports of the other side as they pass, for [`PeerClock`], and publishes the round trip that follows
 //! from them and from repairs for the sending side.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rtc::interceptor::{Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::sender_report::SenderReport;
@@ -11,7 +11,7 @@ use crate::congestion::estimate::SharedEstimate;
 use crate::engine::reports::reception_reports;
 use crate::receive::capture_times::TimeReport;
 use crate::receive::lip_sync::Medium;
-use crate::receive::peer_clock::{PeerClock, ReceptionTimes};
+use crate::receive::peer_clock::{PeerClock, ReceptionTimes, unix};
 
 /// See the module.
 pub(super) struct ReadClock {
@@ -46,8 +46,8 @@ impl ReadClock {
     fn read_times(&self, report: &SenderReport) {
         let stream = self.streams.iter().find(|(ssrc, ..)| *ssrc == report.ssrc);
         let Some(&(ssrc, medium, clock_hz)) = stream else { return };
-        let (rtp_time, sent) = (report.rtp_time, Duration::ZERO);
-        self.clock.time_report(medium, report.ntp_time, TimeReport { ssrc, clock_hz, rtp_time, sent });
+        let Some(sent) = unix(report.ntp_time) else { return };
+        self.clock.time_report(medium, TimeReport { ssrc, clock_hz, rtp_time: report.rtp_time, sent });
     }
 }
 
@@ -74,6 +74,8 @@ impl Hooks for ReadClock {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rtc::interceptor::AttributedPacket;
     use rtc::rtcp::receiver_report::ReceiverReport;
     use rtc::rtcp::reception_report::ReceptionReport;
