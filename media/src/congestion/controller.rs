@@ -65,6 +65,12 @@ const RESPONSE: Duration = Duration::from_millis(50);
 /// Beside competing flows, which fill the queue until it overflows, so much loss is congestion.
 const COMPETING_LOSS: f64 = 0.02;
 
+/// With so much lost, more is sent than the path takes, and a queue that stands full is no sign of others.
+const OVERFILLED_LOSS: f64 = 0.1;
+
+/// No flow that gives way to loss makes others lose so much: it was wrong that there are some.
+const COMPETING_LOSS_MAX: f64 = 0.3;
+
 /// An overflow is one event, however many windows see it: back-offs from one are so far apart.
 const BACK_OFF_APART: Duration = Duration::from_millis(2500);
 
@@ -231,7 +237,9 @@ impl Controller {
                 self.delivery.lost(report.size);
             }
         }
-        let Some(standing) = self.delay.standing() else { return };
+        let Some(standing) = self.delay.standing() else {
+            return;
+        };
         self.is_backing_off = self.queue_limit.has_competing()
             && self.backed_off.is_some_and(|at| now.saturating_duration_since(at) < BACK_OFF_FOR);
         self.queue_limit.test(self.is_backing_off);
@@ -267,7 +275,9 @@ impl Controller {
             // All that was out is forgotten: what is sent next is the first on a path of which nothing is known.
             self.growth.restart();
         }
-        let Some(due) = self.poll_timeout(unreported).filter(|due| *due <= now) else { return false };
+        let Some(due) = self.poll_timeout(unreported).filter(|due| *due <= now) else {
+            return false;
+        };
         let stall = self.stall.unwrap_or(Stall { since: due, next: due, target_bps: self.target_bps });
         self.stall = Some(Stall { next: now + STALL_STEP, ..stall });
         self.target_bps = (self.target_bps * STALL_DECREASE).max(self.limits.min_bps.into());
@@ -307,7 +317,9 @@ impl Controller {
         self.growth.stop();
         self.window = LossWindow::default();
         // When the latest packets did not wait, the queue is gone already.
-        let Some(delivered) = self.delivery.busy_bps(BUSY) else { return };
+        let Some(delivered) = self.delivery.busy_bps(BUSY) else {
+            return;
+        };
         // The latest is the best: an earlier run may have begun before the path became narrow.
         self.capacity = Some((delivered, now));
         let respond = self.round_trip() + RESPONSE;
@@ -320,7 +332,9 @@ impl Controller {
         if !is_due && lower > self.target_bps * 0.7 {
             return;
         }
-        if let Some(left_bps) = self.queue_limit.decreased(now, standing, self.target_bps, respond) {
+        if let Some(left_bps) =
+            self.queue_limit.decreased(now, standing, self.target_bps, respond, self.is_overfilled())
+        {
             self.queue = Queue::None;
             self.target_bps = left_bps * DECREASE;
             self.loss_limit = LossLimit::new(self.limits);
@@ -328,6 +342,12 @@ impl Controller {
         }
         self.queue = Queue::Draining { decreased_at: now };
         self.target_bps = self.target_bps.min(lower);
+    }
+
+    /// More is sent than comes through.
+    fn is_overfilled(&self) -> bool {
+        let rates = self.delivery.bps(DELIVERY_WINDOW).zip(self.delivery.sent_bps(DELIVERY_WINDOW));
+        rates.is_some_and(|(came, sent)| came < sent * (1.0 - OVERFILLED_LOSS))
     }
 
     fn not_congested(&mut self, now: Instant, standing: Duration, passed: Duration, ended: Option<Stall>) {
@@ -347,7 +367,9 @@ impl Controller {
         if standing > low {
             return self.growth.stop();
         }
-        let Some(sent_bps) = self.delivery.sent_bps(DELIVERY_WINDOW) else { return };
+        let Some(sent_bps) = self.delivery.sent_bps(DELIVERY_WINDOW) else {
+            return;
+        };
         let round = self.round_trip();
         if self.queue_limit.has_competing() {
             self.target_bps = Growth::beside_competing(passed, self.target_bps, sent_bps, round);
@@ -384,6 +406,9 @@ impl Controller {
             self.loss = seen.loss;
             if !self.queue_limit.has_competing() {
                 self.loss_limit.update(now, seen, self.target_bps());
+            } else if seen.loss > COMPETING_LOSS_MAX {
+                self.queue_limit.forget_competing();
+                self.target_bps = self.target_bps.min(seen.arrived_bps * DECREASE);
             } else if seen.loss > COMPETING_LOSS
                 && self.backed_off.is_none_or(|at| now.saturating_duration_since(at) >= BACK_OFF_APART)
             {

@@ -72,6 +72,11 @@ impl QueueLimit {
         self.competing.is_some()
     }
 
+    /// So much is lost that nobody else can be who fills the queue.
+    pub(crate) const fn forget_competing(&mut self) {
+        (self.competing, self.trial) = (None, None);
+    }
+
     /// Whether much less is sent for a moment, to see whether the queue is ours after all: it is when it empties.
     pub(crate) const fn test(&mut self, is_tested: bool) {
         self.is_tested = is_tested;
@@ -103,15 +108,20 @@ impl QueueLimit {
     }
 
     /// Less is sent than `target_bps`, because of a queue that stands. When that has not helped, the target that was left
-    /// for nothing, bits a second.
+    /// for nothing, bits a second. `is_overfilled`: more was sent than came through, so that no queue could become shorter.
     pub(crate) fn decreased(
         &mut self,
         now: Instant,
         standing: Duration,
         target_bps: f64,
         round_trip: Duration,
+        is_overfilled: bool,
     ) -> Option<f64> {
         let (since, from_bps, before) = *self.trial.get_or_insert((now, target_bps, standing));
+        if is_overfilled {
+            self.trial = Some((now, from_bps, standing));
+            return None;
+        }
         let was_tried =
             now.saturating_duration_since(since) >= TRY_FOR + round_trip * 2 && target_bps < from_bps * TRY_SHARE;
         if was_tried && standing >= before.mul_f64(STILL_THERE) {
@@ -156,7 +166,7 @@ mod tests {
         let (mut limit, start) = (QueueLimit::default(), Instant::now());
         let mut target_bps = 2_000_000.0;
         for n in 0..10 {
-            limit.decreased(start + ms(150 * n), ms(200), target_bps, ms(50));
+            limit.decreased(start + ms(150 * n), ms(200), target_bps, ms(50), false);
             target_bps *= 0.85;
         }
         assert_eq!(limit.limit(target_bps), ms(280));
@@ -164,6 +174,17 @@ mod tests {
             limit.update(start + ms(2000 + 100 * n), ms(5), target_bps);
         }
         assert!(limit.limit(target_bps) < ms(70), "{:?}", limit.limit(target_bps));
+    }
+
+    #[test]
+    fn a_queue_that_is_overfilled_tells_nothing() {
+        let (mut limit, start) = (QueueLimit::default(), Instant::now());
+        let left = |limit: &mut QueueLimit, n: u64, is_overfilled| {
+            limit.decreased(start + ms(150 * n), ms(300), 2_000_000.0 * 0.9_f64.powi(n as i32), ms(50), is_overfilled)
+        };
+        assert!((0..30).all(|n| left(&mut limit, n, true).is_none()));
+        let told: Vec<_> = (30..40).filter_map(|n| left(&mut limit, n, false)).collect();
+        assert_eq!(told.len(), 1, "from then on it does");
     }
 
     #[test]
@@ -175,6 +196,7 @@ mod tests {
                 ms(300_u64.saturating_sub(30 * n)),
                 2_000_000.0 * 0.9_f64.powi(n as i32),
                 ms(50),
+                false,
             );
         }
         assert!(limit.limit(1_000_000.0) < ms(50));

@@ -93,6 +93,26 @@ fn a_direction_that_becomes_narrow_costs_the_other_little() {
 }
 
 #[test]
+fn a_queue_that_is_overfilled_is_not_taken_for_that_of_others() {
+    for seed in 0..20 {
+        let line = |rate: &str| format!("rate={rate},queue=300ms,delay=1ms,seed={seed}");
+        let mut world = World::new(&[&line("2mbit"), &line("2mbit")])
+            .with_flow(Way::There, Duration::ZERO)
+            .with_flow(Way::Back, Duration::ZERO)
+            .then(3, &[&line("150kbit"), &line("2mbit")])
+            .then(10, &[&line("24kbit"), &line("2mbit")]);
+        let stubborn = (25_000.0, world.start + seconds(13.0) + Duration::from_millis(100 * seed));
+        world.flows[0].video_bps_min = Some(stubborn);
+        world.run(30.0);
+        let from = world.start + seconds(15.0);
+        let most = world.flows[0].targets.iter().filter(|(at, _)| *at > from).map(|(_, bps)| *bps).fold(0.0, f64::max);
+        assert!(most < 60_000.0, "seed {seed}: {most:.0} bit/s of 24,000");
+        let spoilt = world.spoilt_sound(0, 17.0, 30.0);
+        assert!(spoilt <= 0.05, "seed {seed}: {spoilt:.3} of the sound is lost or late");
+    }
+}
+
+#[test]
 fn two_peers_that_share_one_narrow_queue_keep_their_sound() {
     let line = |rate: &str| format!("rate={rate},queue=300ms,delay=1ms");
     let mut world = World::new(&[&line("4mbit")])

@@ -67,6 +67,8 @@ pub(crate) struct Flow {
     pub(super) pause: Option<(Instant, Instant)>,
     /// Pictures take no more than this, however much may be sent.
     pub(super) video_bps_max: f64,
+    /// Until then pictures take no less than this: an encoder that cannot follow.
+    pub(super) video_bps_min: Option<(f64, Instant)>,
     sending: Sending<(Duration, usize)>,
     pub(super) estimate: SharedEstimate,
     sound_due: Instant,
@@ -99,6 +101,7 @@ impl Flow {
             counted: 0,
             pause: None,
             video_bps_max: f64::INFINITY,
+            video_bps_min: None,
             sending,
             estimate,
             sound_due: from + phase,
@@ -173,7 +176,8 @@ impl Flow {
         let estimate = self.estimate.get();
         let (bytes, length) = sound(estimate.target_bps);
         let sound_bps = bytes as f64 * 8.0 / length.as_secs_f64();
-        let bps = (f64::from(estimate.target_bps) * 0.92 - sound_bps).min(self.video_bps_max);
+        let least = self.video_bps_min.filter(|(_, until)| now < *until).map_or(0.0, |(bps, _)| bps);
+        let bps = (f64::from(estimate.target_bps) * 0.92 - sound_bps).min(self.video_bps_max).max(least);
         if estimate.pacer_queue > WAIT_MAX || bps < PICTURES_BPS_MIN {
             return;
         }
