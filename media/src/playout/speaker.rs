@@ -223,7 +223,9 @@ impl Speaker {
     fn renew(&mut self) {
         let Some(output) = self.stream.renewed() else { return };
         tracing::info!(speaker = %output.name, "sound is played on another device");
-        self.underruns_of_others += self.output.health.glitches();
+        // What it had was lost with it, in a call.
+        let lost = u64::from(matches!(self.call, Call::Running { .. }));
+        self.underruns_of_others += self.output.health.glitches() + lost;
         self.description.clone_from(&output.name);
         self.resampler = Resampler::for_device(AUDIO_RATE_HZ, output.rate);
         self.latency.set_limits(output.limits);

@@ -15,7 +15,8 @@ struct Told {
     at: Instant,
     /// Samples that had been heard by then.
     played: i64,
-    runs: bool,
+    /// Samples that it will have played when it is given no more; `None` while it goes on.
+    end: Option<i64>,
 }
 
 impl PlayClock {
@@ -24,9 +25,11 @@ impl PlayClock {
         Self { rate, told: None }
     }
 
-    /// At `at` so many samples of the stream had been heard, and it went on or stood still.
-    pub(crate) const fn tell(&mut self, at: Instant, played: i64, runs: bool) {
-        self.told = Some(Told { at, played, runs });
+    /// At `at` so many samples of the stream had been taken, `waiting` of them were still to be heard, and the device went
+    /// on, or had no more.
+    pub(crate) const fn tell(&mut self, at: Instant, taken: i64, waiting: i64, runs: bool) {
+        let end = if runs { None } else { Some(taken) };
+        self.told = Some(Told { at, played: taken - waiting, end });
     }
 
     /// Samples that the device told to have played, the last time that it told.
@@ -44,17 +47,18 @@ impl PlayClock {
     pub(crate) fn push(&mut self, pushed: u64, now: Instant) {
         let pushed = i64::try_from(pushed).unwrap_or(i64::MAX);
         if let Some(told) = self.told
-            && told.runs
+            && told.end.is_none()
             && self.played(now) > pushed
         {
-            self.tell(now, pushed, true);
+            self.tell(now, pushed, 0, true);
         }
     }
 
     fn played(&self, now: Instant) -> i64 {
-        let Some(Told { at, played, runs }) = self.told else { return 0 };
-        let since = if runs { now.saturating_duration_since(at) } else { Duration::ZERO };
-        played + (since.as_secs_f64() * f64::from(self.rate)) as i64
+        let Some(Told { at, played, end }) = self.told else { return 0 };
+        let since = now.saturating_duration_since(at);
+        let played = played + (since.as_secs_f64() * f64::from(self.rate)) as i64;
+        end.map_or(played, |end| played.min(end))
     }
 }
 
@@ -75,10 +79,10 @@ mod tests {
     #[test]
     fn it_runs_on_between_two_times_and_stands_when_the_device_does() {
         let (mut clock, now) = (PlayClock::new(48_000), Instant::now());
-        clock.tell(now, 4_800, true);
+        clock.tell(now, 4_800, 0, true);
         assert_eq!(clock.waiting(9_600, now + 40 * MS), 60 * MS);
         assert_eq!(clock.waiting(9_600, now + 400 * MS), Duration::ZERO);
-        clock.tell(now, 4_800, false);
+        clock.tell(now, 4_800, 0, false);
         assert_eq!(clock.waiting(9_600, now + 400 * MS), 100 * MS);
         assert_eq!(clock.told(), 4_800);
     }
@@ -86,7 +90,7 @@ mod tests {
     #[test]
     fn what_comes_after_the_end_is_played_from_then_on() {
         let (mut clock, now) = (PlayClock::new(48_000), Instant::now());
-        clock.tell(now, 0, true);
+        clock.tell(now, 0, 0, true);
         let late = now + 100 * MS;
         clock.push(480, late);
         assert_eq!(clock.waiting(960, late), 10 * MS);
@@ -98,7 +102,17 @@ mod tests {
     #[test]
     fn sound_that_the_device_has_not_heard_yet_counts_too() {
         let (mut clock, now) = (PlayClock::new(48_000), Instant::now());
-        clock.tell(now, -480, true);
+        clock.tell(now, 0, 480, true);
         assert_eq!(clock.waiting(480, now), 20 * MS);
+    }
+
+    #[test]
+    fn the_last_sound_is_heard_after_the_device_has_no_more() {
+        let (mut clock, now) = (PlayClock::new(48_000), Instant::now());
+        clock.tell(now, 9_600, 480, false);
+        assert_eq!(clock.waiting(9_600, now), 10 * MS);
+        assert_eq!(clock.waiting(9_600, now + 10 * MS), Duration::ZERO);
+        // What is given later waits until the device goes on.
+        assert_eq!(clock.waiting(10_080, now + 100 * MS), 10 * MS);
     }
 }

@@ -159,7 +159,7 @@ impl Device for Server {
         tracing::trace!(?told, "sound server");
         let runs = told.playing_for > 0;
         let sink = i64::try_from(u128::from(told.sink_usec) * u128::from(AUDIO_RATE_HZ) / 1_000_000).unwrap_or(0);
-        self.wire.clock().tell(at, told.read_offset / SAMPLE_BYTES as i64 - sink, runs);
+        self.wire.clock().tell(at, told.read_offset / SAMPLE_BYTES as i64, sink, runs);
         let heard = Heard { at, playing: time(told.playing_for) };
         if self.before.is_some_and(|before| heard.has_gap_after(before)) {
             self.health.count(1);
