@@ -1,6 +1,6 @@
 //! Sound from a source of the server.
 //!
-//! The server sends each 10 ms as soon as they are there. What this program is late to take waits in the server, up to
+//! The server sends each 5 ms as soon as they are there. What this program is late to take waits in the server, up to
 //! seconds of it.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::sound::stream::{Device, Health};
 use crate::sound::system::is_monitor;
 
 /// The server sends pieces of this length; half of it waits in the source, half in the server.
-const PIECE: Duration = Duration::from_millis(10);
+const PIECE: Duration = Duration::from_millis(5);
 
 /// How often the server is asked whether the source is still there.
 const ASK_EVERY: Duration = Duration::from_millis(500);
