@@ -38,6 +38,5 @@ pub mod send;
 pub mod snapshot;
 mod sound;
 pub mod stats;
-pub mod system_error;
 mod threads;
 pub mod voice;

@@ -28,7 +28,6 @@ pub mod config {
     pub use crate::path::ice_server::{
         IcePolicy, IceServer, IceServerKind, IceTransport, IceUrl, InvalidIceUrl, Loopback, time_limited_credentials,
     };
-    pub use crate::path::proxy::{InvalidProxy, Proxies};
     pub use crate::sdp::negotiated::Direction;
 }
 

@@ -9,7 +9,7 @@ use crate::existing::Existing;
 use crate::frame::VideoFrame;
 use crate::patience::is_special;
 use crate::private_file;
-use crate::system_error::in_words;
+use network::system_error::in_words;
 
 /// A picture could not be saved. The text says what to try.
 #[derive(Debug, thiserror::Error)]

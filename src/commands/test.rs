@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use media::display::window::WindowClient;
 use media::private_file;
-use media::system_error::in_words;
+use network::system_error::in_words;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

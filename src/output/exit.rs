@@ -1,6 +1,6 @@
 //! The one place where an outcome becomes an exit status (docs/PROTOCOL.md lists them for scripts).
 
-use media::system_error::without_number;
+use network::system_error::without_number;
 use signalling::call::EndReason;
 use signalling::mqtt::LinkError;
 

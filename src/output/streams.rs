@@ -22,7 +22,7 @@ use crate::output::exit::ExitStatus;
 use crate::platform::signals;
 
 pub(crate) use bar::bars;
-use media::system_error::in_words;
+use network::system_error::in_words;
 use writing::Writing;
 
 /// Bytes that may wait when something spare is added: half a minute of figures.

@@ -18,7 +18,7 @@ use media::send::picture_plan::Content;
 use media::voice::Processing;
 use signalling::dialect::Dialect;
 use signalling::id::PeerId;
-use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, Scheme, TlsFiles};
+use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, Proxies, Scheme, TlsFiles};
 
 use super::turn_streams;
 use crate::cli;
@@ -192,6 +192,7 @@ pub(crate) fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkC
         version: link.mqtt,
         login,
         tls: TlsFiles { ca: link.ca_file.clone(), client },
+        proxies: Proxies::default(),
         template: link.topic.clone().unwrap_or_else(|| dialect(link).topics()),
         audience,
     })
@@ -279,12 +280,23 @@ fn is_local(broker: &BrokerUrl) -> bool {
     broker.host == "localhost" || broker.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// True for a broker without TLS.
+fn is_plain(broker: &BrokerUrl) -> bool {
+    match broker.scheme {
+        Scheme::Mqtt | Scheme::Ws => true,
+        Scheme::Mqtts | Scheme::Wss => false,
+    }
+}
+
 /// Warns, once a program, of a password that everyone on the way to a broker can read.
 fn warn_of_plain_brokers(brokers: &[BrokerUrl]) {
     static WARN: Once = Once::new();
-    let is_plain = |broker: &&BrokerUrl| matches!(broker.scheme, Scheme::Mqtt | Scheme::Ws);
-    let plain: Vec<String> =
-        brokers.iter().filter(is_plain).filter(|broker| !is_local(broker)).map(ToString::to_string).collect();
+    let plain: Vec<String> = brokers
+        .iter()
+        .filter(|broker| is_plain(broker))
+        .filter(|broker| !is_local(broker))
+        .map(ToString::to_string)
+        .collect();
     if !plain.is_empty() {
         let plain = plain.join(", ");
         WARN.call_once(|| {

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use media::peer::config::{Dialer, IceServer, IceTransport, InvalidProxy, Proxies, TlsClient, TlsWords};
+use media::peer::config::{Dialer, IceServer, IceTransport, TlsClient, TlsWords};
+use network::proxy::{InvalidProxy, Proxies};
 use signalling::mqtt::{Cause, Tls, TlsFiles};
 
 use crate::output::exit::Failure;

@@ -59,7 +59,7 @@ impl Acceptor {
     fn warn(&mut self, error: &io::Error) {
         if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
             self.warned = Some(Instant::now());
-            warn!("new {} connections wait: {}", self.service, media::system_error::in_words(error));
+            warn!("new {} connections wait: {}", self.service, network::system_error::in_words(error));
         }
     }
 }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn refused() -> io::Error {
-        io::Error::from_raw_os_error(media::system_error::TOO_MANY_FILES)
+        io::Error::from_raw_os_error(network::system_error::TOO_MANY_FILES)
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use media::system_error::without_number;
+use network::system_error::without_number;
 use thiserror::Error;
 
 pub(crate) mod broker;

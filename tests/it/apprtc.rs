@@ -246,6 +246,7 @@ async fn what_is_said_last_gets_out() {
         brokers: vec![mosquitto.url().parse().unwrap()],
         login: None,
         tls: TlsFiles::default(),
+        proxies: signalling::mqtt::Proxies::default(),
         version: signalling::mqtt::MqttVersion::default(),
         template: Dialect::Apprtc.topics(),
         audience: Audience::Only(vec!["phone".parse().unwrap()]),

@@ -14,6 +14,7 @@ use crate::support::process::Tring;
 use crate::support::turn::Turn;
 
 mod addresses;
+mod brokers;
 mod firewalls;
 mod lossy_setups;
 mod small_packets;

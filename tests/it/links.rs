@@ -220,6 +220,7 @@ async fn a_link_that_asks_for_itself_hears_itself() {
             version,
             login: None,
             tls: TlsFiles::default(),
+            proxies: signalling::mqtt::Proxies::default(),
             template: Template::default(),
             audience: Audience::Only(vec![me.clone()]),
         };

@@ -19,8 +19,8 @@ use nokhwa::{Buffer, NokhwaError};
 use super::{Capture, CaptureError, StopFlag, VideoFormat};
 use crate::frame::VideoFrame;
 use crate::queue;
-use crate::system_error::{in_words, without_number};
 use crate::threads::{join_or_leave, wait_for_ended};
+use network::system_error::{in_words, without_number};
 
 mod convert;
 mod listing;

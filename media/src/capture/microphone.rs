@@ -22,9 +22,9 @@ use crate::sound::priority::ask_for_real_time;
 use crate::sound::pulse::record;
 use crate::sound::stream::{CLOSE_PATIENCE, CpalDevice, Health, Opened, Stream};
 use crate::sound::system::{self, Found, OPEN_PATIENCE, Role, Settings};
-use crate::system_error::in_words;
 use crate::threads::wait_for_ended;
 use crate::voice::resample::Resampler;
+use network::system_error::in_words;
 
 /// Samples the ring holds: over half a second at 48 kHz, so that a late gathering thread loses nothing.
 const RING_SAMPLES: usize = 32_768;

@@ -16,7 +16,7 @@ use super::ticks::Ticks;
 use super::{Capture, CaptureError, StopFlag, VideoFormat};
 use crate::frame::{Size, VideoFrame};
 use crate::queue;
-use crate::system_error::in_words;
+use network::system_error::in_words;
 
 mod canvas;
 mod scene;

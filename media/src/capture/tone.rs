@@ -17,7 +17,7 @@ use super::ticks::Ticks;
 use super::{Capture, CaptureError, StopFlag};
 use crate::frame::{AUDIO_FRAME_SAMPLES, AUDIO_RATE_HZ, AudioFrame};
 use crate::queue;
-use crate::system_error::in_words;
+use network::system_error::in_words;
 
 /// The lowest tone and the distance between tones, in Hz. All tones are multiples of [`SPACING_HZ`].
 const LOWEST_HZ: u32 = 400;

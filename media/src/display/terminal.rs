@@ -21,8 +21,8 @@ use super::cells::{Cells, Colours};
 use super::raw_terminal::{RawTerminal, output};
 use super::tty::{self, Place};
 use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene, key_event, report};
-use crate::system_error::in_words;
 use crate::threads::join_or_leave;
+use network::system_error::in_words;
 
 pub use super::raw_terminal::restore;
 

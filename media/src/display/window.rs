@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use self::request::{Request, Slot, Waker};
 use super::{DisplayError, DisplayEvent, Labels, Pictures, Refreshed, Scene};
-use crate::system_error::in_words;
+use network::system_error::in_words;
 
 mod canvas;
 mod font;

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-use crate::system_error::{self, TOO_MANY_FILES};
+use network::system_error::{self, TOO_MANY_FILES};
 
 /// More sockets than one for each address: what else the engine opens.
 const SPARE: usize = 2;

@@ -31,7 +31,7 @@ const MEDIA: House<'_> = House {
         // What they are made of.
         &["codec", "container", "sound", "voice"],
         &["existing", "patience", "private_file", "scale", "threads"],
-        &["clock", "frame", "queue", "system_error"],
+        &["clock", "frame", "queue"],
     ],
     crates: &[("rtc", "engine"), ("webrtc", "engine")],
     strict: &["peer", "engine", "send", "receive", "path", "congestion", "sdp", "rtp", "impair"],

@@ -7,9 +7,8 @@
 //! - [`candidates`]: which candidates are taken, and in which order ours are offered; [`remote_addresses`]: their kinds
 //! - [`receive_counter`]: whether anything comes; [`watch`]: what follows from that; [`early`]: what comes too soon
 //! - [`dtls_flights`]: which datagrams of the DTLS handshake are sent again, and when; reads them with [`dtls`]
-//! - [`stand_in`]: addresses that stand for TURN servers over TCP and TLS; [`proxy`]: what is between us and them;
-//!   [`stream_messages`] and [`stream_queue`]: what goes into a stream and in which order; [`stream_fault`]: why there is
-//!   none
+//! - [`stand_in`]: addresses that stand for TURN servers over TCP and TLS; [`stream_messages`] and [`stream_queue`]: what
+//!   goes into a stream and in which order; [`stream_fault`]: why there is none
 //! - [`pair`]: the two ends of the path in use
 
 pub(crate) mod addresses;
@@ -19,7 +18,6 @@ pub(crate) mod dtls_flights;
 pub(crate) mod early;
 pub(crate) mod ice_server;
 pub(crate) mod pair;
-pub(crate) mod proxy;
 pub(crate) mod receive_counter;
 pub(crate) mod remote_addresses;
 pub(crate) mod server_log;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::ice_server::IceUrl;
-use crate::system_error;
+use network::system_error;
 
 /// How long one step may take: the name server's answer, the TCP connection, a proxy's answer, the TLS handshake.
 pub(crate) const STEP: std::time::Duration = std::time::Duration::from_secs(3);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::system_error::in_words;
+use network::system_error::in_words;
 
 /// Recording failed; the text says what to try.
 #[derive(Debug, thiserror::Error)]

@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::system::{OPEN_PATIENCE, Role};
-use crate::system_error::in_words;
 use crate::threads::{end_aside, join_or_leave, wait_for_ended};
+use network::system_error::in_words;
 
 /// How long a stream may take to close.
 pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);

@@ -15,7 +15,7 @@ use cpal::traits::{DeviceTrait, HostTrait};
 use cpal::{BufferSize, SampleFormat, StreamConfig, SupportedBufferSize, SupportedStreamConfigRange};
 
 use crate::frame::AUDIO_RATE_HZ;
-use crate::system_error::without_number;
+use network::system_error::without_number;
 
 /// How long a sound server may take to set a stream up.
 pub(crate) const OPEN_PATIENCE: Duration = Duration::from_secs(5);

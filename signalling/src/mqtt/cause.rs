@@ -9,6 +9,15 @@ use super::TlsFiles;
 /// Nothing listens on the port.
 pub(super) const CONNECTION_REFUSED: &str = "connection refused";
 
+/// How a text begins that tells of a proxy.
+pub(super) const PROXY: &str = "the proxy ";
+
+/// How a text begins that tells of several addresses.
+pub(super) const NONE: &str = "none";
+
+/// How a text begins that says that names are not looked up.
+pub(super) const NO_NAME_SERVER: &str = "no answer from the name server";
+
 /// How this system says that a program has as many files open as it may (EMFILE).
 const TOO_MANY_FILES: i32 = 24;
 
@@ -312,6 +321,12 @@ fn too_many_files() -> String {
 pub(super) fn advice(reason: &str) -> &'static str {
     if reason.contains(OUT_OF_FILES) {
         "raise the limit with ulimit -n"
+    } else if reason.contains(PROXY) && reason.contains("wants a login") {
+        "put user and password into the URL of the proxy, http://USER:PASSWORD@HOST:PORT"
+    } else if reason.contains(PROXY) {
+        "are HTTPS_PROXY and ALL_PROXY right? A host that is reached without a proxy belongs into NO_PROXY"
+    } else if reason.contains(NO_NAME_SERVER) {
+        "does this machine have a network, and does its name server answer?"
     } else if reason.contains("its name has no address") {
         "is the name in --broker spelled right, and does this machine have a name server?"
     } else {

@@ -2,26 +2,30 @@
 //!
 //! - [`Client::open`] begins to connect; [`Client::next`] tells what comes, first [`Incoming::Connected`]
 //! - `v3.rs` and `v5.rs` turn the packets of either version into these, and hold all that differs
-//! - [`Pump`] polls the event loop of `rumqttc`, which must not be cancelled half-way
+//! - [`Pump`] makes the connection, and polls the event loop of `rumqttc`; `bridge.rs` brings both together
 //!
 //! What only version 5 can say (a publish that is refused, an ID that was taken over) the other never tells; nobody
 //! above this face asks which version it is.
 
+mod bridge;
+mod pump;
 mod reason;
 mod sizes;
 mod v3;
 mod v5;
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
+use network::proxy::Proxies;
 use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::{BrokerUrl, MqttVersion, Scheme, Tls};
 use crate::id::PeerId;
 use crate::wire::ENVELOPE_BYTES_MAX;
+use pump::{Poll, Pump, PumpEnd, Way, no_loopback};
 
-/// How long one try may take, TCP, TLS and MQTT together.
+/// How long one try may take: TLS and MQTT together, and TCP too where `rumqttc` connects to an address.
 pub(super) const CONNECT_TRY_SECONDS: u64 = 5;
 
 /// A silent broker is noticed after about one and a half of these.
@@ -48,6 +52,8 @@ pub(super) struct Options<'a> {
     /// User and password.
     pub(super) login: Option<(&'a str, &'a str)>,
     pub(super) tls: &'a Tls,
+    /// Proxies on the way.
+    pub(super) proxies: &'a Proxies,
     /// The interface to go out by, where the system's choice is not to be followed.
     pub(super) interface: Option<&'a str>,
     /// What the broker publishes in our name when the connection breaks; always retained.
@@ -104,6 +110,8 @@ pub(super) enum Refusal {
 pub(super) enum Ending {
     /// It broke, or the broker is not ready; trying again helps.
     Broken(String),
+    /// There is no TCP connection, for this reason.
+    Unreached(String),
     /// It closed on our greeting, or answered something else: it does not know this version, or speaks no MQTT.
     Ungreeted(String),
     /// There was a connection, and no answer to our greeting in time.
@@ -182,53 +190,28 @@ impl Client {
         }
     }
 
+    /// Where the connection leads: to an address of the broker, or of the proxy on the way. Known once it has answered.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::V3(client) => client.address(),
+            Self::V5(client) => client.address(),
+        }
+    }
+
+    /// Ends the connection, and waits until the system has all that was sent.
+    pub(super) async fn close(&mut self) {
+        match self {
+            Self::V3(client) => client.close().await,
+            Self::V5(client) => client.close().await,
+        }
+    }
+
     /// What comes next. Cancellation safe.
     pub(super) async fn next(&mut self) -> Result<Incoming, Ending> {
         match self {
             Self::V3(client) => client.next().await,
             Self::V5(client) => client.next().await,
         }
-    }
-}
-
-/// An event loop of `rumqttc`, of either version.
-trait Poll: Send + 'static {
-    type Packet: Send;
-    type Error: Send;
-
-    fn poll(&mut self) -> impl Future<Output = Result<Self::Packet, Self::Error>> + Send;
-}
-
-/// Polls an event loop on a task of its own until its first error: `poll` must not be cancelled half-way.
-struct Pump<L: Poll> {
-    packets: mpsc::Receiver<Result<L::Packet, L::Error>>,
-    task: JoinHandle<()>,
-}
-
-impl<L: Poll> Pump<L> {
-    fn start(mut event_loop: L) -> Self {
-        let (sender, packets) = mpsc::channel(REQUESTS_MAX);
-        let task = tokio::spawn(async move {
-            loop {
-                let packet = event_loop.poll().await;
-                let over = packet.is_err();
-                if sender.send(packet).await.is_err() || over {
-                    return;
-                }
-            }
-        });
-        Self { packets, task }
-    }
-
-    /// The next packet; nothing after the error that ended it.
-    async fn next(&mut self) -> Option<Result<L::Packet, L::Error>> {
-        self.packets.recv().await
-    }
-}
-
-impl<L: Poll> Drop for Pump<L> {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -241,7 +224,8 @@ const fn outgoing_packet_bytes_max() -> usize {
 fn address(broker: &BrokerUrl) -> String {
     match broker.scheme {
         Scheme::Ws | Scheme::Wss => broker.to_string(),
-        Scheme::Mqtt | Scheme::Mqtts if broker.host.contains(':') => format!("[{}]", broker.host),
+        Scheme::Mqtt if broker.host.contains(':') => format!("[{}]", broker.host),
+        // Over TLS an IPv6 address is not connected to by `rumqttc`, but compared with the certificate.
         Scheme::Mqtt | Scheme::Mqtts => broker.host.clone(),
     }
 }
@@ -257,14 +241,16 @@ fn transport(broker: &BrokerUrl, tls: &Tls) -> Transport {
 }
 
 /// How a connection is made.
-fn network(options: &Options<'_>) -> NetworkOptions {
+fn network_options(options: &Options<'_>, way: &Way) -> NetworkOptions {
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     network.set_connection_timeout(CONNECT_TRY_SECONDS);
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(interface) = options.interface {
+    if let (Some(interface), Way::Direct(_)) = (options.interface, way) {
         network.set_bind_device(interface);
     }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _not_known_how = (options, way);
     network
 }
 

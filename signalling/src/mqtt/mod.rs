@@ -11,7 +11,7 @@
 //! - [`Link::tracer`]: the same, and it reads along what peers say: [`LinkEvent::Overheard`]
 //!
 //! Inside: `connection/` decides, `client.rs` speaks MQTT 3.1.1 or 5, `error.rs` says what went
-//! wrong and `cause.rs` why, `probe.rs` finds out what speaks at a port that is no broker's.
+//! wrong and `cause.rs` why, `reach.rs` finds the way, `probe.rs` finds out what speaks at a port that is no broker's.
 
 mod backoff;
 mod cause;
@@ -20,6 +20,7 @@ mod connection;
 mod error;
 mod observer;
 mod probe;
+mod reach;
 mod tls;
 mod url;
 mod version;
@@ -38,8 +39,10 @@ use connection::{Connection, Hints, Part};
 
 pub use cause::Cause;
 pub use error::{LinkError, PublishError};
+pub use network::proxy::Proxies;
 pub use observer::{is_observer, is_observer_of};
 pub use probe::{OtherProtocol, other_protocol};
+pub use reach::{REACH, explain_unreached, proxy_to, reach};
 pub use tls::Tls;
 pub use url::{BrokerUrl, InvalidBrokerUrl, Scheme};
 pub use version::{InvalidMqttVersion, MqttVersion};
@@ -66,6 +69,8 @@ pub struct LinkConfig {
     pub login: Option<Login>,
     /// Certificates for `mqtts` and `wss`.
     pub tls: TlsFiles,
+    /// Proxies on the way to brokers over TLS.
+    pub proxies: Proxies,
     /// How call topics are built.
     pub template: Template,
     /// Whose calls we take in.

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use network::proxy::Proxies;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::reach::reach;
 use super::{BrokerUrl, Scheme, Tls};
 
 /// How long connecting may take.
@@ -68,11 +69,11 @@ pub struct OtherProtocol {
 }
 
 /// Looks what the port of `url` speaks; `None` where it is what it should be, or cannot be told.
-pub async fn other_protocol(url: &BrokerUrl, tls: &Tls) -> Option<OtherProtocol> {
+pub async fn other_protocol(url: &BrokerUrl, tls: &Tls, proxies: &Proxies) -> Option<OtherProtocol> {
     let mut silent = true;
     let hello = client_hello(url, tls).unwrap_or_default();
     for question in [&MQTT[..], &hello, HTTP] {
-        match ask(url, question).await? {
+        match ask(url, proxies, question).await? {
             Speech::Nothing => {}
             Speech::Closed | Speech::Unknown => silent = false,
             heard => return meaning(heard, url.scheme),
@@ -85,9 +86,8 @@ pub async fn other_protocol(url: &BrokerUrl, tls: &Tls) -> Option<OtherProtocol>
 }
 
 /// One question; `None` when there is no connection.
-async fn ask(url: &BrokerUrl, question: &[u8]) -> Option<Speech> {
-    let connect = TcpStream::connect((url.host.as_str(), url.port));
-    let mut socket = timeout(CONNECT, connect).await.ok()?.ok()?;
+async fn ask(url: &BrokerUrl, proxies: &Proxies, question: &[u8]) -> Option<Speech> {
+    let mut socket = reach(url, proxies, CONNECT).await.ok()?.stream;
     if question.is_empty() || socket.write_all(question).await.is_err() {
         return Some(Speech::Closed);
     }

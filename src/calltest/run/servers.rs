@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use media::system_error::in_words;
+use network::system_error::in_words;
 use signalling::mqtt::{Audience, LinkConfig};
 use tokio::process::Command;
 

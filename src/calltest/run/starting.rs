@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use media::system_error::in_words;
+use network::system_error::in_words;
 use signalling::id::PeerId;
 
 use super::super::peers::remote::Agents;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use network::system_error::in_words;
 use rustls::ClientConfig;
 use signalling::id::PeerId;
 use signalling::mqtt::{
@@ -66,7 +67,7 @@ pub(super) async fn check(
     let link = LinkConfig { brokers: vec![url.clone()], audience: Audience::Only(vec![me]), ..link };
     let broker = Broker { index, url, link };
     let look = broker.look("broker");
-    let address = match reach(&broker.url).await {
+    let reached = match reach(&broker.url, &broker.link.proxies).await {
         Ok(reached) => reached,
         Err(error) => {
             let (detail, fix) = (error.to_string(), error.advice(&broker.url, named));
@@ -80,8 +81,12 @@ pub(super) async fn check(
             return findings;
         }
     };
-    let mut findings = vec![look.ok(format!("{}, TCP connected in {}", address.socket.ip(), in_ms(address.took)))];
-    match broker.secure(&address, times).await {
+    let (address, took) = (reached.address, in_ms(reached.took));
+    let mut findings = vec![look.ok(match &reached.proxy {
+        None => format!("{address}, TCP connected in {took}"),
+        Some(proxy) => format!("through the proxy {proxy}, TCP connected to it in {took}"),
+    })];
+    match broker.secure(reached, times).await {
         Some(found) if matches!(found.verdict, super::Verdict::Failed { .. }) => {
             findings.push(found);
             findings.extend(broker.skipped(&["login", "presence", "topics"], "TLS does not work"));
@@ -125,13 +130,13 @@ impl Broker {
     }
 
     /// TLS, where it is wanted; and the time, where HTTP tells it.
-    async fn secure(&self, address: &Reached, times: mpsc::Sender<ServerTime>) -> Option<Finding> {
+    async fn secure(&self, reached: Reached, times: mpsc::Sender<ServerTime>) -> Option<Finding> {
         let look = self.look("tls");
         let tls = match Tls::load(&self.link.tls) {
             Ok(tls) => self.is_secure().then(|| tls.client_config()),
             Err(_) => return self.unreadable_files(),
         };
-        let (shaken, theirs) = tokio::join!(self.shake_hands(tls.clone(), address), self.time_told(tls, address));
+        let (shaken, theirs) = tokio::join!(self.shake_hands(tls.clone(), reached), self.time_told(tls));
         if let Some(theirs) = theirs {
             let ours = i64::try_from(unix_ms() / 1000).unwrap_or_default();
             // There is room for one a broker; without a reader nobody wants to know.
@@ -150,9 +155,16 @@ impl Broker {
     async fn shake_hands(
         &self,
         tls: Option<Arc<ClientConfig>>,
-        address: &Reached,
+        reached: Reached,
     ) -> Option<Result<tls::Secured, tls::Fault>> {
-        let (url, config, socket, files) = (self.url.clone(), tls?, address.socket, self.link.tls.clone());
+        let (url, config, files) = (self.url.clone(), tls?, self.link.tls.clone());
+        let socket = match reached.stream.into_std() {
+            Ok(socket) => socket,
+            Err(error) => {
+                let cause = Cause { cause: in_words(&error), fix: "try again".to_owned() };
+                return Some(Err(tls::Fault::Tls(cause)));
+            }
+        };
         let shaken = aside(SECURE, move || tls::shake_hands(&url, socket, config, &files)).await;
         Some(shaken.unwrap_or_else(|| {
             let cause = format!("no answer within {} s", SECURE.as_secs());
@@ -171,16 +183,17 @@ impl Broker {
     /// What else than the address says is spoken at its port.
     async fn other_protocol(&self) -> Option<Cause> {
         let tls = Tls::load(&self.link.tls).ok()?;
-        let other = timeout(ASK, other_protocol(&self.url, &tls)).await.ok()??;
+        let other = timeout(ASK, other_protocol(&self.url, &tls, &self.link.proxies)).await.ok()??;
         Some(Cause { cause: format!("its port {}", other.cause), fix: other.fix })
     }
 
     /// The time by the broker, where it speaks HTTP.
-    async fn time_told(&self, tls: Option<Arc<ClientConfig>>, address: &Reached) -> Option<i64> {
+    async fn time_told(&self, tls: Option<Arc<ClientConfig>>) -> Option<i64> {
         if !self.speaks_http() {
             return None;
         }
-        let (url, socket) = (self.url.clone(), address.socket);
+        let socket = reach(&self.url, &self.link.proxies).await.ok()?.stream.into_std().ok()?;
+        let url = self.url.clone();
         aside(SECURE, move || tls::time_told(&url, socket, tls)).await.flatten()
     }
 

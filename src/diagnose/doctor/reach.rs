@@ -1,26 +1,25 @@
-//! The way to a broker: its name, and a TCP connection.
+//! The way to a broker: its name, a TCP connection, and the proxy if one is on the way.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use media::system_error::in_words;
-use signalling::mqtt::BrokerUrl;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout};
+use network::race::{Attempt, AttemptFailure};
+use network::reach::Unreached as Fault;
+use network::system_error::{TOO_MANY_FILES, in_words};
+use signalling::mqtt::{BrokerUrl, Cause, Proxies, REACH, explain_unreached, proxy_to};
+use tokio::net::TcpStream;
 
 use super::NamedBroker;
 
-/// How long both may take.
-const PATIENCE: Duration = Duration::from_secs(4);
-
-/// EMFILE.
-const TOO_MANY_FILES: i32 = 24;
-
 /// Where the broker is.
 pub(super) struct Reached {
-    /// The address that answered.
-    pub(super) socket: SocketAddr,
+    /// A connection on which nothing was said yet.
+    pub(super) stream: TcpStream,
+    /// The address that answered; the proxy's, where there is one.
+    pub(super) address: IpAddr,
+    /// The proxy on the way.
+    pub(super) proxy: Option<String>,
     /// How long connecting took.
     pub(super) took: Duration,
 }
@@ -35,17 +34,43 @@ pub(super) enum Unreached {
     #[error("nothing listens on port {0} there")]
     Closed(u16),
     /// Nobody says anything.
-    #[error("no answer within {} s", PATIENCE.as_secs())]
+    #[error("no answer within {} s", REACH.as_secs())]
     Silent,
     /// This program may open no more files.
     #[error("too many open files here")]
     TooManyFiles,
-    /// The rest.
-    #[error("cannot connect: {0}")]
-    Other(String),
+    /// The rest: several addresses that do not agree, a proxy.
+    #[error("{}", .0.cause)]
+    Other(Cause),
 }
 
 impl Unreached {
+    fn of(fault: &Fault, url: &BrokerUrl, proxies: &Proxies) -> Self {
+        let is_refused = |attempt: &Attempt| match &attempt.failure {
+            AttemptFailure::Said(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+            AttemptFailure::Silent(_) | AttemptFailure::NotTried => false,
+        };
+        let has_no_file = |attempt: &Attempt| match &attempt.failure {
+            AttemptFailure::Said(error) => error.raw_os_error() == Some(TOO_MANY_FILES),
+            AttemptFailure::Silent(_) | AttemptFailure::NotTried => false,
+        };
+        match fault {
+            Fault::Unresolved(error) => Self::Unresolved(in_words(error)),
+            Fault::Unanswered(attempts) if attempts.iter().all(is_refused) => Self::Closed(url.port),
+            Fault::Unanswered(attempts) if attempts.iter().any(has_no_file) => Self::TooManyFiles,
+            Fault::Unanswered(attempts)
+                if matches!(&attempts[..], [Attempt { failure: AttemptFailure::Silent(_), .. }]) =>
+            {
+                Self::Silent
+            }
+            Fault::Unanswered(_)
+            | Fault::NoNameServer(_)
+            | Fault::NoProxy(_)
+            | Fault::Proxy(_)
+            | Fault::SilentProxy(_) => Self::Other(explain_unreached(url, proxies, fault)),
+        }
+    }
+
     /// What to try.
     pub(super) fn advice(&self, url: &BrokerUrl, named: NamedBroker) -> String {
         match self {
@@ -59,26 +84,15 @@ impl Unreached {
             }
             Self::Closed(_) => "start the broker, or correct the port in --broker".to_owned(),
             Self::Silent => format!("is the machine on, and does every firewall let TCP port {} through?", url.port),
-            Self::Other(_) => "does this machine have a network?".to_owned(),
+            Self::Other(cause) => cause.fix.clone(),
         }
     }
 }
 
 /// Tries all addresses of the broker, as a call does.
-pub(super) async fn reach(url: &BrokerUrl) -> Result<Reached, Unreached> {
-    timeout(PATIENCE, connect(url)).await.unwrap_or(Err(Unreached::Silent))
-}
-
-async fn connect(url: &BrokerUrl) -> Result<Reached, Unreached> {
-    let found = lookup_host((url.host.as_str(), url.port)).await;
-    let addresses: Vec<SocketAddr> = found.map_err(|error| Unreached::Unresolved(in_words(&error)))?.collect();
-    let began = Instant::now();
-    let socket = TcpStream::connect(&addresses[..]).await.map_err(|error| match error.kind() {
-        _ if error.raw_os_error() == Some(TOO_MANY_FILES) => Unreached::TooManyFiles,
-        io::ErrorKind::ConnectionRefused => Unreached::Closed(url.port),
-        io::ErrorKind::TimedOut => Unreached::Silent,
-        _ => Unreached::Other(in_words(&error)),
-    })?;
-    let address = socket.peer_addr().map_err(|error| Unreached::Other(in_words(&error)))?;
-    Ok(Reached { socket: address, took: began.elapsed() })
+pub(super) async fn reach(url: &BrokerUrl, proxies: &Proxies) -> Result<Reached, Unreached> {
+    let reached = signalling::mqtt::reach(url, proxies, REACH).await;
+    let reached = reached.map_err(|fault| Unreached::of(&fault, url, proxies))?;
+    let proxy = proxy_to(url, proxies);
+    Ok(Reached { stream: reached.stream, address: reached.address.ip(), proxy, took: reached.took })
 }

@@ -3,11 +3,11 @@
 //! And the time by a broker over WebSocket: it speaks HTTP first, and an HTTP answer is dated. Both block; run them aside.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::system_error::in_words;
+use network::system_error::in_words;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Stream};
 use signalling::mqtt::{BrokerUrl, Cause, TlsFiles};
@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::calendar;
 
-/// How long one step may take: connecting, one read, one write.
+/// How long one step may take: one read, one write.
 const STEP: Duration = Duration::from_secs(2);
 
 /// Most of an HTTP answer that is read: its head.
@@ -42,14 +42,14 @@ pub(super) enum Fault {
     NoTls(Cause),
 }
 
-/// Shakes hands with the broker of `url` at `address`.
+/// Shakes hands with the broker of `url` by a connection to it.
 pub(super) fn shake_hands(
     url: &BrokerUrl,
-    address: SocketAddr,
+    mut socket: TcpStream,
     config: Arc<ClientConfig>,
     files: &TlsFiles,
 ) -> Result<Secured, Fault> {
-    let (mut socket, mut tls) = open(url, address, config).map_err(|error| explain(&error, url, files))?;
+    let mut tls = open(url, &socket, config).map_err(|error| explain(&error, url, files))?;
     while tls.is_handshaking() {
         tls.complete_io(&mut socket).map_err(|error| explain(&error, url, files))?;
     }
@@ -64,27 +64,29 @@ pub(super) fn shake_hands(
     Ok(Secured { version, expires })
 }
 
-/// The time by the HTTP server in front of a broker over WebSocket; `None` where it tells none. `tls` for `wss`.
-pub(super) fn time_told(url: &BrokerUrl, address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Option<i64> {
+/// The time by the HTTP server in front of a broker over WebSocket, by a connection to it; `None` where it tells none.
+/// `tls` for `wss`.
+pub(super) fn time_told(url: &BrokerUrl, mut socket: TcpStream, tls: Option<Arc<ClientConfig>>) -> Option<i64> {
     let told = match tls {
-        None => connect(address).and_then(|mut socket| ask_time(url, &mut socket)),
-        Some(config) => open(url, address, config)
-            .and_then(|(mut socket, mut tls)| ask_time(url, &mut Stream::new(&mut tls, &mut socket))),
+        None => bound(&socket).and_then(|()| ask_time(url, &mut socket)),
+        Some(config) => {
+            open(url, &socket, config).and_then(|mut tls| ask_time(url, &mut Stream::new(&mut tls, &mut socket)))
+        }
     };
     told.inspect_err(|error| tracing::debug!(%url, %error, "the broker tells no time")).ok().flatten()
 }
 
-fn open(url: &BrokerUrl, address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<(TcpStream, ClientConnection)> {
+fn open(url: &BrokerUrl, socket: &TcpStream, config: Arc<ClientConfig>) -> io::Result<ClientConnection> {
+    bound(socket)?;
     let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
-    let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
-    Ok((connect(address)?, tls))
+    ClientConnection::new(config, name).map_err(io::Error::other)
 }
 
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect_timeout(&address, STEP)?;
+/// Makes a connection block, for [`STEP`] at most.
+fn bound(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(STEP))?;
-    socket.set_write_timeout(Some(STEP))?;
-    Ok(socket)
+    socket.set_write_timeout(Some(STEP))
 }
 
 /// A plain HTTP question, which a WebSocket server refuses: with a date, if it is a proper one.

@@ -138,6 +138,7 @@ mod tests {
             version: MqttVersion::V3,
             login: None,
             tls: TlsFiles::default(),
+            proxies: signalling::mqtt::Proxies::default(),
             template: Dialect::Tring.topics(),
             audience,
         }

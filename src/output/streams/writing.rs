@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use media::system_error::in_words;
+use network::system_error::in_words;
 
 use super::{Item, Shared, Trouble, Worth};
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use media::playout::AudioSink;
 use media::playout::speaker::Speaker;
-use media::system_error::in_words;
+use network::system_error::in_words;
 use signalling::call::{EndReason, Notice};
 use signalling::id::{CallId, PeerId};
 use tokio::task::JoinSet;

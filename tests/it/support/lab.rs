@@ -25,8 +25,11 @@ use super::process::Tring;
 use super::{TempDir, coturn, did_not_run, run};
 use space::Space;
 
+mod names;
 mod servers;
 mod space;
+
+pub use names::Family;
 
 /// Where both servers are.
 const SERVER: &str = "198.18.0.1";

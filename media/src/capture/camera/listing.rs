@@ -7,8 +7,8 @@ use nokhwa::utils::{CameraFormat, CameraInfo};
 use serde::Serialize;
 
 use super::{OPEN_PATIENCE, ask_permission, has_no_pictures, infos, probe, reason};
-use crate::system_error::in_words;
 use crate::threads::join_or_leave;
+use network::system_error::in_words;
 
 /// One camera.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -17,7 +17,7 @@ use super::{Capture, CaptureError, VideoFormat};
 use crate::container::ContainerError;
 use crate::frame::{AudioFrame, VideoFrame};
 use crate::queue;
-use crate::system_error::in_words;
+use network::system_error::in_words;
 
 mod h264;
 mod matroska;

@@ -18,7 +18,7 @@ use winit::window::WindowId;
 use super::canvas::Canvas;
 use super::request::{Request, Slot, Wake, Waker};
 use crate::display::{DisplayEvent, desktop, key_event, report};
-use crate::system_error::without_number;
+use network::system_error::without_number;
 
 /// How large a window is at first, in logical pixels.
 const FIRST_SIZE: LogicalSize<u32> = LogicalSize::new(960, 540);

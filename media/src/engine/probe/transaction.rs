@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::engine::dial::{Connection, Dialer, Start};
 use crate::path::ice_server::IceUrl;
 use crate::path::stream_fault::StreamFault;
-use crate::system_error;
+use network::system_error;
 
 /// When a question is sent again: a lost packet on a long line costs little, a dead server is noticed soon.
 pub(crate) const TRIES: [Duration; 4] =

@@ -65,7 +65,7 @@ fn in_words(error: &ClientError) -> String {
     match error {
         ClientError::ServerError(pulseaudio::protocol::PulseError::NoEntity) => "it is not there".to_owned(),
         ClientError::Disconnected => "the sound server is gone".to_owned(),
-        _ => crate::system_error::without_number(&error.to_string()).trim_end_matches('.').to_owned(),
+        _ => network::system_error::without_number(&error.to_string()).trim_end_matches('.').to_owned(),
     }
 }
 

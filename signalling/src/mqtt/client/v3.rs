@@ -8,15 +8,16 @@ use rumqttc::{
 
 use super::sizes::Sizes;
 use super::{
-    Ending, INCOMING_PACKET_BYTES_MAX, Incoming, KEEP_ALIVE, Kind, Message, NotSent, Options, Poll, Pump, REQUESTS_MAX,
-    Refusal, address, client_ended, network, no_websocket, outgoing_packet_bytes_max, reason, transport,
+    Ending, INCOMING_PACKET_BYTES_MAX, Incoming, KEEP_ALIVE, Kind, Message, NotSent, Options, Poll, Pump, PumpEnd,
+    REQUESTS_MAX, Refusal, Way, address, client_ended, network_options, no_loopback, no_websocket,
+    outgoing_packet_bytes_max, reason, transport,
 };
 use crate::mqtt::cause;
 
 /// A connection that speaks MQTT 3.1.1.
 pub(in crate::mqtt) struct Client {
     requests: AsyncClient,
-    packets: Pump<EventLoop>,
+    pump: Pump<EventLoop>,
     greeted: bool,
     /// What the broker has acknowledged, and what not.
     sizes: Sizes,
@@ -28,6 +29,10 @@ impl Poll for EventLoop {
 
     fn poll(&mut self) -> impl Future<Output = Result<Event, ConnectionError>> + Send {
         Self::poll(self)
+    }
+
+    fn go_by(&mut self, proxy: rumqttc::Proxy) {
+        self.mqtt_options.set_proxy(proxy);
     }
 }
 
@@ -45,8 +50,9 @@ impl Client {
             mqtt.set_last_will(LastWill::new(&will.topic, will.payload.clone(), QoS::AtLeastOnce, true));
         }
         let (requests, mut event_loop) = AsyncClient::new(mqtt, REQUESTS_MAX);
-        event_loop.set_network_options(network(options));
-        Self { requests, packets: Pump::start(event_loop), greeted: false, sizes: Sizes::default() }
+        let way = Way::of(options);
+        event_loop.set_network_options(network_options(options, &way));
+        Self { requests, pump: Pump::start(event_loop, way), greeted: false, sizes: Sizes::default() }
     }
 
     pub(super) fn publish(&mut self, message: Message) -> Result<(), NotSent> {
@@ -71,10 +77,19 @@ impl Client {
         self.requests.try_disconnect().map_err(|_| NotSent::Full)
     }
 
+    pub(super) fn address(&self) -> Option<std::net::SocketAddr> {
+        self.pump.address
+    }
+
+    pub(super) async fn close(&mut self) {
+        self.pump.close().await;
+    }
+
     pub(super) async fn next(&mut self) -> Result<Incoming, Ending> {
-        match self.packets.next().await {
+        match self.pump.next().await {
             Some(Ok(event)) => Ok(self.incoming(event)),
-            Some(Err(error)) => Err(ending(&error, self.greeted)),
+            Some(Err(PumpEnd::Unreached(reason))) => Err(Ending::Unreached(reason)),
+            Some(Err(PumpEnd::Failed(error))) => Err(ending(&error, self.greeted)),
             None => Err(client_ended()),
         }
     }
@@ -132,6 +147,7 @@ fn ending(error: &ConnectionError, greeted: bool) -> Ending {
         ConnectionError::NotConnAck(_) => Ending::Ungreeted(reason::UNREADABLE.into()),
         ConnectionError::ResponseValidation(_) => Ending::NoWebSocket(reason::OTHER_WEBSOCKET.into()),
         ConnectionError::Websocket(_) => no_websocket(error),
+        ConnectionError::Proxy(error) => Ending::Broken(no_loopback(&reason::plain(error))),
         other if reason::ended_in_tls(other) => Ending::ClosedInTls,
         other => Ending::Broken(reason::plain(other)),
     }

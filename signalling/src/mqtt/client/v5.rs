@@ -22,7 +22,8 @@ use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, S
 
 use super::{
     CONNECT_TRY_SECONDS, Ending, INCOMING_PACKET_BYTES_MAX, Incoming, KEEP_ALIVE, Kind, Message, NotSent, Options,
-    Poll, Pump, REQUESTS_MAX, Refusal, address, client_ended, network, no_websocket, reason, transport,
+    Poll, Pump, PumpEnd, REQUESTS_MAX, Refusal, Way, address, client_ended, network_options, no_loopback, no_websocket,
+    reason, transport,
 };
 use crate::delivery;
 use crate::mqtt::cause;
@@ -36,7 +37,7 @@ const PACKET_ID_BYTES: usize = 2;
 /// A connection that speaks MQTT 5.
 pub(in crate::mqtt) struct Client {
     requests: AsyncClient,
-    packets: Pump<EventLoop>,
+    pump: Pump<EventLoop>,
     greeted: bool,
     /// Largest packet the broker takes, where it says so.
     packet_bytes_max: Option<usize>,
@@ -52,6 +53,10 @@ impl Poll for EventLoop {
 
     fn poll(&mut self) -> impl Future<Output = Result<Event, ConnectionError>> + Send {
         Self::poll(self)
+    }
+
+    fn go_by(&mut self, proxy: rumqttc::Proxy) {
+        self.options.set_proxy(proxy);
     }
 }
 
@@ -70,11 +75,12 @@ impl Client {
         if let Some(will) = &options.will {
             mqtt.set_last_will(LastWill::new(&will.topic, will.payload.clone(), QoS::AtLeastOnce, true, None));
         }
-        mqtt.set_network_options(network(options));
+        let way = Way::of(options);
+        mqtt.set_network_options(network_options(options, &way));
         let (requests, event_loop) = AsyncClient::new(mqtt, REQUESTS_MAX);
         Self {
             requests,
-            packets: Pump::start(event_loop),
+            pump: Pump::start(event_loop, way),
             greeted: false,
             packet_bytes_max: None,
             waiting: VecDeque::new(),
@@ -110,10 +116,19 @@ impl Client {
         self.requests.try_disconnect().map_err(|_| NotSent::Full)
     }
 
+    pub(super) fn address(&self) -> Option<std::net::SocketAddr> {
+        self.pump.address
+    }
+
+    pub(super) async fn close(&mut self) {
+        self.pump.close().await;
+    }
+
     pub(super) async fn next(&mut self) -> Result<Incoming, Ending> {
-        match self.packets.next().await {
+        match self.pump.next().await {
             Some(Ok(event)) => Ok(self.incoming(event)),
-            Some(Err(error)) => Err(ending(error, self.greeted)),
+            Some(Err(PumpEnd::Unreached(reason))) => Err(Ending::Unreached(reason)),
+            Some(Err(PumpEnd::Failed(error))) => Err(ending(error, self.greeted)),
             None => Err(client_ended()),
         }
     }
@@ -213,6 +228,7 @@ fn ending(error: ConnectionError, greeted: bool) -> Ending {
         ConnectionError::MqttState(state) => Ending::Broken(plain(&state)),
         ConnectionError::ResponseValidation(_) => Ending::NoWebSocket(reason::OTHER_WEBSOCKET.into()),
         ConnectionError::Websocket(error) => no_websocket(&error),
+        ConnectionError::Proxy(error) => Ending::Broken(no_loopback(&reason::plain(&error))),
         other if reason::ended_in_tls(&other) => Ending::ClosedInTls,
         other => Ending::Broken(reason::plain(&other)),
     }

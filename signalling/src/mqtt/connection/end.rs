@@ -86,7 +86,8 @@ impl Connection {
             // Nobody is there to be asked, or it is known who.
             Ending::Broken(reason) => reason != CONNECTION_REFUSED && !reason.starts_with(HTTP_ANSWERS),
             Ending::Tls(error) => matches!(error, rustls::Error::InvalidMessage(_)),
-            Ending::Version(_)
+            Ending::Unreached(_)
+            | Ending::Version(_)
             | Ending::Oversized
             | Ending::NoWebSocket(_)
             | Ending::Login(_)
@@ -97,7 +98,7 @@ impl Connection {
         if may_be_another
             && !self.history.been_up
             && self.history.asked.insert(broker.place)
-            && let Some(other) = other_protocol(&broker.url, &self.tls).await
+            && let Some(other) = other_protocol(&broker.url, &self.tls, &self.config.proxies).await
         {
             let (broker, cause, fix) = (broker.to_string(), other.cause, other.fix);
             return ConnectionEnd::Fatal(LinkError::OtherProtocol { broker, cause, fix });
@@ -109,7 +110,7 @@ impl Connection {
     pub(super) fn end_of(&mut self, ending: Ending, broker: &Broker) -> ConnectionEnd {
         let name = broker.to_string();
         match ending {
-            Ending::Broken(reason) => ConnectionEnd::Broken(reason),
+            Ending::Broken(reason) | Ending::Unreached(reason) => ConnectionEnd::Broken(reason),
             Ending::Oversized => ConnectionEnd::Oversized,
             // Once may be a broker that is just starting.
             Ending::Ungreeted(reason)

@@ -30,6 +30,7 @@ use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
 use super::client::{Client, Kind, Message, Options};
+use super::reach::route;
 use super::{Audience, BrokerUrl, Command, LinkConfig, LinkEvent, Tls, Wanted, Watched, observer, run_id};
 use crate::id::PeerId;
 use crate::topic;
@@ -43,7 +44,7 @@ use way_out::WayOut;
 const FIRST_CONNECT: Duration = Duration::from_secs(8);
 
 /// How long all may take until messages come in, connecting included.
-const BRING_UP: Duration = Duration::from_secs(8);
+const BRING_UP: Duration = Duration::from_secs(9);
 
 /// Whoever is thrown off soon again and again waits so long at least: if that was another program with our ID, it has
 /// the time to learn from our presence that it must not come back, before we throw it off in turn.
@@ -323,7 +324,7 @@ impl Connection {
         // A change from now on concerns this connection; one before is what made us open it.
         self.hints.forget();
         let mut hints = self.hints.clone();
-        let mut way = WayOut::to(&broker.url);
+        let mut way = WayOut::to(route(&broker.url, &self.config.proxies, None).first_hop());
         let settled_at = self.history.settled_at();
         let interface = way.interface().await;
         let mut client = self.open(broker, interface.as_deref());
@@ -346,6 +347,9 @@ impl Connection {
                 return (end, None);
             }
         };
+        if let Some(address) = client.address() {
+            way.uses(address);
+        }
         let since = Instant::now();
         info!(%broker, ?round_trip, "connected to the broker");
         self.history.been_up = true;
@@ -376,6 +380,7 @@ impl Connection {
             broker: &broker.url,
             login,
             tls: &self.tls,
+            proxies: &self.config.proxies,
             interface,
             will,
         })

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use network::proxy::Proxies;
 
 use super::Broker;
 use crate::mqtt::BrokerUrl;
+use crate::mqtt::reach::reach;
 
 /// How often a TCP connection to the preferred brokers is tried: peers are to be together again 2 s after theirs is back.
 const LOOK_FIRST: Duration = Duration::from_secs(1);
@@ -54,21 +55,21 @@ impl Preferred {
         &self,
         broker: &Broker,
         brokers: &[BrokerUrl],
+        proxies: &Proxies,
     ) -> impl Future<Output = ()> + Send + use<> {
-        is_back(brokers[..broker.place].to_vec(), self.every)
+        is_back(brokers[..broker.place].to_vec(), proxies.clone(), self.every)
     }
 }
 
 /// Returns when one of these accepts a connection; never, when there is none.
-async fn is_back(brokers: Vec<BrokerUrl>, every: Duration) {
+async fn is_back(brokers: Vec<BrokerUrl>, proxies: Proxies, every: Duration) {
     if brokers.is_empty() {
         return std::future::pending().await;
     }
     loop {
         tokio::time::sleep(every).await;
         for broker in &brokers {
-            let connected = TcpStream::connect((broker.host.as_str(), broker.port));
-            if matches!(tokio::time::timeout(CONNECT_TIMEOUT, connected).await, Ok(Ok(_))) {
+            if reach(broker, &proxies, CONNECT_TIMEOUT).await.is_ok() {
                 return;
             }
         }

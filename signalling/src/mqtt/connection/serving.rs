@@ -28,7 +28,7 @@ impl Connection {
         (hints, way): (&mut Hints, &mut WayOut),
         stop: &CancellationToken,
     ) -> ConnectionEnd {
-        let back = self.preferred.better_is_back(broker, &self.config.brokers);
+        let back = self.preferred.better_is_back(broker, &self.config.brokers, &self.config.proxies);
         tokio::pin!(back);
         let mut answers = Answers::default();
         let settled_at = self.history.settled_at();
@@ -288,7 +288,10 @@ pub(super) async fn leave(client: &mut Client) {
     if client.disconnect().is_err() {
         return;
     }
-    let gone = async { while !matches!(client.next().await, Ok(Incoming::Left) | Err(_)) {} };
+    let gone = async {
+        while !matches!(client.next().await, Ok(Incoming::Left) | Err(_)) {}
+        client.close().await;
+    };
     if tokio::time::timeout(GOODBYE, gone).await.is_err() {
         debug!("the broker did not take the goodbye in time; it will publish the will");
     }

@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::mqtt::BrokerUrl;
-
 /// How often the way is looked at: a peer that waits for calls is reached again within 2 s of a change.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -38,14 +36,28 @@ pub(super) enum WayChange {
 pub(super) struct WayOut {
     host: String,
     port: u16,
+    /// The address that the connection leads to, once there is one.
+    used: Option<SocketAddr>,
     ways: Option<Ways>,
     next_look: Instant,
 }
 
 impl WayOut {
-    /// The way to this broker, from now on.
-    pub(super) fn to(broker: &BrokerUrl) -> Self {
-        Self { host: broker.host.clone(), port: broker.port, ways: None, next_look: Instant::now() }
+    /// The way to this host and port, of the broker or of the proxy on the way, from now on.
+    pub(super) fn to((host, port): (&str, u16)) -> Self {
+        Self { host: host.to_owned(), port, used: None, ways: None, next_look: Instant::now() }
+    }
+
+    /// The connection leads to this address, which need not be the first of the name.
+    pub(super) fn uses(&mut self, address: SocketAddr) {
+        self.used = Some(address);
+        let Some(Ways(ways)) = &mut self.ways else { return };
+        if address.ip().is_loopback() {
+            return ways.clear();
+        }
+        let known = ways.iter().position(|way| way.broker == address).map(|place| ways.remove(place));
+        let own = || Way { broker: address, ours: own_address(address), is_away: false };
+        ways.insert(0, known.unwrap_or_else(own));
     }
 
     /// Waits for a change. Cancellation safe.
@@ -84,7 +96,12 @@ impl WayOut {
     /// Nothing while the name has no address.
     async fn resolve(&self) -> Option<Ways> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await.ok()?;
-        let brokers = found.filter(|broker| !broker.ip().is_loopback()).take(BROKER_ADDRESSES_MAX);
+        if self.used.is_some_and(|used| used.ip().is_loopback()) {
+            return Some(Ways(Vec::new()));
+        }
+        let others = found.filter(|broker| Some(*broker) != self.used);
+        let all = self.used.into_iter().chain(others);
+        let brokers = all.filter(|broker| !broker.ip().is_loopback()).take(BROKER_ADDRESSES_MAX);
         Some(Ways(brokers.map(|broker| Way { broker, ours: own_address(broker), is_away: false }).collect()))
     }
 }
@@ -248,6 +265,21 @@ mod tests {
             is_away: false,
         };
         Ways(brokers.iter().map(way).collect())
+    }
+
+    #[test]
+    fn the_address_in_use_comes_first() {
+        let mut way = WayOut::to(("broker.example", 1883));
+        let used = SocketAddr::new(ip("198.51.100.1"), 1883);
+        way.uses(used);
+        assert_eq!(way.used, Some(used), "before the name was looked up");
+        way.ways = Some(ways(&[("2001:db8::1", Some("2001:db8:1::2")), ("198.51.100.1", Some("10.1.0.2"))]));
+        way.uses(used);
+        let order = |way: &WayOut| way.ways.as_ref().unwrap().0.iter().map(|way| way.broker.ip()).collect::<Vec<_>>();
+        assert_eq!(order(&way), [ip("198.51.100.1"), ip("2001:db8::1")]);
+        assert_eq!(way.ways.as_ref().unwrap().0[0].ours, Some(ip("10.1.0.2")), "from where it was connected");
+        way.uses(SocketAddr::new(ip("127.0.0.1"), 1883));
+        assert!(order(&way).is_empty(), "loopback does not move");
     }
 
     #[test]

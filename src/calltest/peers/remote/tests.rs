@@ -32,6 +32,7 @@ fn config(me: &str, url: &str) -> LinkConfig {
         version: MqttVersion::V3,
         login: None,
         tls: TlsFiles::default(),
+        proxies: signalling::mqtt::Proxies::default(),
         template: topics(),
         audience: Audience::Anyone,
     }

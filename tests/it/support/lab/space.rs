@@ -12,6 +12,9 @@ const PREFIX: &str = "tring-";
 /// Where `ip` keeps the names.
 const NAMES: &str = "/run/netns";
 
+/// Where `ip netns exec` looks for files that programs in a namespace see in `/etc`.
+const ETC: &str = "/etc/netns";
+
 /// A namespace of its own; removed when dropped, after the programs in it.
 pub struct Space {
     name: String,
@@ -60,6 +63,13 @@ impl Space {
     /// The same, where the kernel may refuse.
     pub fn try_nft(&self, rules: &str) -> Result<(), String> {
         feed(self.command("nft", "nftables").args(["-f", "-"]), rules)
+    }
+
+    /// Makes these the lines of the file that names are looked up in here. Programs that start from now on see it.
+    pub fn name_hosts(&self, lines: &str) {
+        let folder = std::path::Path::new(ETC).join(&self.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("hosts"), lines).unwrap();
     }
 
     /// Lets its routes lead from one interface to another.
@@ -146,6 +156,8 @@ fn remove(name: &str) {
         let pids = String::from_utf8_lossy(&output.stdout).into_owned();
         pids.split_whitespace().filter_map(|pid| pid.parse().ok()).for_each(|pid| daemon::signal(pid, "KILL"));
     }
+    // There is none but where names were given.
+    let _gone = std::fs::remove_dir_all(std::path::Path::new(ETC).join(name));
     let removed = ip().args(["netns", "delete", name]).status();
     if !removed.is_ok_and(|status| status.success()) {
         eprintln!("the namespace {name} is left behind; ip netns delete {name}");

@@ -1,9 +1,10 @@
-//! Proxies on the way to TURN servers over TCP and TLS: which one is used, and what is said to it. Pure.
+//! Proxies on the way to servers: which one is used, and what is said to it. Pure.
 //!
 //! - [`Proxies`]: from the texts of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` to the proxy for a host
 //! - CONNECT of HTTP (RFC 9110 §9.3.6): [`connect_request`], [`connect_answer`]
 //! - SOCKS5 (RFC 1928) with a login (RFC 1929): [`socks`]
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use base64::Engine as _;
@@ -11,6 +12,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// What a user name or a password of SOCKS5 may have, bytes (RFC 1929 §2).
 const SOCKS_TEXT_MAX: usize = 255;
+
+/// Longest text of a proxy that is passed on, in characters.
+const WORDS_CHARS_MAX: usize = 80;
 
 /// What is on the way to servers that are reached over TCP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +61,35 @@ pub enum InvalidProxy {
     Login,
 }
 
+/// Why a proxy does not lead to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyFault {
+    /// What it does or says, to be read after its name: `refuses the login`.
+    pub cause: String,
+    /// What to try, where that is known.
+    pub fix: Option<&'static str>,
+}
+
+/// Cause and advice in one.
+impl fmt::Display for ProxyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)?;
+        self.fix.map_or(Ok(()), |fix| write!(f, "; {fix}"))
+    }
+}
+
+impl From<&str> for ProxyFault {
+    fn from(cause: &str) -> Self {
+        cause.to_owned().into()
+    }
+}
+
+impl From<String> for ProxyFault {
+    fn from(cause: String) -> Self {
+        Self { cause, fix: None }
+    }
+}
+
 /// A host, or many, that are reached without a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Exception {
@@ -65,15 +98,15 @@ enum Exception {
     Network { address: Ipv4Addr, prefix: u32 },
 }
 
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proxy({self}, …)")
     }
 }
 
 /// Without its login.
-impl std::fmt::Display for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
 }
@@ -150,11 +183,11 @@ impl Exception {
             Some((name, port)) if !name.contains(':') => (name, Some(port.parse().ok()?)),
             _ => (text.as_str(), None),
         };
-        Some(Self::Name { name: name.trim_start_matches('.').to_owned(), port })
+        Some(Self::Name { name: bare(name).trim_start_matches('.').to_owned(), port })
     }
 
     fn covers(&self, host: &str, port: u16) -> bool {
-        let host = host.to_ascii_lowercase();
+        let host = bare(host).to_ascii_lowercase();
         match self {
             Self::Everything => true,
             Self::Name { port: Some(wanted), .. } if *wanted != port => false,
@@ -168,6 +201,11 @@ impl Exception {
             }),
         }
     }
+}
+
+/// A host without the brackets that an IPv6 address may have.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// `%40` as `@`; what is no such code stays.
@@ -188,13 +226,19 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The line by which HTTP logs in at a proxy (RFC 7617, RFC 9110 §11.7.2), without its end.
+#[must_use]
+pub fn basic_login(user: &str, password: &str) -> String {
+    format!("Proxy-Authorization: Basic {}", BASE64.encode(format!("{user}:{password}")))
+}
+
 /// What asks an HTTP proxy for a tunnel to `host`.
 #[must_use]
 pub(crate) fn connect_request(proxy: &Proxy, host: &str, port: u16) -> Vec<u8> {
-    let login = proxy.login.as_ref().map(|(user, password)| {
-        format!("Proxy-Authorization: Basic {}\r\n", BASE64.encode(format!("{user}:{password}")))
-    });
+    let login = proxy.login.as_ref().map(|(user, password)| basic_login(user, password) + "\r\n");
     let login = login.unwrap_or_default();
+    let host = bare(host);
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n").into_bytes()
 }
 
@@ -202,26 +246,32 @@ pub(crate) fn connect_request(proxy: &Proxy, host: &str, port: u16) -> Vec<u8> {
 ///
 /// # Errors
 /// Its words where it gives no tunnel.
-pub(crate) fn connect_answer(head: &[u8]) -> Result<(), String> {
+pub(crate) fn connect_answer(head: &[u8]) -> Result<(), ProxyFault> {
     let head = String::from_utf8_lossy(head);
     let status = head.lines().next().unwrap_or_default();
     let Some((_, status)) = status.split_once(' ').filter(|(version, _)| version.starts_with("HTTP/1.")) else {
-        return Err("answers, but not as an HTTP proxy does".to_owned());
+        return Err("answers, but not as an HTTP proxy does".into());
     };
     match status.get(..3) {
         Some(code) if code.starts_with('2') => Ok(()),
         Some("407") => {
-            Err("wants a login (407); put it into the URL of the proxy: http://USER:PASSWORD@HOST:PORT".into())
+            let cause = "wants a login, or another one (407)".to_owned();
+            Err(ProxyFault { cause, fix: Some("put it into the URL of the proxy: http://USER:PASSWORD@HOST:PORT") })
         }
-        _ => Err(format!("refuses the connection: {}", super::turn_error::printable(status))),
+        _ => Err(format!("refuses the connection: {}", printable(status)).into()),
     }
+}
+
+/// A proxy's own words as part of a line: without control characters, at most [`WORDS_CHARS_MAX`] characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(WORDS_CHARS_MAX).collect()
 }
 
 /// Messages of SOCKS5.
 pub(crate) mod socks {
-    use std::net::Ipv4Addr;
+    use std::net::IpAddr;
 
-    use super::Proxy;
+    use super::{Proxy, ProxyFault, bare};
 
     const VERSION: u8 = 5;
     const NO_LOGIN: u8 = 0;
@@ -236,41 +286,47 @@ pub(crate) mod socks {
     }
 
     /// What is sent after the greeting was answered: a login (RFC 1929 §2), if that is wanted.
-    pub(crate) fn login(proxy: &Proxy, answer: [u8; 2]) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn login(proxy: &Proxy, answer: [u8; 2]) -> Result<Option<Vec<u8>>, ProxyFault> {
         match (answer, &proxy.login) {
             ([VERSION, NO_LOGIN], _) => Ok(None),
             ([VERSION, LOGIN], Some((user, password))) => {
                 let mut message = vec![1];
                 for text in [user, password] {
-                    message.push(u8::try_from(text.len()).map_err(|_| "takes no login as long as this".to_owned())?);
+                    message.push(u8::try_from(text.len()).map_err(|_| "takes no login as long as this")?);
                     message.extend(text.as_bytes());
                 }
                 Ok(Some(message))
             }
             ([VERSION, _], None) => {
-                Err("wants a login; put it into the URL of the proxy: socks5://USER:PASSWORD@HOST:PORT".to_owned())
+                let fix = Some("put it into the URL of the proxy: socks5://USER:PASSWORD@HOST:PORT");
+                Err(ProxyFault { cause: "wants a login".to_owned(), fix })
             }
-            ([VERSION, _], Some(_)) => Err("takes no login by user and password".to_owned()),
-            _ => Err("answers, but not as a SOCKS5 proxy does".to_owned()),
+            ([VERSION, _], Some(_)) => Err("takes no login by user and password".into()),
+            _ => Err("answers, but not as a SOCKS5 proxy does".into()),
         }
     }
 
     /// What the answer to a login means.
-    pub(crate) fn logged_in(answer: [u8; 2]) -> Result<(), String> {
-        if answer[1] == 0 { Ok(()) } else { Err("refuses the login".to_owned()) }
+    pub(crate) fn logged_in(answer: [u8; 2]) -> Result<(), ProxyFault> {
+        if answer[1] == 0 { Ok(()) } else { Err("refuses the login".into()) }
     }
 
     /// Asks for a connection (RFC 1928 §4) to an address, or to a name that the proxy looks up.
-    pub(crate) fn request(host: &str, port: u16) -> Result<Vec<u8>, String> {
+    pub(crate) fn request(host: &str, port: u16) -> Result<Vec<u8>, ProxyFault> {
         let mut message = vec![VERSION, 1, 0];
-        match host.parse::<Ipv4Addr>() {
-            Ok(ip) => {
+        let host = bare(host);
+        match host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(ip)) => {
                 message.push(1);
+                message.extend(ip.octets());
+            }
+            Ok(IpAddr::V6(ip)) => {
+                message.push(4);
                 message.extend(ip.octets());
             }
             Err(_) => {
                 message.push(3);
-                message.push(u8::try_from(host.len()).map_err(|_| "takes no name as long as this".to_owned())?);
+                message.push(u8::try_from(host.len()).map_err(|_| "takes no name as long as this")?);
                 message.extend(host.as_bytes());
             }
         }
@@ -279,24 +335,24 @@ pub(crate) mod socks {
     }
 
     /// How many bytes follow the first five of the answer to a request; they hold an address of no use to us.
-    pub(crate) fn rest_of_answer(answer: [u8; 5]) -> Result<usize, String> {
+    pub(crate) fn rest_of_answer(answer: [u8; 5]) -> Result<usize, ProxyFault> {
         let [VERSION, code, _, kind, first] = answer else {
-            return Err("answers, but not as a SOCKS5 proxy does".to_owned());
+            return Err("answers, but not as a SOCKS5 proxy does".into());
         };
         match code {
             0 => {}
-            2 => return Err("does not allow the connection".to_owned()),
-            3 | 4 => return Err("cannot reach the server".to_owned()),
-            5 => return Err("was refused the connection: nothing listens on the server's port".to_owned()),
-            6 => return Err("got no answer from the server".to_owned()),
-            code => return Err(format!("gives no connection (SOCKS5 code {code})")),
+            2 => return Err("does not allow the connection".into()),
+            3 | 4 => return Err("cannot reach the server".into()),
+            5 => return Err("was refused the connection: nothing listens on the server's port".into()),
+            6 => return Err("got no answer from the server".into()),
+            code => return Err(format!("gives no connection (SOCKS5 code {code})").into()),
         }
         // One byte of the address was read; a port follows.
         match kind {
             1 => Ok(3 + 2),
             3 => Ok(usize::from(first) + 2),
             4 => Ok(15 + 2),
-            _ => Err("answers, but not as a SOCKS5 proxy does".to_owned()),
+            _ => Err("answers, but not as a SOCKS5 proxy does".into()),
         }
     }
 }

@@ -1,28 +1,41 @@
-//! Speaks to a proxy until it has connected to the server. What is said is decided in [`crate::path::proxy`].
+//! Speaks to a proxy until it has connected to the server. What is said is decided in [`crate::proxy`].
 
 use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 
-use crate::path::ice_server::IceUrl;
-use crate::path::proxy::{Proxy, connect_answer, connect_request, socks as messages};
+use crate::proxy::{Proxy, ProxyFault, ProxyKind, connect_answer, connect_request, socks as messages};
 use crate::system_error;
 
 /// Most of an HTTP answer that is read: its head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// A tunnel by CONNECT.
+/// Has the proxy at the other end of `tcp` connect to `host` and `port`. Waits for as long as the proxy does.
 ///
 /// # Errors
 /// What the proxy says, to be read after its name.
-pub(super) async fn connect(tcp: &mut TcpStream, proxy: &Proxy, url: &IceUrl) -> Result<(), String> {
-    tcp.write_all(&connect_request(proxy, &url.host, url.port)).await.map_err(|error| broke(&error))?;
+pub async fn open(tcp: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyFault> {
+    match proxy.kind {
+        ProxyKind::Http => connect(tcp, proxy, host, port).await,
+        ProxyKind::Socks5h => socks(tcp, proxy, host, port).await,
+        ProxyKind::Socks5 => {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let found = lookup_host((bare, port)).await.ok().and_then(|mut found| found.next());
+            let found = found.ok_or("needs the server's address, and the name has none here; use socks5h://")?;
+            socks(tcp, proxy, &found.ip().to_string(), port).await
+        }
+    }
+}
+
+/// A tunnel by CONNECT.
+async fn connect(tcp: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyFault> {
+    tcp.write_all(&connect_request(proxy, host, port)).await.map_err(|error| broke(&error))?;
     let mut head = Vec::new();
     // Byte by byte: what follows the head is the server's.
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() >= HEAD_BYTES_MAX {
-            return Err("answers, but not as an HTTP proxy does".to_owned());
+            return Err("answers, but not as an HTTP proxy does".into());
         }
         match tcp.read_u8().await {
             Ok(byte) => head.push(byte),
@@ -35,10 +48,7 @@ pub(super) async fn connect(tcp: &mut TcpStream, proxy: &Proxy, url: &IceUrl) ->
 }
 
 /// A tunnel by SOCKS5.
-///
-/// # Errors
-/// What the proxy says, to be read after its name.
-pub(super) async fn socks(tcp: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), String> {
+async fn socks(tcp: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyFault> {
     let broke = |error: io::Error| broke(&error);
     tcp.write_all(&messages::greeting(proxy)).await.map_err(broke)?;
     let mut answer = [0; 2];
@@ -56,11 +66,11 @@ pub(super) async fn socks(tcp: &mut TcpStream, proxy: &Proxy, host: &str, port: 
     Ok(())
 }
 
-fn broke(error: &io::Error) -> String {
+fn broke(error: &io::Error) -> ProxyFault {
     match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            "closed the connection".to_owned()
+            "closed the connection".into()
         }
-        _ => format!("does not answer: {}", system_error::in_words(error)),
+        _ => format!("does not answer: {}", system_error::in_words(error)).into(),
     }
 }

@@ -1,15 +1,15 @@
 //! Connections to TURN servers over TCP and TLS.
 //!
-//! [`Dialer::dial`]: the name → an address of the server or of the [`proxy`] → TCP → the proxy's tunnel → TLS. Each step
+//! [`Dialer::dial`]: the name → an address of the server or of the proxy → TCP → the proxy's [`tunnel`] → TLS. Each step
 //! has [`STEP`] and its own [`StreamFault`].
-
-mod proxy;
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use network::proxy::{Proxies, Proxy};
+use network::tunnel;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,9 +18,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::path::ice_server::{IceTransport, IceUrl};
-use crate::path::proxy::{Proxies, Proxy, ProxyKind};
 use crate::path::stream_fault::{STEP, StreamFault};
-use crate::system_error;
+use network::system_error;
 
 /// What the system may hold of a stream that the network has not taken yet, bytes: one packet or two. More would be latency
 /// that nobody can take back; what waits in [`crate::path::stream_queue`] can still be dropped.
@@ -121,7 +120,8 @@ impl Dialer {
             (Err(fault), _) => return Err(fault),
         };
         if let Some(proxy) = proxy {
-            let asking = async { tunnel(&mut tcp, proxy, url).await.map_err(|cause| of_proxy(proxy, cause)) };
+            let opening = tunnel::open(&mut tcp, proxy, &url.host, url.port);
+            let asking = async { opening.await.map_err(|fault| of_proxy(proxy, fault.to_string())) };
             within(STEP, "no answer from the proxy", asking).await?;
         }
         let stream: Box<dyn Stream> = match url.transport {
@@ -187,20 +187,6 @@ async fn connect(to: SocketAddr, from: &Start) -> io::Result<TcpStream> {
         tracing::debug!(%error, "the system holds as much of the stream as it likes");
     }
     Ok(stream)
-}
-
-/// Has the proxy connect to the server.
-async fn tunnel(tcp: &mut TcpStream, proxy: &Proxy, url: &IceUrl) -> Result<(), String> {
-    match proxy.kind {
-        ProxyKind::Http => proxy::connect(tcp, proxy, url).await,
-        ProxyKind::Socks5h => proxy::socks(tcp, proxy, &url.host, url.port).await,
-        ProxyKind::Socks5 => {
-            let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
-            let found = found.ok().and_then(|mut found| found.next());
-            let found = found.ok_or("needs the server's address, and the name has none here; use socks5h://")?;
-            proxy::socks(tcp, proxy, &found.ip().to_string(), url.port).await
-        }
-    }
 }
 
 fn of_proxy(proxy: &Proxy, cause: String) -> StreamFault {

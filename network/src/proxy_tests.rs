@@ -48,6 +48,9 @@ fn exceptions_are_reached_directly() {
         ("192.0.2.1/32", "192.0.2.1", true),
         ("192.0.2.1", "192.0.2.1", true),
         ("2.1", "192.0.2.1", false),
+        ("[::1]", "::1", true),
+        ("::1", "[::1]", true),
+        ("::1", "[::2]", false),
     ] {
         assert_eq!(is_direct(no_proxy, host, 1), direct, "{no_proxy} {host}");
     }
@@ -73,6 +76,8 @@ fn an_http_proxy_is_asked_and_understood() {
         "CONNECT turn.example:443 HTTP/1.1\r\nHost: turn.example:443\r\n\
          Proxy-Authorization: Basic YWxpY2U6c2VjcmV0\r\n\r\n"
     );
+    let asked = String::from_utf8(connect_request(&"http://p".parse().unwrap(), "2001:db8::1", 1)).unwrap();
+    assert!(asked.starts_with("CONNECT [2001:db8::1]:1 HTTP/1.1\r\n"), "{asked}");
     assert_eq!(connect_answer(b"HTTP/1.1 200 Connection established\r\n\r\n"), Ok(()));
     for (answer, words) in [
         (&b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..], "USER:PASSWORD"),
@@ -80,7 +85,7 @@ fn an_http_proxy_is_asked_and_understood() {
         (b"SSH-2.0-x\r\n\r\n", "not as an HTTP proxy"),
         (b"", "not as an HTTP proxy"),
     ] {
-        let told = connect_answer(answer).unwrap_err();
+        let told = connect_answer(answer).unwrap_err().to_string();
         assert!(told.contains(words) && !told.contains('\u{1b}'), "{told}");
     }
 }
@@ -91,9 +96,11 @@ fn a_socks_proxy_is_asked_and_understood() {
     assert_eq!((socks::greeting(&open), socks::greeting(&with)), (vec![5, 1, 0], vec![5, 2, 0, 2]));
     assert_eq!(socks::login(&with, [5, 2]), Ok(Some(vec![1, 2, b'a', b'l', 1, b'x'])));
     assert_eq!(socks::login(&with, [5, 0]), Ok(None));
-    assert!(socks::login(&open, [5, 255]).unwrap_err().contains("USER:PASSWORD"));
+    assert!(socks::login(&open, [5, 255]).unwrap_err().to_string().contains("USER:PASSWORD"));
     assert!(socks::login(&with, [4, 0]).is_err() && socks::logged_in([1, 1]).is_err());
     assert_eq!(socks::request("192.0.2.1", 443), Ok(vec![5, 1, 0, 1, 192, 0, 2, 1, 1, 187]));
+    let ipv6 = socks::request("[::1]", 1).unwrap();
+    assert_eq!((&ipv6[..4], ipv6.len()), (&[5, 1, 0, 4][..], 22));
     assert_eq!(socks::request("ab", 1), Ok(vec![5, 1, 0, 3, 2, b'a', b'b', 0, 1]));
     assert!(socks::request(&"n".repeat(300), 1).is_err());
     let rest = [[5, 0, 0, 1, 9], [5, 0, 0, 3, 9], [5, 0, 0, 4, 9]].map(socks::rest_of_answer);

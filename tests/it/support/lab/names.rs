@@ -1,0 +1,63 @@
+//! A name for the broker: with an address of each family, where it is looked up.
+
+use super::super::call::Args;
+use super::{Host, Lab, SERVER, SERVER_V6};
+
+/// The broker's name.
+pub(super) const BROKER_NAME: &str = "broker.test";
+
+/// Addresses of either kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The broker's address.
+    pub fn broker(self) -> &'static str {
+        match self {
+            Self::V4 => SERVER,
+            Self::V6 => SERVER_V6,
+        }
+    }
+}
+
+impl Lab {
+    /// A host in the servers' own network with addresses of both families, where the broker's name has both too.
+    pub fn host_of_both(&self, label: &'static str) -> Host {
+        let host = self.host(label);
+        let last = self.hosts_of_ipv6.replace(self.hosts_of_ipv6.get() + 1);
+        host.space.ip(&format!("addr add fd18::{last:x}/64 dev cable1 nodad"));
+        let names = [Family::V6, Family::V4].map(|family| format!("{} {BROKER_NAME}\n", family.broker()));
+        host.space.name_hosts(&format!("127.0.0.1 localhost\n{}", names.concat()));
+        host
+    }
+
+    /// Arguments of the peer `id`, which knows the broker by its name.
+    pub fn peer_by_name(&self, id: &str) -> Args {
+        Args::new(["--id", id, "--broker"]).and([format!("mqtt://{BROKER_NAME}")])
+    }
+
+    /// From now on swallows every packet to the broker at this address. Nobody is told.
+    pub fn swallow(&self, family: Family) {
+        let (table, which) = match family {
+            Family::V4 => ("swallow_v4", format!("ip daddr {SERVER}")),
+            Family::V6 => ("swallow_v6", format!("ip6 daddr {SERVER_V6}")),
+        };
+        self.public.nft(&format!(
+            "table inet {table} {{\n chain inward {{\n type filter hook prerouting priority raw\n \
+             {which} tcp dport 1883 counter drop\n }}\n}}\n"
+        ));
+    }
+
+    /// Packets that [`Self::swallow`] took so far.
+    pub fn swallowed(&self, family: Family) -> u64 {
+        self.public.counted(match family {
+            Family::V4 => "swallow_v4",
+            Family::V6 => "swallow_v6",
+        })
+    }
+}
