@@ -10,6 +10,7 @@ pub(crate) mod call_log;
 pub(crate) mod events;
 pub(crate) mod outputs;
 pub(crate) mod plan;
+mod proxies;
 pub(crate) mod ringing;
 pub(crate) mod session;
 pub(crate) mod settings;

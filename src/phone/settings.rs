@@ -20,7 +20,7 @@ use signalling::dialect::Dialect;
 use signalling::id::PeerId;
 use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, Proxies, Scheme, TlsFiles};
 
-use super::turn_streams;
+use super::{proxies, turn_streams};
 use crate::cli;
 use crate::config::secret::{secret, warn_if_open};
 use crate::output::exit::Failure;
@@ -192,7 +192,8 @@ pub(crate) fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkC
         version: link.mqtt,
         login,
         tls: TlsFiles { ca: link.ca_file.clone(), client },
-        proxies: Proxies::default(),
+        // A variable that cannot be used matters only where it is used.
+        proxies: if link.broker.iter().all(is_plain) { Proxies::default() } else { proxies::of_environment()? },
         template: link.topic.clone().unwrap_or_else(|| dialect(link).topics()),
         audience,
     })

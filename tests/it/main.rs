@@ -5,7 +5,7 @@
 //!
 //! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`],
 //!   [`plugging`], [`clocks`]
-//! - Networks: [`lab`], [`relays`], [`impair`], [`links`], [`servers`]
+//! - Networks: [`lab`], [`relays`], [`proxies`], [`impair`], [`links`], [`servers`]
 //! - Strangers: [`hostile`], [`rights`], [`secrets`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`], [`sounds`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
@@ -35,6 +35,7 @@ mod links;
 mod load;
 mod outcomes;
 mod plugging;
+mod proxies;
 mod quality;
 mod relays;
 mod rights;

@@ -1,11 +1,11 @@
-//! A broker that has several addresses.
+//! A broker that has several addresses, or is behind a proxy.
 
 use std::time::{Duration, Instant};
 
-use super::SMALL;
+use super::{Call, Kinds, SMALL};
 use crate::support::PATIENCE;
 use crate::support::call::{self, Args, Ended};
-use crate::support::lab::{Family, Host, Lab};
+use crate::support::lab::{Family, Host, Lab, Nat};
 use crate::support::turn::Turn;
 
 /// From the start of the program to a call that stands, where one address of the broker swallows everything.
@@ -57,5 +57,37 @@ fn a_broker_of_which_no_address_answers_is_told_with_each_of_them() {
     for family in [Family::V6, Family::V4] {
         assert!(told.contains(&format!("{} no answer within 4 s", family.broker())), "{told}");
         assert!(lab.swallowed(family) > 0, "{family:?} was not tried");
+    }
+}
+
+#[test]
+fn where_a_proxy_alone_is_reached_broker_and_relay_are_reached_through_it() {
+    let _turn = Turn::whole_machine();
+    for (kind, scheme, broker) in
+        [("http", "http", "wss://BROKER:8443/mqtt"), ("socks5", "socks5h", "mqtts://BROKER:8883")]
+    {
+        let Some(lab) = Lab::start() else { return };
+        let proxy = lab.proxy(kind);
+        let routers = [lab.router(Nat::Cone), lab.router(Nat::Cone)];
+        let (here, there) = (routers[0].host("alice"), routers[1].host("bob"));
+        routers[0].allow_proxy_alone();
+        let mut bob = start(&there, &["listen", "--answer", "auto", "--once"], lab.peer("bob").and(lab.stun()));
+        bob.wait_event("online", PATIENCE);
+        let variable = format!("{scheme}://{}", lab.proxy_address());
+        let args = Args::new(["call", "bob", "--duration", "4s"]).and(call::TEST_MEDIA).and(SMALL);
+        let args = args.and(lab.peer_over_tls("alice", broker)).and(lab.turns_again());
+        let alice = here.run_with(args, &[("HTTPS_PROXY", &variable)]);
+        let mut call = Call { bob, alice };
+        let (alice, bob) = (Ended::wait(&mut call.alice), Ended::wait(&mut call.bob));
+        alice.assert_called();
+        bob.assert_answered();
+        alice.assert_media();
+        let pair = &alice.summary()["pair"];
+        assert!(Kinds::RELAYED.local.contains(&pair["local"].as_str().unwrap()), "{pair}");
+        let name = broker.split("BROKER").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+        let log = proxy.log();
+        assert!(log.contains(&format!("tunnel broker.test{name}")), "by its name: {log}");
+        assert!(log.contains(":5349"), "the relay too: {log}");
+        assert!(routers[0].refused() > 0, "nothing was refused");
     }
 }

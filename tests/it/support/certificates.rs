@@ -12,7 +12,7 @@ pub const BUNDLE: &str = "server.p12";
 pub const BUNDLE_PASSWORD: &str = "bundle-secret";
 
 /// Where the servers of the lab are.
-const LAB: [&str; 2] = ["198.18.0.1", "198.18.0.2"];
+const LAB: [&str; 3] = ["IP:198.18.0.1", "IP:198.18.0.2", "DNS:broker.test"];
 
 /// Makes `ca.crt`, `server.crt`, `server.key`, `client.crt` and `client.key` in `dir`; the client's name is alice.
 ///
@@ -27,7 +27,7 @@ pub fn make(dir: &TempDir) {
         .args(new_key)
         .args(["-keyout", "ca.key", "-out", "ca.crt", "-days", "30", "-subj", "/CN=tring test authority"])
         .args(["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]));
-    let hosts = LAB.map(|address| format!(",IP:{address}")).concat();
+    let hosts = LAB.map(|name| format!(",{name}")).concat();
     let server = format!("extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1{hosts}\n");
     for (name, subject, extensions) in [
         ("server", "/CN=localhost", server.as_str()),

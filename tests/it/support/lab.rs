@@ -38,6 +38,9 @@ const SERVER_443: &str = "198.18.0.2";
 /// The same for peers without IPv4.
 const SERVER_V6: &str = "fd18::1";
 
+/// Where the proxy is, at [`SERVER`].
+const PROXY_PORT: u16 = 3128;
+
 /// What the kernel answers when it lacks something or does not allow it.
 const REFUSALS: [&str; 5] = [
     "Operation not permitted",
@@ -194,6 +197,11 @@ impl Lab {
         self.turn_by(&format!("turns:{SERVER}")).option("--ca-file", self.dir.file("ca.crt"))
     }
 
+    /// The same without the authority, for whoever names it already.
+    pub fn turns_again(&self) -> Args {
+        self.turn_by(&format!("turns:{SERVER}"))
+    }
+
     /// Arguments that name the TURN server over TLS on the port of HTTPS, at its other address.
     pub fn turn_by_https(&self) -> Args {
         self.turn_by(&format!("turns:{SERVER_443}:443"))
@@ -237,13 +245,22 @@ impl Router {
 
     /// From now on lets nothing out but TCP to the port of HTTPS.
     pub fn allow_https_alone(&self) {
-        self.space.nft(
-            "table inet firewall {\n chain through {\n type filter hook forward priority filter - 10\n \
-             ct state established,related accept\n iifname \"lan\" tcp dport 443 accept\n counter drop\n }\n}\n",
-        );
+        self.allow_port_alone(443);
     }
 
-    /// Packets that [`Self::allow_https_alone`] took so far.
+    /// From now on lets nothing out but TCP to the port of [`Lab::proxy`].
+    pub fn allow_proxy_alone(&self) {
+        self.allow_port_alone(PROXY_PORT);
+    }
+
+    fn allow_port_alone(&self, port: u16) {
+        self.space.nft(&format!(
+            "table inet firewall {{\n chain through {{\n type filter hook forward priority filter - 10\n \
+             ct state established,related accept\n iifname \"lan\" tcp dport {port} accept\n counter drop\n }}\n}}\n"
+        ));
+    }
+
+    /// Packets that [`Self::allow_https_alone`] or [`Self::allow_proxy_alone`] took so far.
     pub fn refused(&self) -> u64 {
         self.space.counted("firewall")
     }
@@ -321,7 +338,12 @@ pub struct Host {
 impl Host {
     /// Starts `tring ARGS --json` here.
     pub fn run(&self, args: Args) -> Tring {
-        Tring::command(args).through(self.space.launcher()).spawn()
+        self.run_with(args, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn run_with(&self, args: Args, envs: &[(&str, &str)]) -> Tring {
+        Tring::command(args).envs(envs.to_vec()).through(self.space.launcher()).spawn()
     }
 
     /// Gets another address in the network of this router, where it is; the old one is gone.

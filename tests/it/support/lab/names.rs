@@ -1,7 +1,8 @@
-//! A name for the broker: with an address of each family, where it is looked up.
+//! A name for the broker: with an address of each family, where it is looked up; and a proxy that knows it.
 
 use super::super::call::Args;
-use super::{Host, Lab, SERVER, SERVER_V6};
+use super::super::daemon::Daemon;
+use super::{Host, Lab, PROXY_PORT, SERVER, SERVER_V6, servers};
 
 /// The broker's name.
 pub(super) const BROKER_NAME: &str = "broker.test";
@@ -41,6 +42,12 @@ impl Lab {
         Args::new(["--id", id, "--broker"]).and([format!("mqtt://{BROKER_NAME}")])
     }
 
+    /// Arguments of the peer `id`, which knows the broker by its name and speaks this to it, over TLS.
+    pub fn peer_over_tls(&self, id: &str, url: &str) -> Args {
+        let url = url.replace("BROKER", BROKER_NAME);
+        Args::new(["--id", id, "--broker", &url]).option("--ca-file", self.dir.file("ca.crt"))
+    }
+
     /// From now on swallows every packet to the broker at this address. Nobody is told.
     pub fn swallow(&self, family: Family) {
         let (table, which) = match family {
@@ -59,5 +66,15 @@ impl Lab {
             Family::V4 => "swallow_v4",
             Family::V6 => "swallow_v6",
         })
+    }
+
+    /// A proxy of this kind, `http` or `socks5`, in the servers' network.
+    pub fn proxy(&self, kind: &str) -> Daemon {
+        servers::proxy(&self.public, kind, &self.dir)
+    }
+
+    /// Where [`Self::proxy`] is.
+    pub fn proxy_address(&self) -> String {
+        format!("{SERVER}:{PROXY_PORT}")
     }
 }

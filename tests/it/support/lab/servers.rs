@@ -1,9 +1,10 @@
 //! The servers of the lab's public side: Mosquitto, and coTURN as OPERATIONS.md wants it on the internet.
 
 use super::super::daemon::{Daemon, NotReady};
-use super::super::{TempDir, certificates, coturn, template};
+use super::super::{TempDir, certificates, coturn, servers_dir, template};
+use super::names::BROKER_NAME;
 use super::space::Space;
-use super::{SERVER, SERVER_V6};
+use super::{PROXY_PORT, SERVER, SERVER_V6};
 
 /// What a relay that others reach must not be used to reach: OPERATIONS.md lists the same networks.
 const DENIED: [&str; 7] = [
@@ -19,7 +20,8 @@ const DENIED: [&str; 7] = [
 /// The usual port of MQTT: nobody else is in this network.
 const MQTT: &str = "1883";
 
-/// A broker for everyone, over IPv4 and IPv6, and by WebSocket over TLS on 8443, where the port of HTTPS leads. Its certificate is in `dir`.
+/// A broker for everyone, over IPv4 and IPv6, over TLS on 8883, and by WebSocket over TLS on 8443, where the port of HTTPS
+/// leads. Its certificate is in `dir`.
 ///
 /// # Panics
 /// With its log, when it does not start.
@@ -27,13 +29,27 @@ pub fn mosquitto(public: &Space, dir: &TempDir) -> Daemon {
     let text = template("mosquitto-anonymous.conf", &[("@PORT@", MQTT), ("@WEBSOCKET_PORT@", "8083")]);
     let over_ipv6 = format!("listener {MQTT} {SERVER_V6}\nprotocol mqtt\n");
     let folder = dir.path().display();
-    let https = format!(
-        "listener 8443 {SERVER}\nprotocol websockets\ncertfile {folder}/server.crt\nkeyfile {folder}/server.key\n"
-    );
-    let config = dir.write("mosquitto.conf", &(at_server(&text) + &over_ipv6 + &https));
+    let over_tls = [(8883, "mqtt"), (8443, "websockets")].map(|(port, protocol)| {
+        let files = format!("certfile {folder}/server.crt\nkeyfile {folder}/server.key\n");
+        format!("listener {port} {SERVER}\nprotocol {protocol}\n{files}")
+    });
+    let config = dir.write("mosquitto.conf", &(at_server(&text) + &over_ipv6 + &over_tls.concat()));
     let mut command = public.command("mosquitto", "mosquitto");
     let mut daemon = Daemon::spawn("mosquitto", command.arg("-c").arg(config), dir);
     ready(daemon.logged(" running"));
+    daemon
+}
+
+/// A proxy of this kind (`http`, `socks5`), which knows the broker's name.
+///
+/// # Panics
+/// With its log, when it does not start.
+pub fn proxy(public: &Space, kind: &str, dir: &TempDir) -> Daemon {
+    let mut command = public.command("python3", "python3");
+    let script = servers_dir().join("proxy.py");
+    command.arg(script).args([kind, SERVER, &PROXY_PORT.to_string(), &format!("{BROKER_NAME}={SERVER}")]);
+    let mut daemon = Daemon::spawn("proxy", &mut command, dir);
+    ready(daemon.logged("ready"));
     daemon
 }
 
