@@ -6,7 +6,7 @@
 //! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`],
 //!   [`plugging`], [`clocks`]
 //! - Networks: [`lab`], [`relays`], [`proxies`], [`impair`], [`links`], [`servers`]
-//! - Strangers: [`hostile`], [`rights`], [`secrets`]
+//! - Strangers: [`hostile`], [`rights`], [`secrets`], [`unanswered`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`], [`sounds`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
 //! - What is told and measured: [`limits`], [`quality`], [`unread`]
@@ -45,4 +45,5 @@ mod servers;
 mod sounds;
 mod standing;
 mod trace;
+mod unanswered;
 mod unread;
