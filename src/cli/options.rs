@@ -17,7 +17,7 @@ use signalling::id::PeerId;
 use signalling::mqtt::{BrokerUrl, MqttVersion};
 use signalling::topic::Template;
 
-use super::parse::{parse_codec, parse_size, parse_time};
+use super::parse::{parse_codec, parse_login_lifetime, parse_size, parse_time};
 use super::secret::Secret;
 
 /// What is sent and shown.
@@ -161,6 +161,15 @@ pub(crate) struct Link {
     /// The secret itself, from the environment alone
     #[arg(long, hide = true, env = "TRING_ICE_SECRET", hide_env_values = true)]
     pub(crate) ice_secret: Option<Secret>,
+    /// How long a login made from that secret is good, from 10s up to a week: for the call or ICE restart that begins with it
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "24h",
+        env = "TRING_ICE_LOGIN_LIFETIME",
+        value_parser = parse_login_lifetime
+    )]
+    pub(crate) ice_login_lifetime: Duration,
     /// Send media through a TURN server only
     #[arg(long)]
     pub(crate) relay_only: bool,

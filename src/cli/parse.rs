@@ -26,6 +26,18 @@ pub(crate) fn parse_ringing(text: &str) -> Result<Duration, String> {
     if time <= ANSWER_MAX { Ok(time) } else { Err("nobody rings longer than 2m".into()) }
 }
 
+/// Shorter ones may expire before the server has read them, or by the difference of two clocks.
+const LOGIN_LIFETIME_MIN: Duration = Duration::from_secs(10);
+
+pub(crate) fn parse_login_lifetime(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text)?;
+    if time >= LOGIN_LIFETIME_MIN {
+        Ok(time)
+    } else {
+        Err("use at least 10s: clocks differ, and calls take time to begin".into())
+    }
+}
+
 pub(crate) fn parse_size(text: &str) -> Result<Size, String> {
     let wrong = || "use WIDTHxHEIGHT, both even, from 64x48 to 1920x1080".to_owned();
     let (width, height) = text.split_once('x').ok_or_else(wrong)?;
@@ -53,6 +65,11 @@ mod tests {
         assert_eq!(parse_time("10"), Ok(Duration::from_secs(10)));
         for text in ["", "0s", "-1s", "1y", "s", "inf", "NaN", "1e30h"] {
             assert!(parse_time(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_login_lifetime("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_login_lifetime("168h"), Ok(Duration::from_secs(7 * 24 * 3600)));
+        for (text, words) in [("9s", "at least 10s"), ("169h", "up to a week"), ("x", "unknown unit")] {
+            assert!(parse_login_lifetime(text).unwrap_err().contains(words), "{text}");
         }
         assert_eq!(parse_size("640x480"), Ok(Size { width: 640, height: 480 }));
         for text in ["640", "641x480", "2x2", "9999x9999", "x", "-2x-2"] {

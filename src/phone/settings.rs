@@ -45,7 +45,7 @@ pub(crate) struct Settings {
 enum IceLogin {
     None,
     LongTerm { user: String, password: String },
-    SharedSecret { name: String, secret: String },
+    SharedSecret { name: String, secret: String, lifetime: Duration },
 }
 
 impl std::fmt::Debug for IceLogin {
@@ -137,8 +137,8 @@ impl Settings {
         let (username, password) = match &self.ice_login {
             IceLogin::None => return self.peer.clone(),
             IceLogin::LongTerm { user, password } => (user.clone(), password.clone()),
-            IceLogin::SharedSecret { name, secret } => {
-                time_limited_credentials(secret, name, Duration::from_millis(unix_ms()))
+            IceLogin::SharedSecret { name, secret, lifetime } => {
+                time_limited_credentials(secret, name, Duration::from_millis(unix_ms()) + *lifetime)
             }
         };
         let mut config = self.peer.clone();
@@ -248,7 +248,7 @@ fn resolve_ice_login(link: &cli::Link, me: &PeerId) -> Result<IceLogin, Failure>
         (None, Some(_), None) => Err(Failure::usage("a TURN password needs a user name too; pass --ice-user")),
         (user, None, Some(secret)) => {
             let name = user.clone().unwrap_or_else(|| me.to_string());
-            Ok(IceLogin::SharedSecret { name, secret })
+            Ok(IceLogin::SharedSecret { name, secret, lifetime: link.ice_login_lifetime })
         }
         (Some(user), Some(password), None) => Ok(IceLogin::LongTerm { user: user.clone(), password }),
         (Some(_), None, None) | (None, None, None) => Ok(IceLogin::None),

@@ -5,7 +5,7 @@
 //!
 //! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`],
 //!   [`plugging`], [`clocks`]
-//! - Networks: [`lab`], [`relays`], [`proxies`], [`impair`], [`links`], [`servers`]
+//! - Networks: [`lab`], [`relays`], [`logins`], [`proxies`], [`impair`], [`links`], [`servers`]
 //! - Strangers: [`hostile`], [`rights`], [`secrets`], [`unanswered`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`], [`sounds`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
@@ -33,6 +33,7 @@ mod lab;
 mod limits;
 mod links;
 mod load;
+mod logins;
 mod outcomes;
 mod plugging;
 mod proxies;

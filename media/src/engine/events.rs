@@ -49,6 +49,9 @@ pub enum PeerEvent {
     /// The address that the path starts at is gone and there is another, or packets to the other side leave by another
     /// one now: ICE should be restarted.
     NetworkChanged,
+    /// A TURN server does not keep the allocation that the path goes through any longer: an ICE restart should bring
+    /// another, with a new login, before it ends.
+    RelayExpires,
     /// Large packets do not arrive on this path: payloads have at most so many bytes from now on.
     PacketsShrunk {
         /// The new limit.

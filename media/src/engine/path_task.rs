@@ -47,6 +47,10 @@ pub(super) async fn run(
         for trouble in news(&mut troubled, shared.servers.troubles(now)) {
             shared.tell(PeerEvent::Relay(trouble));
         }
+        if shared.servers.take_refused_refresh() && stats::ends(&*connection).await.is_some_and(|ends| ends.is_relayed)
+        {
+            shared.tell(PeerEvent::RelayExpires);
+        }
         if tick % TICKS_A_LOOK == 0 && look(&shared, &*connection, &*network, &settling).await {
             shared.tell(PeerEvent::NetworkChanged);
         }

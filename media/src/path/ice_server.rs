@@ -7,11 +7,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// How long time-limited TURN credentials stay valid. They are made anew for every call and every ICE restart; an
-/// allocation keeps those it was made with, so a server that checks them at each refresh ends it after this time, and
-/// the restart that follows brings new ones.
-const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-
 /// Which ICE candidates may be used (W3C WebRTC `iceTransportPolicy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcePolicy {
@@ -180,9 +175,14 @@ impl std::fmt::Display for IceUrl {
 
 /// Time-limited TURN credentials from a shared secret, as coTURN's `use-auth-secret` checks them
 /// (draft-uberti-behave-turn-rest-00 §2.2): user name `<expiry>:<id>`, password base64(HMAC-SHA1(secret, user name)).
+/// `expiry` is Unix time.
+///
+/// They are made anew for every call and every ICE restart. An allocation keeps those it was made with. coTURN checks the
+/// expiry when an allocation is made, and not when it is refreshed; a server that checks it then refuses the refresh, and
+/// the ICE restart that follows brings new ones.
 #[must_use]
-pub fn time_limited_credentials(secret: &str, id: &str, unix_now: Duration) -> (String, String) {
-    let username = format!("{}:{id}", (unix_now + CREDENTIAL_LIFETIME).as_secs());
+pub fn time_limited_credentials(secret: &str, id: &str, expiry: Duration) -> (String, String) {
+    let username = format!("{}:{id}", expiry.as_secs());
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
     let password = BASE64.encode(ring::hmac::sign(&key, username.as_bytes()));
     (username, password)
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn credentials_match_those_of_another_implementation() {
         // printf '%s' '1700086400:alice' | openssl dgst -sha1 -hmac secret -binary | base64
-        let (user, password) = time_limited_credentials("secret", "alice", Duration::from_secs(1_700_000_000));
+        let (user, password) = time_limited_credentials("secret", "alice", Duration::from_secs(1_700_086_400));
         assert_eq!(user, "1700086400:alice");
         assert_eq!(password, "bQkkJ09au//1ZGbK+3Pt69JC3qg=");
     }

@@ -22,6 +22,9 @@ use super::turn_error::{SILENT_AFTER, TurnError};
 /// Questions without an answer that are kept in mind: several sockets and servers, each asked a few times.
 const OPEN_MAX: usize = 512;
 
+/// "Stale Nonce" (RFC 8489 §14.8).
+const STALE_NONCE: u16 = 438;
+
 /// Streams that are kept in mind: several sockets and servers, each tried a few times.
 const STREAMS_MAX: usize = 256;
 
@@ -93,6 +96,8 @@ struct Seen {
     permitted: bool,
     forbidden: Option<IpAddr>,
     passed: bool,
+    /// It does not keep an allocation any longer, and that is still to be told.
+    keeps_no_longer: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -208,6 +213,14 @@ impl ServerLog {
             })
     }
 
+    /// True once after a server has refused to keep an allocation: a login has expired, say. What it relays ends within
+    /// minutes.
+    pub(crate) fn take_refused_refresh(&self) -> bool {
+        let mut log = self.log();
+        // Each is taken, not the first alone.
+        log.seen.values_mut().map(|seen| std::mem::take(&mut seen.keeps_no_longer)).filter(|told| *told).count() > 0
+    }
+
     /// What was seen of each TURN server.
     pub(crate) fn relays(&self, now: Instant) -> Vec<RelaySeen> {
         let log = self.log();
@@ -264,7 +277,11 @@ impl Log {
                     seen.forbidden = question.peer.or(seen.forbidden);
                 }
             }
-            (Method::Refresh | Method::Send | Method::Data, _) => {}
+            (Method::Refresh, false) => {
+                // One with a nonce that is too old is asked again with another (RFC 8489 §9.2.4).
+                seen.keeps_no_longer |= message.error().is_none_or(|(code, _)| code != STALE_NONCE);
+            }
+            (Method::Refresh, true) | (Method::Send | Method::Data, _) => {}
         }
     }
 

@@ -46,6 +46,25 @@ impl Bench {
 }
 
 #[test]
+fn a_server_that_keeps_an_allocation_no_longer_is_told_once() {
+    let mut bench = Bench::new();
+    for (code, is_told) in [(401u16, true), (400, true), (437, true), (441, true), (438, false)] {
+        let asked = bench.ask(0x0004, &[(0x0006, b"1:alice")]);
+        let error = [0, 0, u8::try_from(code / 100).unwrap(), u8::try_from(code % 100).unwrap()];
+        bench.answer(0x0114, asked, &[(0x0009, &error)]);
+        assert_eq!(bench.servers.take_refused_refresh(), is_told, "{code}");
+        assert!(!bench.servers.take_refused_refresh(), "{code}");
+    }
+    let asked = bench.ask(0x0004, &[(0x0006, b"1:alice")]);
+    bench.answer(0x0104, asked, &[]);
+    assert!(!bench.servers.take_refused_refresh(), "it was kept");
+    let asked = bench.ask(0x0004, &[(0x0006, b"1:alice")]);
+    bench.servers.renew();
+    bench.answer(0x0114, asked, &[(0x0009, &[0, 0, 4, 1])]);
+    assert!(!bench.servers.take_refused_refresh(), "that allocation is given up");
+}
+
+#[test]
 fn each_refusal_has_its_own_words() {
     for (code, words) in
         [(401, "--ice-password-file"), (486, "user-quota"), (508, "min-port"), (403, "(403)"), (500, "no[2J (500)")]

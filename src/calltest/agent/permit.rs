@@ -196,6 +196,8 @@ impl Own {
         ice_login.set("TRING_ICE_USER", link.ice_user.clone());
         ice_login.set("TRING_ICE_PASSWORD", secret(link.ice_password_file.as_deref(), link.ice_password.as_ref())?);
         ice_login.set("TRING_ICE_SECRET", secret(link.ice_secret_file.as_deref(), link.ice_secret.as_ref())?);
+        let lifetime_s = link.ice_login_lifetime.as_secs_f64();
+        ice_login.set("TRING_ICE_LOGIN_LIFETIME", Some(format!("{lifetime_s}s")));
         Ok(Self { me, brokers, ice, common: common.0, login: login.0, ice_login: ice_login.0 })
     }
 

@@ -229,6 +229,7 @@ impl Side {
                 | PeerEvent::Heard
                 | PeerEvent::Stalled
                 | PeerEvent::NetworkChanged
+                | PeerEvent::RelayExpires
                 | PeerEvent::PacketsShrunk { .. }
                 | PeerEvent::Relay(_),
             ) => {}

@@ -36,6 +36,9 @@ impl Session {
                 self.link.network_changed(Instant::now());
                 return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
             }
+            PeerEvent::RelayExpires => {
+                return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
+            }
             PeerEvent::PacketsShrunk { bytes } => {
                 let text = format!("large packets do not arrive on this path; sending at most {bytes} bytes in each");
                 return self.warn_of(&call, text);
