@@ -45,9 +45,21 @@ pub(crate) struct Serve {
     /// Port of the broker over WebSocket (0: any free one)
     #[arg(long, value_name = "PORT", default_value_t = 8083)]
     pub(crate) websocket_port: u16,
-    /// Port of the STUN/TURN server (0: any free one)
+    /// Port of the STUN/TURN server, over UDP and TCP (0: any free one)
     #[arg(long, value_name = "PORT", default_value_t = 3478)]
     pub(crate) turn_port: u16,
+    /// One port for everything over TLS, such as 443: mqtts, wss and turns (0: any free one) [default: none]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) tls_port: Option<u16>,
+    /// Certificate for --tls-port, PEM, with those between it and the root behind it [default: one made here and kept]
+    #[arg(long, value_name = "FILE", requires_all = ["key", "tls_port"])]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Name or address that clients reach this machine by, for the certificate made here; repeatable
+    #[arg(long, value_name = "NAME", requires = "tls_port", conflicts_with = "cert")]
+    pub(crate) tls_name: Vec<String>,
     /// One login for all clients, for broker and TURN; its password comes from --password-file or TRING_PASSWORD
     #[arg(long, env = "TRING_USER")]
     pub(crate) user: Option<String>,

@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::json;
 
 use crate::cli;
-use crate::config::secret::{secret, text_of};
+use crate::config::secret::{secret, text_of, warn_if_open};
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
+use crate::platform::paths::state_folder;
 use crate::platform::signals;
 use crate::servers::broker::{Access, BrokerConfig};
-use crate::servers::turn::{Credentials, PeerPolicy, TurnConfig};
-use crate::servers::{REALM, Serve, ServeConfig};
+use crate::servers::tls::certificate::{CertificateError, Identity};
+use crate::servers::tls::own::{self, Names};
+use crate::servers::tls::{Tls, TlsConfig};
+use crate::servers::turn::{Credentials, PeerPolicy, Transports, TurnConfig};
+use crate::servers::{REALM, Serve, ServeConfig, ServeError};
 
 /// Login on loopback, where the broker needs none but TURN always does (RFC 8656 §5).
 const LOCAL_LOGIN: &str = "tring";
@@ -21,6 +28,8 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
     let logins = Logins::resolve(&options)?;
     let listen = |port| SocketAddr::new(options.listen, port);
     let peers = if options.relay_public_only { PeerPolicy::PublicOnly } else { PeerPolicy::PrivateToo };
+    let secured = options.tls_port.map(|port| Secured::prepare(&options, listen(port))).transpose()?;
+    let (tls, ca_file) = secured.map(|secured| (secured.config, secured.ca_file)).unzip();
     let config = ServeConfig {
         broker: BrokerConfig {
             mqtt: listen(options.mqtt_port),
@@ -29,14 +38,16 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
         },
         turn: TurnConfig {
             listen: listen(options.turn_port),
+            transports: Transports::UdpAndTcp,
             relay_ip: relay_ip(options.listen),
             realm: REALM.into(),
             credentials: logins.credentials.clone(),
             peers,
         },
+        tls,
     };
     let mut serve = Serve::start(config).await?;
-    print(&serve, &printer, &logins);
+    print(&serve, &printer, &logins, ca_file.flatten().as_deref());
     let mut ends = signals::heed();
     let outcome = tokio::select! {
         end = ends.next() => Ok(ExitStatus::of(end)),
@@ -44,6 +55,37 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
     };
     serve.stop().await;
     outcome
+}
+
+/// The port for everything over TLS.
+struct Secured {
+    config: TlsConfig,
+    /// what clients pass as --ca-file, where the certificate is of our making
+    ca_file: Option<PathBuf>,
+}
+
+impl Secured {
+    /// Reads the certificate, or makes one, and warns of what clients will mind.
+    fn prepare(options: &cli::Serve, listen: SocketAddr) -> Result<Self, ServeError> {
+        let (certificate, key, ca_file) = match (&options.cert, &options.key) {
+            (Some(certificate), Some(key)) => {
+                warn_if_open(key);
+                (certificate.clone(), key.clone(), None)
+            }
+            // The parser lets none of the two come alone.
+            (Some(_), None) | (None, _) => {
+                let folder = state_folder().ok_or(CertificateError::NoFolder)?;
+                let names = Names::new([listen.ip(), relay_ip(listen.ip())], &options.tls_name)?;
+                let files = own::prepare(&folder, &names, SystemTime::now())?;
+                (files.certificate.clone(), files.key, Some(files.certificate))
+            }
+        };
+        let identity = Identity::read(&certificate, &key)?;
+        if let Some(flaw) = identity.flaw(SystemTime::now()) {
+            tracing::warn!("the certificate in {} {flaw}", certificate.display());
+        }
+        Ok(Self { config: TlsConfig { listen, identity }, ca_file })
+    }
 }
 
 /// Who is let in.
@@ -119,27 +161,79 @@ fn users_of(text: &str) -> Result<BTreeMap<String, String>, usize> {
 }
 
 /// What a client has to be told, as it would type it.
-fn print(serve: &Serve, printer: &Printer, logins: &Logins) {
+fn print(serve: &Serve, printer: &Printer, logins: &Logins, ca_file: Option<&Path>) {
     // Nobody can connect to a wildcard; the address that leads out of this machine is the one to tell.
     let reachable = |addr: SocketAddr| SocketAddr::new(relay_ip(addr.ip()), addr.port());
     let mqtt = reachable(serve.broker.mqtt_addr());
     let websocket = reachable(serve.broker.websocket_addr());
     let turn = reachable(serve.turn.addr());
+    let secured = serve.tls.as_ref().map(|tls| TlsTold::new(tls, reachable(tls.addr()), ca_file));
     if printer.is_json() {
-        let line = serde_json::json!({
+        let line = json!({
             "v": crate::output::events::VERSION, "ts": crate::platform::clock::unix_ms(), "event": "serving",
             "mqtt": format!("mqtt://{mqtt}"), "websocket": format!("ws://{websocket}/mqtt"),
-            "turn": format!("turn:{turn}"), "call_id": null, "peer": null,
+            "turn": format!("turn:{turn}"), "turn_tcp": format!("turn:{turn}?transport=tcp"),
+            "tls": secured.map(|told| told.json()), "call_id": null, "peer": null,
         });
         return printer.result(&line.to_string());
     }
     let (login, ice) = (logins.broker_options(), logins.ice_options());
+    let (over_tls, by_tls) = secured.map(|told| (told.addresses(), told.options(&login, &ice))).unwrap_or_default();
     printer.result(&format!(
-        "broker   mqtt://{mqtt} and ws://{websocket}/mqtt\nrelay    turn:{turn} (STUN and TURN over UDP)\n\n\
+        "broker   mqtt://{mqtt} and ws://{websocket}/mqtt\n\
+         relay    turn:{turn} (STUN and TURN over UDP, and with ?transport=tcp)\n{over_tls}\n\
          Peers join with\n  tring listen --id bob --broker mqtt://{mqtt}{login}\n  \
          tring call bob --id alice --broker mqtt://{mqtt}{login}\n\
-         and where the direct path fails, on both sides, with\n  --ice turn:{turn} {ice}\n\nCtrl-C ends."
+         and where the direct path fails, on both sides, with\n  --ice turn:{turn} {ice}\n{by_tls}\nCtrl-C ends."
     ));
+}
+
+/// What a client has to be told of the port for everything over TLS.
+struct TlsTold<'a> {
+    mqtt: String,
+    websocket: String,
+    turn: String,
+    fingerprint: &'a str,
+    ca_file: Option<&'a Path>,
+}
+
+impl<'a> TlsTold<'a> {
+    fn new(tls: &'a Tls, addr: SocketAddr, ca_file: Option<&'a Path>) -> Self {
+        Self {
+            mqtt: format!("mqtts://{addr}"),
+            websocket: format!("wss://{addr}/mqtt"),
+            turn: format!("turns:{addr}"),
+            fingerprint: tls.fingerprint(),
+            ca_file,
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "mqtt": self.mqtt, "websocket": self.websocket, "turn": self.turn,
+            "fingerprint": self.fingerprint, "ca_file": self.ca_file,
+        })
+    }
+
+    fn addresses(&self) -> String {
+        let Self { mqtt, websocket, turn, fingerprint, .. } = self;
+        let file = self.ca_file.map(|file| {
+            format!("\n         made here: peers need a copy of {} and pass it as --ca-file", file.display())
+        });
+        format!(
+            "TLS      {mqtt}, {websocket} and {turn}, all on one port\n         certificate SHA-256 {fingerprint}{}\n",
+            file.unwrap_or_default()
+        )
+    }
+
+    /// What a peer passes that gets nothing out but this port.
+    fn options(&self, login: &str, ice: &str) -> String {
+        let file = self.ca_file.map(|_| " --ca-file serve.crt").unwrap_or_default();
+        format!(
+            "Where nothing but that one TCP port is reached:\n  --broker {}{login} --ice {} {ice}{file}\n",
+            self.websocket, self.turn
+        )
+    }
 }
 
 /// The address that peers see of a relay listening on `listen`: for a wildcard the one that leads out of this machine.

@@ -1,20 +1,38 @@
 //! Takes connections from a listener, and waits when the system refuses one.
 //!
 //! - owns: the pause after a refusal, and how often a refusal is logged
+//! - also: [`send_at_once`], for those that carry media
 //! - must never: try again at once, which keeps a core busy for as long as no file can be opened; give up
 
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Between two attempts while the system refuses: short for who waits, and far above what an attempt costs.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Between two warnings: at the limit, connections are taken and refused many times a second.
 const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// What the system may hold of a stream that the network has not taken yet, bytes: a packet or two. More would be latency
+/// that nobody can take back; what waits in a queue of ours can still be dropped.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+const UNSENT_BYTES_MAX: u32 = 3000;
+
+/// For a stream that carries sound and pictures: small packets do not wait for each other, and hardly any wait in the system.
+pub(crate) fn send_at_once(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "small packets of a connection may wait for each other");
+    }
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        debug!(%error, "the system holds as much of a stream as it likes");
+    }
+}
 
 /// Takes the connections of one listener.
 pub(crate) struct Acceptor {

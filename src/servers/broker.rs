@@ -34,7 +34,7 @@ use super::{ServeError, Service};
 
 mod front;
 
-use front::Front;
+pub(super) use front::Front;
 
 /// Largest MQTT packet, in bytes: an SDP of 20 kB sealed and encoded fits ten times over.
 const PACKET_BYTES_MAX: usize = signalling::wire::ENVELOPE_BYTES_MAX + 1024;
@@ -105,7 +105,7 @@ impl Access {
     }
 
     /// True when nobody is asked for a login.
-    const fn is_open(&self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         match self {
             Self::Anonymous | Self::ReadAlong => true,
             Self::Password { .. } | Self::Users(_) => false,
@@ -150,6 +150,7 @@ impl BrokerConfig {
 pub(crate) struct Broker {
     mqtt: SocketAddr,
     websocket: SocketAddr,
+    front: Arc<Front>,
     stopping: CancellationToken,
     run: AbortOnDropHandle<()>,
 }
@@ -200,10 +201,10 @@ pub(crate) async fn start(config: BrokerConfig) -> Result<Broker, ServeError> {
         access: config.access,
         failures: AuthRateLimiter::new(FAILED_LOGINS_MAX, FAILED_LOGINS_WINDOW_S, FAILED_LOGINS_WINDOW_S),
     };
-    let front = Front::new(settings(), clients_max(open_files()), Arc::new(gate));
+    let front = Arc::new(Front::new(settings(), clients_max(open_files()), Arc::new(gate)));
     let stopping = CancellationToken::new();
-    let run = AbortOnDropHandle::new(tokio::spawn(front.run(mqtt, websocket, stopping.clone())));
-    Ok(Broker { mqtt: mqtt_addr, websocket: websocket_addr, stopping, run })
+    let run = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&front).run(mqtt, websocket, stopping.clone())));
+    Ok(Broker { mqtt: mqtt_addr, websocket: websocket_addr, front, stopping, run })
 }
 
 impl Broker {
@@ -215,6 +216,11 @@ impl Broker {
     /// The address MQTT over WebSocket really listens on.
     pub(crate) fn websocket_addr(&self) -> SocketAddr {
         self.websocket
+    }
+
+    /// Serves clients that come by other ports, such as those behind TLS.
+    pub(super) fn front(&self) -> Arc<Front> {
+        Arc::clone(&self.front)
     }
 
     /// Returns only when the broker has died. Cancellation safe; not to be called again after it returned.

@@ -1,11 +1,11 @@
-//! The servers this program brings itself: an MQTT broker and a STUN/TURN server, for one machine or a LAN.
+//! The servers this program brings itself: an MQTT broker and a STUN/TURN server, and one port for both over TLS.
 //!
-//! - owns: starting both, the addresses they really got, ending both; the texts of what can go wrong
-//! - must never: listen beyond this machine without a login, write to disk, print
-//! - flow: [`ServeConfig`] → [`Serve::start`] → two listening servers → [`Serve::stop`], or [`Serve::ended`] when one dies
+//! - owns: starting them, the addresses they really got, ending them; the texts of what can go wrong
+//! - must never: listen beyond this machine without a login, print, write to disk anything but a certificate it made
+//! - flow: [`ServeConfig`] → [`Serve::start`] → listening servers → [`Serve::stop`], or [`Serve::ended`] when one dies
 //!
-//! What it is not: a broker for the open internet (no TLS of its own, sessions in memory) or a replacement for coTURN
-//! (UDP only). `docs/OPERATIONS.md` has the configurations of Mosquitto, ActiveMQ and coTURN for that.
+//! What it is not: a broker for many strangers (sessions in memory, no quota a user). `docs/OPERATIONS.md` has the
+//! configurations of Mosquitto, ActiveMQ and coTURN for that.
 
 use std::fmt;
 use std::io;
@@ -15,10 +15,14 @@ use network::system_error::without_number;
 use thiserror::Error;
 
 pub(crate) mod broker;
+mod lobby;
 pub(crate) mod one_run;
+pub(crate) mod tls;
 pub(crate) mod turn;
 
 use broker::{Broker, BrokerConfig};
+use tls::certificate::CertificateError;
+use tls::{Behind, Tls, TlsConfig};
 use turn::{Turn, TurnConfig};
 
 /// Shown to clients, part of their TURN key (RFC 8489 §9.2.2).
@@ -33,6 +37,10 @@ pub(crate) enum Service {
     WebSocket,
     /// STUN and TURN over UDP
     Turn,
+    /// the same over TCP
+    TurnTcp,
+    /// everything over TLS
+    Tls,
 }
 
 impl fmt::Display for Service {
@@ -41,6 +49,8 @@ impl fmt::Display for Service {
             Self::Mqtt => "MQTT",
             Self::WebSocket => "WebSocket",
             Self::Turn => "TURN",
+            Self::TurnTcp => "TURN over TCP",
+            Self::Tls => "TLS",
         })
     }
 }
@@ -89,6 +99,12 @@ pub(crate) enum ServeError {
     /// The TURN server's task ended by itself.
     #[error("the TURN server stopped by itself; start it again, with -v for its log")]
     TurnStopped,
+    /// The task of the TLS listener ended by itself.
+    #[error("the TLS listener stopped by itself; start it again, with -v for its log")]
+    TlsStopped,
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 impl ServeError {
@@ -112,8 +128,9 @@ impl ServeError {
             | Self::Listen { .. }
             | Self::OpenToNetwork { .. }
             | Self::EmptyCredentials { .. }
-            | Self::UserIsNoPeer { .. } => true,
-            Self::BrokerStopped | Self::Turn(_) | Self::TurnStopped => false,
+            | Self::UserIsNoPeer { .. }
+            | Self::Certificate(_) => true,
+            Self::BrokerStopped | Self::Turn(_) | Self::TurnStopped | Self::TlsStopped => false,
         }
     }
 
@@ -128,13 +145,15 @@ impl ServeError {
     }
 }
 
-/// What both servers listen on and whom they let in.
-#[derive(Debug, Clone)]
+/// What the servers listen on and whom they let in.
+#[derive(Debug)]
 pub(crate) struct ServeConfig {
     /// MQTT over TCP and WebSocket
     pub(crate) broker: BrokerConfig,
-    /// STUN and TURN over UDP
+    /// STUN and TURN over UDP and TCP
     pub(crate) turn: TurnConfig,
+    /// both over TLS
+    pub(crate) tls: Option<TlsConfig>,
 }
 
 /// A running broker and TURN server; dropping it ends both without waiting.
@@ -143,42 +162,72 @@ pub(crate) struct Serve {
     pub(crate) broker: Broker,
     /// the TURN server, for its address
     pub(crate) turn: Turn,
+    /// the port for both over TLS, where there is one
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Serve {
-    /// Starts both; when one fails, neither is left running.
+    /// Starts all; when one fails, none is left running.
     ///
     /// # Errors
     /// See [`ServeError`]; nothing listens any more by then.
     pub(crate) async fn start(config: ServeConfig) -> Result<Self, ServeError> {
+        let is_open = config.broker.access.is_open();
+        if let Some(tls) = config.tls.as_ref().filter(|tls| is_open && !tls.listen.ip().is_loopback()) {
+            return Err(ServeError::OpenToNetwork { service: Service::Tls, addr: tls.listen });
+        }
         let broker = broker::start(config.broker).await?;
-        match turn::start(config.turn).await {
-            Ok(turn) => Ok(Self { broker, turn }),
+        let turn = match turn::start(config.turn).await {
+            Ok(turn) => turn,
             Err(error) => {
                 broker.stop().await;
-                Err(error)
+                return Err(error);
+            }
+        };
+        let mut serve = Self { broker, turn, tls: None };
+        if let Some(tls) = config.tls {
+            let behind = Behind { broker: serve.broker.front(), turn: serve.turn.streams() };
+            match tls::start(tls, behind, serve.turn.lobby()).await {
+                Ok(tls) => serve.tls = Some(tls),
+                Err(error) => {
+                    serve.stop().await;
+                    return Err(error);
+                }
             }
         }
+        Ok(serve)
     }
 
-    /// Returns only when one of the two has died, which a healthy server never does. Cancellation safe.
+    /// Returns only when one of them has died, which a healthy server never does. Cancellation safe.
     pub(crate) async fn ended(&mut self) -> ServeError {
+        let tls = async {
+            match &mut self.tls {
+                Some(tls) => tls.ended().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             error = self.broker.ended() => error,
             error = self.turn.ended() => error,
+            error = tls => error,
         }
     }
 
-    /// Ends both and waits until their ports are free again.
+    /// Ends all and waits until their ports are free again.
     pub(crate) async fn stop(self) {
-        tokio::join!(self.broker.stop(), self.turn.stop());
+        let tls = async {
+            if let Some(tls) = self.tls {
+                tls.stop().await;
+            }
+        };
+        tokio::join!(tls, self.broker.stop(), self.turn.stop());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::broker::Access;
-    use super::turn::{Credentials, PeerPolicy};
+    use super::turn::{Credentials, PeerPolicy, Transports};
     use super::*;
 
     fn loopback(port: u16) -> SocketAddr {
@@ -190,11 +239,13 @@ mod tests {
             broker: BrokerConfig { mqtt: loopback(0), websocket: loopback(0), access: Access::Anonymous },
             turn: TurnConfig {
                 listen: loopback(turn_port),
+                transports: Transports::UdpAndTcp,
                 relay_ip: loopback(0).ip(),
                 realm: "tring.test".into(),
                 credentials: Credentials::LongTerm { user: "u".into(), password: "p".into() },
                 peers: PeerPolicy::PrivateToo,
             },
+            tls: None,
         }
     }
 
@@ -204,9 +255,20 @@ mod tests {
         let (mqtt, turn) = (serve.broker.mqtt_addr(), serve.turn.addr());
         assert!(std::net::TcpListener::bind(mqtt).is_err());
         assert!(std::net::UdpSocket::bind(turn).is_err());
+        assert!(std::net::TcpListener::bind(turn).is_err());
         serve.stop().await;
         std::net::TcpListener::bind(mqtt).expect("the broker's port is free");
         std::net::UdpSocket::bind(turn).expect("the TURN port is free");
+        std::net::TcpListener::bind(turn).expect("the TURN port is free over TCP too");
+    }
+
+    #[tokio::test]
+    async fn a_turn_port_that_is_taken_over_tcp_alone_is_named() {
+        let taken = std::net::TcpListener::bind(loopback(0)).unwrap();
+        let addr = taken.local_addr().unwrap();
+        let error = Serve::start(config(addr.port())).await.err().unwrap();
+        assert!(matches!(error, ServeError::AddressInUse { service: Service::TurnTcp, .. }), "{error:?}");
+        std::net::UdpSocket::bind(addr).expect("the port is free again over UDP");
     }
 
     #[tokio::test]

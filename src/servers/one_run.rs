@@ -109,6 +109,7 @@ impl OneRun {
         match service {
             Service::Mqtt | Service::WebSocket => self.broker.addr().is_some(),
             Service::Turn => self.turn.addr().is_some(),
+            Service::TurnTcp | Service::Tls => false,
         }
     }
 
@@ -125,6 +126,7 @@ impl OneRun {
                     turn.stop().await;
                 }
             }
+            Service::TurnTcp | Service::Tls => {}
         }
     }
 
@@ -137,6 +139,7 @@ impl OneRun {
         match service {
             Service::Mqtt | Service::WebSocket => self.start_broker(self.access.clone()).await,
             Service::Turn => self.start_turn().await,
+            Service::TurnTcp | Service::Tls => Ok(()),
         }
     }
 

@@ -1,13 +1,16 @@
-//! The embedded STUN and TURN server: UDP, for one machine or a LAN.
+//! The embedded STUN and TURN server: clients over UDP, TCP and TLS, packets to peers over UDP.
 //!
-//! - owns: the listening socket, whom it lets relay, the relayed sockets and their number
+//! - owns: the listening sockets, whom it lets relay, the relayed sockets and their number
 //! - must never: relay to addresses that only this host or network should reach, unless told so; answer without a login
 //!   anything but STUN binding requests
-//! - flow: datagram → `guard::Listener` (login, peer addresses) → `turn` crate → `guard::Relay` (peer addresses) → peer
+//! - flow: datagram → `guard::Listener` (login, peer addresses) → `turn` crate → `relays::Relay` (peer addresses) → peer
+//! - flow of streams: TCP connection, here or behind TLS → [`StreamServer`] → the same guard, crate and relays
 //!
 //! Why the `turn` crate: it opens a real UDP port for each allocation. `turn-server` (turn-rs) hands out virtual ports
 //! and forwards among its own clients only, so a relayed peer could never reach one that is not relayed.
-//! Limits, so use coTURN on the internet: no TCP or TLS, no quota a user, nonces are kept until used (memory grows
+//! `turn-server-proto` knows streams, but no sockets, no login that expires and no rules for peers: what is ours here
+//! would all stay, and the sockets of the crate come on top.
+//! Limits, so use coTURN where strangers have logins: no quota a user, nonces over UDP are kept until used (memory grows
 //! slowly under a flood of unauthenticated requests).
 
 use std::fmt;
@@ -21,15 +24,25 @@ use ::turn::server::config::{ConnConfig, ServerConfig};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::hmac;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
+use webrtc_util::Conn;
 
+use super::lobby::Lobby;
 use super::{REALM, ServeError, Service};
 
+mod frames;
 mod guard;
+mod relays;
+mod streams;
+mod tcp;
 
-use guard::{Listener, Policy, Relays};
+pub(super) use frames::begins_stream;
+use guard::{Listener, Policy};
+use relays::Relays;
+pub(super) use streams::StreamServer;
 
 /// How long [`Turn::stop`] waits for the socket to be let go; it takes a few polls of its tasks.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -93,11 +106,20 @@ pub(crate) enum PeerPolicy {
     PrivateToo,
 }
 
+/// By what clients reach the port of the server. Behind TLS they reach it anyway, where something speaks TLS for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transports {
+    Udp,
+    UdpAndTcp,
+}
+
 /// Where the server listens, what it relays from and for whom.
 #[derive(Debug, Clone)]
 pub(crate) struct TurnConfig {
-    /// STUN and TURN over UDP; port 0 takes a free one
+    /// STUN and TURN; port 0 takes a free one
     pub(crate) listen: SocketAddr,
+    /// by what
+    pub(crate) transports: Transports,
     /// the address peers see: one of this machine's, or the outer address of a NAT in front of it
     pub(crate) relay_ip: IpAddr,
     /// sent to clients, part of their key
@@ -114,6 +136,7 @@ impl TurnConfig {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self {
             listen: SocketAddr::new(ip, port),
+            transports: Transports::Udp,
             relay_ip: ip,
             realm: REALM.into(),
             credentials: Credentials::LongTerm { user: user.into(), password: password.into() },
@@ -122,39 +145,90 @@ impl TurnConfig {
     }
 }
 
+/// What all clients share, over whatever they come.
+struct Core {
+    policy: Arc<Policy>,
+    relays: Relays,
+    realm: String,
+    keys: Arc<Keys>,
+}
+
+impl Core {
+    fn new(config: &TurnConfig) -> Self {
+        let policy = Arc::new(Policy::new(config));
+        Self {
+            relays: Relays::new(Arc::clone(&policy), relay_bind_ip(config)),
+            policy,
+            realm: config.realm.clone(),
+            keys: Arc::new(Keys(config.credentials.clone())),
+        }
+    }
+
+    /// A server for what comes by `conn`, which runs until it is closed or dropped.
+    async fn server(&self, conn: Arc<dyn Conn + Send + Sync>, relays: Relays) -> Result<Server, ::turn::Error> {
+        Server::new(ServerConfig {
+            conn_configs: vec![ConnConfig { conn, relay_addr_generator: Box::new(relays) }],
+            realm: self.realm.clone(),
+            auth_handler: Arc::clone(&self.keys) as Arc<dyn AuthHandler + Send + Sync>,
+            channel_bind_timeout: CHANNEL_LIFETIME,
+            alloc_close_notify: None,
+        })
+        .await
+    }
+}
+
 /// A running TURN server; dropping it ends it without waiting.
 pub(crate) struct Turn {
     addr: SocketAddr,
     server: Server,
     ended: CancellationToken,
+    streams: StreamServer,
+    lobby: Arc<Lobby>,
+    stopping: CancellationToken,
+    tcp: Option<AbortOnDropHandle<()>>,
 }
 
-/// Starts the server; it answers when this returns. Relayed sockets take ports of the system's ephemeral range.
+/// Starts the server; it answers when this returns. Relayed sockets take ports of the system's ephemeral range. Clients
+/// over streams wait in a [`Lobby`] until they have logged in.
 ///
 /// # Errors
 /// An address that cannot be listened on, empty credentials.
 pub(crate) async fn start(config: TurnConfig) -> Result<Turn, ServeError> {
     config.credentials.check()?;
-    let socket = UdpSocket::bind(config.listen)
-        .await
-        .map_err(|error| ServeError::listen(Service::Turn, config.listen, error))?;
-    let addr = socket.local_addr().map_err(|error| ServeError::listen(Service::Turn, config.listen, error))?;
+    let (udp, tcp) = bind(&config).await?;
+    let addr = udp.local_addr().map_err(|error| ServeError::listen(Service::Turn, config.listen, error))?;
 
-    let ended = CancellationToken::new();
-    let policy = Arc::new(Policy::new(&config));
-    let server = Server::new(ServerConfig {
-        conn_configs: vec![ConnConfig {
-            conn: Arc::new(Listener::new(socket, Arc::clone(&policy), ended.clone())),
-            relay_addr_generator: Box::new(Relays::new(policy, relay_bind_ip(&config))),
-        }],
-        realm: config.realm,
-        auth_handler: Arc::new(Keys(config.credentials)),
-        channel_bind_timeout: CHANNEL_LIFETIME,
-        alloc_close_notify: None,
-    })
-    .await
-    .map_err(ServeError::Turn)?;
-    Ok(Turn { addr, server, ended })
+    let core = Arc::new(Core::new(&config));
+    let (ended, stopping, lobby) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Lobby::default()));
+    let listener = Arc::new(Listener::new(udp, Arc::clone(&core.policy), ended.clone()));
+    let server = core.server(listener, core.relays.clone()).await.map_err(ServeError::Turn)?;
+    let streams = StreamServer::new(core, stopping.clone());
+    let tcp = tcp.map(|listener| {
+        let run = tcp::run(listener, streams.clone(), Arc::clone(&lobby), stopping.clone());
+        AbortOnDropHandle::new(tokio::spawn(run))
+    });
+    Ok(Turn { addr, server, ended, streams, lobby, stopping, tcp })
+}
+
+/// Both sockets have one port. Where any will do, one that is free over UDP may be taken over TCP.
+async fn bind(config: &TurnConfig) -> Result<(UdpSocket, Option<TcpListener>), ServeError> {
+    /// So many ports in a row are not taken.
+    const TRIES: usize = 20;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let of_udp = |error| ServeError::listen(Service::Turn, config.listen, error);
+        let udp = UdpSocket::bind(config.listen).await.map_err(of_udp)?;
+        let addr = udp.local_addr().map_err(of_udp)?;
+        match config.transports {
+            Transports::Udp => return Ok((udp, None)),
+            Transports::UdpAndTcp => match TcpListener::bind(addr).await {
+                Ok(tcp) => return Ok((udp, Some(tcp))),
+                Err(_) if config.listen.port() == 0 && tries < TRIES => {}
+                Err(error) => return Err(ServeError::listen(Service::TurnTcp, addr, error)),
+            },
+        }
+    }
 }
 
 /// Relayed sockets are bound to the address that peers see where this machine has it, so that packets leave from it.
@@ -171,6 +245,16 @@ impl Turn {
         self.addr
     }
 
+    /// Serves clients of streams that come by other ports, such as those behind TLS.
+    pub(super) fn streams(&self) -> StreamServer {
+        self.streams.clone()
+    }
+
+    /// Where clients of streams wait until they have logged in.
+    pub(super) fn lobby(&self) -> Arc<Lobby> {
+        Arc::clone(&self.lobby)
+    }
+
     /// Returns only when the server has died. Cancellation safe.
     pub(crate) async fn ended(&self) -> ServeError {
         self.ended.cancelled().await;
@@ -179,7 +263,13 @@ impl Turn {
 
     /// Ends all relaying and waits until the port is free.
     pub(crate) async fn stop(self) {
+        self.stopping.cancel();
         let stop = async {
+            if let Some(tcp) = self.tcp
+                && let Err(error) = tcp.await
+            {
+                debug!(%error, "TURN over TCP had ended before");
+            }
             if let Err(error) = self.server.close().await {
                 debug!(%error, "TURN server was closed before");
             }

@@ -14,7 +14,12 @@ fn long_term() -> Credentials {
 async fn started(credentials: Credentials, peers: PeerPolicy) -> Turn {
     let loopback = IpAddr::from([127, 0, 0, 1]);
     let listen = SocketAddr::new(loopback, 0);
-    start(TurnConfig { listen, relay_ip: loopback, realm: "tring.test".into(), credentials, peers }).await.unwrap()
+    start(config(listen, credentials, peers)).await.unwrap()
+}
+
+fn config(listen: SocketAddr, credentials: Credentials, peers: PeerPolicy) -> TurnConfig {
+    let transports = Transports::UdpAndTcp;
+    TurnConfig { listen, transports, relay_ip: listen.ip(), realm: "tring.test".into(), credentials, peers }
 }
 
 async fn client(server: SocketAddr, username: &str, password: &str) -> Client {
@@ -181,9 +186,7 @@ async fn a_login_nobody_set_is_refused() {
     for credentials in
         [Credentials::LongTerm { user: "u".into(), password: String::new() }, Credentials::SharedSecret(String::new())]
     {
-        let config =
-            TurnConfig { listen, relay_ip: listen.ip(), realm: "r".into(), credentials, peers: PeerPolicy::PublicOnly };
-        let error = start(config).await.err().unwrap();
+        let error = start(config(listen, credentials, PeerPolicy::PublicOnly)).await.err().unwrap();
         assert!(matches!(error, ServeError::EmptyCredentials { service: Service::Turn }), "{error}");
     }
 }

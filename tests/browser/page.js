@@ -10,7 +10,8 @@
 //   red      first: prefer sound with copies of earlier packets (RED, RFC 2198) to plain Opus
 //   talk     hang up so many seconds after the first picture
 //   report   sound: tell once a second what is known of the sound that comes
-//   ice      STUN server, as stun:HOST:3478
+//   ice      STUN or TURN server, as stun:HOST:3478 or turns:HOST:443; user and password of TURN: ice_user, ice_password
+//   relay    only: by the TURN server alone
 //
 // Every event is one line of JSON in the console behind PREFIX, for programs, and a line on the page, for people.
 
@@ -80,6 +81,11 @@ async function happened({ connection, ...event }) {
   }
 }
 
+function turnLogin() {
+  const [username, credential] = ["ice_user", "ice_password"].map((name) => settings.get(name));
+  return username ? { username, credential } : {};
+}
+
 function start() {
   const ice = settings.get("ice");
   phone = new Phone({
@@ -88,7 +94,8 @@ function start() {
     codec: settings.get("codec"),
     redFirst: settings.get("red") === "first",
     media,
-    iceServers: ice ? [{ urls: ice }] : [],
+    iceServers: ice ? [{ urls: ice, ...turnLogin() }] : [],
+    iceTransportPolicy: settings.get("relay") === "only" ? "relay" : "all",
     onEvent: happened,
     onConnection: watch,
   });

@@ -12,8 +12,8 @@ const EARLY_CALLS_MAX = 8;
 
 export class Phone {
   // `media()` gives the stream to send, `onConnection(connection)` is told of each new peer connection.
-  constructor({ me, broker, user, password, media, codec, redFirst, iceServers, onEvent, onConnection }) {
-    Object.assign(this, { me, media, codec, redFirst, iceServers, onEvent, onConnection });
+  constructor({ me, broker, user, password, media, codec, redFirst, iceServers, iceTransportPolicy, onEvent, onConnection }) {
+    Object.assign(this, { me, media, codec, redFirst, iceServers, iceTransportPolicy, onEvent, onConnection });
     this.call = null;
     this.early = new Map(); // call id → candidates
     this.ended = new Set(); // calls that are over: a late offer does not ring again
@@ -177,7 +177,7 @@ export class Phone {
   // ---- media ----
 
   async #open(call) {
-    const connection = new RTCPeerConnection({ iceServers: this.iceServers });
+    const connection = new RTCPeerConnection({ iceServers: this.iceServers, iceTransportPolicy: this.iceTransportPolicy });
     call.connection = connection;
     connection.onicecandidate = ({ candidate }) => this.#gathered(call, candidate);
     connection.onconnectionstatechange = () => this.#connectionState(call);

@@ -5,9 +5,12 @@
 
 use serde_json::{Value, json};
 
+use crate::support::call::Args;
 use crate::support::chromium::Chromium;
+use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::served::{self, OVER_TLS, Served};
 use crate::support::turn::Turn;
 use crate::support::{PATIENCE, peer};
 
@@ -165,6 +168,57 @@ fn chromium_calls_tring_over_vp8() {
 #[test]
 fn chromium_calls_tring_over_h264() {
     chromium_calls("H264", &["--codec", "h264"]);
+}
+
+/// A TURN server over TLS, and who may use it.
+struct TurnOverTls<'a> {
+    url: &'a str,
+    user: &'a str,
+    password: &'a str,
+}
+
+/// The page calls by the relay alone, which it reaches over TLS alone; the program has addresses of its own.
+fn chromium_calls_by_relay(page_broker: &str, our_broker: &str, turn: &TurnOverTls) {
+    let _turn = Turn::whole_machine();
+    let listen = ["listen", "--answer", "auto", "--once"].map(str::to_owned).to_vec();
+    let mut tring = Tring::spawn([listen, test_peer("bob", our_broker)].concat());
+    tring.wait_event("online", PATIENCE);
+    let who = [("broker", page_broker), ("id", "browser"), ("role", "call"), ("peer", "bob"), ("send", "pattern")];
+    let relay = [("ice", turn.url), ("ice_user", turn.user), ("ice_password", turn.password), ("relay", "only")];
+    let mut page = Chromium::open_trustful(&[&who[..], &relay, &[("talk", "6")]].concat());
+    page.wait_event("accepted", PATIENCE);
+    let connected = tring.wait_event("connected", PATIENCE);
+    // What comes from a relay is known as such once its candidate is.
+    let remote = connected["pair"]["remote"].as_str().unwrap();
+    assert!(["relay", "prflx"].contains(&remote), "{connected}");
+    for name in ["first_frame", "first_audio"] {
+        tring.wait_event(name, PATIENCE);
+        page.wait_event(name, PATIENCE);
+    }
+    let ended = page.wait_event("ended", PATIENCE);
+    let summary = tring.wait_event("summary", PATIENCE);
+    assert_eq!(summary["pair"]["remote"], "relay", "{summary}");
+    assert_eq!(tring.wait_exit(PATIENCE), 0);
+    page_received_test_media(&ended, "VP8");
+    tring_received_media(&summary, "vp8");
+    tring_received_test_media(&summary);
+}
+
+#[test]
+fn chromium_calls_through_a_relay_over_tls() {
+    let (mosquitto, coturn) = (Mosquitto::anonymous(), Coturn::long_term());
+    let (broker, url) = (mosquitto.websocket_url(), format!("{}?transport=tcp", coturn.tls_url()));
+    let turn = TurnOverTls { url: &url, user: coturn::USER, password: coturn::PASSWORD };
+    chromium_calls_by_relay(&broker, &broker, &turn);
+}
+
+/// Broker and relay of the page are on one port of our own server.
+#[test]
+fn chromium_calls_through_our_own_relay_over_tls() {
+    let served = Served::start(Args::new(OVER_TLS));
+    let url = format!("{}?transport=tcp", served.turns());
+    let turn = TurnOverTls { url: &url, user: served::LOGIN, password: served::LOGIN };
+    chromium_calls_by_relay(&served.wss(), &served.mqtt, &turn);
 }
 
 /// More pictures and sound come than before.

@@ -7,7 +7,7 @@ use crate::support::activemq::ActiveMq;
 use crate::support::call::{self, Args, Ended};
 use crate::support::coturn::{self, Coturn};
 use crate::support::mosquitto::Mosquitto;
-use crate::support::process::Tring;
+use crate::support::served::Served;
 use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, password_of};
 
@@ -150,24 +150,6 @@ impl Peers {
         };
         assert_eq!(recording.summary()["recording"]["file"].as_str(), file.to_str());
         call::assert_recording(&file, codec.name(), recording.duration());
-    }
-}
-
-/// `tring serve` on free ports, and where it is.
-struct Served {
-    _program: Tring,
-    mqtt: String,
-    websocket: String,
-    turn: String,
-}
-
-impl Served {
-    fn start(options: Args) -> Self {
-        let ports = ["serve", "--mqtt-port", "0", "--websocket-port", "0", "--turn-port", "0"];
-        let mut program = Tring::spawn(Args::new(ports).and(options));
-        let serving = program.wait_event("serving", PATIENCE);
-        let address = |name: &str| serving[name].as_str().expect("an address").to_owned();
-        Self { _program: program, mqtt: address("mqtt"), websocket: address("websocket"), turn: address("turn") }
     }
 }
 

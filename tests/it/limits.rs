@@ -9,18 +9,14 @@ use std::time::{Duration, Instant};
 use crate::support::call::{self, Args, Ended, TEST_MEDIA};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
+use crate::support::served::{OVER_TLS, SERVE, port_of};
 use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir, alice, bob, did_not_run, loopback, run};
 
-const SERVE: [&str; 7] = ["serve", "--mqtt-port", "0", "--websocket-port", "0", "--turn-port", "0"];
 /// A CONNECT of MQTT 3.1.1 with ClientId `alice`, a clean session and a keep-alive of 60 s.
 const CONNECT: &[u8] = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05alice";
 /// The CONNACK that accepts it.
 const ACCEPTED: [u8; 4] = [0x20, 2, 0, 0];
-
-fn port_of(url: &str) -> u16 {
-    url.trim_end_matches("/mqtt").rsplit(':').next().unwrap().parse().unwrap()
-}
 
 /// Processor time that a process has used so far.
 fn cpu_time(pid: u32) -> Duration {
@@ -45,9 +41,10 @@ fn is_served(port: u16) -> bool {
 #[test]
 fn a_server_without_a_file_left_waits_and_is_back_when_files_are_closed() {
     const WATCHED: Duration = Duration::from_secs(3);
-    let mut serve = Tring::spawn(SERVE);
+    let mut serve = Tring::spawn(Args::new(SERVE).and(OVER_TLS));
     let serving = serve.wait_event("serving", PATIENCE);
-    let ports = ["mqtt", "websocket"].map(|key| port_of(serving[key].as_str().unwrap()));
+    let urls = ["/mqtt", "/websocket", "/turn_tcp", "/tls/mqtt"].map(|key| serving.pointer(key).unwrap());
+    let ports = urls.map(|url| port_of(url.as_str().unwrap()));
     assert!(is_served(ports[0]));
     // Two connections fit, wherever the files are counted from.
     let limit = open_files(serve.pid()) + 2;
@@ -72,8 +69,10 @@ fn a_server_without_a_file_left_waits_and_is_back_when_files_are_closed() {
     }
     serve.interrupt();
     let said = serve.wait_stderr();
-    for service in ["MQTT", "WebSocket"] {
-        let told = said.lines().filter(|line| line.contains("too many open files") && line.contains(service));
+    for service in ["MQTT", "WebSocket", "TURN over TCP", "TLS"] {
+        let told = said.lines().filter(|line| {
+            line.contains("too many open files") && line.contains(&format!("new {service} connections"))
+        });
         assert_eq!(told.count(), 1, "{service} is not told once: {said}");
     }
     assert!(said.contains("ulimit -n") && !said.contains("os error"), "{said}");

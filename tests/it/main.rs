@@ -5,7 +5,7 @@
 //!
 //! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`],
 //!   [`plugging`], [`clocks`]
-//! - Networks: [`lab`], [`relays`], [`logins`], [`proxies`], [`impair`], [`links`], [`servers`]
+//! - Networks: [`lab`], [`relays`], [`logins`], [`proxies`], [`impair`], [`links`], [`serve`], [`servers`]
 //! - Strangers: [`hostile`], [`rights`], [`secrets`], [`unanswered`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`], [`sounds`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
@@ -42,6 +42,7 @@ mod relays;
 mod rights;
 mod runs;
 mod secrets;
+mod serve;
 mod servers;
 mod sounds;
 mod standing;

@@ -221,7 +221,7 @@ fn relay(port: u16, login: &[&str]) -> String {
 const REFUSED: &str = "Cannot complete Allocation";
 
 /// Whether anything came through. The first packets may not: each side begins before the other has let it in.
-fn came_through(said: &str) -> bool {
+pub(crate) fn came_through(said: &str) -> bool {
     let received = said.rsplit("tot_recv_msgs=").next().unwrap_or_default();
     received.split(|c: char| !c.is_ascii_digit()).next().is_some_and(|count| count.parse::<u32>().is_ok_and(|n| n > 0))
 }

@@ -172,12 +172,18 @@ mod tests {
 
     #[tokio::test]
     async fn our_own_server_passes_and_refuses_a_wrong_password() {
-        use crate::servers::turn::{Credentials, PeerPolicy, TurnConfig, start};
+        use crate::servers::turn::{Credentials, PeerPolicy, Transports, TurnConfig, start};
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let (user, password) = ("alice".to_owned(), "secret".to_owned());
         let credentials = Credentials::LongTerm { user, password };
-        let config =
-            TurnConfig { listen, relay_ip: listen.ip(), realm: "r".into(), credentials, peers: PeerPolicy::PublicOnly };
+        let config = TurnConfig {
+            listen,
+            transports: Transports::Udp,
+            relay_ip: listen.ip(),
+            realm: "r".into(),
+            credentials,
+            peers: PeerPolicy::PublicOnly,
+        };
         let turn = start(config).await.unwrap();
         let url: media::peer::config::IceUrl = format!("turn:{}", turn.addr()).parse().unwrap();
         let server =

@@ -1,14 +1,18 @@
-//! Takes the connections of the broker's two listeners and hands each to the `mqtt5` library.
+//! Takes the connections of the broker's two listeners, and those that come secured, and hands each to the `mqtt5` library.
 //!
 //! - owns: the listeners, a task for each connection, the regular removal of sessions that have expired
 //! - must never: let one connection hold up another; try again at once when the system hands out no connection
 //! - flow: listener → [`Acceptor`] → limit of clients → WebSocket handshake where there is one → the library's handler
+//! - flow of what came by TLS: [`Front::serve_secured`], [`Front::serve_secured_websocket`] → the same
 //!
 //! The library could listen itself. It then spins on a core while no file can be opened, and waits for the WebSocket
 //! handshake of one client before it takes the next.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mqtt5::MqttError;
@@ -17,9 +21,10 @@ use mqtt5::broker::resource_monitor::{ResourceLimits, ResourceMonitor};
 use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::storage::{QueueLimits, StorageBackend};
 use mqtt5::broker::sys_topics::BrokerStats;
-use mqtt5::broker::transport::BrokerTransport;
+use mqtt5::broker::transport::{BrokerTransport, WebSocketTransport};
 use mqtt5::broker::websocket_server::{WebSocketServerConfig, accept_websocket_connection};
 use mqtt5::broker::{AuthProvider, BrokerConfig, DynamicStorage, MemoryBackend};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
@@ -29,7 +34,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use super::{QUEUED_BYTES_MAX, QUEUED_MESSAGES_MAX};
-use crate::platform::acceptor::Acceptor;
+use crate::platform::acceptor::{Acceptor, send_at_once};
 
 /// How long a WebSocket handshake may take; the library gives a CONNECT as much.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,7 +46,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const CONNECTIONS_PER_S_MAX: u32 = 10_000;
 
 /// What every connection shares.
-pub(super) struct Front {
+pub(in crate::servers) struct Front {
     settings: Arc<BrokerConfig>,
     gate: Arc<dyn AuthProvider>,
     storage: Arc<DynamicStorage>,
@@ -80,8 +85,8 @@ impl Front {
     }
 
     /// Serves until `stopping` fires; nothing listens any more when this returns.
-    pub(super) async fn run(self, mqtt: TcpListener, websocket: TcpListener, stopping: CancellationToken) {
-        let front = Arc::new(self);
+    pub(super) async fn run(self: Arc<Self>, mqtt: TcpListener, websocket: TcpListener, stopping: CancellationToken) {
+        let front = self;
         let _sweeps = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&front).sweep()));
         let mut over_tcp = Acceptor::new("MQTT");
         let mut over_websocket = Acceptor::new("WebSocket");
@@ -109,15 +114,36 @@ impl Front {
     }
 
     async fn serve_tcp(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        if self.takes(&stream, from).await {
+        send_at_once(&stream);
+        if self.takes(from).await {
             self.handle(BrokerTransport::tcp(stream), from).await;
         }
     }
 
     async fn serve_websocket(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        if !self.takes(&stream, from).await {
-            return;
+        send_at_once(&stream);
+        if self.takes(from).await {
+            self.shake_hands(stream, from).await;
         }
+    }
+
+    /// Serves a client of MQTT over TLS, until either side ends it.
+    pub(in crate::servers) async fn serve_secured<S: Stream>(&self, stream: S, from: SocketAddr) {
+        if self.takes(from).await {
+            // The library's own variant for TLS takes no stream from which something was read already.
+            self.handle(BrokerTransport::WebSocket(Box::new(Secured { stream, from })), from).await;
+        }
+    }
+
+    /// Serves a client of MQTT over WebSocket over TLS, until either side ends it.
+    pub(in crate::servers) async fn serve_secured_websocket<S: Stream>(&self, stream: S, from: SocketAddr) {
+        if self.takes(from).await {
+            self.shake_hands(stream, from).await;
+        }
+    }
+
+    /// WebSocket over this stream, and MQTT over that.
+    async fn shake_hands<S: Stream>(&self, stream: S, from: SocketAddr) {
         let settings = WebSocketServerConfig::default();
         let handshake = accept_websocket_connection(stream, &settings, from);
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
@@ -128,10 +154,7 @@ impl Front {
     }
 
     /// Whether there is room for another client.
-    async fn takes(&self, stream: &TcpStream, from: SocketAddr) -> bool {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "small packets of a connection may wait for each other");
-        }
+    async fn takes(&self, from: SocketAddr) -> bool {
         let takes = self.monitor.can_accept_connection(from.ip()).await;
         if !takes {
             debug!("a connection is refused: the limit of clients is reached");
@@ -171,6 +194,43 @@ impl Front {
             self.router.sweep_sessions().await;
             self.monitor.cleanup_expired_windows().await;
         }
+    }
+}
+
+/// What MQTT can be spoken over.
+pub(in crate::servers) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Stream for S {}
+
+/// A stream that came by TLS, as the library takes it.
+struct Secured<S> {
+    stream: S,
+    from: SocketAddr,
+}
+
+impl<S: Stream> WebSocketTransport for Secured<S> {
+    fn peer_addr(&self) -> mqtt5::Result<SocketAddr> {
+        Ok(self.from)
+    }
+}
+
+impl<S: Stream> AsyncRead for Secured<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: Stream> AsyncWrite for Secured<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

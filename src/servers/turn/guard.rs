@@ -1,9 +1,10 @@
 //! What the `turn` crate does not check: which peers a client may reach, and that a wrong login is called that.
 //!
-//! - owns: the listening and the relayed sockets, wrapped; the set of relayed ports now open
+//! - owns: the listening UDP socket, wrapped; the set of relayed ports now open
 //! - must never: let a datagram through that [`Policy`] forbids, end the server because of one bad datagram
-//! - flow in: socket → [`Listener::recv_from`] → [`Policy::judge`] → passed on, answered with 401 or 403, or dropped
-//! - flow out: [`Relay::send_to`] and [`Relay::recv_from`] → [`Policy::may_exchange`] → socket
+//! - flow: socket → [`Listener::recv_from`] → [`Policy::judge`] → passed on, answered with 401 or 403, or dropped
+//!
+//! [`Policy::judge`] is asked for messages of streams too, and [`Policy::may_exchange`] for what is relayed.
 //!
 //! The crate itself answers a wrong password with 400 (RFC 8489 section 9.2.4 wants 401) and permits every peer
 //! (RFC 8656 section 21.1.6 warns of that).
@@ -16,7 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use ::turn::proto::peeraddr::PeerAddress;
-use ::turn::relay::RelayAddressGenerator;
 use async_trait::async_trait;
 use stun::attributes::{
     ATTR_MESSAGE_INTEGRITY, ATTR_NONCE, ATTR_REALM, ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS, Attributes,
@@ -29,15 +29,11 @@ use stun::message::{
 };
 use stun::textattrs::TextAttribute;
 use tokio::net::UdpSocket;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 use webrtc_util::Conn;
 
 use super::{Credentials, PeerPolicy, TurnConfig};
-
-/// Relayed sockets at once: two a peer of a LAN, and below the usual limit of 1024 open files with room for the broker.
-const ALLOCATIONS_MAX: usize = 400;
 
 impl PeerPolicy {
     /// Whether packets may go to and come from this address.
@@ -82,7 +78,7 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 
 /// What to do with a datagram from a client.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Pass,
     Answer(Vec<u8>),
     Drop,
@@ -93,7 +89,7 @@ pub(super) struct Policy {
     realm: String,
     credentials: Credentials,
     peers: PeerPolicy,
-    relay_ip: IpAddr,
+    pub(super) relay_ip: IpAddr,
     relay_ports: Mutex<BTreeSet<u16>>,
 }
 
@@ -121,7 +117,7 @@ impl Policy {
     }
 
     /// Data is by address and port: on the relay's own address only relayed ports, lest clients reach other services.
-    fn may_exchange(&self, peer: SocketAddr) -> bool {
+    pub(super) fn may_exchange(&self, peer: SocketAddr) -> bool {
         let own = peer.ip().to_canonical() == self.relay_ip.to_canonical();
         match (own, self.peers) {
             (true, PeerPolicy::PublicOnly) => self.with_ports(|ports| ports.contains(&peer.port())),
@@ -129,11 +125,11 @@ impl Policy {
         }
     }
 
-    fn with_ports<T>(&self, work: impl FnOnce(&mut BTreeSet<u16>) -> T) -> T {
+    pub(super) fn with_ports<T>(&self, work: impl FnOnce(&mut BTreeSet<u16>) -> T) -> T {
         work(&mut self.relay_ports.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn judge(&self, datagram: &[u8], now: SystemTime) -> Verdict {
+    pub(super) fn judge(&self, datagram: &[u8], now: SystemTime) -> Verdict {
         match datagram.first() {
             // ChannelData, RFC 8656 section 12.4: its channel was bound by a request judged before.
             Some(first) if first & 0xc0 == 0x40 => return Verdict::Pass,
@@ -267,74 +263,13 @@ impl Conn for Listener {
     }
 }
 
-/// A relayed socket; its port and its place are free again when it is dropped.
-struct Relay {
-    socket: UdpSocket,
-    port: u16,
-    policy: Arc<Policy>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.policy.with_ports(|ports| ports.remove(&self.port));
-    }
-}
-
-#[async_trait]
-impl Conn for Relay {
-    async fn recv_from(&self, buf: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
-        loop {
-            let (len, from) = receive(&self.socket, buf).await?;
-            if self.policy.may_exchange(from) {
-                return Ok((len, from));
-            }
-        }
-    }
-
-    async fn send_to(&self, buf: &[u8], target: SocketAddr) -> webrtc_util::Result<usize> {
-        if !self.policy.may_exchange(target) {
-            return Err(io::Error::from(io::ErrorKind::PermissionDenied).into());
-        }
-        Ok(self.socket.send_to(buf, target).await?)
-    }
-
-    fn local_addr(&self) -> webrtc_util::Result<SocketAddr> {
-        Ok(self.socket.local_addr()?)
-    }
-
-    async fn connect(&self, _addr: SocketAddr) -> webrtc_util::Result<()> {
-        Err(unsupported())
-    }
-
-    async fn recv(&self, _buf: &mut [u8]) -> webrtc_util::Result<usize> {
-        Err(unsupported())
-    }
-
-    async fn send(&self, _buf: &[u8]) -> webrtc_util::Result<usize> {
-        Err(unsupported())
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> webrtc_util::Result<()> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
-    }
-}
-
-/// Neither socket is ever connected to one address.
-fn unsupported() -> webrtc_util::Error {
+/// No socket is ever connected to one address.
+pub(super) fn unsupported() -> webrtc_util::Error {
     io::Error::from(io::ErrorKind::Unsupported).into()
 }
 
 /// Receives, past the errors that tell of an earlier datagram which found nobody at its target.
-async fn receive(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+pub(super) async fn receive(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
     loop {
         match socket.recv_from(buf).await {
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused) => {
@@ -344,51 +279,15 @@ async fn receive(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<(usize, Socke
     }
 }
 
-/// Opens the relayed sockets.
-pub(super) struct Relays {
-    policy: Arc<Policy>,
-    bind_ip: IpAddr,
-    places: Arc<Semaphore>,
-}
-
-impl Relays {
-    pub(super) fn new(policy: Arc<Policy>, bind_ip: IpAddr) -> Self {
-        Self { policy, bind_ip, places: Arc::new(Semaphore::new(ALLOCATIONS_MAX)) }
-    }
-}
-
-#[async_trait]
-impl RelayAddressGenerator for Relays {
-    fn validate(&self) -> Result<(), ::turn::Error> {
-        Ok(())
-    }
-
-    async fn allocate_conn(
-        &self,
-        use_ipv4: bool,
-        requested_port: u16,
-    ) -> Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), ::turn::Error> {
-        if use_ipv4 != self.policy.relay_ip.is_ipv4() {
-            return Err(::turn::Error::ErrInvalidRequestedFamilyValue);
-        }
-        let full = |_| ::turn::Error::Other("all places are taken".to_owned());
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
-        let no_socket = |error: io::Error| ::turn::Error::Other(network::system_error::in_words(&error));
-        let socket = UdpSocket::bind((self.bind_ip, requested_port)).await.map_err(no_socket)?;
-        let port = socket.local_addr().map_err(no_socket)?.port();
-        self.policy.with_ports(|ports| ports.insert(port));
-        let relay = Relay { socket, port, policy: Arc::clone(&self.policy), _place: place };
-        Ok((Arc::new(relay), SocketAddr::new(self.policy.relay_ip, port)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Transports;
     use super::*;
 
     fn policy(peers: PeerPolicy) -> Policy {
         Policy::new(&TurnConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
+            transports: Transports::Udp,
             relay_ip: "192.168.7.1".parse().unwrap(),
             realm: "r".into(),
             credentials: Credentials::LongTerm { user: "u".into(), password: "p".into() },

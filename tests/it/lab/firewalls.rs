@@ -56,6 +56,22 @@ fn where_https_alone_gets_out_broker_and_relay_are_on_port_443() {
     assert!(routers.iter().all(|router| router.refused() > 0), "nothing was refused");
 }
 
+/// The same by the program's own servers, which have one port for all of it.
+#[test]
+fn where_https_alone_gets_out_our_own_servers_carry_a_whole_call() {
+    let _turn = Turn::small_call();
+    let Some(lab) = Lab::start() else { return };
+    let served = lab.serve();
+    assert_eq!(served.turns(), "turns:198.18.0.3:443");
+    let routers = [lab.router(Nat::Cone), lab.router(Nat::Symmetric)];
+    let peer = |router: &Router, id, broker: &str| (router.host(id), lab.peer_of(&served, id, broker));
+    let peers =
+        Peers { alice: peer(&routers[0], "alice", &served.wss()), bob: peer(&routers[1], "bob", &served.mqtts()) };
+    routers.iter().for_each(|router| router.allow_https_alone());
+    peers.call("nothing but TCP port 443, by tring serve", [Kinds::RELAYED; 2]);
+    assert!(routers.iter().all(|router| router.refused() > 0), "nothing was refused");
+}
+
 /// The stream of alice is narrower than the pictures she would send: her pictures give way, her sound does not.
 #[test]
 fn a_stream_narrower_than_the_call_keeps_the_sound_whole() {

@@ -64,9 +64,25 @@ impl Chromium {
     /// # Panics
     /// With the package to install, when there is no Chromium.
     pub fn open(settings: &[(&str, &str)]) -> Self {
+        Self::open_with(&[], settings)
+    }
+
+    /// The same, and it takes any certificate: those of the tests are of authorities that it does not know.
+    ///
+    /// # Panics
+    /// With the package to install, when there is no Chromium.
+    pub fn open_trustful(settings: &[(&str, &str)]) -> Self {
+        Self::open_with(&["--ignore-certificate-errors"], settings)
+    }
+
+    fn open_with(flags: &[&str], settings: &[(&str, &str)]) -> Self {
         let profile = TempDir::new("chromium");
         let mut command = Command::new(require("chromium", "chromium"));
-        command.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display())).arg(page(settings));
+        command
+            .args(FLAGS)
+            .args(flags)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(page(settings));
         // It writes beside its profile too.
         command.env("HOME", profile.path()).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!        the public network 198.18.0.0/24
-//!        .1 Mosquitto and coTURN; .2 coTURN over TLS on port 443
+//!        .1 Mosquitto and coTURN; .2 coTURN over TLS on port 443; .3 tring serve, where it is started
 //!        .11 |             .12 |
 //!        router 1          router 2      NAT and filter by nftables
 //!     10.77.1.1 |       10.77.2.1 |
@@ -22,6 +22,7 @@ use std::sync::OnceLock;
 use super::call::Args;
 use super::daemon::Daemon;
 use super::process::Tring;
+use super::served::Served;
 use super::{TempDir, coturn, did_not_run, run};
 use space::Space;
 
@@ -35,11 +36,17 @@ pub use names::Family;
 const SERVER: &str = "198.18.0.1";
 /// Where TURN over TLS is on the port of HTTPS, which the broker has at the other address.
 const SERVER_443: &str = "198.18.0.2";
-/// The same for peers without IPv4.
+/// Where the program's own servers are.
+const SERVER_OWN: &str = "198.18.0.3";
+/// Where the servers are for peers without IPv4.
 const SERVER_V6: &str = "fd18::1";
 
 /// Where the proxy is, at [`SERVER`].
 const PROXY_PORT: u16 = 3128;
+
+/// Who may use the program's own servers.
+const OWN_USER: &str = "family";
+const OWN_PASSWORD: &str = "open sesame";
 
 /// What the kernel answers when it lacks something or does not allow it.
 const REFUSALS: [&str; 5] = [
@@ -90,6 +97,7 @@ impl Lab {
             "link add seg type bridge\n\
              addr add {SERVER}/24 dev seg\n\
              addr add {SERVER_443}/24 dev seg\n\
+             addr add {SERVER_OWN}/24 dev seg\n\
              addr add {SERVER_V6}/64 dev seg nodad\n\
              link set seg up\n\
              neigh add 198.18.0.254 lladdr 02:00:00:00:00:fe dev seg nud permanent\n\
@@ -159,6 +167,22 @@ impl Lab {
     /// Arguments of the peer `id`, for a host without IPv4.
     pub fn peer_of_ipv6(&self, id: &str) -> Args {
         Args::new(["--id", id, "--broker"]).and([format!("mqtt://[{SERVER_V6}]")])
+    }
+
+    /// The program's own servers, with one login for broker and relay, and everything over TLS on the port of HTTPS.
+    pub fn serve(&self) -> Served {
+        let password = self.dir.write("own.password", OWN_PASSWORD);
+        let listen = Args::new(["serve", "--listen", SERVER_OWN, "--tls-port", "443", "--user", OWN_USER]);
+        let command = Tring::command(listen.option("--password-file", password));
+        Served::run(command.through(self.public.launcher()))
+    }
+
+    /// Arguments of the peer `id` that has nothing but these servers, the broker at this address and the relay over TLS.
+    pub fn peer_of(&self, served: &Served, id: &str, broker: &str) -> Args {
+        let password = self.dir.file("own.password");
+        let link = Args::new(["--id", id, "--broker", broker, "--user", OWN_USER]).option("--password-file", &password);
+        let relay = Args::new(["--ice", &served.turns(), "--ice-user", OWN_USER]);
+        link.and(relay).option("--ice-password-file", password).option("--ca-file", served.ca_file())
     }
 
     /// Arguments that name the STUN server.

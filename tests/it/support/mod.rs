@@ -5,6 +5,7 @@
 //!   a fourth, in Python; [`mallory`]: a stranger
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test;
 //!   [`broker`]: one and the same test over each broker
+//! - [`served`]: the program's own servers
 //! - [`lab`]: peers behind NATs, in network namespaces; [`proxy`]: an HTTP or SOCKS5 proxy
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`turn`]: which tests run beside each other
@@ -36,6 +37,7 @@ pub mod process;
 pub mod proxy;
 pub mod pulse;
 pub mod screen;
+pub mod served;
 pub mod sound;
 pub mod turn;
 
