@@ -135,8 +135,13 @@ export class Judge {
     const codec = (report) => reports.find((other) => other.id === report.codecId)?.mimeType ?? null;
     const [video, audio] = [find("inbound-rtp", "video"), find("inbound-rtp", "audio")];
     const [sentVideo, sentAudio] = [find("outbound-rtp", "video"), find("outbound-rtp", "audio")];
+    // Chromium names the pair that is in use here alone.
+    const transport = reports.find((report) => report.type === "transport") ?? {};
+    const pair = reports.find((report) => report.id === transport.selectedCandidatePairId) ?? {};
+    const local = reports.find((report) => report.id === pair.localCandidateId) ?? {};
     const sorted = this.latencies.toSorted((a, b) => a - b);
     return {
+      path: { local: local.candidateType ?? null, relayProtocol: local.relayProtocol ?? null },
       video: {
         codec: codec(video),
         width: this.video.videoWidth,

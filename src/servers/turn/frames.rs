@@ -16,8 +16,6 @@ const HEAD_BYTES: usize = 4;
 const STUN_HEAD_BYTES: usize = 20;
 /// In every STUN message, from the fifth byte on (RFC 8489 section 5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-/// Channel numbers, RFC 8656 section 12.
-const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
 /// Both kinds take a multiple of so many bytes in a stream.
 const ALIGNMENT: usize = 4;
 
@@ -45,13 +43,13 @@ pub(super) struct Head {
 
 impl Head {
     fn of(bytes: [u8; HEAD_BYTES]) -> Result<Self, Misframed> {
-        let [number, content] = [[bytes[0], bytes[1]], [bytes[2], bytes[3]]].map(u16::from_be_bytes);
-        let content = usize::from(content);
+        let content = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
         match bytes[0] >> 6 {
             0 if content.is_multiple_of(ALIGNMENT) => {
                 Ok(Self { kind: Kind::Stun, bytes, length: STUN_HEAD_BYTES + content, padding: 0 })
             }
-            1 if CHANNELS.contains(&number) => {
+            // RFC 5766 section 11 has channels up to 0x7fff, and its clients bind them; RFC 8656 has those up to 0x4fff.
+            1 => {
                 let length = HEAD_BYTES + content;
                 let padding = length.next_multiple_of(ALIGNMENT) - length;
                 Ok(Self { kind: Kind::ChannelData, bytes, length, padding })
@@ -153,13 +151,13 @@ mod tests {
     #[tokio::test]
     async fn messages_are_told_apart_and_padding_is_taken_away() {
         let (binding, channel) = (stun(&[]), [0x40, 0, 0, 5, 1, 2, 3, 4, 5]);
-        let stream = [&binding[..], &padded(&channel), &stun(&[0; 8]), &padded(&[0x4f, 0xff, 0, 0])].concat();
+        let stream = [&binding[..], &padded(&channel), &stun(&[0; 8]), &padded(&[0x7f, 0xff, 0, 0])].concat();
         let (found, end) = all(&stream).await;
         let expected = [
             (Kind::Stun, binding),
             (Kind::ChannelData, channel.to_vec()),
             (Kind::Stun, stun(&[0; 8])),
-            (Kind::ChannelData, vec![0x4f, 0xff, 0, 0]),
+            (Kind::ChannelData, vec![0x7f, 0xff, 0, 0]),
         ];
         assert_eq!((found, end), (expected.to_vec(), io::ErrorKind::UnexpectedEof));
     }
@@ -176,7 +174,7 @@ mod tests {
     async fn what_is_no_turn_is_told_and_half_a_message_is_an_end() {
         let mut no_cookie = stun(&[]);
         no_cookie[4] = 0;
-        for garbage in [&b"SSH-2.0-OpenSSH_9.2"[..], &[0x80; 30], &[0x50, 0, 0, 0], &[0, 1, 0, 3], &no_cookie] {
+        for garbage in [&b"\x16\x03\x01\x02\x00\x01"[..], &[0x80; 30], &[0xc0, 0, 0, 0], &[0, 1, 0, 3], &no_cookie] {
             assert_eq!(all(garbage).await, (vec![], io::ErrorKind::InvalidData), "{garbage:?}");
         }
         for half in [&[0x40][..], &[0x40, 0, 0, 5, 1, 2, 3, 4, 5], &stun(&[0; 8])[..27]] {

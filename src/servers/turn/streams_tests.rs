@@ -26,7 +26,8 @@ use super::super::{Credentials, PeerPolicy, Transports, Turn, TurnConfig, start}
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const CHANNEL: u16 = 0x4001;
+/// As coTURN's client chooses: of those that RFC 5766 had and RFC 8656 has no more.
+const CHANNEL: u16 = 0x68f9;
 
 async fn started() -> Turn {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));

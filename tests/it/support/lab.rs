@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 use super::call::Args;
 use super::daemon::Daemon;
 use super::process::Tring;
-use super::served::Served;
+use super::served::{self, Served};
 use super::{TempDir, coturn, did_not_run, run};
 use space::Space;
 
@@ -172,7 +172,7 @@ impl Lab {
     /// The program's own servers, with one login for broker and relay, and everything over TLS on the port of HTTPS.
     pub fn serve(&self) -> Served {
         let password = self.dir.write("own.password", OWN_PASSWORD);
-        let listen = Args::new(["serve", "--listen", SERVER_OWN, "--tls-port", "443", "--user", OWN_USER]);
+        let listen = Args::new(served::SERVE).and(["--listen", SERVER_OWN, "--tls-port", "443", "--user", OWN_USER]);
         let command = Tring::command(listen.option("--password-file", password));
         Served::run(command.through(self.public.launcher()))
     }
