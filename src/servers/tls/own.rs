@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use media::private_file;
-use media::system_error::in_words;
+use network::system_error::in_words;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, SerialNumber};
 use rustls::pki_types::ServerName;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};

@@ -63,7 +63,7 @@ impl RelayAddressGenerator for Relays {
         }
         let full = |_| ::turn::Error::Other("all places are taken".to_owned());
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
-        let no_socket = |error: io::Error| ::turn::Error::Other(media::system_error::in_words(&error));
+        let no_socket = |error: io::Error| ::turn::Error::Other(network::system_error::in_words(&error));
         let socket = UdpSocket::bind((self.bind_ip, requested_port)).await.map_err(no_socket)?;
         let port = socket.local_addr().map_err(no_socket)?.port();
         self.policy.with_ports(|ports| ports.insert(port));
