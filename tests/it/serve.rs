@@ -314,7 +314,8 @@ fn half() -> Vec<u8> {
 fn strangers_are_turned_away_in_time_and_disturb_no_call() {
     let _turn = Turn::call();
     let (served, dir) = (Served::start(Args::new(OVER_TLS)), TempDir::new("secrets"));
-    let side = |id: &str| peer(&served, &dir, id, &served.wss(), &served.turns());
+    // Small pictures: what is tested is that none of them waits for a stranger, not what this machine encodes meanwhile.
+    let side = |id: &str| peer(&served, &dir, id, &served.wss(), &served.turns()).and(["--size", "320x240"]);
     let mut bob = call::listen(side("bob").and(["--answer", "auto", "--once"]));
     let mut alice = call::call_bob(side("alice").and(["--control", "-"]));
     call::talking([&mut alice, &mut bob]);
