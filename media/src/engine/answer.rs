@@ -13,8 +13,10 @@ use super::gather::ANSWER;
 use super::medium::{Reception, direction};
 use super::peer::Peer;
 use crate::path::candidates::IceCandidate;
+use crate::path::nomination::Nominations;
 use crate::sdp::continuity::{self, Renewal};
 use crate::sdp::description::{Description, Section};
+use crate::sdp::dtls_cookie;
 use crate::sdp::interop::{self, Refused, Setup};
 use crate::sdp::negotiated::{self, Direction, Negotiated};
 use crate::sdp::rewrite;
@@ -69,6 +71,9 @@ impl Peer {
             self.use_renewed_servers().await.map_err(failed)?;
             self.renew();
         }
+        if self.exchange().theirs.is_none() || renewal == Renewal::IceRestart {
+            self.shared.selection.begin(Nominations::by_them());
+        }
         self.add_candidates(candidates.into_iter().map(IceCandidate::from).collect()).await;
         let answered = self.settle(offer).await.map_err(failed);
         let (answer, sdp, negotiated) = match answered {
@@ -94,6 +99,10 @@ impl Peer {
         let mut exchange = self.exchange();
         if exchange.theirs.is_none() {
             exchange.setup = Setup::for_offer(offer);
+            match (exchange.setup, dtls_cookie::told(offer).and_then(|told| told.parse().ok())) {
+                (Setup::Active, Some(cookie)) => self.cookie_exchange.leave_out_as_client(cookie),
+                (Setup::Active, None) | (Setup::Passive, _) => self.cookie_exchange.end(),
+            }
         }
         Ok(exchange.theirs.clone().unwrap_or_default())
     }

@@ -11,6 +11,7 @@ use webrtc::runtime::Runtime;
 
 use super::callbacks::Handler;
 use super::config::PeerConfig;
+use super::cookie_random::CookieProvider;
 use super::events::{EVENTS_MAX, PeerError, PeerEvent};
 use super::exchange::Exchange;
 use super::ice_servers::for_engine;
@@ -18,10 +19,11 @@ use super::interceptors::{self, Parts};
 use super::medium::medium;
 use super::names::Names;
 use super::peer::Peer;
-use super::random::random_u32;
+use super::random::{random_bytes, random_u32};
 use super::runtime::SettlingRuntime;
 use super::shared::Shared;
 use super::socket_errors::{self, Usable};
+use super::sockets::dtls_cookie::CookieExchange;
 use super::sockets::dtls_resending::Resends;
 use super::sockets::early::Early;
 use super::sockets::relay_streams::Streams;
@@ -31,6 +33,7 @@ use super::{path_task, setup};
 use crate::congestion::estimate::SharedEstimate;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::path::addresses::{BindTo, Network};
+use crate::path::dtls_cookie::Cookie;
 use crate::path::ice_server::IcePolicy;
 use crate::path::receive_counter::ReceiveCounter;
 use crate::path::server_log::ServerLog;
@@ -76,9 +79,13 @@ impl Peer {
         let (stand_ins, dialer) = (StandIns::of(&config.ice_servers), config.dialer.clone());
         let streams = Streams::new(stand_ins, dialer, Arc::clone(&names), Arc::clone(&servers), audio_ssrc);
         let seen = (Arc::clone(&received), Arc::clone(&payload), servers);
+        let (cookie, cookie_exchange) = (Cookie(random_bytes()), Arc::new(CookieExchange::default()));
+        let provider = CookieProvider::new().map_err(|error| PeerError::new(SETTING_UP, error))?;
+        let provider = Arc::new(provider);
         let held = (Arc::clone(&early), Arc::clone(&resends));
+        let shorter = (Arc::clone(&cookie_exchange), Arc::clone(&shared.selection));
         let (impairments, servers) = (config.impairments.clone(), (names, Arc::new(streams)));
-        let settling = SettlingRuntime::new(runtime, Arc::clone(&network), seen, held, impairments, servers);
+        let settling = SettlingRuntime::new(runtime, Arc::clone(&network), seen, held, shorter, impairments, servers);
         let settling = Arc::new(settling);
         let clock = PeerClock::default();
         let foundation = Foundation {
@@ -89,6 +96,7 @@ impl Peer {
             payload: Arc::clone(&payload),
             demand: Arc::clone(&watched.keyframes),
             captures: Arc::clone(&watched.captures),
+            provider: Arc::clone(&provider),
         };
         let connection = foundation.build(config, &shared).await.map_err(|error| {
             let bind_to = BindTo { network: Arc::clone(&network), loopback: config.loopback };
@@ -122,6 +130,9 @@ impl Peer {
             received,
             early,
             resends,
+            cookie,
+            cookie_exchange,
+            provider,
             network,
             video,
             audio,
@@ -147,6 +158,7 @@ struct Foundation {
     payload: Arc<PayloadLimit>,
     demand: Arc<KeyframeDemand>,
     captures: Arc<Captures>,
+    provider: Arc<CookieProvider>,
 }
 
 impl Foundation {
@@ -178,7 +190,7 @@ impl Foundation {
             .with_configuration(configuration)
             .with_media_engine(media)
             .with_interceptor_registry(interceptors)
-            .with_setting_engine(setup::settings(config.ice_policy))
+            .with_setting_engine(setup::settings(config.ice_policy, self.provider))
             .with_handler(Arc::new(Handler(Arc::clone(shared))))
             .with_udp_addrs(vec![BindTo { network: self.network, loopback: config.loopback }])
             .build()

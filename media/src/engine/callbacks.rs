@@ -34,7 +34,10 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
         match state {
             RTCIceConnectionState::Checking => self.0.watch().checking(Instant::now()),
-            RTCIceConnectionState::Connected => self.0.tell(PeerEvent::IceConnected),
+            RTCIceConnectionState::Connected => {
+                self.0.selection.end();
+                self.0.tell(PeerEvent::IceConnected);
+            }
             // The others are told as states of the whole connection.
             _ => {}
         }

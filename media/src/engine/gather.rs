@@ -59,6 +59,7 @@ impl Peer {
                 self.look_up(name.to_owned(), candidate);
                 continue;
             }
+            self.shared.note_remote(&candidate);
             if let Err(error) = self.connection.add_ice_candidate(for_engine(candidate)).await {
                 debug!(%error, "candidate of the other side left out");
                 left_out += 1;
@@ -68,20 +69,24 @@ impl Peer {
         if self.exchange().offered.is_none() {
             self.early.release();
         }
+        self.settling.wake();
         left_out
     }
 
     /// Gives the engine a candidate once the address behind its name is known.
     fn look_up(&self, name: String, candidate: IceCandidate) {
         let (connection, interfaces) = (Arc::clone(&self.connection), self.network.interfaces());
+        let (shared, settling) = (Arc::clone(&self.shared), Arc::clone(&self.settling));
         self.lookups().spawn(async move {
             let Some(ip) = local_names::address_of(&name, interfaces).await else {
                 return debug!("a name of the other side is not known on this link");
             };
             let found = IceCandidate { candidate: with_address(&candidate.candidate, ip), ..candidate };
+            shared.note_remote(&found);
             if let Err(error) = connection.add_ice_candidate(for_engine(found)).await {
                 debug!(%error, "candidate of the other side left out");
             }
+            settling.wake();
         });
     }
 

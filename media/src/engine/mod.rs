@@ -17,6 +17,7 @@ mod answer;
 mod build;
 mod callbacks;
 pub(crate) mod config;
+mod cookie_random;
 pub(crate) mod dial;
 pub(crate) mod events;
 mod exchange;

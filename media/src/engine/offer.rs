@@ -18,8 +18,10 @@ use super::medium::{Reception, direction};
 use super::peer::Peer;
 use crate::path::candidates::IceCandidate;
 use crate::path::early::Awaited;
+use crate::path::nomination::Nominations;
 use crate::sdp::continuity::{self, Renewal};
 use crate::sdp::description::Description;
+use crate::sdp::dtls_cookie;
 use crate::sdp::interop::{self, Refused};
 use crate::sdp::negotiated::{self, Negotiated};
 use crate::sdp::rewrite;
@@ -93,7 +95,13 @@ impl Peer {
         }
         let options = RTCOfferOptions { ice_restart: renewal == Renewal::IceRestart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(failed)?;
-        let sdp = self.exchange().numbered(&rewrite::as_sent(&offer.sdp));
+        let sdp = {
+            let mut exchange = self.exchange();
+            let sent = rewrite::as_sent(&offer.sdp);
+            // Who begins DTLS is settled with the first answer.
+            let sent = if exchange.theirs.is_none() { dtls_cookie::tell(&sent, &self.cookie) } else { sent };
+            exchange.numbered(&sent)
+        };
         if renewal == Renewal::IceRestart {
             self.use_renewed_servers().await.map_err(failed)?;
             self.renew();
@@ -109,6 +117,16 @@ impl Peer {
         Ok(sdp)
     }
 
+    /// The first answer says who begins DTLS. Whoever begins it knows our cookie, if they have read it.
+    fn expect_hello(&self, answer: &str) {
+        if dtls_cookie::begins(answer) {
+            self.provider.set_cookie(self.cookie);
+            self.cookie_exchange.leave_out_as_server(self.cookie);
+        } else {
+            self.cookie_exchange.end();
+        }
+    }
+
     /// Takes the answer to our offer, whichever it was.
     async fn conclude(&self, answer: &str) -> Result<Negotiated, PeerError> {
         let broken = |error| PeerError::new("reading the answer", error);
@@ -119,7 +137,13 @@ impl Peer {
         }
         let taken = negotiated::taken(answer);
         continuity::check_certificate(answer).map_err(|error| PeerError::new("reading the answer", error))?;
-        let ours = self.exchange().offered.as_ref().map(|offered| offered.sdp.clone()).unwrap_or_default();
+        let (ours, renews_path) = {
+            let exchange = self.exchange();
+            let offered = exchange.offered.as_ref();
+            let renews_path =
+                exchange.theirs.is_none() || offered.is_some_and(|offered| offered.renewal == Renewal::IceRestart);
+            (offered.map(|offered| offered.sdp.clone()).unwrap_or_default(), renews_path)
+        };
         let offered = negotiated::promised(&ours);
         agreed.promised = negotiated::promised(answer);
         agreed.prefers_dtx = negotiated::prefers_dtx(answer);
@@ -128,6 +152,12 @@ impl Peer {
         let description =
             RTCSessionDescription::answer(interop::readable(&text, &ours, Refused::Off)).map_err(broken)?;
         self.name_codec(&agreed).await;
+        if self.exchange().theirs.is_none() {
+            self.expect_hello(answer);
+        }
+        if renews_path && let Some(credentials) = Description::read(answer).ice_credentials() {
+            self.shared.selection.begin(Nominations::by_us(credentials.pwd.to_owned()));
+        }
         self.connection.set_remote_description(description).await.map_err(broken)?;
         self.agreed(answer, &agreed);
         if !candidates.is_empty() {

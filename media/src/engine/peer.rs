@@ -10,17 +10,20 @@ use webrtc::peer_connection::PeerConnection;
 use webrtc::runtime::default_runtime;
 
 use super::config::PeerConfig;
+use super::cookie_random::CookieProvider;
 use super::events::{Families, PathSeen, PeerError, PeerEvent};
 use super::exchange::Exchange;
 use super::machine::ThisMachine;
 use super::medium::Medium;
 use super::runtime::SettlingRuntime;
 use super::shared::Shared;
+use super::sockets::dtls_cookie::CookieExchange;
 use super::sockets::dtls_resending::Resends;
 use super::sockets::early::Early;
 use super::tracks::local::Outlets;
 use super::{setup, stats};
 use crate::path::addresses::Network;
+use crate::path::dtls_cookie::Cookie;
 use crate::path::ice_server::{IceServer, Loopback};
 use crate::path::pair::PathStats;
 use crate::path::receive_counter::ReceiveCounter;
@@ -39,6 +42,10 @@ pub struct Peer {
     pub(super) received: Arc<ReceiveCounter>,
     pub(super) early: Arc<Early>,
     pub(super) resends: Arc<Resends>,
+    /// What a DTLS client has to say to us, told with our first offer.
+    pub(super) cookie: Cookie,
+    pub(super) cookie_exchange: Arc<CookieExchange>,
+    pub(super) provider: Arc<CookieProvider>,
     pub(super) network: Arc<dyn Network>,
     pub(super) video: Option<Medium>,
     pub(super) audio: Medium,

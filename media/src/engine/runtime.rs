@@ -1,10 +1,11 @@
 //! The runtime that the engine's driver runs on: tokio, with these changes.
 //!
-//! - a UDP socket is wrapped ([`super::sockets`]): it counts what is received, sends DTLS flights again, holds what comes
-//!   too early, is behind the impaired network, and has streams to TURN servers over TCP and TLS beside it
+//! - a UDP socket is wrapped ([`super::sockets`]): it leaves the DTLS cookie out, nominates early, counts what is received, sends DTLS
+//!   flights again, holds what comes too early, is behind the impaired network, and has streams to TURN servers over TCP and TLS beside it
 //! - a name that was resolved before is looked up for a moment only ([`Names`]): the driver waits for each name before it
 //!   does anything else, also in an ICE restart. A stand-in for a server is its own address
 //! - the driver goes round [`EXTRA_ROUNDS`] more times after every event before it sleeps ([`SettlingRuntime`])
+//! - it is woken when there are candidates to check ([`SettlingRuntime::wake`]); the engine would wait for its next tick
 //!
 //! The extra rounds are for relayed packets. The driver (`webrtc` 0.21.1, `peer_connection/driver.rs`) gives what came
 //! through a TURN server to its core after it has written what the core had to send, and gives what the core sends
@@ -20,15 +21,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tracing::debug;
 use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
 
 use super::machine::interfaces;
 use super::names::Names;
 use super::sockets::counting::CountingSocket;
+use super::sockets::dtls_cookie::{CookieExchange, CookieSocket};
 use super::sockets::dtls_resending::{ResendingSocket, Resends};
 use super::sockets::early::{Early, EarlySocket};
 use super::sockets::impaired::ImpairHandle;
+use super::sockets::nomination::{NominatingSocket, Selection};
 use super::sockets::relay_streams::Streams;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::path::addresses::Network;
@@ -44,12 +48,15 @@ pub(super) struct SettlingRuntime {
     inner: Arc<dyn Runtime>,
     rounds_left: AtomicU8,
     closing: AtomicBool,
+    woken: Arc<Notify>,
     received: Arc<ReceiveCounter>,
     payload: Arc<PayloadLimit>,
     network: Arc<dyn Network>,
     servers: Arc<ServerLog>,
     early: Arc<Early>,
     resends: Arc<Resends>,
+    cookie: Arc<CookieExchange>,
+    selection: Arc<Selection>,
     impairments: ImpairHandle,
     names: Arc<Names>,
     streams: Arc<Streams>,
@@ -58,13 +65,15 @@ pub(super) struct SettlingRuntime {
 impl SettlingRuntime {
     /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, lower the payload
     /// limit when they refuse a datagram as too large, show what STUN and TURN servers answer, hold what comes too early
-    /// as `early` says, let `resends` send DTLS flights again, and carry in `streams` what is for a server over TCP or TLS.
+    /// as `early` says, let `resends` send DTLS flights again, leave out what `cookie` says, select a path by
+    /// `selection`, and carry in `streams` what is for a server over TCP or TLS.
     /// Servers are looked up by `names`.
     pub(super) fn new(
         inner: Arc<dyn Runtime>,
         network: Arc<dyn Network>,
         (received, payload, servers): (Arc<ReceiveCounter>, Arc<PayloadLimit>, Arc<ServerLog>),
         (early, resends): (Arc<Early>, Arc<Resends>),
+        (cookie, selection): (Arc<CookieExchange>, Arc<Selection>),
         impairments: ImpairHandle,
         (names, streams): (Arc<Names>, Arc<Streams>),
     ) -> Self {
@@ -72,12 +81,15 @@ impl SettlingRuntime {
             inner,
             rounds_left: AtomicU8::new(EXTRA_ROUNDS),
             closing: AtomicBool::new(false),
+            woken: Arc::default(),
             received,
             payload,
             network,
             servers,
             early,
             resends,
+            cookie,
+            selection,
             impairments,
             names,
             streams,
@@ -87,6 +99,11 @@ impl SettlingRuntime {
     /// The address, of this family, of a STUN or TURN server that was looked up.
     pub(super) fn server(&self, is_ipv4: bool) -> Option<IpAddr> {
         self.names.first(is_ipv4)
+    }
+
+    /// Ends the sleep of the driver, or its next one: there is something to do that it does not know of.
+    pub(super) fn wake(&self) {
+        self.woken.notify_one();
     }
 
     /// From now on every sleep is a real one: closing waits by one for the TURN server to be told.
@@ -109,7 +126,17 @@ impl Runtime for SettlingRuntime {
             return Box::pin(std::future::ready(()));
         }
         self.rounds_left.store(EXTRA_ROUNDS, Ordering::Relaxed);
-        self.inner.sleep(duration)
+        let sleep = self.inner.sleep(duration);
+        if self.closing.load(Ordering::Relaxed) {
+            return sleep;
+        }
+        let woken = Arc::clone(&self.woken);
+        Box::pin(async move {
+            tokio::select! {
+                () = sleep => {}
+                () = woken.notified() => {}
+            }
+        })
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
@@ -131,7 +158,9 @@ impl Runtime for SettlingRuntime {
         let inner = Arc::new(ResendingSocket { inner, resends: Arc::clone(&self.resends) });
         let (received, payload, servers) = (&self.received, &self.payload, &self.servers);
         let (received, payload, servers) = (Arc::clone(received), Arc::clone(payload), Arc::clone(servers));
-        Ok(Arc::new(CountingSocket { inner, received, payload, servers }))
+        let inner = Arc::new(CountingSocket { inner, received, payload, servers });
+        let inner = Arc::new(NominatingSocket::new(inner, Arc::clone(&self.selection)));
+        Ok(Arc::new(CookieSocket::new(inner, Arc::clone(&self.cookie))))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

@@ -1,5 +1,6 @@
 //! How the WebRTC engine is set up: codecs, RTCP feedback, timers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rtc::ice::mdns::MulticastDnsMode;
@@ -10,6 +11,7 @@ use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecPar
 use rtc::shared::error::Result;
 
 use super::config::PeerConfig;
+use super::cookie_random::CookieProvider;
 use crate::frame::VideoCodec;
 use crate::path::ice_server::IcePolicy;
 use crate::path::watch::DISCONNECTED_AFTER;
@@ -108,9 +110,10 @@ pub(super) fn audio_codec() -> RTCRtpCodec {
 }
 
 /// Timers and roles. Names of multicast DNS are not the engine's to look up: see [`super::local_names`].
-pub(super) fn settings(policy: IcePolicy) -> SettingEngine {
+pub(super) fn settings(policy: IcePolicy, provider: Arc<CookieProvider>) -> SettingEngine {
     let relay_wait = if policy == IcePolicy::RelayOnly { Duration::ZERO } else { RELAY_WAIT };
     SettingEngineBuilder::new()
+        .with_crypto_provider(provider)
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX))

@@ -10,8 +10,9 @@ use tracing::warn;
 use webrtc::media_stream::track_remote::TrackRemote;
 
 use super::events::PeerEvent;
+use super::sockets::nomination::Selection;
 use crate::path::addresses::Addresses;
-use crate::path::candidates::{self, Gathered, IceCandidate};
+use crate::path::candidates::{self, Gathered, IceCandidate, LeadsTo};
 use crate::path::server_log::ServerLog;
 use crate::path::watch::Watch;
 use crate::receive::inbox::Inbox;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     candidates: Mutex<Gathered>,
     complete: AtomicBool,
     watch: Mutex<Watch>,
+    /// How a path is selected.
+    pub(super) selection: Arc<Selection>,
     /// What STUN and TURN servers answer.
     pub(super) servers: Arc<ServerLog>,
 }
@@ -64,6 +67,7 @@ impl Shared {
             candidates: Mutex::default(),
             complete: AtomicBool::new(false),
             watch: Mutex::new(Watch::new(bound)),
+            selection: Arc::default(),
             servers,
         }
     }
@@ -85,6 +89,7 @@ impl Shared {
         *self.candidates() = Gathered::default();
         self.gate.close();
         self.servers.renew();
+        self.selection.end();
         self.watch().renewed(Instant::now(), bound);
     }
 
@@ -140,6 +145,15 @@ impl Shared {
             Some(candidate) => self.tell(PeerEvent::Candidates(vec![candidate])),
             None => self.gathered.notify_one(),
         }
+    }
+
+    /// Takes note of a candidate of the other side, before the engine checks it.
+    pub(super) fn note_remote(&self, candidate: &IceCandidate) {
+        let _nobody_looks = self.selection.look(|nominations| match candidates::leads_to(&candidate.candidate) {
+            Some(LeadsTo::Host(address)) => nominations.host(address),
+            Some(LeadsTo::Relay(address)) => nominations.relay(address),
+            None => {}
+        });
     }
 
     /// No more candidates of this generation will come.

@@ -2,7 +2,7 @@
 //! sides what another candidate stands for already. Each that is left out saves pairs that would be checked for nothing.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// An ICE candidate as the engine writes and reads it.
 #[derive(Clone, PartialEq, Eq)]
@@ -171,6 +171,26 @@ impl Taken {
     }
 }
 
+/// Where a candidate of the other side leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeadsTo {
+    /// To an address of its machine.
+    Host(SocketAddr),
+    /// To a TURN server.
+    Relay(SocketAddr),
+}
+
+/// Where a host candidate or a relayed one leads; `None` for one of another kind, and for a name.
+pub(crate) fn leads_to(candidate: &str) -> Option<LeadsTo> {
+    let line = Line::parse(candidate)?;
+    let address = SocketAddr::new(line.address.parse().ok()?, line.port.parse().ok()?);
+    match line.kind {
+        Kind::Host => Some(LeadsTo::Host(address)),
+        Kind::Relayed => Some(LeadsTo::Relay(address)),
+        Kind::Reflexive => None,
+    }
+}
+
 /// The name of multicast DNS behind which a host candidate hides its address, as browsers make them.
 pub(crate) fn hidden_name(candidate: &str) -> Option<&str> {
     let line = Line::parse(candidate).filter(|line| line.kind == Kind::Host)?;
@@ -263,6 +283,20 @@ mod tests {
             assert_eq!(taken.judge(&candidate), verdict, "{candidate}");
         }
         assert_eq!((taken.host, taken.reflexive, taken.relayed), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_candidate_says_where_it_leads() {
+        let to = |address: &str| SocketAddr::new(address.parse().unwrap(), 9);
+        for (address, rest, expected) in [
+            ("192.0.2.1", "typ host", Some(LeadsTo::Host(to("192.0.2.1")))),
+            ("2001:db8::1", "typ host", Some(LeadsTo::Host(to("2001:db8::1")))),
+            ("192.0.2.1", "typ relay raddr 0.0.0.0 rport 0", Some(LeadsTo::Relay(to("192.0.2.1")))),
+            ("192.0.2.1", "typ srflx raddr 10.0.0.1 rport 9", None),
+            ("4f1a.local", "typ host", None),
+        ] {
+            assert_eq!(leads_to(&line("udp", address, rest)), expected, "{address} {rest}");
+        }
     }
 
     #[test]

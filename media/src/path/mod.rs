@@ -6,7 +6,9 @@
 //! - [`addresses`]: which addresses sockets are bound to, and when they are out of date
 //! - [`candidates`]: which candidates are taken, and in which order ours are offered; [`remote_addresses`]: their kinds
 //! - [`receive_counter`]: whether anything comes; [`watch`]: what follows from that; [`early`]: what comes too soon
-//! - [`dtls_flights`]: which datagrams of the DTLS handshake are sent again, and when; reads them with [`dtls`]
+//! - [`nomination`]: how a pair is nominated without a second check
+//! - [`dtls_flights`]: which datagrams of the DTLS handshake are sent again, and when; reads them with [`dtls`];
+//!   [`dtls_cookie`]: the part of it that is left out
 //! - [`stand_in`]: addresses that stand for TURN servers over TCP and TLS; [`stream_messages`] and [`stream_queue`]: what
 //!   goes into a stream and in which order; [`stream_fault`]: why there is none
 //! - [`pair`]: the two ends of the path in use
@@ -14,9 +16,11 @@
 pub(crate) mod addresses;
 pub(crate) mod candidates;
 pub(crate) mod dtls;
+pub(crate) mod dtls_cookie;
 pub(crate) mod dtls_flights;
 pub(crate) mod early;
 pub(crate) mod ice_server;
+pub(crate) mod nomination;
 pub(crate) mod pair;
 pub(crate) mod receive_counter;
 pub(crate) mod remote_addresses;

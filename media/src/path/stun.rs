@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ring::hmac;
+
 /// What marks a message as STUN.
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
@@ -10,10 +12,20 @@ const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const HEADER: usize = 20;
 
 const USERNAME: u16 = 0x0006;
+const MESSAGE_INTEGRITY: u16 = 0x0008;
 const ERROR_CODE: u16 = 0x0009;
 const XOR_PEER_ADDRESS: u16 = 0x0012;
 const DATA: u16 = 0x0013;
 const XOR_RELAYED_ADDRESS: u16 = 0x0016;
+const USE_CANDIDATE: u16 = 0x0025;
+const FINGERPRINT: u16 = 0x8028;
+const ICE_CONTROLLING: u16 = 0x802a;
+
+/// What the check sum of a message is mixed with (RFC 8489 §14.7).
+const FINGERPRINT_XOR: u32 = 0x5354_554e;
+
+/// The type of a success response to a binding request.
+const BINDING_SUCCESS: u16 = 0x0101;
 
 /// What a message asks for, or answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +99,16 @@ impl<'a> Message<'a> {
         None
     }
 
+    /// True of a check that is sent by the side that nominates (RFC 8445 §7.1.2).
+    pub(crate) fn is_controlling(&self) -> bool {
+        self.attribute(ICE_CONTROLLING).is_some()
+    }
+
+    /// True of a check that nominates its pair (RFC 8445 §7.1.1).
+    pub(crate) fn nominates(&self) -> bool {
+        self.attribute(USE_CANDIDATE).is_some()
+    }
+
     /// True when it says who asks.
     pub(crate) fn has_login(&self) -> bool {
         self.attribute(USERNAME).is_some()
@@ -122,8 +144,64 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A message with these attributes, for tests.
-#[cfg(test)]
+/// A check with the nomination added, signed anew (RFC 8489 §14.5, §14.7): everything before the signature stays.
+pub(crate) fn nominating(check: &[u8], password: &str) -> Option<Vec<u8>> {
+    let message = Message::read(check)?;
+    let (mut kept, mut rest) = (0, message.attributes);
+    while let [high, low, length_high, length_low, after @ ..] = rest {
+        let name = u16::from_be_bytes([*high, *low]);
+        if name == MESSAGE_INTEGRITY || name == FINGERPRINT {
+            break;
+        }
+        let length = usize::from(u16::from_be_bytes([*length_high, *length_low])).next_multiple_of(4);
+        rest = after.get(length..)?;
+        kept += 4 + length;
+    }
+    let nomination = [USE_CANDIDATE.to_be_bytes(), [0; 2]].concat();
+    let body = [message.attributes.get(..kept)?, &nomination].concat();
+    Some(signed([check[0], check[1]], message.transaction, &body, password))
+}
+
+/// The success response to a check, as the side would send it whose password this is. It names no address: nobody but the
+/// engine reads it, which asks for none.
+pub(crate) fn success(transaction: [u8; 12], password: &str) -> Vec<u8> {
+    signed(BINDING_SUCCESS.to_be_bytes(), transaction, &[], password)
+}
+
+fn signed(kind: [u8; 2], transaction: [u8; 12], body: &[u8], password: &str) -> Vec<u8> {
+    /// With its header.
+    const INTEGRITY: usize = 24;
+    const SUM: usize = 8;
+    let length = |of: usize| u16::try_from(of).unwrap_or(u16::MAX).to_be_bytes();
+    let mut message = [&kind[..], &length(body.len() + INTEGRITY), &MAGIC_COOKIE, &transaction, body].concat();
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
+    let signature = hmac::sign(&key, &message);
+    message.extend(MESSAGE_INTEGRITY.to_be_bytes());
+    message.extend(length(signature.as_ref().len()));
+    message.extend(signature.as_ref());
+    let [_, _, high, low, ..] = message.as_mut_slice() else { return message };
+    [*high, *low] = length(body.len() + INTEGRITY + SUM);
+    let sum = check_sum(&message) ^ FINGERPRINT_XOR;
+    message.extend(FINGERPRINT.to_be_bytes());
+    message.extend(length(4));
+    message.extend(sum.to_be_bytes());
+    message
+}
+
+/// CRC-32 as ITU-T V.42 has it; messages are short, and few.
+fn check_sum(bytes: &[u8]) -> u32 {
+    let step = |sum: u32| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 };
+    !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), |sum, _| step(sum)))
+}
+
+/// A Data indication (RFC 8656 §11.4) about the peer that an indication names, with other data.
+pub(crate) fn about_same_peer(indication: &[u8], data: &[u8]) -> Option<Vec<u8>> {
+    let message = Message::read(indication).filter(|message| message.class == Class::Indication)?;
+    let peer = message.attribute(XOR_PEER_ADDRESS)?;
+    Some(write(0x0017, message.transaction, &[(XOR_PEER_ADDRESS, peer), (DATA, data)]))
+}
+
+/// A message with these attributes.
 pub(crate) fn write(kind: u16, transaction: [u8; 12], attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in attributes {
@@ -147,6 +225,36 @@ mod tests {
         assert_eq!((message.method, message.class), (Method::Allocate, Class::Error));
         assert_eq!((message.transaction, message.error()), ([7; 12], Some((486, "Q"))));
         assert!(!message.has_login());
+    }
+
+    /// The request of RFC 5769 §2.1, and its password.
+    const REQUEST: &[u8] = b"\x00\x01\x00\x58\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\
+        \x80\x22\x00\x10STUN test client\x00\x24\x00\x04\x6e\x00\x01\xff\x80\x29\x00\x08\x93\x2f\xf9\xb1\x51\x26\x3b\x36\
+        \x00\x06\x00\x09\x65\x76\x74\x6a\x3a\x68\x36\x76\x59\x20\x20\x20\x00\x08\x00\x14\x9a\xea\xa7\x0c\xbf\xd8\xcb\x56\
+        \x78\x1e\xf2\xb5\xb2\xd3\xf2\x49\xc1\xb5\x71\xa2\x80\x28\x00\x04\xe5\x7a\x3b\xcf";
+    const PASSWORD: &str = "VOkJxbRl1RmTxUk/WvJxBt";
+
+    #[test]
+    fn messages_are_signed_as_the_standard_does() {
+        let message = Message::read(REQUEST).unwrap();
+        // All before the signature.
+        let body = &message.attributes[..message.attributes.len() - 32];
+        assert_eq!(signed([0, 1], message.transaction, body, PASSWORD), REQUEST);
+        assert_eq!(check_sum(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn a_check_becomes_one_that_nominates() {
+        let made = nominating(REQUEST, PASSWORD).unwrap();
+        let (before, after) = (Message::read(REQUEST).unwrap(), Message::read(&made).unwrap());
+        assert!(!before.nominates() && after.nominates());
+        assert_eq!((after.transaction, made.len()), (before.transaction, REQUEST.len() + 4));
+        assert_eq!(after.attribute(USERNAME), before.attribute(USERNAME));
+        let body = &after.attributes[..after.attributes.len() - 32];
+        assert_eq!(signed([0, 1], after.transaction, body, PASSWORD), made, "nothing follows the signature");
+        for length in 0..REQUEST.len() {
+            assert_eq!(nominating(&REQUEST[..length], PASSWORD), None);
+        }
     }
 
     #[test]

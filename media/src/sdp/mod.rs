@@ -5,9 +5,11 @@
 //! - [`continuity`]: whether a description can follow those before it
 //! - [`rewrite`]: ours as they are sent, theirs as the engine should read them
 //! - [`interop`]: those of other makes
+//! - [`dtls_cookie`]: what a DTLS server tells so that the handshake is shorter
 
 pub(crate) mod continuity;
 pub(crate) mod description;
+pub(crate) mod dtls_cookie;
 pub(crate) mod interop;
 pub(crate) mod negotiated;
 pub(crate) mod rewrite;

@@ -1,15 +1,18 @@
 //! UDP sockets around the engine's own, each with one job; [`super::runtime`] puts them one into the other.
 //!
-//! - out: the engine → [`counting`] → [`dtls_resending`] → [`early`] → [`impaired`] → [`relay_streams`] → the system
-//! - in: the system → [`relay_streams`] → [`impaired`] → [`early`] → [`dtls_resending`] → [`counting`] → the engine
+//! - out: the engine → [`dtls_cookie`] → [`nomination`] → [`counting`] → [`dtls_resending`] → [`early`] → [`impaired`] → [`relay_streams`] → the system
+//! - in: the system → [`relay_streams`] → [`impaired`] → [`early`] → [`dtls_resending`] → [`counting`] →
+//!   [`nomination`] → [`dtls_cookie`] → the engine
 //!
 //! [`relay_streams`] carries what is for a TURN server over TCP or TLS in a stream of its own.
 
 pub(super) mod counting;
+pub(super) mod dtls_cookie;
 pub(super) mod dtls_resending;
 pub(super) mod early;
 pub(crate) mod impaired;
 mod inbox;
+pub(super) mod nomination;
 pub(super) mod relay_streams;
 
 /// The datagrams that were joined into one message, `stride` bytes each but the last; an empty message is one too.

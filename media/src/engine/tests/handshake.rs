@@ -26,13 +26,30 @@ pub(super) fn flight(datagram: &[u8]) -> Option<u8> {
     }
 }
 
-/// How long it takes from a path to a call, when each of these flights is lost so many times; bob is the client.
+/// How a client of another make reads an offer: it does not know the cookie.
+pub(super) fn without_cookie(offer: String) -> String {
+    let others = |line: &&str| !line.starts_with("a=tring-dtls-cookie:");
+    offer.split_inclusive('\n').filter(others).collect()
+}
+
+/// How long it takes from a path to a call, when each of these flights is lost so many times; bob is the client, and knows
+/// nothing of cookies that are told.
 async fn handshake_without(lost: &[(u8, u32)], alice: &PeerConfig, bob: &PeerConfig) -> Duration {
+    shorter_handshake_without(lost, alice, bob, without_cookie).await
+}
+
+/// The same with the offer changed so.
+async fn shorter_handshake_without(
+    lost: &[(u8, u32)],
+    alice: &PeerConfig,
+    bob: &PeerConfig,
+    changed: fn(String) -> String,
+) -> Duration {
     let places = [Place::at(11), Place::at(21)];
     for place in &places {
         *place.gate.lost.lock().unwrap() = lost.iter().copied().collect();
     }
-    let call = Call::between(places, alice, bob).await;
+    let call = Call::with_offer(places, alice, bob, changed).await;
     for side in [&call.alice, &call.bob] {
         assert_eq!(side.dtls().await, RTCDtlsTransportState::Connected);
     }
@@ -68,6 +85,35 @@ async fn every_flight_may_be_lost_once() {
     let lost = [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)];
     let took = handshake_without(&lost, &talking(), &talking()).await;
     assert!(took < THREE_LOST_MAX, "{took:?}");
+}
+
+/// Flights that carry the cookie do not leave, so they are not lost either; of the others each may be.
+#[tokio::test]
+async fn the_cookie_takes_no_round_trip() {
+    for number in 3..=6 {
+        let took = shorter_handshake_without(&[(number, 1)], &talking(), &talking(), |offer| offer).await;
+        assert!(took < ONE_LOST_MAX, "flight {number} lost once: {took:?}");
+    }
+    let places = [Place::at(11), Place::at(21)];
+    for place in &places {
+        *place.gate.lost.lock().unwrap() = [(1, 1), (2, 1)].into();
+    }
+    let call = Call::between(places, &talking(), &talking()).await;
+    for side in [&call.alice, &call.bob] {
+        assert_eq!(side.place.gate.lost.lock().unwrap().values().sum::<u32>(), 2, "neither was sent");
+        assert_eq!(side.dtls().await, RTCDtlsTransportState::Connected);
+    }
+    call.end().await;
+}
+
+#[tokio::test]
+async fn a_relayed_handshake_takes_no_round_trip_for_the_cookie() {
+    let server = Server::start();
+    let client = server.client();
+    for number in 3..=6 {
+        let took = shorter_handshake_without(&[(number, 1)], &client, &client, |offer| offer).await;
+        assert!(took < ONE_LOST_MAX, "flight {number} lost once: {took:?}");
+    }
 }
 
 /// To the TURN server a flight goes inside of a Send indication or a channel.

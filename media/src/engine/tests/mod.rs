@@ -7,6 +7,7 @@ mod impaired;
 mod negotiation;
 mod relay;
 mod restart;
+mod set_up;
 mod silence;
 mod sound;
 mod streams;
@@ -341,9 +342,20 @@ impl Call {
     }
 
     /// The same between two places.
-    async fn between([at_alice, at_bob]: [Arc<Place>; 2], alice: &PeerConfig, bob: &PeerConfig) -> Self {
+    async fn between(places: [Arc<Place>; 2], alice: &PeerConfig, bob: &PeerConfig) -> Self {
+        Self::with_offer(places, alice, bob, |offer| offer).await
+    }
+
+    /// The same with the offer that bob gets changed.
+    async fn with_offer(
+        [at_alice, at_bob]: [Arc<Place>; 2],
+        alice: &PeerConfig,
+        bob: &PeerConfig,
+        changed: fn(String) -> String,
+    ) -> Self {
         let (alice, bob) = (Side::at(at_alice, alice).await, Side::at(at_bob, bob).await);
-        let offer = alice.peer.offer().await.unwrap();
+        let mut offer = alice.peer.offer().await.unwrap();
+        offer.sdp = changed(offer.sdp);
         let (answer, at_bob) = bob.peer.answer(&offer.sdp).await.unwrap();
         assert_eq!(bob.peer.add_candidates(offer.candidates).await, 0);
         let at_alice = alice.peer.apply_answer(&answer.sdp).await.unwrap();
