@@ -87,7 +87,7 @@ fn run(
         match command {
             Command::Call(call) => commands::call::run(call, &in_force.contacts, printer, windows).await,
             Command::Redial(redial) => commands::redial::run(redial, printer, windows).await,
-            Command::Listen(listen) => commands::listen::run(listen, printer, windows).await,
+            Command::Listen(listen) => commands::listen::run(listen, &in_force.contacts, printer, windows).await,
             Command::Contacts(contacts) => commands::contacts::run(contacts, printer).await,
             Command::Log(log) => commands::log::run(&log, &printer),
             Command::Devices => commands::devices::run(printer).await,

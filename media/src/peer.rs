@@ -38,6 +38,7 @@ pub mod impaired {
 
 /// What descriptions say.
 pub mod sdp {
+    pub use crate::sdp::early_answer::takes_early_answer;
     pub use crate::sdp::negotiated::{Negotiated, PayloadTypes, Promised, promised, taken};
     pub use crate::sdp::rewrite::{announce_trickle, as_sent, split_candidates, without_pauses};
 }

@@ -85,7 +85,10 @@ pub enum Message {
     Offer(Description),
     /// The callee rings.
     Ringing,
-    /// The callee accepts, with its SDP answer.
+    /// The callee's SDP answer while it still rings, so that a path is there before it accepts: nothing is accepted by it.
+    /// Only to a caller whose offer says that it takes one.
+    EarlyAnswer(Description),
+    /// The callee accepts, with its SDP answer; the same as the early one, if there was one.
     Answer(Description),
     /// More ICE candidates of the sender (trickle ICE, RFC 8838).
     Candidates {
@@ -306,6 +309,7 @@ impl Message {
     const fn check_sizes(&self) -> Result<(), WireError> {
         match self {
             Self::Offer(description)
+            | Self::EarlyAnswer(description)
             | Self::Answer(description)
             | Self::Update(Revised { description, .. })
             | Self::Updated(Revised { description, .. })
@@ -314,6 +318,7 @@ impl Message {
                 Err(WireError::Excessive("session description"))
             }
             Self::Offer(_)
+            | Self::EarlyAnswer(_)
             | Self::Answer(_)
             | Self::Update(_)
             | Self::Updated(_)
@@ -332,6 +337,7 @@ impl Message {
         match self {
             Self::Offer(_) => MessageKind::Offer,
             Self::Ringing => MessageKind::Ringing,
+            Self::EarlyAnswer(_) => MessageKind::EarlyAnswer,
             Self::Answer(_) => MessageKind::Answer,
             Self::Candidates { .. } => MessageKind::Candidates,
             Self::Bye { .. } => MessageKind::Bye,
@@ -357,6 +363,8 @@ pub enum MessageKind {
     Offer,
     /// [`Message::Ringing`].
     Ringing,
+    /// [`Message::EarlyAnswer`].
+    EarlyAnswer,
     /// [`Message::Answer`].
     Answer,
     /// [`Message::Candidates`].
@@ -377,9 +385,10 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Offer,
         Self::Ringing,
+        Self::EarlyAnswer,
         Self::Answer,
         Self::Candidates,
         Self::Bye,
@@ -396,6 +405,7 @@ impl MessageKind {
         match self {
             Self::Offer => "offer",
             Self::Ringing => "ringing",
+            Self::EarlyAnswer => "early-answer",
             Self::Answer => "answer",
             Self::Candidates => "candidates",
             Self::Bye => "bye",

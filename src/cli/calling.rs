@@ -52,6 +52,11 @@ pub(crate) struct Listen {
     /// read '+')
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<PeerId>,
+    /// Callers with whom the path is set up while it rings, so that an answer shows a picture at once: known (those below
+    /// [contacts] in the settings file), always, never. They learn this machine's addresses then, before the answer.
+    /// No camera or microphone is opened, and nothing is sent, before the answer
+    #[arg(long, value_name = "WHOM", value_enum, default_value_t = EarlyMedia::Known, hide_possible_values = true, env = "TRING_EARLY_MEDIA")]
+    pub(crate) early_media: EarlyMedia,
     /// Be away from the start: callers see it, and can still call
     #[arg(long)]
     pub(crate) away: bool,
@@ -68,6 +73,17 @@ pub(crate) enum Answer {
     Auto,
     /// Decline at once
     Reject,
+}
+
+/// With whom a path is set up while it rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EarlyMedia {
+    /// With those whom the settings file names
+    Known,
+    /// With anyone
+    Always,
+    /// With nobody
+    Never,
 }
 
 /// What `call` and `listen` share.

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use around::{Config, Contacts, Doctor, Log};
-pub(crate) use calling::{Answer, Call, Common, Listen, Redial};
+pub(crate) use calling::{Answer, Call, Common, EarlyMedia, Listen, Redial};
 pub(crate) use options::{Dialect, Habits, Link, Media, Ring};
 pub(crate) use servers::{Demo, Serve};
 pub(crate) use testing::{Agent, Load, Test, Trace};

@@ -30,6 +30,8 @@ pub(crate) enum CallEvent {
     },
     /// The call was answered.
     Accepted,
+    /// The path is up while it still rings; nothing is sent before the answer.
+    PathReady,
     /// Offer and answer are exchanged; a path is looked for.
     Connecting { video: Option<String>, audio: Option<String> },
     /// The path is up.
@@ -375,7 +377,7 @@ impl Event for CallEvent {
             Self::Incoming { waiting: false } => format!("{peer} is calling"),
             Self::Incoming { waiting: true } => format!("{peer} is calling too"),
             Self::Accepted => "answered".to_owned(),
-            Self::Connecting { .. } | Self::FirstAudio { .. } | Self::Stats(_) => return None,
+            Self::PathReady | Self::Connecting { .. } | Self::FirstAudio { .. } | Self::Stats(_) => return None,
             Self::Connected { pair: Some(pair) } => {
                 let relay = match pair.relay_protocol {
                     Some("udp") | None => String::new(),

@@ -1,15 +1,18 @@
 //! Plans a session: from the options of `tring call` and `tring listen` to what [`session::run`](super::session::run)
 //! needs. Reads nothing but the files that options name.
 
+use std::collections::BTreeMap;
+
 use media::existing::Existing;
 use signalling::call::{PhoneConfig, Timeouts, Waiting};
 use signalling::dialect::Dialect;
+use signalling::id::PeerId;
 use signalling::mqtt::Audience;
 use signalling::wire::PresenceState;
 
 use super::outputs;
 use super::session::{Absent, Calls, Role};
-use super::settings::Settings;
+use super::settings::{EarlyPeers, Settings};
 use crate::cli::{Answer, Call, Listen};
 use crate::output::exit::Failure;
 
@@ -31,13 +34,17 @@ pub(crate) fn of_call(call: Call) -> Result<(Settings, Role, PhoneConfig), Failu
     Ok((settings, Role::Call { peer: call.peer, absent }, PhoneConfig { timeouts, ..PhoneConfig::default() }))
 }
 
-/// What a session needs to wait for calls.
+/// What a session needs to wait for calls, of a user who knows `contacts`.
 ///
 /// # Errors
 /// A usage [`Failure`] when the options do not fit together.
-pub(crate) fn of_listen(listen: &Listen) -> Result<(Settings, Role, PhoneConfig), Failure> {
+pub(crate) fn of_listen(
+    listen: &Listen,
+    contacts: &BTreeMap<String, PeerId>,
+) -> Result<(Settings, Role, PhoneConfig), Failure> {
     let audience = if listen.from.is_empty() { Audience::Anyone } else { Audience::Only(listen.from.clone()) };
-    let settings = Settings::resolve(&listen.common, audience)?;
+    let mut settings = Settings::resolve(&listen.common, audience)?;
+    settings.early_media = EarlyPeers::new(listen.early_media, contacts.values());
     if settings.media.record.is_some() && !listen.once {
         return Err(Failure::usage(
             "--record needs --once here: each call would replace the recording of the one before",

@@ -1,5 +1,6 @@
 //! From what was typed to what is meant: secrets read, defaults chosen, contradictions refused.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
@@ -38,6 +39,39 @@ pub(crate) struct Settings {
     pub(crate) media: MediaSettings,
     pub(crate) control: Control,
     pub(crate) habits: cli::Habits,
+    pub(crate) early_media: EarlyPeers,
+}
+
+/// Who may learn our addresses before a call of theirs is accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum EarlyPeers {
+    /// Nobody.
+    #[default]
+    None,
+    /// These.
+    Only(BTreeSet<PeerId>),
+    /// Anyone.
+    All,
+}
+
+impl EarlyPeers {
+    /// As the option says, of a user who knows `contacts`.
+    pub(crate) fn new<'a>(whom: cli::EarlyMedia, contacts: impl IntoIterator<Item = &'a PeerId>) -> Self {
+        match whom {
+            cli::EarlyMedia::Known => Self::Only(contacts.into_iter().cloned().collect()),
+            cli::EarlyMedia::Always => Self::All,
+            cli::EarlyMedia::Never => Self::None,
+        }
+    }
+
+    /// True for a caller who may.
+    pub(crate) fn admits(&self, caller: &PeerId) -> bool {
+        match self {
+            Self::None => false,
+            Self::Only(known) => known.contains(caller),
+            Self::All => true,
+        }
+    }
 }
 
 /// How to log in at the TURN servers.
@@ -129,7 +163,8 @@ impl Settings {
         };
         let control = if common.control.is_some() { Control::Stdin } else { Control::Terminal };
         let dialect = dialect(&common.link);
-        Ok(Self { link, dialect, peer, ice_login, media, control, habits: common.habits })
+        let early_media = EarlyPeers::default();
+        Ok(Self { link, dialect, peer, ice_login, media, control, habits: common.habits, early_media })
     }
 
     /// The configuration of a peer connection that begins now: logins made from a shared secret expire.

@@ -3,7 +3,7 @@
 //! `cargo test --test it lab::` runs one module. [`support`] has what the modules share: the program under test, the
 //! servers, a browser, namespaces, and the turns that tests take on a small machine.
 //!
-//! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`habits`], [`files`], [`devices`],
+//! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`early`], [`habits`], [`files`], [`devices`],
 //!   [`plugging`], [`clocks`]
 //! - Networks: [`lab`], [`relays`], [`logins`], [`proxies`], [`impair`], [`links`], [`serve`], [`servers`]
 //! - Strangers: [`hostile`], [`rights`], [`secrets`], [`unanswered`]
@@ -24,6 +24,7 @@ mod config;
 mod demo;
 mod devices;
 mod doctor;
+mod early;
 mod files;
 mod foreign;
 mod habits;

@@ -22,6 +22,7 @@ use crate::path::nomination::Nominations;
 use crate::sdp::continuity::{self, Renewal};
 use crate::sdp::description::Description;
 use crate::sdp::dtls_cookie;
+use crate::sdp::early_answer;
 use crate::sdp::interop::{self, Refused};
 use crate::sdp::negotiated::{self, Negotiated};
 use crate::sdp::rewrite;
@@ -99,7 +100,11 @@ impl Peer {
             let mut exchange = self.exchange();
             let sent = rewrite::as_sent(&offer.sdp);
             // Who begins DTLS is settled with the first answer.
-            let sent = if exchange.theirs.is_none() { dtls_cookie::tell(&sent, &self.cookie) } else { sent };
+            let sent = if exchange.theirs.is_none() {
+                early_answer::promise(&dtls_cookie::tell(&sent, &self.cookie))
+            } else {
+                sent
+            };
             exchange.numbered(&sent)
         };
         if renewal == Renewal::IceRestart {

@@ -89,6 +89,13 @@ impl Peer {
         *self.renewed_servers.lock().unwrap_or_else(PoisonError::into_inner) = Some(servers);
     }
 
+    /// True when this machine has other addresses than those that sockets are bound to.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        let now = self.network.addresses().usable;
+        self.shared.watch().bound() != now
+    }
+
     /// Says what should come from the other side; at first all that it promised.
     pub fn expect_media(&self, expectation: Expectation) {
         self.shared.watch().expect(expectation);

@@ -5,11 +5,13 @@
 //! - [`continuity`]: whether a description can follow those before it
 //! - [`rewrite`]: ours as they are sent, theirs as the engine should read them
 //! - [`interop`]: those of other makes
+//! - [`early_answer`]: who takes an answer before the call is accepted
 //! - [`dtls_cookie`]: what a DTLS server tells so that the handshake is shorter
 
 pub(crate) mod continuity;
 pub(crate) mod description;
 pub(crate) mod dtls_cookie;
+pub(crate) mod early_answer;
 pub(crate) mod interop;
 pub(crate) mod negotiated;
 pub(crate) mod rewrite;

@@ -30,6 +30,13 @@ pub enum Action {
         /// The caller's offer.
         offer: Description,
     },
+    /// Give the callee's early answer to the peer connection: a path is set up, and nothing is shown, played or sent.
+    ApplyEarlyAnswer {
+        /// The call.
+        call: CallId,
+        /// The answer.
+        answer: Description,
+    },
     /// Give the callee's answer to the peer connection.
     ApplyAnswer {
         /// The call.

@@ -32,6 +32,10 @@ fn media(change: MediaChange) -> Event {
     Event::Media { call: call(), change }
 }
 
+fn prepared(confidence: Confidence) -> Event {
+    Event::AnswerPrepared { call: call(), description: description(), confidence }
+}
+
 /// Every kind of event, as it may come from bob or concern the call with him.
 fn events() -> Vec<Event> {
     let revised = |revision| Revised { revision, generation: 1, description: description() };
@@ -62,6 +66,7 @@ fn events() -> Vec<Event> {
         Event::Received { from: id("bob"), call: another.clone(), message: Message::Offer(description()) },
         Event::Received { from: id("mallory"), call: another, message: Message::Offer(description()) },
         received(Message::Ringing),
+        received(Message::EarlyAnswer(description())),
         received(Message::Answer(description())),
         received(Message::Candidates { generation: 0, candidates: Vec::new() }),
         received(Message::Media(MediaState { revision: 1, hold: true, ..MediaState::default() })),
@@ -73,6 +78,9 @@ fn events() -> Vec<Event> {
         Event::Expired { call: call(), message: MessageKind::Offer },
         Event::PeerOffline { peer: id("bob") },
         Event::DescriptionReady { call: call(), description: description() },
+        prepared(Confidence::Known),
+        prepared(Confidence::Stranger),
+        Event::AnswerOutdated { call: call() },
         Event::UpdateReady { call: call(), revision: 1, description: description(), renewed: Renewal::Restart },
         Event::UpdateApplied { call: call(), revision: 1 },
         Event::UpdateFailed { call: call(), revision: 1, why: String::new() },
@@ -98,6 +106,19 @@ fn ways() -> Vec<Vec<Event>> {
     ];
     let callee = vec![received(Message::Offer(description())), Event::Accept, ready(), media(MediaChange::Connected)];
     let mut ways = Vec::new();
+    // A path before the call is accepted.
+    let offered = || received(Message::Offer(description()));
+    let answered = || received(Message::EarlyAnswer(description()));
+    let lost = || media(MediaChange::Interrupted);
+    let up = || media(MediaChange::Connected);
+    for whole in [
+        vec![caller[0].clone(), ready(), answered(), up(), lost()],
+        vec![caller[0].clone(), ready(), received(Message::Ringing), answered(), up(), lost()],
+        vec![offered(), prepared(Confidence::Known), up(), lost()],
+        vec![offered(), prepared(Confidence::Stranger)],
+    ] {
+        ways.extend((0..=whole.len()).map(|length| whole[..length].to_vec()));
+    }
     for whole in [caller, callee] {
         for length in 0..=whole.len() {
             ways.push(whole[..length].to_vec());

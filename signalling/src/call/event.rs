@@ -91,6 +91,21 @@ pub enum Event {
         /// The description, with the candidates known so far.
         description: Description,
     },
+    /// Our answer to the call that rings is made before it is asked for. The peer connection has none of the caller's
+    /// candidates.
+    AnswerPrepared {
+        /// The call.
+        call: CallId,
+        /// The answer, with the candidates known so far.
+        description: Description,
+        /// Whether the caller is told of it at once.
+        confidence: Confidence,
+    },
+    /// What was prepared for the call that rings is of no use any more: this machine has other addresses.
+    AnswerOutdated {
+        /// The call.
+        call: CallId,
+    },
     /// The update or its answer asked for is made.
     UpdateReady {
         /// The call.
@@ -145,6 +160,15 @@ pub enum MediaChange {
     Failed,
     /// Our side cannot take part: a device, a file, a codec.
     Unavailable,
+}
+
+/// Whether a caller may know our addresses before our user has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confidence {
+    /// Yes: the path is set up while it rings.
+    Known,
+    /// No.
+    Stranger,
 }
 
 /// What a new offer and answer are for. The greater includes the lesser.

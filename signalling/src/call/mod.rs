@@ -29,9 +29,9 @@ mod tests;
 use std::time::Duration;
 
 pub use action::{Action, EndReason, Notice, Side};
-pub use event::{Event, MediaChange, Renewal};
+pub use event::{Confidence, Event, MediaChange, Renewal};
 pub use phone::{Phone, PhoneConfig, Updates, Waiting};
-pub use state::{Callee, MediaSides, Path, Role, State, Talk, Update};
+pub use state::{Callee, EarlyPath, MediaSides, Path, ReadyAnswer, Role, State, Talk, Update};
 
 /// How long each wait may last.
 #[derive(Clone, Copy, Debug)]

@@ -216,6 +216,8 @@ impl Phone {
             | Event::Delivered { call, .. }
             | Event::Expired { call, .. }
             | Event::DescriptionReady { call, .. }
+            | Event::AnswerPrepared { call, .. }
+            | Event::AnswerOutdated { call }
             | Event::UpdateReady { call, .. }
             | Event::UpdateApplied { call, .. }
             | Event::UpdateFailed { call, .. }

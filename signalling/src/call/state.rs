@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::event::Renewal;
+use super::event::{MediaChange, Renewal};
 use super::line::SAID_AGAIN;
 use crate::id::{CallId, PeerId};
 use crate::wire::{Candidate, Description, MediaState, Message, Revised};
@@ -37,6 +37,8 @@ pub enum State {
         candidates: Vec<Candidate>,
         /// What is known of the callee's program.
         callee: Callee,
+        /// The path, where an early answer came.
+        path: Option<EarlyPath>,
         /// The callee's own call to us, which is to yield to ours (glare). It hears busy if it did not.
         yielding: Option<CallId>,
         /// When the callee counts as offline, or the call as not answered.
@@ -52,6 +54,8 @@ pub enum State {
         media: MediaSides,
         /// Candidates that overtook the answer.
         candidates: Vec<Candidate>,
+        /// The path, where an early answer came.
+        path: Option<EarlyPath>,
         /// When it counts as not answered.
         give_up_at: Instant,
     },
@@ -63,8 +67,10 @@ pub enum State {
         peer: PeerId,
         /// What each side does with its media.
         media: MediaSides,
-        /// What the caller offers, with all its candidates so far.
+        /// What the caller offers, with all its candidates so far that no peer connection has.
         offer: Description,
+        /// Our answer, if it is made already.
+        answer: Option<ReadyAnswer>,
         /// When it counts as not answered.
         give_up_at: Instant,
     },
@@ -105,6 +111,39 @@ pub enum State {
         /// How it goes.
         talk: Talk,
     },
+}
+
+/// Callee: our answer, made while it rings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyAnswer {
+    /// The answer, with all candidates of ours that the caller was not told of.
+    pub description: Description,
+    /// The path; `None`: the caller is told of the answer when our user accepts, and there is none before.
+    pub path: Option<EarlyPath>,
+}
+
+/// The path of a call that is not accepted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyPath {
+    /// It is looked for.
+    Checking,
+    /// There is one, with keys.
+    Up,
+    /// There was one, and nothing comes any more.
+    Lost,
+}
+
+impl EarlyPath {
+    /// What becomes of it.
+    pub(super) const fn change(&mut self, change: MediaChange) {
+        *self = match (*self, change) {
+            (_, MediaChange::Connected) => Self::Up,
+            (Self::Up | Self::Lost, MediaChange::Interrupted | MediaChange::Failed) => Self::Lost,
+            // It may still be found: both sides check until the call is given up.
+            (Self::Checking, MediaChange::Interrupted | MediaChange::Failed) => Self::Checking,
+            (same, MediaChange::Unavailable) => same,
+        };
+    }
 }
 
 /// What a caller knows of the callee's program before it rings.

@@ -6,6 +6,7 @@ use super::*;
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind, Revised};
 
+mod ahead;
 mod redialing;
 mod standing;
 mod waiting;
@@ -96,7 +97,9 @@ impl Pair {
                         assert_eq!(offer.sdp, "offer");
                         queue.push((side, Event::DescriptionReady { call, description: sdp("answer") }));
                     }
-                    Action::ApplyAnswer { answer, .. } => assert_eq!(answer.sdp, "answer"),
+                    Action::ApplyAnswer { answer, .. } | Action::ApplyEarlyAnswer { answer, .. } => {
+                        assert_eq!(answer.sdp, "answer");
+                    }
                     Action::MakeUpdate { call, revision, renewal } => {
                         queue.push((side, made(call, revision, "update", renewal)));
                     }

@@ -38,6 +38,7 @@ impl Weight {
             Message::Bye { .. } => Self::Bye,
             Message::Offer(_)
             | Message::Ringing
+            | Message::EarlyAnswer(_)
             | Message::Answer(_)
             | Message::Candidates { .. }
             | Message::Media(_)

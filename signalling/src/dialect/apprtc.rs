@@ -94,7 +94,8 @@ impl Apprtc {
                 Vec::new()
             }
             // There are no words for these.
-            Message::Media(_)
+            Message::EarlyAnswer(_)
+            | Message::Media(_)
             | Message::Update(_)
             | Message::Updated(_)
             | Message::Refused { .. }

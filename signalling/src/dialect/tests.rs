@@ -340,6 +340,7 @@ impl Side {
                     }
                     Action::CloseMedia { call } => self.delivery.forget(&call),
                     Action::ApplyAnswer { .. }
+                    | Action::ApplyEarlyAnswer { .. }
                     | Action::AddCandidates { .. }
                     | Action::MakeUpdate { .. }
                     | Action::AnswerUpdate { .. }

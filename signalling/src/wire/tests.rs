@@ -41,6 +41,10 @@ fn every_message_has_its_snapshot() {
             Message::Answer(description.clone()),
             format!(r#""type":"answer","sdp":"v=0\r\n","candidates":[{json_candidate}]}}"#),
         ),
+        (
+            Message::EarlyAnswer(description.clone()),
+            format!(r#""type":"early-answer","sdp":"v=0\r\n","candidates":[{json_candidate}]}}"#),
+        ),
         (Message::Ringing, r#""type":"ringing"}"#.to_owned()),
         (
             Message::Candidates { generation: 0, candidates: vec![candidate(1)] },

@@ -190,6 +190,11 @@ impl Watch {
                     self.of(call)?.side(me).refused = true;
                 }
                 Action::Send { message: Message::Bye { .. }, .. } | Action::CloseMedia { .. } => {}
+                Action::Send { call, message: Message::Answer(_), .. }
+                    if matches!(after.state_of(call), State::Incoming { .. }) =>
+                {
+                    return Err(format!("{me} accepts {call}, which still rings"));
+                }
                 Action::Send { to, call, message } => {
                     hold!(after.is(call, to), "{me} sends {} of {call}, which is not current", message.name());
                     if let Message::Candidates { candidates, .. } = message {
@@ -202,9 +207,10 @@ impl Watch {
                     hold!(may_answer(before, call, event), "{me} answers {call} unasked");
                     self.of(call)?.side(me).applied += offer.candidates.len();
                 }
-                Action::ApplyAnswer { call, .. } => {
+                Action::ApplyAnswer { call, .. } | Action::ApplyEarlyAnswer { call, .. } => {
                     hold!(after.is_current(call), "{me} applies the answer of {call}, which is not current");
-                    self.of(call)?.side(me).described = true;
+                    let described = std::mem::replace(&mut self.of(call)?.side(me).described, true);
+                    hold!(!described, "{me} applies two answers of {call}");
                 }
                 Action::MakeUpdate { call, renewal, .. } => {
                     hold!(after.is_current(call), "{me} updates {call}, which is not current");
@@ -458,7 +464,10 @@ fn legal_pair(caller: Told, callee: Told) -> bool {
         | (Told::Superseded, Told::Nothing) => true,
         // The callee rang before the caller's own call to be superseded was known to be.
         (Told::Superseded, Told::EndedThere(RemoteCancel | RemoteHangup)) => true,
-        (Told::Superseded, Told::EndedHere(LocalDecline | LocalHangup | NoAnswer | NoPath | LocalFailure)) => true,
+        // (Lost: the path was there while it rang, so for the callee the call stood at once.)
+        (Told::Superseded, Told::EndedHere(LocalDecline | LocalHangup | NoAnswer | NoPath | Lost | LocalFailure)) => {
+            true
+        }
         // One side ended it and the other was told.
         (Told::EndedHere(own), Told::EndedThere(heard)) => match own {
             LocalHangup => heard == RemoteHangup,

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use signalling::call::{
-    Action, Event, MediaChange, Path as MediaPath, Phone, PhoneConfig, Renewal, State, Talk, Update, Waiting,
+    Action, Confidence, Event, MediaChange, Path as MediaPath, Phone, PhoneConfig, Renewal, State, Talk, Update,
+    Waiting,
 };
 use signalling::delivery::{Output, ReliableDelivery};
 use signalling::id::{CallId, Nonce, PeerId};
@@ -33,6 +34,10 @@ enum Happening {
     Wants { who: usize, act: Act },
     /// A peer connection made its offer or answer.
     Described { who: usize, call: CallId },
+    /// A peer connection made its answer while it rings.
+    Prepared { who: usize, call: CallId, confidence: Confidence },
+    /// What was prepared is of no use any more.
+    Outdated { who: usize, call: CallId },
     /// A peer connection made an update or its answer.
     Revised { who: usize, call: CallId, revision: u32, renewed: Renewal },
     /// A peer connection cannot make an update, or take one.
@@ -115,6 +120,8 @@ pub(crate) struct World {
     spoofs: bool,
     /// Users switch their microphones off before a call stands. A generator of its own: other runs stay as they were.
     early_switches: Option<Random>,
+    /// Answers are made while it rings. A generator of its own as well.
+    prepares: Option<Random>,
     epoch: u64,
     stop: Duration,
     watch: Watch,
@@ -157,6 +164,7 @@ impl World {
             weather,
             spoofs: seed % 7 == 3 && !calm,
             early_switches: (seed % 9 == 5 && !calm).then(|| Random::new(!seed)),
+            prepares: (seed % 3 == 1 && !calm).then(|| Random::new(seed ^ 0x5eed)),
             epoch: 0,
             stop,
             watch: Watch::default(),
@@ -241,6 +249,8 @@ impl World {
             }
             Happening::Wants { who, act } => self.want(who, act),
             Happening::Described { who, call } => self.described(who, call),
+            Happening::Prepared { who, call, confidence } => self.prepared(who, call, confidence),
+            Happening::Outdated { who, call } => self.line_event(who, Event::AnswerOutdated { call }),
             Happening::Revised { who, call, revision, renewed } => {
                 let description = update(renewed);
                 self.line_event(who, Event::UpdateReady { call, revision, description, renewed })
@@ -304,6 +314,21 @@ impl World {
         self.line_event(who, Event::DescriptionReady { call, description: description() })
     }
 
+    /// As the session does, while nobody has accepted: without an answer of its own, later, there is one already.
+    fn prepared(&mut self, who: usize, call: CallId, confidence: Confidence) -> Result<(), String> {
+        let State::Incoming { answer: None, .. } = self.peers[who].phone.state_of(&call) else { return Ok(()) };
+        self.paths.entry(call.clone()).or_default().open.push(who);
+        if let Some(record) = self.watch.calls.get_mut(&call) {
+            record.at_callee.described = true;
+        }
+        let gathered = self.prepares.as_mut().map_or(0, |random| random.below(3));
+        for nth in 0..gathered {
+            let at = self.at + Duration::from_millis(300 * nth);
+            self.plan_at(at, Happening::Gathered { who, call: call.clone() });
+        }
+        self.line_event(who, Event::AnswerPrepared { call, description: description(), confidence })
+    }
+
     fn line_event(&mut self, who: usize, event: Event) -> Result<(), String> {
         let now = self.now();
         let phone = &mut self.peers[who].phone;
@@ -342,7 +367,7 @@ impl World {
                     self.deliver(who, outputs)?;
                 }
                 Action::MakeOffer { call } | Action::MakeAnswer { call, .. } => self.make_description(who, call),
-                Action::ApplyAnswer { call, .. } => self.connect(call),
+                Action::ApplyAnswer { call, .. } | Action::ApplyEarlyAnswer { call, .. } => self.connect(call),
                 Action::AddCandidates { .. } | Action::HoldMedia { .. } | Action::ResumeMedia { .. } => {}
                 Action::MakeUpdate { call, revision, renewal } => self.make_update(who, call, revision, renewal),
                 Action::AnswerUpdate { call, revision, offer } => self.answer_update(who, call, revision, &offer),

@@ -61,6 +61,7 @@ pub(crate) const EVENT_NAMES: &[&str] = &[
     "dialing",
     "ringing",
     "incoming",
+    "path_ready",
     "accepted",
     "connecting",
     "connected",

@@ -5,6 +5,7 @@
 //!
 //! Signals are the program's: a Ctrl-C is for the one who runs the peers, who ends them in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::FromArgMatches as _;
@@ -71,7 +72,7 @@ pub(crate) fn start_part(part: &Launch, windows: WindowClient) -> Result<PeerHan
     }
     let (settings, role, phone_config) = match cli.command {
         Command::Call(call) => plan::of_call(call)?,
-        Command::Listen(listen) => plan::of_listen(&listen)?,
+        Command::Listen(listen) => plan::of_listen(&listen, &BTreeMap::new())?,
         _ => return Err(Failure::usage("only call and listen run inside this program")),
     };
     Ok(start(Inside { settings, role, phone_config, windows }))

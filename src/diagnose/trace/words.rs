@@ -18,7 +18,7 @@ const AUXILIARY: [&str; 8] = ["rtx", "red", "ulpfec", "flexfec-03", "cn", "telep
 /// What this message means.
 pub(super) fn of(message: &Message) -> String {
     match message {
-        Message::Offer(description) | Message::Answer(description) => {
+        Message::Offer(description) | Message::EarlyAnswer(description) | Message::Answer(description) => {
             of_description(&description.sdp, &description.candidates)
         }
         Message::Ringing => String::new(),

@@ -30,7 +30,12 @@ impl Session {
                 self.deliver(outputs);
             }
             Action::MakeOffer { call } => self.prepare(call, None),
-            Action::MakeAnswer { call, offer } => self.prepare(call, Some(offer)),
+            Action::MakeAnswer { call, offer } => {
+                if !self.is_made_ahead(&call, &offer) {
+                    self.prepare(call, Some(offer));
+                }
+            }
+            Action::ApplyEarlyAnswer { call, answer } => self.apply_early_answer(&call, answer).await,
             Action::ApplyAnswer { call, answer } => self.apply_answer(call, answer).await,
             Action::MakeUpdate { call, revision, renewal } => self.make_update(call, revision, renewal),
             Action::AnswerUpdate { call, revision, offer } => self.answer_update(call, revision, offer),
@@ -76,6 +81,7 @@ impl Session {
                 self.begin(&call, peer, Marks::default());
                 self.screen.open_question(self.calls.len()).await;
                 self.tell_of(&call, &CallEvent::Incoming { waiting });
+                self.prepare_ahead(&call);
                 self.answer_or_ask(&call);
             }
             Notice::Accepted { call, .. } => {
@@ -85,6 +91,7 @@ impl Session {
                 }
                 self.show_presence();
                 self.tell_of(&call, &CallEvent::Accepted);
+                self.accepted(&call);
             }
             Notice::Connected { call, .. } => self.connected(&call).await,
             Notice::Reconnecting { call, .. } => {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use media::call::StreamEvent;
 use media::capture::{AudioSource, VideoSource};
 use media::peer::PeerEvent;
+use media::peer::sdp::Negotiated;
 use signalling::id::{CallId, PeerId};
+use signalling::wire::{Candidate, Description};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
@@ -20,12 +22,34 @@ use crate::phone::events::Stats;
 /// Warnings a call of what its partner can bring about as often as it likes.
 const WARNINGS_MAX: usize = 8;
 
+/// How far the answer to a call has come that is made ahead.
+#[derive(Debug, Default)]
+pub(super) enum Ahead {
+    /// None is made: it is when our user accepts.
+    #[default]
+    No,
+    /// It is being made.
+    Making,
+    /// It is being made, and our user has accepted: the caller's candidates.
+    Wanted(Vec<Candidate>),
+    /// It is made. What was agreed on, for the time when our user accepts.
+    Made(Negotiated),
+    /// Our user has accepted; devices are being opened.
+    Opening(Negotiated),
+}
+
 /// One call under way.
 pub(super) struct LiveCall {
     pub(super) call: CallId,
     pub(super) peer: PeerId,
     /// From its first description to its end.
     pub(super) media: Option<CallMedia>,
+    /// Callee: the answer that is made while it rings.
+    pub(super) ahead: Ahead,
+    /// Callee: what it answers, for a second try.
+    pub(super) offer: Option<Description>,
+    /// Caller: what an early answer agreed on, until the callee accepts.
+    pub(super) agreed_early: Option<Negotiated>,
     pub(super) marks: Marks,
     pub(super) meter: Meter,
     /// Figures of the last second.
@@ -61,6 +85,9 @@ impl LiveCall {
             call,
             peer,
             media: None,
+            ahead: Ahead::default(),
+            offer: None,
+            agreed_early: None,
             marks,
             meter: Meter::new(Instant::now()),
             stats: None,

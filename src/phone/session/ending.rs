@@ -129,7 +129,8 @@ impl Session {
         if let Some(ClosedMedia { path, seen, negotiated, sent, bytes_sent, closed }) = media {
             path_seen = seen;
             let round_trip = path.as_ref().and_then(|path| path.round_trip);
-            summary.pair = path.map(figures::pair);
+            // One that was there while it rang, and that nobody talked over, is no path of a call.
+            summary.pair = path.filter(|_| live.marks.accepted.is_some()).map(figures::pair);
             let Closed { video, audio, recorded, late } = closed;
             let promised = negotiated.promised.video || negotiated.promised.audio;
             missed = promised && video.frames == 0 && audio.frames == 0;

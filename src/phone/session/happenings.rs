@@ -6,7 +6,7 @@ use ::media::call::StreamEvent;
 use ::media::peer::PeerEvent;
 use ::media::peer::config::{IcePolicy, IceServerKind};
 use ::media::peer::probe::TurnError;
-use signalling::call::{self, MediaChange, Renewal, Side};
+use signalling::call::{self, MediaChange, Renewal, Side, State};
 use signalling::id::CallId;
 
 use super::calls::Timer;
@@ -34,6 +34,7 @@ impl Session {
             }
             PeerEvent::NetworkChanged => {
                 self.link.network_changed(Instant::now());
+                self.outdate(&call);
                 return self.phone_event(call::Event::Renew { call, renewal: Renewal::Restart });
             }
             PeerEvent::RelayExpires => {
@@ -46,7 +47,12 @@ impl Session {
             // The phone tries again by itself.
             PeerEvent::Stalled => return,
             PeerEvent::Relay(trouble) => return self.relay_failed(&call, &trouble),
-            PeerEvent::Connected | PeerEvent::Heard => MediaChange::Connected,
+            PeerEvent::Connected | PeerEvent::Heard => {
+                if self.is_up_early(&call) {
+                    self.tell_early_path(&call);
+                }
+                MediaChange::Connected
+            }
             // Without a broker no new path can be agreed on, and the old one may heal: ICE decides.
             PeerEvent::Silent if !self.link.is_up() => return,
             PeerEvent::Disconnected | PeerEvent::Silent => {
@@ -119,11 +125,20 @@ impl Session {
         if !is_news {
             return;
         }
-        let (failed, connected) = (live.relay_troubles.len(), live.marks.connected.is_some());
         self.warn_of(call, trouble.to_string());
+        // While it rings here nobody waits for a path.
+        if !matches!(self.phone.state_of(call), State::Incoming { .. }) {
+            self.end_if_hopeless(call);
+        }
+    }
+
+    /// Ends a call that needs a relay, where no TURN server is of use.
+    pub(super) fn end_if_hopeless(&mut self, call: &CallId) {
+        let Some(live) = self.calls.get(call) else { return };
+        let (failed, connected) = (live.relay_troubles.len(), live.marks.connected.is_some());
         let servers = &self.settings.peer.ice_servers;
         let all = servers.iter().filter(|server| server.url.kind == IceServerKind::Turn).count();
-        let hopeless = self.settings.peer.ice_policy == IcePolicy::RelayOnly && failed == all;
+        let hopeless = self.settings.peer.ice_policy == IcePolicy::RelayOnly && failed > 0 && failed == all;
         if hopeless && !connected {
             self.phone_event(call::Event::Media { call: call.clone(), change: MediaChange::Failed });
         }

@@ -6,14 +6,14 @@ use ::media::peer::config::IceServerKind;
 use ::media::peer::probe::{self, TurnError};
 use ::media::peer::sdp::Negotiated;
 use ::media::peer::{self, PeerError};
-use signalling::call::{self, MediaChange, Renewal};
+use signalling::call::{self, Confidence, MediaChange, Renewal};
 use signalling::id::CallId;
 use signalling::wire::Description;
 
 use super::descriptions::Revision;
 use super::ended_call::EndedCall;
 use super::media::{self, CallMedia, Prepared};
-use super::open::{OpenMedia, Sources, Speaking, close_devices};
+use super::open::{Aside, OpenMedia, Sources, Speaking, close_devices};
 use super::{LiveCall, Session};
 use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
@@ -22,6 +22,10 @@ use crate::output::exit::{ExitStatus, Failure};
 pub(super) enum Done {
     /// A peer connection with its first description.
     Prepared(CallId, Result<Box<Prepared>, Failure>),
+    /// The same while it rings; whether the caller is told of it at once.
+    Ahead(CallId, Confidence, Result<Box<Prepared>, Failure>),
+    /// Devices, for a call whose answer was made while it rang.
+    Opened(CallId, Result<Box<Aside<OpenMedia>>, Failure>),
     /// What is wrong with TURN servers.
     TurnChecked(CallId, Vec<TurnError>),
     /// A new offer in a standing call, or the answer to one.
@@ -49,6 +53,8 @@ impl Session {
     pub(super) fn done(&mut self, done: Done) {
         match done {
             Done::Prepared(call, prepared) => self.prepared(call, prepared),
+            Done::Ahead(call, confidence, made) => self.prepared_ahead(call, confidence, made),
+            Done::Opened(call, opened) => self.opened(&call, opened),
             Done::TurnChecked(call, troubles) => self.turn_checked(&call, &troubles),
             Done::Revised(call, revision, made) => self.revised(call, revision, made),
             Done::Sources(call, opening, opened) => self.sources_opened(&call, opening, opened),
@@ -90,7 +96,11 @@ impl Session {
                     Some(open) => open,
                     None => OpenMedia::open_aside(settings, own, speaking).await?,
                 };
-                media::prepare(config, open, offer).await.map(Box::new)
+                let prepared = match offer {
+                    None => media::prepare_offer(config, open).await,
+                    Some(offer) => media::prepare_answer(config, Some(open), offer).await,
+                };
+                prepared.map(Box::new)
             };
             Done::Prepared(id, prepared.await)
         });

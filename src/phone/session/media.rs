@@ -2,6 +2,7 @@
 //!
 //! [`Stage`] is how far it has come. What is open lives in the stage in which it is in use:
 //!
+//! - [`Stage::Ahead`], while it rings → devices are open → [`Stage::Prepared`]
 //! - [`Stage::Prepared`] → both descriptions are known → [`Stage::Receiving`] → the path is up → [`Stage::Talking`]
 //! - [`Stage::Talking`] → our user holds, or sends something else → [`Stage::Held`] → devices are open again → back
 
@@ -66,6 +67,8 @@ pub(super) struct CallMedia {
 /// How far the media of a call have come.
 #[expect(clippy::large_enum_variant, reason = "there is one for each call, and it stays where it is")]
 enum Stage {
+    /// Our answer is made, and nobody has accepted, or devices are not open yet: nothing of ours is.
+    Ahead { packets: Packets },
     /// Our description is made, the other side's is not known. What is open waits; the speaker may be lent.
     Prepared { open: OpenMedia, packets: Packets },
     /// Both descriptions are known: what comes is decoded. What is captured waits for the path.
@@ -88,10 +91,23 @@ pub(super) struct Live {
     _captures: Captures,
 }
 
-/// Makes an offer, or an answer to `offer`, with devices that are open.
-pub(super) async fn prepare(
+/// Makes an offer, with devices that are open.
+pub(super) async fn prepare_offer(config: PeerConfig, open: Aside<OpenMedia>) -> Result<Prepared, Failure> {
+    prepare(config, Some(open), None).await
+}
+
+/// Makes an answer, with devices that are open or will be.
+pub(super) async fn prepare_answer(
     config: PeerConfig,
-    open: Aside<OpenMedia>,
+    open: Option<Aside<OpenMedia>>,
+    offer: Description,
+) -> Result<Prepared, Failure> {
+    prepare(config, open, Some(offer)).await
+}
+
+async fn prepare(
+    config: PeerConfig,
+    open: Option<Aside<OpenMedia>>,
     offer: Option<Description>,
 ) -> Result<Prepared, Failure> {
     let (video_tx, video) = queue::bounded(PACKETS_MAX);
@@ -108,23 +124,53 @@ pub(super) async fn prepare(
         }
     };
     let (stream_tx, stream_events) = mpsc::channel(EVENTS_MAX);
-    let open = open.into_inner();
-    let switches = Switches::default();
-    switches.set_processing(open.voice);
-    let media = CallMedia {
+    let mut media = CallMedia {
         peer: Arc::new(peer),
         peer_events,
         stream_events,
         stream_tx,
-        switches,
+        switches: Switches::default(),
         counters: OutgoingCounters::default(),
-        far_end: open.speaker.as_ref().map(Speaker::far_end),
-        stage: Stage::Prepared { open, packets: (video, audio) },
+        far_end: None,
+        stage: Stage::Ahead { packets: (video, audio) },
     };
+    if let Some(open) = open {
+        media.give(open);
+    }
     Ok(Prepared { media, description: to_description(local), agreed })
 }
 
 impl CallMedia {
+    /// Takes devices that are open.
+    pub(super) fn give(&mut self, open: Aside<OpenMedia>) {
+        match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Ahead { packets } => {
+                let open = open.into_inner();
+                self.switches.set_processing(open.voice);
+                self.far_end = open.speaker.as_ref().map(Speaker::far_end);
+                self.stage = Stage::Prepared { open, packets };
+            }
+            // It has some.
+            stage @ (Stage::Prepared { .. }
+            | Stage::Receiving { .. }
+            | Stage::Talking { .. }
+            | Stage::Held { .. }
+            | Stage::Closed) => {
+                self.stage = stage;
+            }
+        }
+    }
+
+    /// Nothing is to come before the call is accepted: silence is no sign of a bad path.
+    pub(super) fn expect_nothing(&self) {
+        self.peer.expect_media(Expectation::Nothing);
+    }
+
+    /// The call is accepted.
+    pub(super) fn expect_media(&self) {
+        self.peer.expect_media(Expectation::Media);
+    }
+
     /// Takes the answer to our offer; what was agreed on.
     pub(super) async fn apply_answer(&mut self, answer: Description) -> Result<Negotiated, PeerError> {
         let agreed = self.peer.apply_answer(&answer.sdp).await?;
@@ -182,7 +228,12 @@ impl CallMedia {
                 started
             }
             // Descriptions are exchanged once; what follows are updates.
-            stage @ (Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Held { .. } | Stage::Closed) => {
+            // Without devices they wait.
+            stage @ (Stage::Ahead { .. }
+            | Stage::Receiving { .. }
+            | Stage::Talking { .. }
+            | Stage::Held { .. }
+            | Stage::Closed) => {
                 self.stage = stage;
                 Ok(())
             }
@@ -195,7 +246,7 @@ impl CallMedia {
             Stage::Receiving { agreed, incoming, sources } => (agreed, incoming, self.go_live(sources)),
             Stage::Talking { agreed, incoming, live, .. } => (agreed, incoming, live),
             // There is nothing to send.
-            stage @ (Stage::Prepared { .. } | Stage::Held { .. } | Stage::Closed) => {
+            stage @ (Stage::Ahead { .. } | Stage::Prepared { .. } | Stage::Held { .. } | Stage::Closed) => {
                 self.stage = stage;
                 return Ok(());
             }
@@ -211,7 +262,11 @@ impl CallMedia {
                 self.talk(agreed, incoming, live)
             }
             // Nobody waits for them.
-            stage @ (Stage::Prepared { .. } | Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Closed) => {
+            stage @ (Stage::Ahead { .. }
+            | Stage::Prepared { .. }
+            | Stage::Receiving { .. }
+            | Stage::Talking { .. }
+            | Stage::Closed) => {
                 self.stage = stage;
                 drop(Aside::new(sources));
                 Ok(())
@@ -242,7 +297,11 @@ impl CallMedia {
                 Some(live)
             }
             // Nothing is sent: the call does not stand yet, or is held already.
-            stage @ (Stage::Prepared { .. } | Stage::Receiving { .. } | Stage::Held { .. } | Stage::Closed) => {
+            stage @ (Stage::Ahead { .. }
+            | Stage::Prepared { .. }
+            | Stage::Receiving { .. }
+            | Stage::Held { .. }
+            | Stage::Closed) => {
                 self.stage = stage;
                 None
             }
@@ -289,7 +348,7 @@ impl CallMedia {
                 *agreed = now;
             }
             // Before the call stands there is nothing to update, and nothing after it.
-            Stage::Prepared { .. } | Stage::Closed => {}
+            Stage::Ahead { .. } | Stage::Prepared { .. } | Stage::Closed => {}
         }
     }
 
@@ -297,7 +356,11 @@ impl CallMedia {
     pub(super) fn complaint(&self) -> Option<String> {
         match &self.stage {
             Stage::Prepared { open, .. } => open.complaint.clone(),
-            Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Held { .. } | Stage::Closed => None,
+            Stage::Ahead { .. }
+            | Stage::Receiving { .. }
+            | Stage::Talking { .. }
+            | Stage::Held { .. }
+            | Stage::Closed => None,
         }
     }
 
@@ -305,7 +368,11 @@ impl CallMedia {
     pub(super) fn lend_speaker(&mut self) -> Option<Speaker> {
         match &mut self.stage {
             Stage::Prepared { open, .. } => open.speaker.take(),
-            Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Held { .. } | Stage::Closed => None,
+            Stage::Ahead { .. }
+            | Stage::Receiving { .. }
+            | Stage::Talking { .. }
+            | Stage::Held { .. }
+            | Stage::Closed => None,
         }
     }
 
@@ -313,7 +380,11 @@ impl CallMedia {
     pub(super) fn take_speaker_back(&mut self, speaker: Speaker) {
         match &mut self.stage {
             Stage::Prepared { open, .. } => open.speaker = Some(speaker),
-            Stage::Receiving { .. } | Stage::Talking { .. } | Stage::Held { .. } | Stage::Closed => {
+            Stage::Ahead { .. }
+            | Stage::Receiving { .. }
+            | Stage::Talking { .. }
+            | Stage::Held { .. }
+            | Stage::Closed => {
                 drop(Aside::new(speaker));
             }
         }
@@ -345,7 +416,7 @@ impl CallMedia {
             Stage::Receiving { agreed, .. } | Stage::Talking { agreed, .. } | Stage::Held { agreed, .. } => {
                 Some(agreed)
             }
-            Stage::Prepared { .. } | Stage::Closed => None,
+            Stage::Ahead { .. } | Stage::Prepared { .. } | Stage::Closed => None,
         }
     }
 
@@ -353,7 +424,7 @@ impl CallMedia {
     pub(super) const fn sender(&self) -> Option<&MediaSender> {
         match &self.stage {
             Stage::Talking { sender, .. } | Stage::Held { sender, .. } => Some(sender),
-            Stage::Prepared { .. } | Stage::Receiving { .. } | Stage::Closed => None,
+            Stage::Ahead { .. } | Stage::Prepared { .. } | Stage::Receiving { .. } | Stage::Closed => None,
         }
     }
 
@@ -362,7 +433,7 @@ impl CallMedia {
             Stage::Receiving { incoming, .. } | Stage::Talking { incoming, .. } | Stage::Held { incoming, .. } => {
                 Some(incoming)
             }
-            Stage::Prepared { .. } | Stage::Closed => None,
+            Stage::Ahead { .. } | Stage::Prepared { .. } | Stage::Closed => None,
         }
     }
 
@@ -383,6 +454,7 @@ impl CallMedia {
             tracing::warn!("the peer connection does not close; left behind");
         }
         let incoming = match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Ahead { .. } => Receiving::Nothing,
             Stage::Prepared { open, packets } => {
                 close_devices((open, packets)).await;
                 Receiving::Nothing

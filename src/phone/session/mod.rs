@@ -4,7 +4,7 @@
 //! - from the broker ([`broker`]): [`LinkEvent`] → [`Messages`] → [`Phone`]
 //! - from the media ([`happenings`]): what peer connections and streams tell
 //! - from the user ([`user`]): [`control::Command`], keys in the view, signals
-//! - from work that goes on aside ([`jobs`]): descriptions, devices, TURN checks
+//! - from work that goes on aside ([`jobs`]): descriptions, devices, TURN checks; [`ahead`]: the answer while it rings
 //! - out ([`acting`], [`media_actions`]): actions of the phone, printed [`Event`]s; the last ones come from [`ending`]
 //!
 //! What belongs together is one type with methods of its own: the link ([`link`]), messages ([`messages`]), other programs
@@ -15,6 +15,7 @@
 //! waits for a device: what closes one is a job.
 
 mod acting;
+mod ahead;
 mod broker;
 mod calls;
 pub(crate) mod control;

@@ -145,6 +145,7 @@ fn lines() -> Vec<String> {
         line(&CallEvent::Dialing),
         line(&CallEvent::Ringing),
         line(&CallEvent::Incoming { waiting: true }),
+        line(&CallEvent::PathReady),
         line(&CallEvent::Accepted),
         line(&CallEvent::Connecting { video: Some("VP8".into()), audio: None }),
         line(&CallEvent::Connected { pair: Some(pair()) }),

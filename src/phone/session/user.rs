@@ -55,7 +55,7 @@ impl Session {
 
     pub(super) async fn command(&mut self, command: Command) {
         match command {
-            Command::Answer {} => self.phone_event(call::Event::Accept),
+            Command::Answer {} => self.accept(),
             Command::Reject { text } => self.phone_event(call::Event::Decline { text }),
             Command::Hangup {} => self.phone_event(call::Event::HangUp),
             Command::Hold {} => self.phone_event(call::Event::Hold),

@@ -65,8 +65,6 @@ def connect(listening, broker, delay_s):
 
 
 def main(namespaces, port, delay_s):
-    # On a busy machine a line must not become longer.
-    os.nice(-10)
     selector, ways = selectors.DefaultSelector(), []
     for namespace, address in zip(namespaces, ADDRESSES):
         selector.register(listener(namespace, address), selectors.EVENT_READ)

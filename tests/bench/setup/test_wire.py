@@ -45,11 +45,11 @@ class Figures(unittest.TestCase):
         calls = [of_call([[], []], [{}, {}], 10.0)]
         text = table([{"row": "r50", "round_ms": 50, "limit": "without", "calls": calls, "failed": 1}])
         self.assertIn("| r50 | 1 of 2 | – / – |", text)
-        self.assertIn("| 175 |", text)
+        self.assertIn("| 175 / 150 |", text)
 
     def test_limits(self):
-        self.assertEqual(LIMITS["without"](50), 175)
-        self.assertEqual(LIMITS["early"](150), 75)
+        self.assertEqual(LIMITS["without"](50), (175, 150))
+        self.assertEqual(LIMITS["early"](150), (75, 150))
 
 
 if __name__ == "__main__":

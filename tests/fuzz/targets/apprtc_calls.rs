@@ -132,6 +132,7 @@ fn check_sizes(message: &Message) {
         }
         Message::Bye { .. } => {}
         Message::Ringing
+        | Message::EarlyAnswer(_)
         | Message::Media(_)
         | Message::Update(_)
         | Message::Updated(_)

@@ -29,7 +29,7 @@ pub(crate) fn run(data: &[u8]) {
 /// Nothing in it is above its limit.
 pub(crate) fn check_sizes(message: &Message) {
     let candidates: &[Candidate] = match message {
-        Message::Offer(description) | Message::Answer(description) => {
+        Message::Offer(description) | Message::EarlyAnswer(description) | Message::Answer(description) => {
             assert!(description.sdp.len() <= 128 * 1024);
             &description.candidates
         }

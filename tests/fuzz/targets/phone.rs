@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use signalling::call::{
-    Action, Event, MediaChange, Notice, Path, Phone, PhoneConfig, Renewal, Role, State, Update, Updates, Waiting,
+    Action, Confidence, Event, MediaChange, Notice, Path, Phone, PhoneConfig, Renewal, Role, State, Update, Updates,
+    Waiting,
 };
 use signalling::id::{CallId, PeerId};
 use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind, Revised};
@@ -109,7 +110,15 @@ impl World {
             11 => Event::Delivered { call: self.call(reader), message: reader.of(&KINDS) },
             12 => Event::Expired { call: self.call(reader), message: reader.of(&KINDS) },
             13 => Event::PeerOffline { peer: self.peer(reader) },
-            14 | 15 => Event::DescriptionReady { call: self.call(reader), description: description(reader) },
+            14 => Event::DescriptionReady { call: self.call(reader), description: description(reader) },
+            15 => match reader.byte() % 4 {
+                0 => Event::AnswerOutdated { call: self.call(reader) },
+                choice => Event::AnswerPrepared {
+                    call: self.call(reader),
+                    description: description(reader),
+                    confidence: if choice == 1 { Confidence::Stranger } else { Confidence::Known },
+                },
+            },
             16 => Event::UpdateReady {
                 call: self.call(reader),
                 revision: self.made(reader),
@@ -159,6 +168,7 @@ impl World {
             28 => Message::Update(self.revised(reader)),
             29 => Message::Updated(self.revised(reader)),
             30 if reader.flag() => Message::Refused { revision: self.revision(reader), text: None },
+            31 if reader.flag() => Message::EarlyAnswer(description(reader)),
             _ => Message::Renew { generation: reader.flag().then(|| self.generation(reader)) },
         }
     }
@@ -252,6 +262,7 @@ impl World {
                 Action::MakeOffer { call }
                 | Action::MakeAnswer { call, .. }
                 | Action::ApplyAnswer { call, .. }
+                | Action::ApplyEarlyAnswer { call, .. }
                 | Action::ApplyUpdate { call, .. }
                 | Action::AddCandidates { call, .. } => {
                     assert_ne!(self.phone.state_of(call), &State::Idle, "media of no call");

@@ -1,12 +1,14 @@
 //! The transitions of one line between its [`State`]s.
 //!
 //! - here: from event to transition, time-outs, ends
+//! - [`ahead`]: a path before the call is accepted
 //! - [`setup`]: from the first ring to the exchanged descriptions
 //! - [`talk`]: the standing call: its path, hold, switches
 //! - [`update`]: other media or another path in mid-call
 //!
 //! Every pair of state and event is decided: a `match` on the state has no `_` arm, and what does nothing says why.
 
+mod ahead;
 mod setup;
 mod talk;
 mod update;
@@ -49,6 +51,10 @@ impl Step<'_> {
             Event::Expired { call, message } => self.expired(&call, message),
             Event::PeerOffline { peer } => self.peer_offline(&peer),
             Event::DescriptionReady { call, description } => self.description_ready(&call, description),
+            Event::AnswerPrepared { call, description, confidence } => {
+                self.answer_prepared(&call, description, confidence)
+            }
+            Event::AnswerOutdated { .. } => self.answer_outdated(),
             Event::UpdateReady { revision, description, renewed, .. } => {
                 self.update_ready(revision, description, renewed)
             }
@@ -114,6 +120,7 @@ impl Step<'_> {
         match message {
             Message::Offer(offer) => self.offer_received(from, call, offer),
             Message::Ringing => self.ringing_received(&from, &call),
+            Message::EarlyAnswer(answer) => self.early_answer_received(&from, &call, answer),
             Message::Answer(answer) => self.answer_received(&from, &call, answer),
             Message::Candidates { generation, candidates } => {
                 self.candidates_received(from, call, generation, candidates)
@@ -227,9 +234,17 @@ impl Step<'_> {
         if !self.state.is_call(id) {
             return Vec::new();
         }
+        if change != MediaChange::Unavailable
+            && let Some(path) = self.early_path()
+        {
+            path.change(change);
+            return Vec::new();
+        }
         match (&*self.state, change) {
             (State::Idle, _) => Vec::new(),
             (_, MediaChange::Unavailable) => self.end(EndReason::LocalFailure),
+            // Nothing is to come before our user accepts.
+            (State::Incoming { answer: Some(_), .. }, _) => Vec::new(),
             (State::Answering { .. } | State::Connecting { .. }, MediaChange::Connected) => self.stand(),
             (State::Active { .. }, MediaChange::Connected) => self.path_is_back(),
             (State::Active { .. }, MediaChange::Interrupted) => self.path_is_gone(),

@@ -1,7 +1,7 @@
 //! From the first ring to the exchanged descriptions.
 
 use super::super::early::append;
-use super::super::{Action, CALLEE_RINGS, Callee, MediaSides, Notice, Role, State};
+use super::super::{Action, CALLEE_RINGS, Callee, MediaSides, Notice, ReadyAnswer, Role, State};
 use super::{Step, refuse};
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, Message};
@@ -19,7 +19,10 @@ impl Step<'_> {
 
     pub(super) fn accept(&mut self) -> Vec<Action> {
         match std::mem::replace(self.state, State::Idle) {
-            State::Incoming { call, peer, media, offer, .. } => {
+            State::Incoming { call, peer, media, offer, answer: Some(answer), .. } => {
+                self.accept_prepared(call, peer, media, offer.candidates, answer)
+            }
+            State::Incoming { call, peer, media, offer, answer: None, .. } => {
                 *self.state = State::Answering {
                     call: call.clone(),
                     peer: peer.clone(),
@@ -69,7 +72,8 @@ impl Step<'_> {
         append(&mut offer.candidates, self.early.take_candidates(&from, &call));
         let give_up_at = self.now + CALLEE_RINGS;
         let media = MediaSides::default();
-        *self.state = State::Incoming { call: call.clone(), peer: from.clone(), media, offer, give_up_at };
+        *self.state =
+            State::Incoming { call: call.clone(), peer: from.clone(), media, offer, answer: None, give_up_at };
         vec![
             Action::Send { to: from.clone(), call: call.clone(), message: Message::Ringing },
             Action::Notify(Notice::Incoming { call, peer: from }),
@@ -128,9 +132,10 @@ impl Step<'_> {
             return Vec::new();
         }
         match std::mem::replace(self.state, State::Idle) {
-            State::Dialing { call, peer, media, candidates, yielding, .. } => {
+            State::Dialing { call, peer, media, candidates, path, yielding, .. } => {
                 let give_up_at = self.now + self.timeouts.answer;
-                *self.state = State::Ringing { call: call.clone(), peer: peer.clone(), media, candidates, give_up_at };
+                *self.state =
+                    State::Ringing { call: call.clone(), peer: peer.clone(), media, candidates, path, give_up_at };
                 let mut actions = refuse(&peer, yielding);
                 actions.push(Action::Notify(Notice::Ringing { call, peer }));
                 actions
@@ -154,13 +159,19 @@ impl Step<'_> {
             return Vec::new();
         }
         match std::mem::replace(self.state, State::Idle) {
-            State::Dialing { call, peer, media, candidates, yielding, .. } => {
+            State::Dialing { call, peer, media, candidates, path, yielding, .. } => {
                 let mut actions = refuse(&peer, yielding);
-                actions.extend(self.answered(call, peer, media, candidates, answer));
+                actions.extend(match path {
+                    None => self.answered(call, peer, media, candidates, answer),
+                    Some(path) => self.answered_early(call, peer, media, path, answer),
+                });
                 actions
             }
-            State::Ringing { call, peer, media, candidates, .. } => {
+            State::Ringing { call, peer, media, candidates, path: None, .. } => {
                 self.answered(call, peer, media, candidates, answer)
+            }
+            State::Ringing { call, peer, media, path: Some(path), .. } => {
+                self.answered_early(call, peer, media, path, answer)
             }
             // A second answer, or an answer to someone who is not the caller.
             other @ (State::Idle
@@ -219,7 +230,12 @@ impl Step<'_> {
                 self.early.keep_message(from, call, Message::Candidates { generation, candidates: more });
                 Vec::new()
             }
-            State::Connecting { .. } => vec![Action::AddCandidates { call, candidates: more }],
+            State::Connecting { .. }
+            | State::Dialing { path: Some(_), .. }
+            | State::Ringing { path: Some(_), .. }
+            | State::Incoming { answer: Some(ReadyAnswer { path: Some(_), .. }), .. } => {
+                vec![Action::AddCandidates { call, candidates: more }]
+            }
             State::Dialing { candidates, .. }
             | State::Ringing { candidates, .. }
             | State::Answering { candidates, .. } => {
@@ -247,6 +263,7 @@ impl Step<'_> {
                     media,
                     candidates: Vec::new(),
                     callee: Callee::Silent,
+                    path: None,
                     yielding,
                     give_up_at: self.now + self.timeouts.unreachable,
                 };
@@ -280,9 +297,15 @@ impl Step<'_> {
         if !self.state.is_call(call) {
             return Vec::new();
         }
-        let (peer, generation) = match &*self.state {
+        let (peer, generation) = match &mut *self.state {
             State::Dialing { peer, .. } | State::Ringing { peer, .. } | State::Connecting { peer, .. } => (peer, 0),
             State::Active { peer, talk, .. } => (peer, talk.generation),
+            State::Incoming { peer, answer: Some(ReadyAnswer { path: Some(_), .. }), .. } => (peer, 0),
+            // They go with the answer.
+            State::Incoming { answer: Some(ReadyAnswer { description, path: None }), .. } => {
+                append(&mut description.candidates, candidates);
+                return Vec::new();
+            }
             // Before the description is out its maker holds the candidates back and puts them in.
             State::Idle | State::Offering { .. } | State::Incoming { .. } | State::Answering { .. } => {
                 return Vec::new();

@@ -62,6 +62,7 @@ impl Step<'_> {
                 Message::Renew { generation } => self.renew_received(generation),
                 Message::Offer(_)
                 | Message::Ringing
+                | Message::EarlyAnswer(_)
                 | Message::Answer(_)
                 | Message::Candidates { .. }
                 | Message::Bye { .. } => Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signalling::call::{Event, MediaChange, Notice, Renewal, State};
+use signalling::call::{Confidence, Event, MediaChange, Notice, Renewal, State};
 use signalling::id::CallId;
 use signalling::wire::{Description, MediaState, Message, Revised};
 
@@ -100,6 +100,15 @@ impl World {
         {
             let at = self.at + random.time(0, 3000);
             self.plan_at(at, wants(Act::Mute(true)));
+        }
+        if let (Notice::Incoming { call, .. }, Some(random)) = (notice, &mut self.prepares) {
+            let confidence = if random.chance(70) { Confidence::Known } else { Confidence::Stranger };
+            let at = self.at + random.time(0, 1500);
+            let outdated = random.chance(20).then(|| at + random.time(0, 3000));
+            self.plan_at(at, Happening::Prepared { who, call: call.clone(), confidence });
+            if let Some(at) = outdated {
+                self.plan_at(at, Happening::Outdated { who, call: call.clone() });
+            }
         }
         match notice {
             Notice::Incoming { .. } => match roll {
