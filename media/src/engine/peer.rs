@@ -126,7 +126,7 @@ impl Peer {
 
     /// The selected pair and its round trip; `None` before there is one.
     pub async fn path(&self) -> Option<PathStats> {
-        let path = stats::path(&*self.connection, &self.shared.servers).await;
+        let path = stats::path(&*self.connection, &self.shared.servers, |address| self.shared.told_of(address)).await;
         if let Some(round_trip) = path.as_ref().and_then(|path| path.round_trip) {
             self.clock.stun_round_trip(round_trip);
         }

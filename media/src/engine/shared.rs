@@ -1,6 +1,8 @@
 //! What the engine's callbacks, the path task and [`Peer`](super::peer::Peer) share. Nobody may wait here: each method
 //! is a `try_send`, an atomic, or a lock that is held for a few instructions.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -36,6 +38,8 @@ pub(super) struct Shared {
     watch: Mutex<Watch>,
     /// How a path is selected.
     pub(super) selection: Arc<Selection>,
+    /// What the other side said of its addresses.
+    told: Mutex<BTreeMap<SocketAddr, LeadsTo>>,
     /// What STUN and TURN servers answer.
     pub(super) servers: Arc<ServerLog>,
 }
@@ -68,6 +72,7 @@ impl Shared {
             complete: AtomicBool::new(false),
             watch: Mutex::new(Watch::new(bound)),
             selection: Arc::default(),
+            told: Mutex::default(),
             servers,
         }
     }
@@ -149,11 +154,23 @@ impl Shared {
 
     /// Takes note of a candidate of the other side, before the engine checks it.
     pub(super) fn note_remote(&self, candidate: &IceCandidate) {
-        let _nobody_looks = self.selection.look(|nominations| match candidates::leads_to(&candidate.candidate) {
-            Some(LeadsTo::Host(address)) => nominations.host(address),
-            Some(LeadsTo::Relay(address)) => nominations.relay(address),
-            None => {}
+        let Some(to) = candidates::leads_to(&candidate.candidate) else { return };
+        let (LeadsTo::Host(address) | LeadsTo::Relay(address)) = to;
+        self.told().insert(address, to);
+        let _nobody_looks = self.selection.look(|nominations| match to {
+            LeadsTo::Host(address) => nominations.host(address),
+            LeadsTo::Relay(address) => nominations.relay(address),
         });
+    }
+
+    /// What the other side said of an address. The engine calls it peer-reflexive for good where a check from it came
+    /// before the candidate.
+    pub(super) fn told_of(&self, address: SocketAddr) -> Option<LeadsTo> {
+        self.told().get(&address).copied()
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, LeadsTo>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No more candidates of this generation will come.

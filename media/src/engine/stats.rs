@@ -7,22 +7,27 @@ use std::time::{Duration, Instant};
 use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, RTCIceCandidateType, StatsSelector};
 
+use crate::path::candidates::LeadsTo;
 use crate::path::pair::{CandidateInfo, PathStats};
 use crate::path::server_log::ServerLog;
 
-pub(super) async fn path(connection: &dyn PeerConnection, servers: &ServerLog) -> Option<PathStats> {
+/// The selected pair. `told_of`: what the other side said of an address of its own.
+pub(super) async fn path(
+    connection: &dyn PeerConnection,
+    servers: &ServerLog,
+    told_of: impl Fn(SocketAddr) -> Option<LeadsTo> + Send,
+) -> Option<PathStats> {
     // All media is bundled, so any transceiver leads to the one ICE transport. Its own view of the pair is used:
     // the report of `get_stats` knows no peer-reflexive candidates.
     let dtls = transport(connection).await?;
     let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
     let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
     let seconds = report.candidate_pairs().find(|pair| pair.nominated).map(|pair| pair.current_round_trip_time);
-    let address = pair.local().address.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, pair.local().port));
-    let relay = address.filter(|_| pair.local().typ == RTCIceCandidateType::Relay);
+    let relay = address(pair.local()).filter(|_| pair.local().typ == RTCIceCandidateType::Relay);
     Some(PathStats {
         local: info(pair.local()),
         relay: relay.and_then(|relayed| servers.transport_of(relayed)),
-        remote: info(pair.remote()),
+        remote: remote(pair.remote(), told_of),
         round_trip: seconds
             .filter(|seconds| seconds.is_finite() && *seconds > 0.0)
             .map(|seconds| Duration::from_secs_f64(seconds.min(3600.0))),
@@ -66,6 +71,22 @@ pub(super) async fn transport(connection: &dyn PeerConnection) -> Option<Arc<dyn
         }
     }
     None
+}
+
+fn address(candidate: &RTCIceCandidate) -> Option<SocketAddr> {
+    let ip: IpAddr = candidate.address.parse().ok()?;
+    Some(SocketAddr::new(ip, candidate.port))
+}
+
+/// The other end: what it said of itself goes before what was learnt from a check that came earlier.
+fn remote(candidate: &RTCIceCandidate, told_of: impl Fn(SocketAddr) -> Option<LeadsTo>) -> CandidateInfo {
+    let learnt = candidate.typ == RTCIceCandidateType::Prflx;
+    let told = address(candidate).filter(|_| learnt).and_then(told_of);
+    let kind = told.map(|told| match told {
+        LeadsTo::Host(_) => RTCIceCandidateType::Host,
+        LeadsTo::Relay(_) => RTCIceCandidateType::Relay,
+    });
+    CandidateInfo { kind: kind.unwrap_or(candidate.typ).to_string(), ..info(candidate) }
 }
 
 fn info(candidate: &RTCIceCandidate) -> CandidateInfo {
