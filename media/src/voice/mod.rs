@@ -2,12 +2,16 @@
 //!
 //! - [`resample`]: samples of one rate → samples of another
 //! - [`far_end`]: what the speaker plays → reference for echo
+//! - [`echo_path`]: how much later than its reference an echo comes
+//! - [`reference`]: the far end → as much later as the path of its echo has become longer
 //! - [`processing`]: the microphone's sound → without echo and noise, at a steady level
 //! - [`level`]: how loud it is, and whether somebody speaks while muted
 
+mod echo_path;
 pub(crate) mod far_end;
 pub(crate) mod level;
 pub(crate) mod processing;
+mod reference;
 pub(crate) mod resample;
 
 use serde::Serialize;
@@ -70,6 +74,7 @@ pub struct Echo {
     pub return_loss_db: f64,
     /// The same of what is sent: how much quieter the other side hears itself than it speaks.
     pub sent_return_loss_db: f64,
-    /// How much later than its reference the echo comes, as the canceller found it: milliseconds, in steps of 4.
+    /// How much later than its reference the echo comes, in milliseconds: as the canceller found it, in steps of 4, and
+    /// how much later that reference is made.
     pub delay_ms: f64,
 }

@@ -6,9 +6,9 @@
 //! - [`Voice::far`]: what the speaker plays, as it comes: a device of 20 ms gives two blocks at once
 //! - [`Voice::near`]: what the microphone gave → what is sent; each block takes one block of the far end
 //!
-//! The canceller finds the delay between the two by itself, up to half a second, and again when it changes. All that it
-//! needs is that the echo comes after its reference, and that their distance holds still. So blocks of the far end wait
-//! in [`Pairing`] until a block of the microphone takes them.
+//! The canceller finds the delay between the two by itself, up to half a second. All that it needs is that the echo comes
+//! after its reference, and that their distance holds still. So blocks of the far end wait in [`Pairing`] until a block of
+//! the microphone takes them, and [`Reference`] makes them later when their echo comes later than before.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +20,7 @@ use sonora::config::{
 use sonora::{AudioProcessing, Config, StreamConfig};
 
 use super::level::dbfs;
+use super::reference::Reference;
 use super::{BLOCK_SAMPLES, Echo};
 use crate::frame::AUDIO_RATE_HZ;
 
@@ -74,6 +75,7 @@ pub(crate) struct Voice {
     make: fn() -> Box<dyn Engine>,
     engine: Box<dyn Engine>,
     pairing: Pairing,
+    reference: Reference,
     losses: Losses,
     panics: u32,
 }
@@ -84,7 +86,14 @@ impl Voice {
     }
 
     fn with(make: fn() -> Box<dyn Engine>) -> Self {
-        Self { make, engine: make(), pairing: Pairing::default(), losses: Losses::default(), panics: 0 }
+        Self {
+            make,
+            engine: make(),
+            pairing: Pairing::default(),
+            reference: Reference::new(),
+            losses: Losses::default(),
+            panics: 0,
+        }
     }
 
     /// Takes 10 ms of what the speaker plays.
@@ -99,10 +108,15 @@ impl Voice {
         }
         let mut processed = *block;
         let far = self.pairing.next();
+        if !self.pairing.is_in_step() {
+            self.reference.doubt();
+        }
+        self.reference.follow(&far, block, self.engine.delay_ms());
+        let reference = self.reference.block();
         let engine = &mut self.engine;
         // What is broken by a panic is thrown away.
         let done = catch_unwind(AssertUnwindSafe(|| {
-            engine.far(&far);
+            engine.far(&reference);
             engine.near(&mut processed);
         }));
         match done {
@@ -121,7 +135,8 @@ impl Voice {
     /// What is known of the echo; `None` as long as the speaker has played next to nothing.
     pub(crate) fn echo(&self) -> Option<Echo> {
         let (return_loss_db, sent_return_loss_db) = self.losses.usual()?;
-        Some(Echo { return_loss_db, sent_return_loss_db, delay_ms: self.engine.delay_ms()? })
+        let delay_ms = self.engine.delay_ms()? + self.reference.later_ms();
+        Some(Echo { return_loss_db, sent_return_loss_db, delay_ms })
     }
 }
 
@@ -178,6 +193,11 @@ impl Pairing {
             self.put_right();
         }
         block.unwrap_or([0; BLOCK_SAMPLES])
+    }
+
+    /// Whether as many wait as usual. Where there are more, a device has lost sound, and that will be put right.
+    fn is_in_step(&self) -> bool {
+        self.waiting.len() <= self.usual + FAR_SLACK + FAR_AT_ONCE
     }
 
     /// Throws away what waits in vain: the microphone has lost as much, or silence was taken in its place.

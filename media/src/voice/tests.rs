@@ -174,6 +174,43 @@ fn a_delay_that_changes_is_found_again_within_two_seconds() {
     }
 }
 
+/// When the echo is last heard: the end of the last quarter of a second after `at` in which it is loud in the microphone
+/// and not 40 dB lower in what is sent, in seconds after `at`.
+fn last_heard(near: &[f64], sent: &[i16], at: f64, to: f64) -> f64 {
+    let quarters = (0..).map(|n| at + f64::from(n) / 4.0).take_while(|from| from + 0.25 <= to);
+    let heard = quarters.filter(|&from| {
+        let part = (from * SECOND as f64) as usize..((from + 0.25) * SECOND as f64) as usize;
+        dbfs(&pcm(&near[part])) > SPEECH_DBFS - 20.0 && lower_by(near, sent, from, from + 0.25) < 40.0
+    });
+    heard.last().map_or(0.0, |from| from + 0.25 - at)
+}
+
+#[test]
+fn an_echo_that_comes_later_is_soon_gone_again_and_when_it_comes_back_too() {
+    // Sound systems that begin a stream anew: nothing is heard until its buffer is full, and then only what was played
+    // since. A sentence ends just before the first change, and the next one begins after it.
+    let mut far = speech(2, 18);
+    far[5 * SECOND + SECOND / 2..6 * SECOND + SECOND / 2].fill(0.0);
+    for (first, second) in [(110, 260), (50, 120), (100, 130), (60, 360)] {
+        let mut near = echo(&far, first);
+        for (at, delay_ms) in [(6 * SECOND, second), (12 * SECOND, first)] {
+            let played_since = [&vec![0.0; at], &far[at..]].concat();
+            near[at..].copy_from_slice(&echo(&played_since, delay_ms)[at..]);
+        }
+        let mut voice = Voice::new();
+        let (far, to) = (pcm(&far), 12 * SECOND);
+        let mut sent = process(&mut voice, &far[..to], &pcm(&near[..to]));
+        let late = voice.echo().unwrap().delay_ms;
+        assert!((late - second as f64).abs() <= 16.0, "{first} to {second} ms: {late} ms");
+        sent.extend(process(&mut voice, &far[to..], &pcm(&near[to..])));
+        for (at, to) in [(6.0, 12.0), (12.0, 18.0)] {
+            let (heard, lower) = (last_heard(&near, &sent, at, to), lower_by(&near, &sent, at + 2.0, to));
+            assert!(heard <= 1.5, "{first} to {second} ms: last heard {heard} s after {at} s");
+            assert!(lower >= 40.0, "{first} to {second} ms: lowered by {lower:.1} dB after {at} s");
+        }
+    }
+}
+
 /// How much of what is said comes through an echo that is so much louder or quieter than -6 dB: the correlation with
 /// what is sent when nothing is played. The far end speaks for two seconds, then both do.
 fn both_at_once(seed: u64, louder: f64) -> f64 {
