@@ -5,6 +5,7 @@
 //! - [`delivery`]: acknowledgement, resending, expiry and duplicate removal, pure
 //! - [`dialect`]: which form messages have, tring's own or that of other clients, pure
 //! - [`flood`]: how much of one sender is taken in, pure
+//! - [`seal`]: messages and presence that the broker can neither read nor make up, pure
 //! - [`topic`]: who publishes where
 //! - [`mqtt`]: the only IO here; moves opaque payloads between peers
 //!
@@ -17,5 +18,6 @@ pub mod dialect;
 pub mod flood;
 pub mod id;
 pub mod mqtt;
+pub mod seal;
 pub mod topic;
 pub mod wire;

@@ -11,6 +11,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CallId, MessageId, PeerId};
+use crate::seal::Announcement;
 
 pub use lenient::Unknown;
 
@@ -427,6 +428,9 @@ pub struct Presence {
     pub state: PresenceState,
     /// Names the run of the program that says so: an ID taken over shows as a foreign run on one's own topic.
     pub run: MessageId,
+    /// The peer's keys, and what shows that all of this is its own word; a peer that speaks in plain has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Announcement>,
 }
 
 /// Whether a peer can be called.

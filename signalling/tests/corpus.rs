@@ -19,6 +19,8 @@ mod presence;
 mod reader;
 #[path = "../../tests/fuzz/targets/replay.rs"]
 mod replay;
+#[path = "../../tests/fuzz/targets/seal.rs"]
+mod seal;
 #[path = "../../tests/fuzz/targets/topic.rs"]
 mod topic;
 
@@ -30,5 +32,6 @@ fn the_corpus_holds() {
     replay::replay("envelope", envelope::run);
     replay::replay("phone", phone::run);
     replay::replay("presence", presence::run);
+    replay::replay("seal", seal::run);
     replay::replay("topic", topic::run);
 }

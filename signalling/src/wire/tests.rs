@@ -145,7 +145,8 @@ fn debug_output_holds_no_address() {
 
 #[test]
 fn presence_round_trip() {
-    let presence = Presence { v: VERSION, state: PresenceState::Available, run: MessageId::numbered(Nonce(1), 0) };
+    let run = MessageId::numbered(Nonce(1), 0);
+    let presence = Presence { v: VERSION, state: PresenceState::Available, run, seal: None };
     let bytes = presence.to_bytes();
     assert_eq!(String::from_utf8_lossy(&bytes), r#"{"v":1,"state":"available","run":"0000000000000001-0"}"#);
     assert_eq!(Presence::from_bytes(&bytes).unwrap(), presence);

@@ -8,6 +8,7 @@ pub(crate) mod phone;
 pub(crate) mod presence;
 #[cfg_attr(not(feature = "media"), expect(dead_code, reason = "targets of media read in other ways"))]
 pub(crate) mod reader;
+pub(crate) mod seal;
 pub(crate) mod topic;
 
 #[cfg(feature = "media")]
@@ -31,6 +32,7 @@ pub(crate) fn named(name: &str) -> Option<Run> {
         "envelope" => envelope::run,
         "phone" => phone::run,
         "presence" => presence::run,
+        "seal" => seal::run,
         "topic" => topic::run,
         #[cfg(feature = "media")]
         "answer" => answer::run,

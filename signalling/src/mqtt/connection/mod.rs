@@ -396,7 +396,7 @@ impl Connection {
     }
 
     fn presence_message(&self, state: PresenceState) -> Message {
-        let presence = Presence { v: VERSION, state, run: run_id(self.config.run) };
+        let presence = Presence { v: VERSION, state, run: run_id(self.config.run), seal: None };
         Message { topic: self.own_topic(), payload: presence.to_bytes().into(), kind: Kind::Presence }
     }
 

@@ -1,0 +1,38 @@
+//! End-to-end sealing of what peers say, so that the broker need not be trusted. Pure: reads no clock, draws no
+//! randomness, does no IO. docs/SECURITY.md describes every byte for other clients.
+//!
+//! - [`keys`]: the identity of a peer: one key pair to sign, one to seal, and the fingerprint of both
+//! - [`message`]: an [`Envelope`](crate::wire::Envelope) ⇄ one independent sealed box, authenticated and encrypted
+//! - [`replay`]: which boxes came before, and which are too old to know
+//! - [`presence`]: presence that is signed and dated; [`announcement`] is what it carries for this
+//! - [`sas`]: the short authentication string that two people compare, with a commitment first
+//! - [`words`]: fingerprints as words
+//!
+//! It knows no topics and no files: what is remembered of peers is given to it.
+
+mod announcement;
+mod keys;
+mod message;
+mod presence;
+mod replay;
+mod sas;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
+mod words;
+
+pub use announcement::{Announcement, Signature};
+pub use keys::{Fingerprint, InvalidKeys, PublicKeys, SecretKeys};
+pub use message::{Endpoint, OpenError, Opened, SEALED_BYTES_MAX, SealError, is_sealed, open, parts, seal, tag};
+pub use presence::{ForgedPresence, Order};
+pub use replay::{ReplayWindow, Seen, Stale};
+pub use sas::{Agreed, Commitment, InvalidSas, SasNonce, fingerprints};
+pub use words::{FINGERPRINT_WORDS, SAS_WORDS};
+
+/// Appends `text` with its length in one byte before it. Ids have at most 64 bytes.
+fn put(bytes: &mut Vec<u8>, text: &str) {
+    let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    bytes.push(length);
+    bytes.extend_from_slice(&text.as_bytes()[..usize::from(length)]);
+}
