@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
-use crate::support::aiortc::Aiortc;
+use crate::support::aiortc::{self, Aiortc};
 use crate::support::call::{self, Args, Ended};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
@@ -149,4 +149,15 @@ fn it_calls() {
     let end = phone.wait_event("ended");
     assert_eq!((&end["by"], &end["unacknowledged"]), (&"remote".into(), &0.into()));
     no_complaints(&ended);
+}
+
+/// Sealed messages, signed presence and the short authentication string, written a second time from docs/SECURITY.md: the
+/// vectors of this program byte by byte, and the attacks that its own tests refuse.
+#[test]
+fn a_second_implementation_of_sealing_makes_the_same_bytes() {
+    let mut command = std::process::Command::new(aiortc::python());
+    command.args(["-m", "unittest", "discover", "-s", "tests/foreign"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = command.output().expect("Python runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("\nOK"), "{said}");
 }

@@ -123,7 +123,12 @@ impl Aiortc {
 }
 
 /// Python with the packages of `requirements.txt`.
-fn python() -> PathBuf {
+/// The Python that has what clients in it need.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn python() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python");
     let advice = "`./dev test` makes it: python3 -m venv, and pip install -r tests/apprtc/requirements.txt in it";
     assert!(python.is_file(), "{} is missing; {advice}", python.display());
