@@ -23,10 +23,30 @@ pub struct Flood {
     buckets: BTreeMap<PeerId, Bucket>,
 }
 
+/// A token bucket.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+pub(crate) struct Bucket {
     tokens: f64,
     at: Instant,
+}
+
+impl Bucket {
+    /// One that holds all of its `burst` tokens.
+    pub(crate) const fn full(burst: f64, now: Instant) -> Self {
+        Self { tokens: burst, at: now }
+    }
+
+    /// Takes a token, where there is one; `a_second` come back.
+    pub(crate) fn take(&mut self, burst: f64, a_second: f64, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * a_second).min(burst);
+        self.at = now;
+        if self.tokens < 1.0 {
+            return false;
+        }
+        self.tokens -= 1.0;
+        true
+    }
 }
 
 impl Flood {
@@ -34,17 +54,10 @@ impl Flood {
     pub fn admits(&mut self, peer: &PeerId, now: Instant) -> bool {
         if !self.buckets.contains_key(peer) {
             self.make_room();
-            self.buckets.insert(peer.clone(), Bucket { tokens: BURST, at: now });
+            self.buckets.insert(peer.clone(), Bucket::full(BURST, now));
         }
         let Some(bucket) = self.buckets.get_mut(peer) else { return false };
-        let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
-        bucket.tokens = (bucket.tokens + passed * A_SECOND).min(BURST);
-        bucket.at = now;
-        if bucket.tokens < 1.0 {
-            return false;
-        }
-        bucket.tokens -= 1.0;
-        true
+        bucket.take(BURST, A_SECOND, now)
     }
 
     fn make_room(&mut self) {

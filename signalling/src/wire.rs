@@ -217,6 +217,8 @@ pub enum ByeReason {
     NoAnswer,
     /// No media path was found, or it was lost.
     Failed,
+    /// The key of the caller is not the one that is known of it, or it has none where one is needed.
+    Identity,
     /// A reason of a later version; treated as [`ByeReason::Hangup`].
     #[serde(other)]
     Other,

@@ -22,13 +22,14 @@ pub(crate) enum ExitStatus {
     BrokerRefused = 21,
     NoPath = 22,
     NoMedia = 23,
+    Identity = 24,
     Device = 25,
     Assertion = 30,
     Interrupted = 130,
 }
 
 impl ExitStatus {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Done,
         Self::Internal,
         Self::Usage,
@@ -41,6 +42,7 @@ impl ExitStatus {
         Self::BrokerRefused,
         Self::NoPath,
         Self::NoMedia,
+        Self::Identity,
         Self::Device,
         Self::Assertion,
         Self::Interrupted,
@@ -73,6 +75,7 @@ impl ExitStatus {
             Self::BrokerRefused => "broker-refused",
             Self::NoPath => "no-path",
             Self::NoMedia => "no-media",
+            Self::Identity => "identity",
             Self::Device => "device",
             Self::Assertion => "assertion",
             Self::Interrupted => "interrupted",
@@ -94,6 +97,7 @@ impl ExitStatus {
             Self::BrokerRefused => "broker refused: login, rules, or the ID is in use elsewhere",
             Self::NoPath => "no network path between the two, or it was lost",
             Self::NoMedia => "connected, but no media",
+            Self::Identity => "the key of the other side is not the one that is known, or it has none",
             Self::Device => "camera, microphone or speaker missing or in use",
             Self::Assertion => "something that a test or a load expected did not come",
             Self::Interrupted => "interrupted with Ctrl-C",
@@ -126,6 +130,7 @@ impl From<EndReason> for ExitStatus {
             EndReason::Offline => Self::Offline,
             EndReason::RemoteCancel => Self::Cancelled,
             EndReason::NoPath | EndReason::Lost => Self::NoPath,
+            EndReason::Identity => Self::Identity,
             // The failure itself knows better; this is for the case that none was noted.
             EndReason::LocalFailure => Self::Internal,
         }

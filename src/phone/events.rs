@@ -490,6 +490,7 @@ pub(crate) const fn ending(reason: EndReason) -> &'static str {
         EndReason::LocalDecline => "declined",
         EndReason::RemoteDecline => "the other side declined",
         EndReason::Busy => "busy",
+        EndReason::Identity => "our key is not the one that is known there, or one is needed and we show none (pass --seal)",
         EndReason::NoAnswer => "no answer",
         EndReason::Offline => "nobody there by that ID",
         EndReason::NoPath => "no network path",

@@ -247,6 +247,8 @@ pub enum EndReason {
     Lost,
     /// Our side cannot take part.
     LocalFailure,
+    /// The callee does not take our key, or that we have none.
+    Identity,
 }
 
 impl Serialize for EndReason {
@@ -257,7 +259,7 @@ impl Serialize for EndReason {
 
 impl EndReason {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::LocalHangup,
         Self::RemoteHangup,
         Self::LocalCancel,
@@ -270,6 +272,7 @@ impl EndReason {
         Self::NoPath,
         Self::Lost,
         Self::LocalFailure,
+        Self::Identity,
     ];
 
     /// The word for it in events and logs.
@@ -288,6 +291,7 @@ impl EndReason {
             Self::NoPath => "no-path",
             Self::Lost => "lost",
             Self::LocalFailure => "failed",
+            Self::Identity => "identity",
         }
     }
 
@@ -305,7 +309,7 @@ impl EndReason {
             Self::LocalDecline => Some(ByeReason::Decline),
             Self::NoAnswer => Some(ByeReason::NoAnswer),
             Self::NoPath | Self::Lost | Self::LocalFailure => Some(ByeReason::Failed),
-            Self::RemoteHangup | Self::RemoteCancel | Self::RemoteDecline | Self::Busy => None,
+            Self::RemoteHangup | Self::RemoteCancel | Self::RemoteDecline | Self::Busy | Self::Identity => None,
         }
     }
 }

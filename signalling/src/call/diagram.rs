@@ -47,6 +47,7 @@ fn events() -> Vec<Event> {
         ByeReason::Busy,
         ByeReason::NoAnswer,
         ByeReason::Failed,
+        ByeReason::Identity,
         ByeReason::Other,
     ];
     let mut events = vec![

@@ -68,6 +68,20 @@ impl SecretKeys {
         self.bytes.clone()
     }
 
+    /// The identity of a text, as [`SecretKeys::to_text`] writes it.
+    ///
+    /// # Errors
+    /// [`InvalidKeys`] when it is none.
+    pub fn from_text(text: &str) -> Result<Self, InvalidKeys> {
+        Self::from_bytes(decode(text).ok_or(InvalidKeys)?)
+    }
+
+    /// The bytes to keep, as base64url.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(encode(self.bytes.as_slice()))
+    }
+
     /// What others may know.
     #[must_use]
     pub const fn public(&self) -> &PublicKeys {

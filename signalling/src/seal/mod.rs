@@ -5,6 +5,7 @@
 //! - [`message`]: an [`Envelope`](crate::wire::Envelope) ⇄ one independent sealed box, authenticated and encrypted
 //! - [`replay`]: which boxes came before, and which are too old to know
 //! - [`presence`]: presence that is signed and dated; [`announcement`] is what it carries for this
+//! - [`trust`], [`vault`]: who is spoken to, sealed or in plain, and who is not
 //! - [`sas`]: the short authentication string that two people compare, with a commitment first
 //! - [`words`]: fingerprints as words
 //!
@@ -18,6 +19,8 @@ mod replay;
 mod sas;
 #[cfg(test)]
 mod tests;
+mod trust;
+mod vault;
 #[cfg(test)]
 mod vectors;
 mod words;
@@ -28,7 +31,9 @@ pub use message::{Endpoint, OpenError, Opened, SEALED_BYTES_MAX, SealError, is_s
 pub use presence::{ForgedPresence, Order};
 pub use replay::{ReplayWindow, Seen, Stale};
 pub use sas::{Agreed, Commitment, InvalidSas, SasNonce, fingerprints};
-pub use words::{FINGERPRINT_WORDS, SAS_WORDS};
+pub use trust::{Acquaintance, Acquaintances, Distrust, Opinion, Plain, Policy, Standing, Strangers, Trust};
+pub use vault::{Dropped, Heard, News, Unsent, Vault};
+pub use words::{FINGERPRINT_WORDS, SAS_WORDS, fingerprint_words};
 
 /// Appends `text` with its length in one byte before it. Ids have at most 64 bytes.
 fn put(bytes: &mut Vec<u8>, text: &str) {

@@ -22,6 +22,16 @@ pub(super) fn encode(bytes: &[u8], count: usize) -> String {
     words.join(" ")
 }
 
+/// The words of a fingerprint as this program writes them, of those that a person wrote; `None` when they are no such
+/// words.
+#[must_use]
+pub fn fingerprint_words(text: &str) -> Option<String> {
+    let words: Vec<String> = text.split(|c: char| !c.is_ascii_alphabetic()).map(str::to_ascii_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+    let known = words.iter().all(|word| LIST.lines().any(|listed| listed == *word));
+    (words.len() == FINGERPRINT_WORDS && known).then(|| words.join(" "))
+}
+
 /// Whether two texts have the same words.
 pub(super) fn same(one: &str, other: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
@@ -53,6 +63,15 @@ mod tests {
         assert_eq!(encode(&[0xff; 32], 2), "zoo zoo");
         // 00000000001 00000000010 000…
         assert_eq!(encode(&[0x00, 0x20, 0x08, 0x00, 0x00], 3), "ability able abandon");
+    }
+
+    #[test]
+    fn words_that_are_none_are_refused() {
+        let twelve = ["zoo"; 12].join(", ").to_uppercase();
+        assert_eq!(fingerprint_words(&twelve), Some(["zoo"; 12].join(" ")));
+        for bad in ["", "zoo", &["zoo"; 13].join(" "), &["zo"; 12].join(" ")] {
+            assert_eq!(fingerprint_words(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -474,7 +474,7 @@ fn legal_pair(caller: Told, callee: Told) -> bool {
             LocalCancel | Offline => matches!(heard, RemoteCancel | RemoteHangup),
             NoAnswer => matches!(heard, NoAnswer | RemoteHangup),
             NoPath | Lost | LocalFailure => matches!(heard, NoPath | Lost),
-            LocalDecline | RemoteHangup | RemoteCancel | RemoteDecline | Busy => false,
+            LocalDecline | RemoteHangup | RemoteCancel | RemoteDecline | Busy | Identity => false,
         },
         (Told::EndedThere(heard), Told::EndedHere(own)) => match own {
             // Its bye may overtake its answer.
@@ -482,7 +482,7 @@ fn legal_pair(caller: Told, callee: Told) -> bool {
             LocalDecline => heard == RemoteDecline,
             NoAnswer => heard == NoAnswer,
             NoPath | Lost | LocalFailure => matches!(heard, NoPath | Lost),
-            LocalCancel | Offline | RemoteHangup | RemoteCancel | RemoteDecline | Busy => false,
+            LocalCancel | Offline | RemoteHangup | RemoteCancel | RemoteDecline | Busy | Identity => false,
         },
         // Both ended it before either bye arrived.
         (Told::EndedHere(caller), Told::EndedHere(callee)) => {

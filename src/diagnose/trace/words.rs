@@ -91,6 +91,7 @@ fn of_bye(reason: ByeReason, text: Option<&str>) -> String {
         ByeReason::Busy => "busy",
         ByeReason::NoAnswer => "nobody answered",
         ByeReason::Failed => "no path, or it cannot take part",
+        ByeReason::Identity => "the key of the caller is not taken",
         ByeReason::Other => "for a reason of a later version",
     };
     match text {

@@ -123,7 +123,6 @@ impl Aiortc {
 }
 
 /// Python with the packages of `requirements.txt`.
-/// The Python that has what clients in it need.
 ///
 /// # Panics
 /// When it is not there.

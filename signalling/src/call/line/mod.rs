@@ -152,6 +152,7 @@ impl Step<'_> {
         let ours = matches!(self.state, State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. });
         let reason = match reason {
             ByeReason::Busy if ours => EndReason::Busy,
+            ByeReason::Identity if ours => EndReason::Identity,
             ByeReason::Decline | ByeReason::Hangup | ByeReason::Other if ours => EndReason::RemoteDecline,
             ByeReason::NoAnswer if unanswered => EndReason::NoAnswer,
             ByeReason::Failed if unanswered => EndReason::NoPath,
@@ -162,6 +163,7 @@ impl Step<'_> {
             | ByeReason::Decline
             | ByeReason::Busy
             | ByeReason::NoAnswer
+            | ByeReason::Identity
             | ByeReason::Other => {
                 if unanswered && !ours {
                     EndReason::RemoteCancel
