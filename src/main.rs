@@ -88,6 +88,7 @@ fn run(
             Command::Call(call) => commands::call::run(call, &in_force.contacts, printer, windows).await,
             Command::Redial(redial) => commands::redial::run(redial, printer, windows).await,
             Command::Listen(listen) => commands::listen::run(listen, &in_force.contacts, printer, windows).await,
+            Command::Id(id) => commands::id::run(id, &printer),
             Command::Contacts(contacts) => commands::contacts::run(contacts, printer).await,
             Command::Log(log) => commands::log::run(&log, &printer),
             Command::Devices => commands::devices::run(printer).await,

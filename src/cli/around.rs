@@ -1,13 +1,16 @@
 //! What there is besides calls: who is there, calls that were, what is set, whether it works.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use signalling::id::PeerId;
 
 use super::options::{Link, Media};
 
 /// `tring contacts`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Contacts {
+    #[command(subcommand)]
+    pub(crate) keys: Option<Keys>,
     /// Whose presence to show [default: everybody's]
     #[arg(value_name = "PEER")]
     pub(crate) peers: Vec<PeerId>,
@@ -16,6 +19,49 @@ pub(crate) struct Contacts {
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) link: Link,
+}
+
+/// What is remembered of the keys of peers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// List the peers whose key is remembered
+    Known,
+    /// Remember the key of PEER by its words, which `tring id` shows there; also in place of another key
+    Trust {
+        /// Whose key
+        peer: PeerId,
+        /// Its twelve words
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
+    /// Note that you have compared the key of PEER; with WORDS, if they are those that are remembered
+    Verify {
+        /// Whose key
+        peer: PeerId,
+        /// Its twelve words
+        words: Vec<String>,
+    },
+    /// Remember nothing of PEER any more: the next call is as the first
+    Forget {
+        /// Whom
+        peer: PeerId,
+    },
+    /// Have nothing to do with PEER in calls with --seal
+    Block {
+        /// Whom
+        peer: PeerId,
+    },
+}
+
+/// `tring id`.
+#[derive(Debug, Args)]
+pub(crate) struct Id {
+    /// Own peer ID [default: user-host]
+    #[arg(long, env = "TRING_ID")]
+    pub(crate) id: Option<PeerId>,
+    /// Leave the QR code out
+    #[arg(long)]
+    pub(crate) no_qr: bool,
 }
 
 /// `tring log`.

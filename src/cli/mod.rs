@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use around::{Config, Contacts, Doctor, Log};
+pub(crate) use around::{Config, Contacts, Doctor, Id, Keys, Log};
 pub(crate) use calling::{Answer, Call, Common, EarlyMedia, Listen, Redial};
 pub(crate) use options::{Dialect, Habits, Link, Media, Ring};
 pub(crate) use servers::{Demo, Serve};
@@ -59,7 +59,9 @@ pub(crate) enum Command {
     Redial(Redial),
     /// Wait for calls
     Listen(Listen),
-    /// Show who is there: available, busy, away or offline
+    /// Show your key: its words, to be compared, and a QR code
+    Id(Id),
+    /// Show who is there: available, busy, away or offline; and what is remembered of the keys of peers
     Contacts(Contacts),
     /// Show the calls that were, newest first
     Log(Log),

@@ -131,6 +131,19 @@ pub(crate) struct Link {
     /// How to speak to the other side over the broker
     #[arg(long, value_enum, default_value_t = Dialect::Tring, env = "TRING_DIALECT")]
     pub(crate) dialect: Dialect,
+    /// Seal what is said over the broker, so that it can neither read nor change it; the other side needs --seal too
+    #[arg(long)]
+    pub(crate) seal: bool,
+    /// With --seal: speak also to programs that do not seal, if they never showed a key. Whoever runs the broker can
+    /// listen in to such calls
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// As --seal, and speak only to peers whose key is remembered: from a call before, or by 'tring contacts trust'
+    #[arg(long)]
+    pub(crate) require_known: bool,
+    /// The secret key for this run, from the environment alone; then nothing is remembered of peers
+    #[arg(long, hide = true, env = "TRING_SECRET_KEY", hide_env_values = true)]
+    pub(crate) secret_key: Option<Secret>,
     /// STUN or TURN server: stun:HOST[:PORT], turn:HOST[:PORT] (over UDP), turn:HOST[:PORT]?transport=tcp, or
     /// turns:HOST[:PORT] (over TLS) (repeatable)
     #[arg(long, value_name = "URL", env = "TRING_ICE", value_delimiter = ',')]

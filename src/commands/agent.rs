@@ -56,6 +56,8 @@ async fn print(mut events: mpsc::Receiver<LinkEvent>, to: mpsc::Sender<LinkEvent
             | LinkEvent::Refused { .. }
             | LinkEvent::Dropped { .. }
             | LinkEvent::Presence { .. }
+            | LinkEvent::Ready { .. }
+            | LinkEvent::Distrusted { .. }
             | LinkEvent::Overheard { .. }
             | LinkEvent::Echo
             | LinkEvent::Failed(_) => {}

@@ -41,6 +41,9 @@ const REDRAW_EVERY: Duration = Duration::from_secs(1);
 const PEERS_MAX: usize = 1000;
 
 pub(crate) async fn run(options: Contacts, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
+    if let Some(keys) = options.keys {
+        return super::keys::run(keys, &printer);
+    }
     let config = resolve_link(&options.link, Audience::Only(Vec::new()))?;
     let me = config.me.clone();
     let watched = if options.peers.is_empty() { Watched::Everyone } else { Watched::Peers(options.peers) };
@@ -189,6 +192,8 @@ impl Looking {
                 | LinkEvent::Refused { .. }
                 | LinkEvent::Dropped { .. }
                 | LinkEvent::Overheard { .. }
+                | LinkEvent::Ready { .. }
+                | LinkEvent::Distrusted { .. }
                 | LinkEvent::Echo,
             ) => {}
         }

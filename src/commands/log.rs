@@ -144,6 +144,8 @@ mod tests {
             status: 0,
             path: None,
             received: None,
+            sealed: None,
+            verified: None,
         }
     }
 

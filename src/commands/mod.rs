@@ -7,6 +7,8 @@ pub(crate) mod contacts;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod doctor;
+pub(crate) mod id;
+mod keys;
 pub(crate) mod listen;
 pub(crate) mod load;
 pub(crate) mod log;

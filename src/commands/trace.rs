@@ -20,13 +20,14 @@ use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
 use crate::output::sanitize::harmless;
+use crate::phone::identity;
 use crate::phone::settings::{dialect, resolve_link};
 use crate::platform::signals;
 
 pub(crate) async fn run(options: Trace, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
     let config = resolve_link(&options.link, Audience::Only(Vec::new()))?;
     let dialect = dialect(&options.link);
-    let reader = Reader::new(config.template.clone(), dialect);
+    let reader = Reader::new(config.template.clone(), dialect, identity::kept(&config.me));
     let me = config.me.clone();
     let (link, _commands, events) = Link::tracer(config).map_err(|error| failure(&error))?;
     let stop = CancellationToken::new();
@@ -141,6 +142,8 @@ impl Tracing {
                 | LinkEvent::Refused { .. }
                 | LinkEvent::Dropped { .. }
                 | LinkEvent::Presence { .. }
+                | LinkEvent::Ready { .. }
+                | LinkEvent::Distrusted { .. }
                 | LinkEvent::Echo,
             ) => {}
         }

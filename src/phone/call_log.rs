@@ -54,6 +54,12 @@ pub(crate) struct Entry {
     /// How media went: `host`, `srflx` or `relay`.
     pub(crate) path: Option<Word>,
     pub(crate) received: Option<Quality>,
+    /// The broker could neither read nor make up what was said of the call. Only of calls with `--seal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sealed: Option<bool>,
+    /// Its user had compared the key of the other side. Only of calls with `--seal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verified: Option<bool>,
 }
 
 /// Who called whom.
@@ -140,6 +146,8 @@ impl Entry {
             status,
             path: None,
             received: None,
+            sealed: None,
+            verified: None,
         }
     }
 
@@ -332,6 +340,8 @@ mod tests {
             status: 0,
             path: Some(Word::known("srflx")),
             received: Some(Quality { freezes: 2, loss: Some(0.012) }),
+            sealed: None,
+            verified: None,
         }
     }
 
@@ -348,6 +358,10 @@ mod tests {
             serde_json::to_string(&entry(1)).unwrap(),
             r#"{"v":1,"started":1700000000000,"direction":"out","peer":"bob","call_id":"00000000000000000000000000000001","answered":true,"duration_ms":61250.5,"reason":"remote-hangup","status":0,"path":"srflx","received":{"freezes":2,"loss":0.012}}"#
         );
+        let sealed = Entry { sealed: Some(true), verified: Some(false), ..entry(1) };
+        let line = serde_json::to_string(&sealed).unwrap();
+        assert!(line.ends_with(r#""loss":0.012},"sealed":true,"verified":false}"#), "{line}");
+        assert_eq!(serde_json::from_str::<Entry>(&line).unwrap(), sealed);
         let away = Entry::turned_away("carol".parse().unwrap(), 1_700_000_000_000, 10);
         assert_eq!(
             serde_json::to_string(&away).unwrap(),

@@ -8,6 +8,7 @@ use media::send::picture_plan::{PicturePlan, Reason};
 use media::voice::{Processing, VoiceFigures};
 use serde::{Serialize, Serializer};
 use signalling::call::{EndReason, Side};
+use signalling::seal::{Standing, Trust};
 
 use crate::output::events::{Event, Progress};
 use crate::output::streams::Worth;
@@ -35,7 +36,12 @@ pub(crate) enum CallEvent {
     /// Offer and answer are exchanged; a path is looked for.
     Connecting { video: Option<String>, audio: Option<String> },
     /// The path is up.
-    Connected { pair: Option<Pair> },
+    Connected {
+        pair: Option<Pair>,
+        /// None where nothing is to be sealed.
+        #[serde(flatten)]
+        security: Option<Security>,
+    },
     /// The first picture of the other side was shown.
     FirstFrame { after_accept_ms: Option<f64> },
     /// The first sound of the other side was heard.
@@ -71,6 +77,33 @@ pub(crate) enum CallEvent {
     Ended { reason: EndReason, detail: Option<String>, text: Option<String> },
     /// The whole call in figures.
     Summary(Box<Summary>),
+}
+
+/// How messages of a call come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Security {
+    /// The broker can neither read them nor make them up.
+    pub(crate) sealed: bool,
+    /// Our user has compared the key of the other side.
+    pub(crate) verified: bool,
+    /// The words of that key.
+    pub(crate) key: Option<String>,
+}
+
+impl Security {
+    pub(crate) fn of(standing: Standing) -> Self {
+        match standing {
+            Standing::Plain => Self::default(),
+            Standing::Sealed { words, trust } => {
+                Self { sealed: true, verified: trust == Trust::Verified, key: Some(words) }
+            }
+        }
+    }
+
+    /// What is added to what people read of a call.
+    fn words(&self) -> &'static str {
+        if self.sealed { "" } else { "; not verified: the broker can listen in" }
+    }
 }
 
 /// The selected candidate pair.
@@ -378,14 +411,16 @@ impl Event for CallEvent {
             Self::Incoming { waiting: true } => format!("{peer} is calling too"),
             Self::Accepted => "answered".to_owned(),
             Self::PathReady | Self::Connecting { .. } | Self::FirstAudio { .. } | Self::Stats(_) => return None,
-            Self::Connected { pair: Some(pair) } => {
+            Self::Connected { pair: Some(pair), security } => {
                 let relay = match pair.relay_protocol {
                     Some("udp") | None => String::new(),
                     Some(protocol) => format!(", TURN over {}", protocol.to_uppercase()),
                 };
-                format!("connected with {peer} ({} to {}, {}{relay})", pair.local, pair.remote, pair.protocol)
+                let unsealed = security.as_ref().map_or("", Security::words);
+                let (local, remote) = (&pair.local, &pair.remote);
+                format!("connected with {peer} ({local} to {remote}, {}{relay}{unsealed})", pair.protocol)
             }
-            Self::Connected { pair: None } => format!("connected with {peer}"),
+            Self::Connected { pair: None, .. } => format!("connected with {peer}"),
             Self::FirstFrame { after_accept_ms } => match after_accept_ms {
                 Some(ms) => format!("first picture {ms:.0} ms after the answer"),
                 None => "first picture".to_owned(),
@@ -490,7 +525,9 @@ pub(crate) const fn ending(reason: EndReason) -> &'static str {
         EndReason::LocalDecline => "declined",
         EndReason::RemoteDecline => "the other side declined",
         EndReason::Busy => "busy",
-        EndReason::Identity => "our key is not the one that is known there, or one is needed and we show none (pass --seal)",
+        EndReason::Identity => {
+            "our key is not the one that is known there, or one is needed and we show none (pass --seal)"
+        }
         EndReason::NoAnswer => "no answer",
         EndReason::Offline => "nobody there by that ID",
         EndReason::NoPath => "no network path",

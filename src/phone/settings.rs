@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use media::capture::{AudioSource, VideoFormat, VideoSource};
@@ -20,8 +20,9 @@ use media::voice::Processing;
 use signalling::dialect::Dialect;
 use signalling::id::PeerId;
 use signalling::mqtt::{Audience, BrokerUrl, LinkConfig, Login, Proxies, Scheme, TlsFiles};
+use signalling::seal::{Plain, Policy, SecretKeys, Strangers};
 
-use super::{proxies, turn_streams};
+use super::{identity, proxies, turn_streams};
 use crate::cli;
 use crate::config::secret::{secret, warn_if_open};
 use crate::output::exit::Failure;
@@ -33,6 +34,8 @@ use crate::platform::random;
 pub(crate) struct Settings {
     pub(crate) link: LinkConfig,
     pub(crate) dialect: Dialect,
+    /// `None`: nothing is sealed, and no key is made or shown.
+    pub(crate) security: Option<Security>,
     /// As resolved; a call takes [`Settings::peer_now`].
     pub(crate) peer: PeerConfig,
     ice_login: IceLogin,
@@ -72,6 +75,14 @@ impl EarlyPeers {
             Self::All => true,
         }
     }
+}
+
+/// How messages are sealed.
+#[derive(Clone, Debug)]
+pub(crate) struct Security {
+    pub(crate) policy: Policy,
+    /// The identity to use, in place of the one that is kept.
+    pub(crate) keys: Option<Arc<SecretKeys>>,
 }
 
 /// How to log in at the TURN servers.
@@ -163,8 +174,9 @@ impl Settings {
         };
         let control = if common.control.is_some() { Control::Stdin } else { Control::Terminal };
         let dialect = dialect(&common.link);
-        let early_media = EarlyPeers::default();
-        Ok(Self { link, dialect, peer, ice_login, media, control, habits: common.habits, early_media })
+        let security = security(&common.link)?;
+        let (habits, early_media) = (common.habits, EarlyPeers::default());
+        Ok(Self { link, dialect, security, peer, ice_login, media, control, habits, early_media })
     }
 
     /// The configuration of a peer connection that begins now: logins made from a shared secret expire.
@@ -186,6 +198,30 @@ impl Settings {
 
 fn direction(silent: bool) -> Direction {
     if silent { Direction::ReceiveOnly } else { Direction::SendReceive }
+}
+
+fn security(link: &cli::Link) -> Result<Option<Security>, Failure> {
+    let is_sealing = link.seal || link.require_known;
+    if link.plain && !is_sealing {
+        return Err(Failure::usage(
+            "--plain is for calls with --seal, without which nothing is sealed; pass --seal too",
+        ));
+    }
+    if !is_sealing {
+        return Ok(None);
+    }
+    if dialect(link) == Dialect::Apprtc {
+        return Err(Failure::usage("--dialect apprtc cannot seal; leave out --seal and --require-known"));
+    }
+    if link.require_known && link.plain {
+        return Err(Failure::usage(
+            "--plain lets peers without a key through, --require-known does not; pass one of them",
+        ));
+    }
+    let plain = if link.plain { Plain::Allowed } else { Plain::Refused };
+    let strangers = if link.require_known { Strangers::Refused } else { Strangers::Welcome };
+    let keys = link.secret_key.as_ref().map(|secret| identity::of_text(secret.expose())).transpose()?;
+    Ok(Some(Security { policy: Policy { plain, strangers }, keys }))
 }
 
 /// How peers speak over the broker.
@@ -231,6 +267,8 @@ pub(crate) fn resolve_link(link: &cli::Link, audience: Audience) -> Result<LinkC
         proxies: if link.broker.iter().all(is_plain) { Proxies::default() } else { proxies::of_environment()? },
         template: link.topic.clone().unwrap_or_else(|| dialect(link).topics()),
         audience,
+        // A session has its own.
+        sealing: None,
     })
 }
 
@@ -341,8 +379,8 @@ fn warn_of_plain_brokers(brokers: &[BrokerUrl]) {
     }
 }
 
-/// `user-host`.
-fn default_id() -> PeerId {
+/// The ID of a user who names none: `user-host`.
+pub(crate) fn default_id() -> PeerId {
     let user = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
     let host = std::fs::read_to_string("/etc/hostname").or_else(|_| std::env::var("COMPUTERNAME")).unwrap_or_default();
     id_of(&user, &host)

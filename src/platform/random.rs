@@ -25,7 +25,8 @@ pub(crate) fn mark(digits: usize) -> String {
     all[all.len() - digits.min(all.len())..].to_owned()
 }
 
-fn bytes<const N: usize>() -> [u8; N] {
+/// Bytes of a key.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes; without them there is no TLS either");
     bytes

@@ -250,6 +250,7 @@ async fn what_is_said_last_gets_out() {
         version: signalling::mqtt::MqttVersion::default(),
         template: Dialect::Apprtc.topics(),
         audience: Audience::Only(vec!["phone".parse().unwrap()]),
+        sealing: None,
     })
     .unwrap();
     let stop = CancellationToken::new();

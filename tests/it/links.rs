@@ -223,6 +223,7 @@ async fn a_link_that_asks_for_itself_hears_itself() {
             proxies: signalling::mqtt::Proxies::default(),
             template: Template::default(),
             audience: Audience::Only(vec![me.clone()]),
+            sealing: None,
         };
         let (link, handle, mut events) = Link::new(config).unwrap();
         let stop = CancellationToken::new();
@@ -232,7 +233,7 @@ async fn a_link_that_asks_for_itself_hears_itself() {
         handle.publish(me.clone(), b"anyone there?".to_vec()).unwrap();
         let heard = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap();
         match heard {
-            Some(LinkEvent::Message { from, payload }) => {
+            Some(LinkEvent::Message { from, payload, .. }) => {
                 assert_eq!((from, &payload[..]), (me.clone(), &b"anyone there?"[..]))
             }
             other => panic!("{other:?}"),

@@ -42,6 +42,7 @@ mod quality;
 mod relays;
 mod rights;
 mod runs;
+mod sealed;
 mod secrets;
 mod serve;
 mod servers;

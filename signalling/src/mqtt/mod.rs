@@ -10,6 +10,9 @@
 //! - [`Link::observer`]: the same without presence and calls, to see who is there
 //! - [`Link::tracer`]: the same, and it reads along what peers say: [`LinkEvent::Overheard`]
 //!
+//! A payload is sealed as the last thing before it is published, and opened as the first thing when it comes: by
+//! [`crate::seal::Vault`], where [`LinkConfig::sealing`] says so.
+//!
 //! Inside: `connection/` decides, `client.rs` speaks MQTT 3.1.1 or 5, `error.rs` says what went
 //! wrong and `cause.rs` why, `reach.rs` finds the way, `probe.rs` finds out what speaks at a port that is no broker's.
 
@@ -25,7 +28,9 @@ mod tls;
 mod url;
 mod version;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::id::{MessageId, Nonce, PeerId};
+use crate::seal::{Acquaintances, Distrust, Policy, SecretKeys, Standing};
 use crate::topic::Template;
 use crate::wire::{ENVELOPE_BYTES_MAX, PresenceState};
 use connection::{Connection, Hints, Part};
@@ -75,6 +81,19 @@ pub struct LinkConfig {
     pub template: Template,
     /// Whose calls we take in.
     pub audience: Audience,
+    /// What seals our messages; without it they are plain bytes, as other dialects want.
+    pub sealing: Option<Sealing>,
+}
+
+/// What seals messages: see [`crate::seal::Vault`].
+#[derive(Clone, Debug)]
+pub struct Sealing {
+    /// Our identity.
+    pub keys: Arc<SecretKeys>,
+    /// What our user allows.
+    pub policy: Policy,
+    /// What is remembered of peers, now and from then on.
+    pub acquaintances: watch::Receiver<Arc<Acquaintances>>,
 }
 
 /// Which call topics are subscribed to.
@@ -138,8 +157,22 @@ pub enum LinkEvent {
     Message {
         /// Whose topic carried them.
         from: PeerId,
-        /// The bytes.
+        /// The bytes, opened.
         payload: Bytes,
+        /// Whether they came sealed, and of whom.
+        standing: Standing,
+    },
+    /// A peer's keys are known now, or are others: what waited for them can be sent.
+    Ready {
+        /// Whose.
+        peer: PeerId,
+    },
+    /// A peer is not spoken to.
+    Distrusted {
+        /// Why.
+        why: Distrust,
+        /// What showed it.
+        shown: Shown,
     },
     /// What [`LinkHandle::probe`] said came back.
     Echo,
@@ -153,7 +186,7 @@ pub enum LinkEvent {
     /// Something on one of our topics was not taken in.
     Dropped {
         /// Why, for people.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A watched peer's presence.
     Presence {
@@ -175,6 +208,16 @@ pub enum LinkEvent {
     },
     /// The link cannot work and has ended.
     Failed(LinkError),
+}
+
+/// What showed that a peer is not to be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shown {
+    /// Its presence, and nothing genuine of it is known.
+    ByPresence,
+    /// A message, which may be of anybody.
+    ByMessage,
 }
 
 #[derive(Debug)]
@@ -347,10 +390,30 @@ impl Link {
         self.connection.tell(event).await;
     }
 
+    /// Takes in what is sealed for the run of another program of ours too, whose connection this one takes over.
+    pub fn succeed(&mut self, run: MessageId) {
+        self.connection.succeed(run);
+    }
+
     /// Runs until `stop` fires (says goodbye to the broker then) or the link fails for good.
     pub async fn run(self, stop: CancellationToken) {
         self.connection.run(stop).await;
     }
+}
+
+/// The wall clock, milliseconds since the Unix epoch.
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Random bytes that nobody can guess.
+fn random() -> [u8; 32] {
+    use ring::rand::SecureRandom as _;
+    let mut bytes = [0; 32];
+    let drawn = ring::rand::SystemRandom::new().fill(&mut bytes);
+    drawn.expect("the system gives random bytes; without them there is no TLS either");
+    bytes
 }
 
 /// The name of a run on the presence topic.

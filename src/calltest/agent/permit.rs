@@ -22,7 +22,7 @@ use crate::{cli, config};
 const COMMANDS: [&str; 3] = ["call", "listen", "load"];
 
 /// Options that are taken, by their names in the code.
-const OPTIONS: [&str; 42] = [
+const OPTIONS: [&str; 44] = [
     // calls
     "peer",
     "answer_timeout",
@@ -54,6 +54,8 @@ const OPTIONS: [&str; 42] = [
     "dialect",
     "ice",
     "relay_only",
+    "seal",
+    "plain",
     // habits and output
     "ring",
     "no_log",
@@ -183,6 +185,8 @@ impl Own {
         common.set("TRING_DIALECT", Some(dialect.to_owned()));
         common.set("TRING_CA_FILE", link.ca_file.as_deref().map(path));
         common.set("TRING_RELAY_ONLY", link.relay_only.then(|| "true".to_owned()));
+        common.set("TRING_SEAL", link.seal.then(|| "true".to_owned()));
+        common.set("TRING_PLAIN", link.plain.then(|| "true".to_owned()));
         // Nothing of a part stays on this machine, nobody here is disturbed.
         common.set("TRING_NO_LOG", Some("true".to_owned()));
         common.set("TRING_NO_NOTIFY", Some("true".to_owned()));

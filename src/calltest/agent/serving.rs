@@ -123,13 +123,19 @@ impl Serving {
                 warn!(reason, "the broker is away");
                 self.runs.values_mut().for_each(|state| state.exchange.link_lost(now));
             }
-            Some(LinkEvent::Message { from, payload }) => match Frame::<Ask>::from_bytes(&payload) {
+            Some(LinkEvent::Message { from, payload, .. }) => match Frame::<Ask>::from_bytes(&payload) {
                 Ok(frame) => self.frame(from, frame, now),
                 Err(error) => warn!(%from, %error, "dropped"),
             },
             Some(LinkEvent::Refused { to, error }) => warn!(%to, %error, "not sent"),
-            Some(LinkEvent::Dropped { reason }) => warn!(reason, "dropped"),
-            Some(LinkEvent::Presence { .. } | LinkEvent::Overheard { .. } | LinkEvent::Echo) => {}
+            Some(LinkEvent::Dropped { reason }) => warn!(%reason, "dropped"),
+            Some(
+                LinkEvent::Presence { .. }
+                | LinkEvent::Overheard { .. }
+                | LinkEvent::Echo
+                | LinkEvent::Ready { .. }
+                | LinkEvent::Distrusted { .. },
+            ) => {}
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{LINE_BYTES_MAX, Launch, ORDERS_MAX, PeerHandle, PeerInput, PeerOutput, Program, TOLD_MAX};
 use crate::output::exit::Failure;
+use crate::phone::identity;
 use crate::platform::child;
 
 /// How long what it wrote last is read when it has ended: it is there already.
@@ -64,6 +65,9 @@ fn command(part: &Launch) -> Result<Command, Failure> {
         Program::Tring { arguments } => {
             let mut command = Command::new(own_program()?);
             command.args(arguments).args(["--json", "--control", "-"]);
+            child::hide_settings(&mut command);
+            // Keys of tests are none of the user's, and neither is what is remembered of peers.
+            command.env("TRING_SECRET_KEY", identity::of_this_program().to_text().as_str());
             command
         }
         Program::Foreign { command: words } => {
@@ -72,10 +76,10 @@ fn command(part: &Launch) -> Result<Command, Failure> {
             };
             let mut command = Command::new(program);
             command.args(arguments);
+            child::hide_settings(&mut command);
             command
         }
     };
-    child::hide_settings(&mut command);
     command.env("TRING_CONFIG", "/dev/null").envs(&part.env).current_dir(&part.folder).kill_on_drop(true);
     // A Ctrl-C at the terminal is for the one who runs the test, who ends the peers in order.
     command.process_group(0);

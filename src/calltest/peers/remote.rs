@@ -256,11 +256,11 @@ impl Runner {
                     };
                 }
             }
-            LinkEvent::Message { from, payload } => self.message(&from, &payload, now),
+            LinkEvent::Message { from, payload, .. } => self.message(&from, &payload, now),
             LinkEvent::Failed(error) => self.lose_all(&error.to_string()),
             LinkEvent::Refused { to, error } => tracing::warn!(%to, %error, "not sent"),
-            LinkEvent::Dropped { reason } => tracing::warn!(reason, "dropped"),
-            LinkEvent::Overheard { .. } | LinkEvent::Echo => {}
+            LinkEvent::Dropped { reason } => tracing::warn!(%reason, "dropped"),
+            LinkEvent::Overheard { .. } | LinkEvent::Echo | LinkEvent::Ready { .. } | LinkEvent::Distrusted { .. } => {}
         }
     }
 

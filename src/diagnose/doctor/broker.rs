@@ -443,7 +443,7 @@ enum Said {
 async fn heard(me: &PeerId, words: &[u8], events: &mut mpsc::Receiver<LinkEvent>) -> Said {
     loop {
         match events.recv().await {
-            Some(LinkEvent::Message { from, payload }) if from == *me && payload == words => {
+            Some(LinkEvent::Message { from, payload, .. }) if from == *me && payload == words => {
                 return Said::Heard(Duration::ZERO);
             }
             Some(LinkEvent::Refused { error, .. } | LinkEvent::Failed(error)) => return Said::Refused(error),
@@ -480,6 +480,8 @@ async fn used(me: &PeerId, events: &mut mpsc::Receiver<LinkEvent>) -> Option<Str
             | LinkEvent::Refused { .. }
             | LinkEvent::Dropped { .. }
             | LinkEvent::Echo
+            | LinkEvent::Ready { .. }
+            | LinkEvent::Distrusted { .. }
             | LinkEvent::Overheard { .. } => {}
         }
     }

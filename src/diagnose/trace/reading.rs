@@ -1,33 +1,43 @@
 //! From a payload on a topic to a [`Message`], in either dialect.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use signalling::dialect::Dialect;
-use signalling::id::PeerId;
+use signalling::id::{MessageId, PeerId};
 use signalling::mqtt::is_observer;
+use signalling::seal::{self, Endpoint, SecretKeys};
 use signalling::topic::{self, Template};
 use signalling::wire::{Ack, ENVELOPE_BYTES_MAX, Envelope, Presence, WireError};
 
 use super::{Content, Message, words};
+
+/// Peers whose runs are kept.
+const RUNS_MAX: usize = 1024;
 
 /// Reads what was overheard on the topics of one template.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     template: Template,
     dialect: Dialect,
+    /// With these, what is sealed for whoever has them can be read.
+    keys: Option<Arc<SecretKeys>>,
+    /// The runs of peers, which messages are sealed for.
+    runs: BTreeMap<PeerId, MessageId>,
 }
 
 impl Reader {
-    /// Calls on these topics, in this form.
-    pub(crate) const fn new(template: Template, dialect: Dialect) -> Self {
-        Self { template, dialect }
+    /// Calls on these topics, in this form; what is sealed for whoever has `keys` is opened.
+    pub(crate) const fn new(template: Template, dialect: Dialect, keys: Option<Arc<SecretKeys>>) -> Self {
+        Self { template, dialect, keys, runs: BTreeMap::new() }
     }
 
     /// What this payload says; nothing, when its topic is none of a call or of presence, or observers speak there.
     /// `payload` is none for one above the limit of a message.
     pub(crate) fn read(
-        &self,
+        &mut self,
         at: Duration,
         topic: &str,
         payload: Option<&[u8]>,
@@ -35,7 +45,13 @@ impl Reader {
         retained: bool,
     ) -> Option<Message> {
         if let Some(from) = topic::presence_owner(topic) {
-            let state = payload.and_then(|payload| Presence::from_bytes(payload).ok()).map(|presence| presence.state);
+            let presence = payload.and_then(|payload| Presence::from_bytes(payload).ok());
+            if let Some(presence) = &presence
+                && (self.runs.len() < RUNS_MAX || self.runs.contains_key(&from))
+            {
+                self.runs.insert(from.clone(), presence.run.clone());
+            }
+            let state = presence.map(|presence| presence.state);
             return Some(Message { at, from, to: None, bytes, content: Content::Presence { state, retained } });
         }
         let (from, to) = self.template.speakers(topic)?;
@@ -45,10 +61,25 @@ impl Reader {
         let content = match (payload, self.dialect) {
             (None, _) => unreadable(&format!("above the limit of {ENVELOPE_BYTES_MAX} bytes")),
             (Some(_), _) if retained => unreadable("retained, which signalling never is"),
+            (Some(payload), Dialect::Tring) if seal::is_sealed(payload) => {
+                let sealed = || Content::Said { call: None, id: None, name: "sealed", words: String::new() };
+                match self.open(&from, to.as_ref(), payload) {
+                    Some(opened) => return Some(Message { bytes, ..tring(at, from, to, &opened) }),
+                    None => sealed(),
+                }
+            }
             (Some(payload), Dialect::Tring) => return Some(tring(at, from, to, payload)),
             (Some(payload), Dialect::Apprtc) => apprtc(payload),
         };
         Some(Message { at, from, to, bytes, content })
+    }
+}
+
+impl Reader {
+    fn open(&self, from: &PeerId, to: Option<&PeerId>, payload: &[u8]) -> Option<Vec<u8>> {
+        let (keys, id) = (self.keys.as_ref()?, to?);
+        let to = Endpoint { id, run: self.runs.get(id)? };
+        seal::open(keys, to, from, payload).ok().map(|opened| opened.json)
     }
 }
 
@@ -128,7 +159,7 @@ mod tests {
     const RINGING: &str = r#"{"v":1,"id":"7-1","from":"bob","to":"alice","ts":0,"call":"1","type":"ringing"}"#;
 
     fn read(dialect: Dialect, topic: &str, payload: &str) -> Option<Message> {
-        let reader = Reader::new(dialect.topics(), dialect);
+        let mut reader = Reader::new(dialect.topics(), dialect, None);
         reader.read(Duration::ZERO, topic, Some(payload.as_bytes()), payload.len(), false)
     }
 
@@ -160,7 +191,7 @@ mod tests {
         assert_eq!(why("tring/call/bob/carol", RINGING), "for carol by its topic's word, for alice by its own");
         let later = RINGING.replace("\"v\":1", "\"v\":2");
         assert!(why("tring/call/bob/alice", &later).contains("format 2"));
-        let reader = Reader::new(Template::default(), Dialect::Tring);
+        let mut reader = Reader::new(Template::default(), Dialect::Tring, None);
         let large = reader.read(Duration::ZERO, "tring/call/bob/alice", None, 1 << 20, false).unwrap();
         assert!(matches!(large.content, Content::Unreadable { why } if why.contains("262144")));
         let kept = reader.read(Duration::ZERO, "tring/call/bob/alice", Some(RINGING.as_bytes()), 9, true).unwrap();

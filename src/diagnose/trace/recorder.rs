@@ -14,6 +14,7 @@ use tracing::subscriber::NoSubscriber;
 
 use super::{Message, Reader};
 use crate::output::exit::Failure;
+use crate::phone::identity;
 
 /// Messages kept: some hundred calls. Later ones are counted and left out: what went wrong first is worth most.
 const MESSAGES_MAX: usize = 10_000;
@@ -43,7 +44,7 @@ impl Recorder {
     /// # Errors
     /// A [`Failure`] when the broker cannot be reached, or does not let us read.
     pub(crate) async fn start(config: LinkConfig, dialect: Dialect, began: Instant) -> Result<Self, Failure> {
-        let reader = Reader::new(config.template.clone(), dialect);
+        let reader = Reader::new(config.template.clone(), dialect, Some(identity::of_this_program()));
         let failure = |error: &signalling::mqtt::LinkError| Failure::new(error.into(), error);
         // Its sender may go: a tracer takes no commands.
         let (link, _commands, events) = Link::tracer(config).map_err(|error| failure(&error))?;
@@ -79,7 +80,7 @@ type Up = oneshot::Sender<Result<(), signalling::mqtt::LinkError>>;
 
 /// Reads until the link ends.
 async fn read(
-    reader: Reader,
+    mut reader: Reader,
     mut events: mpsc::Receiver<LinkEvent>,
     began: Instant,
     up: Up,
@@ -110,6 +111,8 @@ async fn read(
             | LinkEvent::Refused { .. }
             | LinkEvent::Dropped { .. }
             | LinkEvent::Presence { .. }
+            | LinkEvent::Ready { .. }
+            | LinkEvent::Distrusted { .. }
             | LinkEvent::Echo => {}
         }
     }
@@ -141,6 +144,7 @@ mod tests {
             proxies: signalling::mqtt::Proxies::default(),
             template: Dialect::Tring.topics(),
             audience,
+            sealing: None,
         }
     }
 

@@ -52,11 +52,20 @@ impl Session {
                 self.printer.tell(&ProgramEvent::Offline { reason });
                 self.await_broker_for_farewell();
             }
-            Some(LinkEvent::Dropped { reason }) => self.drop_message(reason),
-            Some(LinkEvent::Message { from, payload }) => match self.messages.receive(&from, &payload, now) {
-                Ok(outputs) => self.deliver(outputs),
+            Some(LinkEvent::Dropped { reason }) => self.drop_message(&reason),
+            Some(LinkEvent::Message { from, payload, standing }) => match self.messages.receive(&from, &payload, now) {
+                Ok(outputs) => {
+                    self.trust.stands(&from, standing);
+                    self.deliver(outputs);
+                }
                 Err(why) => self.drop_message(&why),
             },
+            // What waited for keys of this peer; what others have not acknowledged may well go out again.
+            Some(LinkEvent::Ready { .. }) => {
+                let outputs = self.messages.delivery.link_restored(now);
+                self.deliver(outputs);
+            }
+            Some(LinkEvent::Distrusted { why, shown }) => self.distrusted(why, shown)?,
             Some(LinkEvent::Presence { peer, state }) => self.presence(peer, state),
             Some(LinkEvent::Echo) => self.link.echo_heard(),
             // Tracers alone are told of it.

@@ -17,7 +17,7 @@ use super::marks::Marks;
 use super::media::CallMedia;
 use super::snapshot::Saved;
 use crate::output::exit::Failure;
-use crate::phone::events::Stats;
+use crate::phone::events::{Security, Stats};
 
 /// Warnings a call of what its partner can bring about as often as it likes.
 const WARNINGS_MAX: usize = 8;
@@ -42,6 +42,8 @@ pub(super) enum Ahead {
 pub(super) struct LiveCall {
     pub(super) call: CallId,
     pub(super) peer: PeerId,
+    /// How its messages come, once it is established; none where nothing is to be sealed.
+    pub(super) security: Option<Security>,
     /// From its first description to its end.
     pub(super) media: Option<CallMedia>,
     /// Callee: the answer that is made while it rings.
@@ -84,6 +86,7 @@ impl LiveCall {
         Self {
             call,
             peer,
+            security: None,
             media: None,
             ahead: Ahead::default(),
             offer: None,

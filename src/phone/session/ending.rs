@@ -235,6 +235,7 @@ impl Session {
             match done {
                 Ok(Done::Ended(ending)) => self.conclude(*ending),
                 Ok(Done::LogWritten(written)) => self.log_written(written),
+                Ok(Done::Remembered(remembered)) => self.remembered(remembered),
                 // Nobody wants any of it now.
                 Ok(_) | Err(_) => {}
             }

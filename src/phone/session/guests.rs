@@ -87,7 +87,11 @@ impl Guests {
     /// `is_ours` knows.
     pub(super) fn hear(&self, event: &LinkEvent, is_ours: impl Fn(&CallId) -> bool) -> bool {
         let line = match event {
-            LinkEvent::Message { from, payload } => return self.desk.hand_on(from, payload, is_ours),
+            LinkEvent::Message { from, payload, standing } => {
+                return self.desk.hand_on(from, (payload, standing), is_ours);
+            }
+            LinkEvent::Ready { peer } => ToGuest::Ready { peer: peer.clone() },
+            LinkEvent::Distrusted { why, shown } => ToGuest::Distrusted { why: why.clone(), shown: *shown },
             LinkEvent::Up { broker, .. } => ToGuest::Up { broker: broker.clone() },
             LinkEvent::Echo => ToGuest::Echo,
             LinkEvent::Down { reason } => ToGuest::Down { reason: reason.clone() },

@@ -129,6 +129,8 @@ impl Habits {
             status: summary.status,
             path: summary.pair.as_ref().map(|pair| Word::known(path(pair))),
             received: summary.duration_ms.map(|_| quality(&summary.received)),
+            sealed: live.security.as_ref().map(|security| security.sealed),
+            verified: live.security.as_ref().map(|security| security.verified),
         })
     }
 

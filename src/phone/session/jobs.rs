@@ -38,6 +38,8 @@ pub(super) enum Done {
     Ended(Box<EndedCall>),
     /// A line of the call log was written, or could not be.
     LogWritten(Result<(), String>),
+    /// The key of a peer was remembered, or could not be.
+    Remembered(Result<(), String>),
 }
 
 impl Session {
@@ -61,6 +63,7 @@ impl Session {
             Done::Released => {}
             Done::Ended(ending) => self.conclude(*ending),
             Done::LogWritten(written) => self.log_written(written),
+            Done::Remembered(remembered) => self.remembered(remembered),
         }
     }
 

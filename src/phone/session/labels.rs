@@ -58,7 +58,8 @@ pub(super) fn of_call(live: &LiveCall, sides: MediaSides, back: &State, broker: 
         | State::Active { .. } => (format!("tring: {}", live.peer), state_of(live, sides)),
     };
     let narrow = live.stats.as_ref().filter(|_| !sides.is_held()).and_then(|stats| narrow(&stats.plan));
-    let parts = [Some(state.as_str()), broker, narrow.as_deref()];
+    let unsealed = live.security.as_ref().filter(|security| !security.sealed).map(|_| "not verified");
+    let parts = [Some(state.as_str()), unsealed, broker, narrow.as_deref()];
     Labels {
         title,
         peer: live.peer.to_string(),

@@ -66,7 +66,8 @@ impl Session {
         if let Some(duration) = duration {
             live.timers.set(Timer::HangUp, now + duration);
         }
-        self.tell_of(call, &CallEvent::Connected { pair });
+        let security = self.remember_partner(call);
+        self.tell_of(call, &CallEvent::Connected { pair, security });
     }
 
     pub(super) fn start_sending(&mut self, call: &CallId) {

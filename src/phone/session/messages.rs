@@ -16,11 +16,13 @@ pub(super) struct Messages {
     pub(super) delivery: Delivery,
     flood: Flood,
     dropped: u64,
+    /// The date of our last message, which no later one may be before.
+    dated: u64,
 }
 
 impl Messages {
     pub(super) fn new(delivery: Delivery) -> Self {
-        Self { delivery, flood: Flood::default(), dropped: 0 }
+        Self { delivery, flood: Flood::default(), dropped: 0, dated: 0 }
     }
 
     /// Sends a message of a call. After a bye nothing else of the call is sent again.
@@ -28,7 +30,15 @@ impl Messages {
         if let Message::Bye { .. } = message {
             self.delivery.forget(&call);
         }
-        self.delivery.send(to, call, message, Instant::now(), unix_ms())
+        let date = self.date();
+        self.delivery.send(to, call, message, Instant::now(), date)
+    }
+
+    /// Now, by a clock that does not go back while the program runs: a sealed message of an earlier date counts as played
+    /// back.
+    fn date(&mut self) -> u64 {
+        self.dated = self.dated.max(unix_ms());
+        self.dated
     }
 
     /// Takes in what a peer published.
@@ -39,7 +49,8 @@ impl Messages {
         if !self.flood.admits(from, now) {
             return Err("one peer sends too much".to_owned());
         }
-        self.delivery.receive(from.clone(), payload, unix_ms()).map_err(|error| {
+        let date = self.date();
+        self.delivery.receive(from.clone(), payload, date).map_err(|error| {
             debug!(%from, ?error, "message dropped");
             error.to_string()
         })

@@ -49,6 +49,7 @@ mod start;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod turned_away;
 mod user;
 mod view;
@@ -69,6 +70,7 @@ use crate::output::events::{Event, ProgramEvent};
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
 use crate::phone::events::CallEvent;
+use crate::phone::known_peers::KnownPeers;
 use crate::phone::settings::Settings;
 use crate::phone::sharing::FromGuest;
 use crate::platform::signals::End;
@@ -86,6 +88,7 @@ use open::{Aside, OpenMedia, close_devices};
 pub(crate) use role::{Absent, Calls, Role};
 use screen::Screen;
 pub(crate) use start::run;
+use trust::Trusts;
 use view::View;
 use work::{Queue, Work};
 
@@ -99,6 +102,7 @@ struct Session {
     work: Queue,
     phone: Phone,
     messages: Messages,
+    trust: Trusts,
     link: BrokerLink,
     guests: Guests,
     calls: LiveCalls,
@@ -117,6 +121,7 @@ struct Surroundings {
     guests: mpsc::Receiver<FromGuest>,
     windows: WindowClient,
     printer: Arc<Printer>,
+    memory: Option<KnownPeers>,
 }
 
 impl Session {
@@ -129,7 +134,7 @@ impl Session {
         view: View,
         open: Option<Aside<OpenMedia>>,
     ) -> Self {
-        let Surroundings { link, guests, windows, printer } = surroundings;
+        let Surroundings { link, guests, windows, printer, memory } = surroundings;
         let me = settings.link.me.clone();
         let updates = match settings.dialect {
             Dialect::Tring => Updates::Understood,
@@ -140,6 +145,7 @@ impl Session {
             work: Queue::default(),
             phone: Phone::new(me, PhoneConfig { updates, ..phone_config }),
             messages: Messages::new(delivery),
+            trust: Trusts::new(memory),
             link: BrokerLink::new(link, role.at_rest()),
             guests: Guests::new(guests),
             calls: LiveCalls::default(),

@@ -13,7 +13,8 @@ use super::figures::Meter;
 use super::quality::Judge;
 use crate::output::events::{Event, ProgramEvent};
 use crate::phone::events::{
-    CallEvent, Line, Pair, Pictures, Plan, Process, Received, Recording, Sent, Setup, Signalling, Stats, Summary, Voice,
+    CallEvent, Line, Pair, Pictures, Plan, Process, Received, Recording, Security, Sent, Setup, Signalling, Stats,
+    Summary, Voice,
 };
 
 /// One line an event.
@@ -125,6 +126,10 @@ fn summary(now: Instant) -> Summary {
     }
 }
 
+fn sealed() -> Security {
+    Security { sealed: true, verified: false, key: Some("able zoo".into()) }
+}
+
 fn line(event: &impl Event) -> String {
     serde_json::to_string(event).unwrap()
 }
@@ -148,7 +153,8 @@ fn lines() -> Vec<String> {
         line(&CallEvent::PathReady),
         line(&CallEvent::Accepted),
         line(&CallEvent::Connecting { video: Some("VP8".into()), audio: None }),
-        line(&CallEvent::Connected { pair: Some(pair()) }),
+        line(&CallEvent::Connected { pair: Some(pair()), security: None }),
+        line(&CallEvent::Connected { pair: None, security: Some(sealed()) }),
         line(&CallEvent::FirstFrame { after_accept_ms: Some(312.25) }),
         line(&CallEvent::FirstAudio { after_accept_ms: None }),
         line(&CallEvent::Stats(Box::new(stats(now)))),

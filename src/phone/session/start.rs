@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use media::display::window::WindowClient;
 use signalling::call::PhoneConfig;
-use signalling::mqtt::{Link, LinkError};
-use tokio::sync::mpsc;
+use signalling::mqtt::{Link, LinkError, Sealing};
+use signalling::seal::Acquaintances;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -18,6 +19,8 @@ use crate::cli::Answer;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
 use crate::phone::events::CallEvent;
+use crate::phone::identity;
+use crate::phone::known_peers::KnownPeers;
 use crate::phone::settings::Settings;
 use crate::phone::sharing::{self, Card, Seat};
 
@@ -29,7 +32,7 @@ const GUEST_INPUTS_MAX: usize = 64;
 /// # Errors
 /// A [`Failure`] with the exit status when something is wrong beyond a call's outcome.
 pub(crate) async fn run(
-    settings: Settings,
+    mut settings: Settings,
     role: Role,
     phone_config: PhoneConfig,
     printer: Arc<Printer>,
@@ -37,10 +40,16 @@ pub(crate) async fn run(
     driver: Driver,
 ) -> Result<ExitStatus, Failure> {
     let view = View::new(settings.media.show);
+    let memory = match &driver {
+        Driver::User => KnownPeers::find(),
+        Driver::Owner(_) => None,
+    };
+    let memory = memory.filter(|_| settings.security.as_ref().is_some_and(|security| security.keys.is_none()));
+    settings.link.sealing = sealing(&settings, memory.as_ref(), &driver)?;
     // Dropped last: guests connect themselves when this program has left the broker.
     let closing = CancellationToken::new();
     let _lets_guests_go = closing.clone().drop_guard();
-    let card = Card::new(&settings.link, settings.dialect, role.part());
+    let card = Card::new(&settings, role.part());
     let seat = match driver {
         Driver::User => sharing::enter(&card).await?,
         Driver::Owner(_) => Seat::Alone,
@@ -74,12 +83,34 @@ pub(crate) async fn run(
         }
         Seat::Alone => tokio::spawn(link.run(stop.clone())),
     };
-    let session =
-        Session::new(settings, role, phone_config, Surroundings { link: handle, guests, windows, printer }, view, open);
+    let session = Session::new(
+        settings,
+        role,
+        phone_config,
+        Surroundings { link: handle, guests, windows, printer, memory },
+        view,
+        open,
+    );
     let result = session.run(link_events, driver).await;
     stop.cancel();
     if link_task.await.is_err() {
         warn!("the link to the broker panicked");
     }
     result
+}
+
+/// What seals our messages, if the user asks for it: the identity of our ID, and what is remembered of peers. A session
+/// that a test runs has an identity of that test, and remembers nobody.
+fn sealing(settings: &Settings, memory: Option<&KnownPeers>, driver: &Driver) -> Result<Option<Sealing>, Failure> {
+    let Some(security) = &settings.security else { return Ok(None) };
+    let keys = match (&security.keys, driver) {
+        (Some(keys), _) => Arc::clone(keys),
+        (None, Driver::User) => identity::own(&settings.link.me)?,
+        (None, Driver::Owner(_)) => identity::of_this_program(),
+    };
+    let acquaintances = match memory {
+        Some(memory) => memory.clone().follow(memory.load()?),
+        None => watch::channel(Arc::new(Acquaintances::new())).1,
+    };
+    Ok(Some(Sealing { keys, policy: security.policy, acquaintances }))
 }

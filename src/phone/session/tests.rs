@@ -33,7 +33,7 @@ async fn caller() -> (Session, mpsc::Receiver<Value>, Link) {
     let printer = Arc::new(Printer::to_channel(told_tx));
     let view = View::new(settings.media.show);
     let open = OpenMedia::open_aside(Arc::new(settings.media.clone()), None, Speaking::Needed).await.unwrap();
-    let surroundings = Surroundings { link: handle, guests, windows, printer };
+    let surroundings = Surroundings { link: handle, guests, windows, printer, memory: None };
     (Session::new(settings, role, phone_config, surroundings, view, Some(open)), told, link)
 }
 

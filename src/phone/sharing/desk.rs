@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Deserialize;
 use signalling::id::{CallId, MessageId, PeerId};
+use signalling::seal::Standing;
 use signalling::wire::PresenceState;
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -141,12 +142,18 @@ impl Desk {
     }
 
     /// Hands a message to the guest that it is for; false when it is the host's own. `is_ours` knows the host's calls.
-    pub(crate) fn hand_on(&self, from: &PeerId, payload: &bytes::Bytes, is_ours: impl Fn(&CallId) -> bool) -> bool {
+    pub(crate) fn hand_on(
+        &self,
+        from: &PeerId,
+        (payload, standing): (&bytes::Bytes, &Standing),
+        is_ours: impl Fn(&CallId) -> bool,
+    ) -> bool {
         if self.guests.is_empty() {
             return false;
         }
         let Some(guest) = self.addressed(from, &outline(payload), is_ours) else { return false };
-        guest.tell(ToGuest::Message { from: from.clone(), payload: super::Payload(payload.clone()) });
+        let payload = super::Payload(payload.clone());
+        guest.tell(ToGuest::Message { from: from.clone(), payload, standing: standing.clone() });
         true
     }
 
@@ -188,7 +195,7 @@ mod tests {
         desk.join(3, alices, None);
         desk.said(3, br#"{"type":"offer","call":"ours","sdp":"x"}"#);
         let handed = |desk: &Desk, from: &str, payload: String| {
-            desk.hand_on(&from.parse().unwrap(), &payload.into(), |call| call.as_str() == "hosts")
+            desk.hand_on(&from.parse().unwrap(), (&payload.into(), &Standing::Plain), |call| call.as_str() == "hosts")
         };
         let message = |call: &str| format!(r#"{{"type":"answer","call":"{call}"}}"#);
         assert!(handed(&desk, "alice", message("ours")));

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use signalling::id::MessageId;
 use signalling::mqtt::{Link, LinkError, LinkEvent, Wanted};
 use signalling::wire::PresenceState;
 use tokio::net::UnixStream;
@@ -18,6 +19,8 @@ pub(crate) struct Visit {
     writer: Writer,
     /// The process of the host.
     pub(crate) process: u32,
+    /// The run of the host.
+    run: MessageId,
 }
 
 /// How a visit ended.
@@ -39,8 +42,8 @@ pub(super) async fn introduce(stream: UnixStream, card: &Card) -> io::Result<(An
 }
 
 impl Visit {
-    pub(super) fn new((reader, writer): (Reader, Writer), process: u32) -> Self {
-        Self { reader, writer, process }
+    pub(super) fn new((reader, writer): (Reader, Writer), process: u32, run: MessageId) -> Self {
+        Self { reader, writer, process, run }
     }
 
     /// Carries `link` until `stop` fires. When the host ends first, another one is found, or the link connects itself and
@@ -60,6 +63,7 @@ impl Visit {
             }
             let reason = "the program that had the connection has ended".to_owned();
             link.tell(LinkEvent::Down { reason }).await;
+            link.succeed(self.run.clone());
             match enter(&card).await {
                 Ok(Seat::Guest(next)) => self = next,
                 Ok(Seat::Host(listener)) => {
@@ -134,7 +138,9 @@ fn event(told: ToGuest) -> LinkEvent {
         ToGuest::Up { broker } => LinkEvent::Up { broker, round_trip: std::time::Duration::ZERO },
         ToGuest::Echo => LinkEvent::Echo,
         ToGuest::Down { reason } => LinkEvent::Down { reason },
-        ToGuest::Message { from, payload } => LinkEvent::Message { from, payload: payload.0 },
+        ToGuest::Message { from, payload, standing } => LinkEvent::Message { from, payload: payload.0, standing },
+        ToGuest::Ready { peer } => LinkEvent::Ready { peer },
+        ToGuest::Distrusted { why, shown } => LinkEvent::Distrusted { why, shown },
         ToGuest::Refused { to, text } => LinkEvent::Refused { to, error: LinkError::Relayed(text) },
         ToGuest::Presence { peer, state } => LinkEvent::Presence { peer, state },
         ToGuest::Failed { text } => LinkEvent::Failed(LinkError::Relayed(text)),

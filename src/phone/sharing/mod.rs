@@ -8,6 +8,9 @@
 //! - host: socket → [`host`] → [`FromGuest`] → the session, which routes messages ([`desk`])
 //! - guest: [`guest`] carries a [`signalling::mqtt::Link`] over the socket
 //!
+//! Messages are sealed and opened by the host, whose run of the program they are sealed for: between host and guest they
+//! are plain, and come with what is known of who sealed them.
+//!
 //! Never changes what is said. [`desk`] reads type, call and `of` of a message alone, to find the guest it is for.
 
 pub(crate) mod desk;
@@ -26,17 +29,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use signalling::id::{MessageId, PeerId};
-use signalling::mqtt::LinkConfig;
+use signalling::mqtt::Shown;
+use signalling::seal::{Distrust, Standing};
 use signalling::wire::PresenceState;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::debug;
 
 use crate::output::exit::{ExitStatus, Failure};
+use crate::phone::settings::Settings;
 use crate::platform::paths::state_folder;
 use host::Listener;
 
 /// Version of what host and guest say to each other.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How long a host may take to answer; one that is stopped or hangs is no host.
 const HELLO_PATIENCE: Duration = Duration::from_secs(1);
@@ -70,11 +75,14 @@ pub(crate) struct Card {
     brokers: Vec<String>,
     topics: String,
     dialect: String,
+    /// Whether it seals, and whom it speaks to.
+    policy: String,
 }
 
 impl Card {
     /// The card of a session.
-    pub(crate) fn new(link: &LinkConfig, dialect: signalling::dialect::Dialect, part: Part) -> Self {
+    pub(crate) fn new(settings: &Settings, part: Part) -> Self {
+        let link = &settings.link;
         let address = |broker: &signalling::mqtt::BrokerUrl| {
             let host = if broker.host == "localhost" { "127.0.0.1" } else { &broker.host };
             format!("{host}:{}", broker.port)
@@ -87,7 +95,8 @@ impl Card {
             run: MessageId::numbered(link.run, 0),
             brokers: link.brokers.iter().map(address).collect(),
             topics: format!("{:?}", link.template),
-            dialect: format!("{dialect:?}"),
+            dialect: format!("{:?}", settings.dialect),
+            policy: format!("{:?}", settings.security.as_ref().map(|security| security.policy)),
         }
     }
 
@@ -103,7 +112,10 @@ impl Card {
             (_, Part::Calls(_)) if (&self.topics, &self.dialect) != (&guest.topics, &guest.dialect) => {
                 format!("{id} is online here with another --topic or --dialect, as process {process}")
             }
-            (_, Part::Calls(_)) => return Answer::Welcome { process },
+            (_, Part::Calls(_)) if self.policy != guest.policy => {
+                format!("{id} is online here with another --seal, --plain or --require-known, as process {process}")
+            }
+            (_, Part::Calls(_)) => return Answer::Welcome { process, run: self.run.clone() },
         };
         Answer::Refused { text: format!("{refused}; end that program first, or give this one its own --id") }
     }
@@ -114,7 +126,11 @@ impl Card {
 #[serde(tag = "answer", rename_all = "snake_case")]
 enum Answer {
     /// Be a guest.
-    Welcome { process: u32 },
+    Welcome {
+        process: u32,
+        /// The host's run: what is sealed for it may be for the guest.
+        run: MessageId,
+    },
     /// We have nothing to do with each other.
     Elsewhere,
     /// Only one of us can be online.
@@ -152,7 +168,11 @@ pub(crate) enum ToGuest {
     /// The broker's rules let call messages through.
     Echo,
     /// A peer said this.
-    Message { from: PeerId, payload: Payload },
+    Message { from: PeerId, payload: Payload, standing: Standing },
+    /// What waits for the keys of a peer can be sent.
+    Ready { peer: PeerId },
+    /// A peer is not spoken to.
+    Distrusted { why: Distrust, shown: Shown },
     /// The broker did not take a message.
     Refused { to: PeerId, text: String },
     /// A peer's presence.
@@ -231,8 +251,8 @@ async fn find_or_host(folder: &Path, card: &Card) -> io::Result<Result<Seat, Str
         let (path, _folder) = reachable(&entry.path())?;
         match UnixStream::connect(&path).await {
             Ok(stream) => match tokio::time::timeout(HELLO_PATIENCE, guest::introduce(stream, card)).await {
-                Ok(Ok((Answer::Welcome { process }, lines))) => {
-                    return Ok(Ok(Seat::Guest(guest::Visit::new(lines, process))));
+                Ok(Ok((Answer::Welcome { process, run }, lines))) => {
+                    return Ok(Ok(Seat::Guest(guest::Visit::new(lines, process, run))));
                 }
                 Ok(Ok((Answer::Refused { text }, _))) => return Ok(Err(text)),
                 Ok(Ok((Answer::Elsewhere, _))) => {}
@@ -299,6 +319,7 @@ mod tests {
             brokers: brokers.iter().map(|&broker| broker.to_owned()).collect(),
             topics: "tring/call/{from}/{to}".into(),
             dialect: "Tring".into(),
+            policy: "sealed".into(),
         }
     }
 
@@ -306,8 +327,9 @@ mod tests {
     fn whoever_calls_is_a_guest_and_a_second_listener_is_told() {
         let listens = card(Part::Listens, &["h:1883", "i:1883"]);
         let calls = card(Part::Calls("alice".parse().unwrap()), &["i:1883"]);
-        assert_eq!(listens.admit(&calls), Answer::Welcome { process: 7 });
-        assert_eq!(calls.admit(&calls), Answer::Welcome { process: 7 });
+        let welcome = || Answer::Welcome { process: 7, run: calls.run.clone() };
+        assert_eq!(listens.admit(&calls), welcome());
+        assert_eq!(calls.admit(&calls), welcome());
         let told = |answer| match answer {
             Answer::Refused { text } => text,
             other => panic!("{other:?}"),
@@ -316,6 +338,7 @@ mod tests {
         assert!(text.contains("process 7") && text.contains("--id"), "{text}");
         assert!(told(calls.admit(&Card { part: Part::Listens, ..calls.clone() })).contains("is calling alice"));
         assert!(told(listens.admit(&Card { topics: "{from}".into(), ..calls.clone() })).contains("--topic"));
+        assert!(told(listens.admit(&Card { policy: "plain".into(), ..calls.clone() })).contains("--seal"));
         let elsewhere = Card { brokers: vec!["j:1883".into()], ..calls };
         assert_eq!(listens.admit(&elsewhere), Answer::Elsewhere);
     }

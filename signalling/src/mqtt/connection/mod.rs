@@ -6,6 +6,7 @@
 //! - `take_over.rs`: whether somebody else uses our ID
 //! - `way_out.rs`, `answers.rs`: whether the connection still leads to the broker
 //! - `preferred.rs`: the way back to a broker that we would rather use
+//! - `sealing.rs`: what the vault says of what comes and goes
 //! - `limit.rs`: how large a message may be for a broker that does not say so
 //! - `end.rs`: how a connection ended, and what the errors of a broker mean
 //!
@@ -17,11 +18,13 @@ mod bring_up;
 mod end;
 mod limit;
 mod preferred;
+mod sealing;
 mod serving;
 mod take_over;
 mod way_out;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -31,8 +34,9 @@ use tracing::{debug, info, warn};
 use super::backoff::Backoff;
 use super::client::{Client, Kind, Message, Options};
 use super::reach::route;
-use super::{Audience, BrokerUrl, Command, LinkConfig, LinkEvent, Tls, Wanted, Watched, observer, run_id};
-use crate::id::PeerId;
+use super::{Audience, BrokerUrl, Command, LinkConfig, LinkEvent, Tls, Wanted, Watched, observer, run_id, unix_ms};
+use crate::id::{MessageId, PeerId};
+use crate::seal::Vault;
 use crate::topic;
 use crate::wire::{Presence, PresenceState, VERSION};
 use end::{ConnectionEnd, Failed, Round, unreachable};
@@ -66,6 +70,11 @@ pub(super) struct Connection {
     hints: Hints,
     history: History,
     preferred: Preferred,
+    vault: Option<Vault>,
+    /// When this connection, or the try at one, began: Unix time in ms, and by the clock that never goes back.
+    since: (u64, Instant),
+    /// What is to be published for peers that are not spoken to.
+    refusals: Vec<(PeerId, Vec<u8>)>,
 }
 
 /// What others tell of the network: counters of how often.
@@ -166,7 +175,26 @@ impl Connection {
             Part::Observer(Watched::Everyone) | Part::Tracer | Part::Peer => BTreeSet::new(),
         };
         let (history, preferred) = (History::default(), Preferred::default());
-        Self { config, part, tls, commands, events, watched, presence, hints, history, preferred }
+        let sealing = config.sealing.as_ref().filter(|_| matches!(part, Part::Peer));
+        let vault = sealing.map(|sealing| {
+            Vault::new(config.me.clone(), run_id(config.run), Arc::clone(&sealing.keys), sealing.policy)
+        });
+        let (since, refusals) = ((0, Instant::now()), Vec::new());
+        Self {
+            vault,
+            since,
+            refusals,
+            config,
+            part,
+            tls,
+            commands,
+            events,
+            watched,
+            presence,
+            hints,
+            history,
+            preferred,
+        }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -323,6 +351,7 @@ impl Connection {
     ) -> (ConnectionEnd, Option<Duration>) {
         // A change from now on concerns this connection; one before is what made us open it.
         self.hints.forget();
+        self.since = (unix_ms().max(self.since.0 + 1), Instant::now());
         let mut hints = self.hints.clone();
         let mut way = WayOut::to(route(&broker.url, &self.config.proxies, None).first_hop());
         let settled_at = self.history.settled_at();
@@ -397,7 +426,19 @@ impl Connection {
 
     fn presence_message(&self, state: PresenceState) -> Message {
         let presence = Presence { v: VERSION, state, run: run_id(self.config.run), seal: None };
+        let (since, began) = self.since;
+        let ts = since + u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let presence = match &self.vault {
+            Some(vault) => vault.sign(presence, since, ts),
+            None => presence,
+        };
         Message { topic: self.own_topic(), payload: presence.to_bytes().into(), kind: Kind::Presence }
+    }
+
+    pub(super) fn succeed(&mut self, run: MessageId) {
+        if let Some(vault) = &mut self.vault {
+            vault.succeed(run);
+        }
     }
 
     pub(super) async fn tell(&self, event: LinkEvent) {

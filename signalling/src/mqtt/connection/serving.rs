@@ -15,7 +15,7 @@ use crate::id::PeerId;
 use crate::mqtt::client::{Client, Ending, Incoming, Kind, Message, NotSent};
 use crate::mqtt::{Audience, Command, LinkError, LinkEvent, Watched};
 use crate::topic::{self, Hearers};
-use crate::wire::{ENVELOPE_BYTES_MAX, Presence, PresenceState};
+use crate::wire::{ENVELOPE_BYTES_MAX, PresenceState};
 
 /// How long the goodbye to the broker may take.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -46,6 +46,7 @@ impl Connection {
                     if let Err(ending) = self.heard(next, broker).await {
                         return self.lost(ending, client.suspect_bytes(), broker);
                     }
+                    self.refuse(client);
                 },
                 // No goodbye in any of these: it would not get through.
                 () = changed_after(&mut hints.network, settled_at) => return self.network_changed(),
@@ -74,7 +75,7 @@ impl Connection {
         }
     }
 
-    async fn heard(&self, next: Result<Incoming, Ending>, broker: &Broker) -> Result<(), Ending> {
+    async fn heard(&mut self, next: Result<Incoming, Ending>, broker: &Broker) -> Result<(), Ending> {
         match next? {
             Incoming::Message { topic, payload, retained } => self.incoming(&topic, payload, retained).await,
             Incoming::PublishRefused { topic, kind: Kind::Call { to }, why } => {
@@ -114,6 +115,7 @@ impl Connection {
     }
 
     async fn publish(&mut self, client: &mut Client, to: PeerId, payload: Bytes, broker: &Broker) -> Asked {
+        let Some(payload) = self.sealed(&to, payload).await else { return Asked::No };
         let topic = self.config.template.call(&self.config.me, &to);
         let bytes = topic.len() + payload.len();
         let limit = self.history.limits.get_mut(&broker.place);
@@ -169,7 +171,7 @@ impl Connection {
     }
 
     /// Takes in a message from one of our topics.
-    pub(super) async fn incoming(&self, topic: &str, payload: Bytes, retained: bool) {
+    pub(super) async fn incoming(&mut self, topic: &str, payload: Bytes, retained: bool) {
         match self.part {
             Part::Tracer => self.overheard(topic, payload, retained).await,
             Part::Peer | Part::Observer(_) => self.addressed(topic, payload, retained).await,
@@ -188,17 +190,15 @@ impl Connection {
         self.tell(LinkEvent::Overheard { topic: topic.to_owned(), payload, size, retained }).await;
     }
 
-    async fn addressed(&self, topic: &str, payload: Bytes, retained: bool) {
+    async fn addressed(&mut self, topic: &str, payload: Bytes, retained: bool) {
         if let Some(peer) = topic::presence_owner(topic) {
             if self.is_watched(&peer) {
-                // No presence is an emptied topic; anything unreadable is as good as none.
-                let state = Presence::from_bytes(&payload).ok().map(|presence| presence.state);
-                self.tell(LinkEvent::Presence { peer, state }).await;
+                self.presence_of(peer, &payload).await;
             }
             return;
         }
         let Some(from) = self.config.template.sender(topic, &self.config.me) else {
-            return self.tell(LinkEvent::Dropped { reason: "topic names no valid peer" }).await;
+            return self.drop_for("topic names no valid peer").await;
         };
         if from == self.config.me && !self.hears_itself() {
             if payload == PROBE && !retained {
@@ -207,12 +207,12 @@ impl Connection {
             return;
         }
         if retained {
-            return self.tell(LinkEvent::Dropped { reason: "retained message: signalling is never retained" }).await;
+            return self.drop_for("retained message: signalling is never retained").await;
         }
         if payload.len() > ENVELOPE_BYTES_MAX {
-            return self.tell(LinkEvent::Dropped { reason: "message above the size limit" }).await;
+            return self.drop_for("message above the size limit").await;
         }
-        self.tell(LinkEvent::Message { from, payload }).await;
+        self.opened(from, payload).await;
     }
 
     fn is_watched(&self, peer: &PeerId) -> bool {

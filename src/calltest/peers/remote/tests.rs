@@ -35,6 +35,7 @@ fn config(me: &str, url: &str) -> LinkConfig {
         proxies: signalling::mqtt::Proxies::default(),
         template: topics(),
         audience: Audience::Anyone,
+        sealing: None,
     }
 }
 

@@ -1,0 +1,245 @@
+//! What is remembered of peers: `known-peers.json` in the state folder. Written by calls and by `tring contacts`, read by
+//! every program that calls or listens, also while it runs.
+//!
+//! A change is made under a lock, and the file is replaced as a whole: whoever reads sees all of it, before or after.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use media::private_file;
+use network::system_error::in_words;
+use serde::{Deserialize, Serialize};
+use signalling::id::PeerId;
+use signalling::seal::{Acquaintance, Acquaintances, Opinion};
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::output::exit::Failure;
+use crate::platform::paths::state_folder;
+use crate::platform::random;
+
+/// Version of the file.
+const VERSION: u32 = 1;
+
+/// Largest file that is read, in bytes: about 20,000 peers.
+const BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How often a running program looks whether the file is another one.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often, and how far apart, the lock is tried. Whoever has it needs a few milliseconds.
+const LOCK_TRIES: u32 = 200;
+const LOCK_EVERY: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Content {
+    v: u32,
+    peers: BTreeMap<PeerId, Entry>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    /// The words of the fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    words: Option<String>,
+    opinion: Opinion,
+}
+
+/// The file.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownPeers {
+    path: PathBuf,
+}
+
+impl KnownPeers {
+    /// Where it is; `None` without a home.
+    pub(crate) fn find() -> Option<Self> {
+        Some(Self { path: state_folder()?.join("known-peers.json") })
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it; a file that is not there remembers nobody.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    pub(crate) fn read(&self) -> Result<Acquaintances, String> {
+        let opened = match File::open(&self.path) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Acquaintances::new()),
+            Err(error) => return Err(in_words(&error)),
+        };
+        let mut text = String::new();
+        opened.take(BYTES_MAX).read_to_string(&mut text).map_err(|error| in_words(&error))?;
+        let content: Content = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        if content.v != VERSION {
+            return Err(format!("it is of another version ({})", content.v));
+        }
+        let of = |entry: Entry| Acquaintance { words: entry.words, opinion: entry.opinion };
+        Ok(content.peers.into_iter().map(|(peer, entry)| (peer, of(entry))).collect())
+    }
+
+    /// The same for a program that needs it to begin.
+    ///
+    /// # Errors
+    /// A usage [`Failure`] that names the file.
+    pub(crate) fn load(&self) -> Result<Acquaintances, Failure> {
+        self.read().map_err(|why| {
+            Failure::usage(format!(
+                "cannot read what is remembered of peers in {}: {why}; mend it, or remove it to forget all of them",
+                self.path.display()
+            ))
+        })
+    }
+
+    /// Changes it. Blocks for as long as another program changes it, a second at most.
+    ///
+    /// # Errors
+    /// Why it cannot be read or written, in words.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Acquaintances)) -> Result<(), String> {
+        let _lock = self.lock().map_err(|error| in_words(&error))?;
+        let mut acquaintances = self.read()?;
+        change(&mut acquaintances);
+        let of = |known: Acquaintance| Entry { words: known.words, opinion: known.opinion };
+        let peers = acquaintances.into_iter().map(|(peer, known)| (peer, of(known))).collect();
+        let text = serde_json::to_string_pretty(&Content { v: VERSION, peers }).map_err(|error| error.to_string())?;
+        self.replace(&text).map_err(|error| in_words(&error))
+    }
+
+    /// Remembers the key of a peer after a call. What is remembered already stays.
+    ///
+    /// # Errors
+    /// As [`KnownPeers::change`].
+    pub(crate) fn remember(&self, peer: PeerId, words: String) -> Result<(), String> {
+        self.change(|acquaintances| {
+            let new = Acquaintance { words: None, opinion: Opinion::Known };
+            acquaintances.entry(peer).or_insert(new).words.get_or_insert(words);
+        })
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        if let Some(folder) = self.path.parent() {
+            private_file::create_folder(folder)?;
+        }
+        let path = self.path.with_extension("lock");
+        let file = private_file::options().create(true).truncate(false).write(true).open(path)?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_EVERY),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::ResourceBusy.into())
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let new = self.path.with_extension(random::mark(16));
+        let mut file = private_file::options().write(true).create_new(true).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path).inspect_err(|_| {
+            let _gone = fs::remove_file(&new);
+        })
+    }
+
+    /// What is remembered, now and from then on, until nobody asks any more. To be called in a tokio runtime.
+    pub(crate) fn follow(self, now: Acquaintances) -> watch::Receiver<Arc<Acquaintances>> {
+        let (told, followed) = watch::channel(Arc::new(now));
+        tokio::spawn(async move {
+            let mut seen = stamp(&self.path).await;
+            loop {
+                tokio::select! {
+                    () = told.closed() => return,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+                let stamp = stamp(&self.path).await;
+                if stamp == seen {
+                    continue;
+                }
+                seen = stamp;
+                let file = self.clone();
+                match tokio::task::spawn_blocking(move || file.read()).await {
+                    Ok(Ok(acquaintances)) => {
+                        told.send_replace(Arc::new(acquaintances));
+                    }
+                    Ok(Err(why)) => {
+                        warn!(why, file = %self.path.display(), "what is remembered of peers cannot be read")
+                    }
+                    Err(_) => {}
+                }
+            }
+        });
+        followed
+    }
+}
+
+/// Tells one state of a file from another.
+async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let data = tokio::fs::metadata(path).await.ok()?;
+    Some((data.modified().ok()?, data.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Removed when dropped.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(std::env::temp_dir().join(format!("tring-known-{}", random::mark(16))))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _gone = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn known(words: &str, opinion: Opinion) -> Acquaintance {
+        Acquaintance { words: Some(words.to_owned()), opinion }
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_again_and_a_call_changes_no_mind() {
+        let folder = Folder::new();
+        let file = KnownPeers { path: folder.0.join("state/known-peers.json") };
+        let bob: PeerId = "bob".parse().unwrap();
+        assert_eq!(file.read(), Ok(Acquaintances::new()));
+        file.remember(bob.clone(), "able zoo".into()).unwrap();
+        assert_eq!(file.read().unwrap()[&bob], known("able zoo", Opinion::Known));
+        file.change(|all| all.get_mut(&bob).unwrap().opinion = Opinion::Verified).unwrap();
+        file.remember(bob.clone(), "other words".into()).unwrap();
+        assert_eq!(file.read().unwrap()[&bob], known("able zoo", Opinion::Verified));
+        for broken in ["", "{}", r#"{"v":2,"peers":{}}"#, r#"{"v":1,"peers":{"a b":{"opinion":"known"}}}"#] {
+            fs::write(&file.path, broken).unwrap();
+            assert!(file.read().is_err(), "{broken}");
+            assert!(file.remember(bob.clone(), "able zoo".into()).is_err(), "what cannot be read is not replaced");
+        }
+        assert!(file.load().unwrap_err().text.contains("known-peers.json"));
+    }
+
+    #[test]
+    fn many_programs_change_it_at_once() {
+        let folder = Folder::new();
+        let file = KnownPeers { path: folder.0.join("known-peers.json") };
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                let file = &file;
+                scope.spawn(move || file.remember(format!("peer-{n}").parse().unwrap(), "able".into()).unwrap());
+            }
+        });
+        assert_eq!(file.read().unwrap().len(), 8);
+    }
+}

@@ -1,0 +1,94 @@
+//! Whom we speak to: how messages of peers came, what is remembered of their keys, and what happens where one is not
+//! trusted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use signalling::id::{CallId, PeerId};
+use signalling::mqtt::Shown;
+use signalling::seal::{Distrust, Standing, Trust};
+
+use super::jobs::Done;
+use super::{Role, Session};
+use crate::output::exit::{ExitStatus, Failure};
+use crate::phone::events::Security;
+use crate::phone::known_peers::KnownPeers;
+
+/// Peers of whom it is known how their messages came: those of two calls, and of some that heard busy.
+const STANDINGS_MAX: usize = 64;
+
+/// Peers of whom is told that they are not trusted; a stranger has as many IDs as it likes.
+const TOLD_MAX: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Trusts {
+    /// Where keys are remembered; `None` where they are not.
+    memory: Option<KnownPeers>,
+    standings: BTreeMap<PeerId, Standing>,
+    told: BTreeSet<PeerId>,
+}
+
+impl Trusts {
+    pub(super) const fn new(memory: Option<KnownPeers>) -> Self {
+        Self { memory, standings: BTreeMap::new(), told: BTreeSet::new() }
+    }
+
+    /// A message of this peer came so.
+    pub(super) fn stands(&mut self, peer: &PeerId, standing: Standing) {
+        if self.standings.len() >= STANDINGS_MAX && !self.standings.contains_key(peer) {
+            self.standings.pop_first();
+        }
+        self.standings.insert(peer.clone(), standing);
+    }
+
+    /// True for a peer of whom is not told yet.
+    fn is_news(&mut self, peer: &PeerId) -> bool {
+        self.told.len() < TOLD_MAX && self.told.insert(peer.clone())
+    }
+}
+
+impl Session {
+    /// A peer is not spoken to. Where we call it, that is the end; a stranger's message is not.
+    pub(super) fn distrusted(&mut self, why: Distrust, shown: Shown) -> Result<(), Failure> {
+        let peer = why.peer().clone();
+        let is_callee = matches!(&self.role, Role::Call { peer: callee, .. } if *callee == peer);
+        let is_answered = self.calls.iter_mut().any(|live| live.peer == peer && live.marks.accepted.is_some());
+        if shown == Shown::ByPresence && is_callee && !is_answered && !self.life.is_leaving() {
+            return Err(Failure::new(ExitStatus::Identity, why));
+        }
+        if self.trust.is_news(&peer) {
+            self.warn(why.to_string());
+        }
+        Ok(())
+    }
+
+    /// The call is established: from now on its peer is known by its key. How its messages come.
+    /// `None` where nothing is to be sealed.
+    pub(super) fn remember_partner(&mut self, call: &CallId) -> Option<Security> {
+        self.settings.security.as_ref()?;
+        let peer = self.calls.get(call)?.peer.clone();
+        let standing = self.trust.standings.get(&peer).cloned().unwrap_or(Standing::Plain);
+        if let (Standing::Sealed { words, trust: Trust::First }, Some(memory)) = (&standing, &self.trust.memory) {
+            let (memory, words) = (memory.clone(), words.clone());
+            self.jobs.spawn(async move {
+                let remembering = tokio::task::spawn_blocking(move || {
+                    let remembered = memory.remember(peer, words);
+                    remembered.map_err(|why| format!("cannot write {}: {why}", memory.path().display()))
+                });
+                Done::Remembered(remembering.await.unwrap_or_else(|error| Err(error.to_string())))
+            });
+        }
+        let security = Security::of(standing);
+        if let Some(live) = self.calls.get_mut(call) {
+            live.security = Some(security.clone());
+        }
+        Some(security)
+    }
+
+    /// The key of a peer was remembered, or could not be.
+    pub(super) fn remembered(&self, remembered: Result<(), String>) {
+        if let Err(why) = remembered {
+            self.warn(format!("the key of the other side is not remembered: {why}"));
+        }
+    }
+}
