@@ -22,11 +22,13 @@ pub(crate) struct Reference {
     samples: Vec<i16>,
     /// How much later it is, in samples.
     later: usize,
+    /// Where the canceller had learnt the echo to be when it last moved: samples behind the reference.
+    learnt: Option<f64>,
 }
 
 impl Reference {
     pub(crate) fn new() -> Self {
-        Self { path: EchoPath::new(), samples: vec![0; LATER_MAX + BLOCK_SAMPLES], later: 0 }
+        Self { path: EchoPath::new(), samples: vec![0; LATER_MAX + BLOCK_SAMPLES], later: 0, learnt: None }
     }
 
     /// Takes a block of the far end and of the microphone. `found_ms` is how late the canceller takes the echo to be.
@@ -39,14 +41,15 @@ impl Reference {
     }
 
     fn move_by(&mut self, from: f64, to: f64, found_ms: Option<f64>) {
-        let before = self.later as f64;
-        let found = found_ms.map(|ms| before + ms * f64::from(AUDIO_RATE_HZ) / 1000.0);
-        // The canceller may have been faster, and has learnt the new path.
-        if found.is_some_and(|found| (found - to).abs() < (found - from).abs()) {
-            tracing::debug!(from, to, "the canceller has found the echo again by itself");
-            return;
-        }
-        self.later = (before + to - from).round().clamp(0.0, LATER_MAX as f64) as usize;
+        let now = self.later as f64;
+        // The canceller has the echo where it was until now; or where it was before that, if the reference could not
+        // follow; or it has been faster, and has it where it is.
+        let places = [from - now, self.learnt.unwrap_or(from - now), to - now];
+        let found = found_ms.map_or(places[0], |ms| ms * f64::from(AUDIO_RATE_HZ) / 1000.0);
+        let nearer = |one: f64, other: f64| if (other - found).abs() < (one - found).abs() { other } else { one };
+        let learnt = places.into_iter().reduce(nearer).unwrap_or(found);
+        self.learnt = Some(learnt);
+        self.later = (to - learnt).round().clamp(0.0, LATER_MAX as f64) as usize;
         tracing::debug!(from, to, later = self.later, "the echo has moved, in samples: its reference follows");
     }
 
@@ -97,6 +100,15 @@ mod tests {
         assert_eq!(after(&[(4_800.0, 12_000.0, Some(100.0)), (12_000.0, 6_000.0, Some(100.0))]).later, 1_200);
         assert_eq!(after(&[(4_800.0, 12_000.0, Some(100.0)), (12_000.0, 2_400.0, Some(100.0))]).later, 0);
         assert_eq!(after(&[(1.0, 1e6, None)]).later, LATER_MAX);
+    }
+
+    #[test]
+    fn what_the_canceller_has_learnt_is_kept_while_the_reference_cannot_follow() {
+        // For a moment the echo is 50 ms early, as when a device has lost sound; the canceller is as slow, or finds it.
+        let early = [(4_800.0, 6_000.0, Some(100.0)), (6_000.0, 3_600.0, Some(100.0))];
+        assert_eq!(after(&early).later, 0);
+        assert_eq!(after(&[early[0], early[1], (3_600.0, 6_000.0, Some(100.0))]).later, 1_200);
+        assert_eq!(after(&[early[0], early[1], (3_600.0, 6_000.0, Some(76.0))]).later, 2_400);
     }
 
     #[test]
