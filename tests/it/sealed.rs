@@ -190,7 +190,7 @@ fn without_the_option_nothing_is_sealed_and_no_key_is_made() {
 fn who_does_not_seal_is_told_to_by_who_does() {
     let _turn = Turn::call();
     let (mosquitto, homes) = (Mosquitto::anonymous(), [TempDir::new("a"), TempDir::new("b")]);
-    let bob = bob(homes[1].path(), &mosquitto.url(), &[]);
+    let mut bob = bob(homes[1].path(), &mosquitto.url(), &[]);
     let refused = Ended::wait(&mut plain_alice(homes[0].path(), &mosquitto.url(), &[]));
     assert_eq!((refused.status, refused.reason()), (24, "identity"), "{}", refused.failure());
     assert!(bob.events_named("incoming").is_empty());
