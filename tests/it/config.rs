@@ -237,7 +237,7 @@ fn path_and_example() {
     let shown = home.in_force(&[], &[]);
     let settings = shown["settings"].as_object().unwrap();
     assert!(settings.values().all(|setting| setting["source"] == "default"), "{shown}");
-    let secrets = ["password", "ice-password", "ice-secret"];
+    let secrets = ["password", "ice-password", "ice-secret", "secret-key"];
     for key in settings.keys() {
         assert_eq!(example.contains(&format!("\n# {key}: ")), !secrets.contains(&key.as_str()), "{key}");
     }

@@ -41,7 +41,7 @@ pub type Acquaintances = BTreeMap<PeerId, Acquaintance>;
 /// What is remembered of one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acquaintance {
-    /// The words of its fingerprint, see [`Fingerprint::words`]; none of one that was blocked before it showed a key.
+    /// The words of its fingerprint, see [`Fingerprint::words`](super::keys::Fingerprint::words); none of one that was blocked before it showed a key.
     pub words: Option<String>,
     /// What its user thinks of it.
     pub opinion: Opinion,

@@ -111,7 +111,7 @@ impl<L: Poll> Pump<L> {
         }
     }
 
-    /// See [`Client::close`].
+    /// See [`super::Client::close`].
     pub(super) async fn close(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
