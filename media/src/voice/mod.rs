@@ -3,7 +3,7 @@
 //! - [`resample`]: samples of one rate → samples of another
 //! - [`far_end`]: what the speaker plays → reference for echo
 //! - [`echo_path`]: how much later than its reference an echo comes
-//! - [`reference`]: the far end → as much later as the path of its echo has become longer
+//! - [`mod@reference`]: the far end → as much later as the path of its echo has become longer
 //! - [`processing`]: the microphone's sound → without echo and noise, at a steady level
 //! - [`level`]: how loud it is, and whether somebody speaks while muted
 

@@ -4,7 +4,7 @@
 //! - owns: how long a stream may be silent, how much may wait to be sent into it
 //! - must never: let one stream hold up another; let a stream act on an allocation of another
 //! - flow in: stream → [`frames`] → [`Policy::judge`] → `turn` crate → relayed socket
-//! - flow out: relayed socket → `turn` crate → [`StreamConn::send_to`] → queue → [`write`] → stream
+//! - flow out: relayed socket → `turn` crate → [`StreamConn::send_to`] → queue → [`write()`] → stream
 //!
 //! An allocation ends with its stream. Places for relayed sockets are those of clients over UDP, and so are logins and
 //! rules. A packet of a peer that finds the queue full, or waited too long, is dropped as on a slow line; answers wait.
