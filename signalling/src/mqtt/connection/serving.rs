@@ -283,6 +283,9 @@ async fn passed(moment: Option<Instant>) {
     }
 }
 
+/// How long a broker may take to close a connection that we have left.
+const BROKER_CLOSES: Duration = Duration::from_millis(300);
+
 /// Says goodbye to the broker, which then does not publish our will.
 pub(super) async fn leave(client: &mut Client) {
     if client.disconnect().is_err() {
@@ -290,6 +293,10 @@ pub(super) async fn leave(client: &mut Client) {
     }
     let gone = async {
         while !matches!(client.next().await, Ok(Incoming::Left) | Err(_)) {}
+        // The broker closes first. A socket that is closed with something unread is reset (RFC 1122 §4.2.2.13), and what
+        // the broker has not read yet is lost: a bye, say.
+        let closed = async { while client.next().await.is_ok() {} };
+        let _broker_that_does_not = tokio::time::timeout(BROKER_CLOSES, closed).await;
         client.close().await;
     };
     if tokio::time::timeout(GOODBYE, gone).await.is_err() {
