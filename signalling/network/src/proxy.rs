@@ -204,7 +204,8 @@ impl Exception {
 }
 
 /// A host without the brackets that an IPv6 address may have.
-fn bare(host: &str) -> &str {
+#[must_use]
+pub fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 

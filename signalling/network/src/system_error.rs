@@ -23,13 +23,22 @@ pub fn without_number(text: &str) -> String {
     parts.fold(first, |words, part| words + part.split_once(')').map_or("", |(_number, rest)| rest))
 }
 
+/// How a text begins that says that no file can be opened any more, and what to do then.
+pub const OUT_OF_FILES: &str = "too many open files";
+pub const OUT_OF_FILES_FIX: &str = "raise the limit with ulimit -n";
+
 /// That no file can be opened any more, with the limit if the system tells it, and what to do.
 pub fn too_many_files() -> String {
+    format!("{}; {OUT_OF_FILES_FIX}", out_of_files())
+}
+
+/// The same without what to do.
+pub fn out_of_files() -> String {
     let limit = std::fs::read_to_string("/proc/self/limits").ok().and_then(|limits| {
         let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
         line.split_whitespace().nth(3).map(|limit| format!(" (limit {limit})"))
     });
-    format!("too many open files{}; raise the limit with ulimit -n", limit.unwrap_or_default())
+    format!("{OUT_OF_FILES}{}", limit.unwrap_or_default())
 }
 
 #[cfg(test)]

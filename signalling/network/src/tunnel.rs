@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 
-use crate::proxy::{Proxy, ProxyFault, ProxyKind, connect_answer, connect_request, socks as messages};
+use crate::proxy::{Proxy, ProxyFault, ProxyKind, bare, connect_answer, connect_request, socks as messages};
 use crate::system_error;
 
 /// Most of an HTTP answer that is read: its head.
@@ -20,8 +20,7 @@ pub async fn open(tcp: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> 
         ProxyKind::Http => connect(tcp, proxy, host, port).await,
         ProxyKind::Socks5h => socks(tcp, proxy, host, port).await,
         ProxyKind::Socks5 => {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let found = lookup_host((bare, port)).await.ok().and_then(|mut found| found.next());
+            let found = lookup_host((bare(host), port)).await.ok().and_then(|mut found| found.next());
             let found = found.ok_or("needs the server's address, and the name has none here; use socks5h://")?;
             socks(tcp, proxy, &found.ip().to_string(), port).await
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use network::system_error::{OUT_OF_FILES, OUT_OF_FILES_FIX, TOO_MANY_FILES, out_of_files, without_number};
 use rustls::{AlertDescription, CertificateError, Error};
 
 use super::TlsFiles;
@@ -12,14 +13,8 @@ pub(super) const CONNECTION_REFUSED: &str = "connection refused";
 /// How a text begins that tells of a proxy.
 pub(super) const PROXY: &str = "the proxy ";
 
-/// How a text begins that tells of several addresses.
-pub(super) const NONE: &str = "none";
-
 /// How a text begins that says that names are not looked up.
 pub(super) const NO_NAME_SERVER: &str = "no answer from the name server";
-
-/// How this system says that a program has as many files open as it may (EMFILE).
-const TOO_MANY_FILES: i32 = 24;
 
 /// Why something failed, and what to do about it. Neither ends with a full stop; the advice has no semicolon in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,7 +270,7 @@ pub(super) fn of_io(error: &io::Error) -> String {
     let text = error.to_string();
     // A name server cannot be asked without a socket.
     if error.raw_os_error() == Some(TOO_MANY_FILES) || (is_lookup(&text) && has_no_file_left()) {
-        return too_many_files();
+        return out_of_files();
     }
     match error.kind() {
         Kind::ConnectionRefused => CONNECTION_REFUSED.to_owned(),
@@ -283,13 +278,8 @@ pub(super) fn of_io(error: &io::Error) -> String {
         Kind::ConnectionAborted | Kind::UnexpectedEof => "the broker closed the connection".to_owned(),
         Kind::TimedOut => "no answer".to_owned(),
         _ if is_lookup(&text) => format!("its name has no address ({})", plain_tail(&text)),
-        _ => without_number(&text).to_owned(),
+        _ => without_number(&text),
     }
-}
-
-/// An error of the system as it ends a text, without its number: `(os error 2)`.
-pub(super) fn without_number(text: &str) -> &str {
-    text.split(" (os error ").next().unwrap_or_default()
 }
 
 fn is_lookup(text: &str) -> bool {
@@ -306,23 +296,12 @@ fn has_no_file_left() -> bool {
     opened.is_err_and(|error| error.raw_os_error() == Some(TOO_MANY_FILES))
 }
 
-/// How a text begins that says that no file can be opened any more.
-const OUT_OF_FILES: &str = "too many open files";
-
-fn too_many_files() -> String {
-    let limit = std::fs::read_to_string("/proc/self/limits").ok().and_then(|limits| {
-        let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
-        line.split_whitespace().nth(3).map(str::to_owned)
-    });
-    limit.map_or_else(|| OUT_OF_FILES.to_owned(), |limit| format!("{OUT_OF_FILES} (limit {limit})"))
-}
-
 /// What to do about a broker that is not reached for this reason.
 pub(super) fn advice(reason: &str) -> &'static str {
     if reason.contains(OUT_OF_FILES) {
-        "raise the limit with ulimit -n"
+        OUT_OF_FILES_FIX
     } else if reason.contains(PROXY) && reason.contains("wants a login") {
-        "put user and password into the URL of the proxy, http://USER:PASSWORD@HOST:PORT"
+        "put user and password into the URL of the proxy, as in SCHEME://USER:PASSWORD@HOST:PORT"
     } else if reason.contains(PROXY) {
         "are HTTPS_PROXY and ALL_PROXY right? A host that is reached without a proxy belongs into NO_PROXY"
     } else if reason.contains(NO_NAME_SERVER) {

@@ -76,7 +76,7 @@ fn attempts_in_words(attempts: &[Attempt]) -> String {
     if attempts.len() > TOLD_MAX {
         told.push(format!("{} more addresses do no better", attempts.len() - TOLD_MAX));
     }
-    format!("{} of its {} addresses answers ({})", cause::NONE, attempts.len(), told.join(", "))
+    format!("none of its {} addresses answers ({})", attempts.len(), told.join(", "))
 }
 
 fn attempt_in_words(attempt: &Attempt) -> String {

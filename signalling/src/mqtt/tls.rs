@@ -7,8 +7,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::cause::without_number;
 use super::{LinkError, TlsFiles};
+use network::system_error::without_number;
 
 /// How a connection over TLS is secured, loaded and checked once.
 #[derive(Clone, Debug)]

@@ -39,9 +39,11 @@ pub enum Strangers {
 pub type Acquaintances = BTreeMap<PeerId, Acquaintance>;
 
 /// What is remembered of one peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acquaintance {
-    /// The words of its fingerprint, see [`Fingerprint::words`](super::keys::Fingerprint::words); none of one that was blocked before it showed a key.
+    /// The words of its fingerprint, see [`Fingerprint::words`](super::keys::Fingerprint::words); none of one that was
+    /// blocked before it showed a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
     /// What its user thinks of it.
     pub opinion: Opinion,
@@ -57,6 +59,18 @@ pub enum Opinion {
     Verified,
     /// The user wants nothing to do with it.
     Blocked,
+}
+
+impl Opinion {
+    /// As it is written in files, and told.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Verified => "verified",
+            Self::Blocked => "blocked",
+        }
+    }
 }
 
 /// How a message of a peer came.

@@ -153,9 +153,13 @@ impl Vault {
 
     /// Takes in what was sealed for another run too: that of a program of ours whose connection we take over.
     pub fn succeed(&mut self, run: MessageId) {
-        if self.former.len() < FORMER_MAX && !self.former.contains(&run) {
-            self.former.push(run);
+        if self.former.contains(&run) {
+            return;
         }
+        if self.former.len() >= FORMER_MAX {
+            self.former.remove(0);
+        }
+        self.former.push(run);
     }
 
     /// Signs our presence: the connection to the broker began at `since`, and it is `ts` now, both in milliseconds since

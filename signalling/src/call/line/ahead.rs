@@ -109,23 +109,8 @@ impl Step<'_> {
         }
     }
 
-    /// The callee accepts, and its answer is known.
-    pub(super) fn answered_early(
-        &mut self,
-        call: CallId,
-        peer: PeerId,
-        media: MediaSides,
-        path: EarlyPath,
-        answer: Description,
-    ) -> Vec<Action> {
-        let mut actions = vec![Action::Notify(Notice::Accepted { call: call.clone(), peer: peer.clone() })];
-        actions.extend(add(call.clone(), answer.candidates));
-        actions.extend(self.connect(call, peer, media, Role::Caller, Some(path)));
-        actions
-    }
-
     /// The path of a call that is accepted; it may be up already, or lost again.
-    fn connect(
+    pub(super) fn connect(
         &mut self,
         call: CallId,
         peer: PeerId,
@@ -162,6 +147,6 @@ impl Step<'_> {
 }
 
 /// Gives candidates of the other side to the peer connection, if there are any.
-fn add(call: CallId, candidates: Vec<Candidate>) -> Option<Action> {
+pub(super) fn add(call: CallId, candidates: Vec<Candidate>) -> Option<Action> {
     (!candidates.is_empty()).then_some(Action::AddCandidates { call, candidates })
 }

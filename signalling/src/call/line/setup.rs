@@ -1,7 +1,8 @@
 //! From the first ring to the exchanged descriptions.
 
 use super::super::early::append;
-use super::super::{Action, CALLEE_RINGS, Callee, MediaSides, Notice, ReadyAnswer, Role, State};
+use super::super::{Action, CALLEE_RINGS, Callee, EarlyPath, MediaSides, Notice, ReadyAnswer, Role, State};
+use super::ahead::add;
 use super::{Step, refuse};
 use crate::id::{CallId, PeerId};
 use crate::wire::{ByeReason, Candidate, Description, Message};
@@ -161,17 +162,11 @@ impl Step<'_> {
         match std::mem::replace(self.state, State::Idle) {
             State::Dialing { call, peer, media, candidates, path, yielding, .. } => {
                 let mut actions = refuse(&peer, yielding);
-                actions.extend(match path {
-                    None => self.answered(call, peer, media, candidates, answer),
-                    Some(path) => self.answered_early(call, peer, media, path, answer),
-                });
+                actions.extend(self.answered(call, peer, media, candidates, path, answer));
                 actions
             }
-            State::Ringing { call, peer, media, candidates, path: None, .. } => {
-                self.answered(call, peer, media, candidates, answer)
-            }
-            State::Ringing { call, peer, media, path: Some(path), .. } => {
-                self.answered_early(call, peer, media, path, answer)
+            State::Ringing { call, peer, media, candidates, path, .. } => {
+                self.answered(call, peer, media, candidates, path, answer)
             }
             // A second answer, or an answer to someone who is not the caller.
             other @ (State::Idle
@@ -186,24 +181,23 @@ impl Step<'_> {
         }
     }
 
+    /// The callee accepts. Where it had an answer before, that is known, and this one brings candidates alone.
     fn answered(
         &mut self,
         call: CallId,
         peer: PeerId,
         media: MediaSides,
         candidates: Vec<Candidate>,
+        path: Option<EarlyPath>,
         answer: Description,
     ) -> Vec<Action> {
-        let give_up_at = self.now + self.timeouts.connect;
-        let role = Role::Caller;
-        *self.state = State::Connecting { call: call.clone(), peer: peer.clone(), media, role, give_up_at };
-        let mut actions = vec![
-            Action::Notify(Notice::Accepted { call: call.clone(), peer }),
-            Action::ApplyAnswer { call: call.clone(), answer },
-        ];
-        if !candidates.is_empty() {
-            actions.push(Action::AddCandidates { call, candidates });
+        let mut actions = vec![Action::Notify(Notice::Accepted { call: call.clone(), peer: peer.clone() })];
+        match path {
+            None => actions.push(Action::ApplyAnswer { call: call.clone(), answer }),
+            Some(_) => actions.extend(add(call.clone(), answer.candidates)),
         }
+        actions.extend(add(call.clone(), candidates));
+        actions.extend(self.connect(call, peer, media, Role::Caller, path));
         actions
     }
 
@@ -270,14 +264,10 @@ impl Step<'_> {
                 vec![Action::Send { to: peer, call, message: Message::Offer(description) }]
             }
             State::Answering { call, peer, media, candidates, .. } => {
-                let give_up_at = self.now + self.timeouts.connect;
-                let role = Role::Callee;
-                *self.state = State::Connecting { call: call.clone(), peer: peer.clone(), media, role, give_up_at };
                 let answer = Message::Answer(description);
-                let mut actions = vec![Action::Send { to: peer, call: call.clone(), message: answer }];
-                if !candidates.is_empty() {
-                    actions.push(Action::AddCandidates { call, candidates });
-                }
+                let mut actions = vec![Action::Send { to: peer.clone(), call: call.clone(), message: answer }];
+                actions.extend(add(call.clone(), candidates));
+                actions.extend(self.connect(call, peer, media, Role::Callee, None));
                 actions
             }
             // None was asked for.

@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::mqtt::random;
+
 /// How long `rumqttc` may take to ask: it does so at once.
 const ASK: Duration = Duration::from_secs(5);
 
@@ -40,14 +42,11 @@ impl Bridge {
     /// Begins to wait for `rumqttc`, which is to speak to `broker`.
     ///
     /// # Errors
-    /// What the system says where there is no loopback, no further file, or no randomness.
+    /// What the system says where there is no loopback, or no further file.
     pub(super) async fn start(broker: TcpStream) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let mut bytes = [0; PASSWORD_BYTES];
-        let random = rustls::crypto::ring::default_provider().secure_random;
-        random.fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
-        let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let password: String = random().iter().take(PASSWORD_BYTES).map(|byte| format!("{byte:02x}")).collect();
         let login = basic_login(USER, &password);
         let task = tokio::spawn(async move {
             if let Ok(Ok(client)) = timeout(ASK, admit(&listener, &login)).await {
