@@ -237,9 +237,7 @@ impl Controller {
                 self.delivery.lost(report.size);
             }
         }
-        let Some(standing) = self.delay.standing() else {
-            return;
-        };
+        let Some(standing) = self.delay.standing() else { return };
         self.is_backing_off = self.queue_limit.has_competing()
             && self.backed_off.is_some_and(|at| now.saturating_duration_since(at) < BACK_OFF_FOR);
         self.queue_limit.test(self.is_backing_off);
@@ -317,9 +315,7 @@ impl Controller {
         self.growth.stop();
         self.window = LossWindow::default();
         // When the latest packets did not wait, the queue is gone already.
-        let Some(delivered) = self.delivery.busy_bps(BUSY) else {
-            return;
-        };
+        let Some(delivered) = self.delivery.busy_bps(BUSY) else { return };
         // The latest is the best: an earlier run may have begun before the path became narrow.
         self.capacity = Some((delivered, now));
         let respond = self.round_trip() + RESPONSE;
@@ -332,9 +328,9 @@ impl Controller {
         if !is_due && lower > self.target_bps * 0.7 {
             return;
         }
-        if let Some(left_bps) =
-            self.queue_limit.decreased(now, standing, self.target_bps, respond, self.is_overfilled())
-        {
+        if self.is_overfilled() {
+            self.queue_limit.overfilled(now, standing, self.target_bps);
+        } else if let Some(left_bps) = self.queue_limit.decreased(now, standing, self.target_bps, respond) {
             self.queue = Queue::None;
             self.target_bps = left_bps * DECREASE;
             self.loss_limit = LossLimit::new(self.limits);
@@ -367,9 +363,7 @@ impl Controller {
         if standing > low {
             return self.growth.stop();
         }
-        let Some(sent_bps) = self.delivery.sent_bps(DELIVERY_WINDOW) else {
-            return;
-        };
+        let Some(sent_bps) = self.delivery.sent_bps(DELIVERY_WINDOW) else { return };
         let round = self.round_trip();
         if self.queue_limit.has_competing() {
             self.target_bps = Growth::beside_competing(passed, self.target_bps, sent_bps, round);

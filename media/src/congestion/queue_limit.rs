@@ -72,6 +72,12 @@ impl QueueLimit {
         self.competing.is_some()
     }
 
+    /// More than came through was sent meanwhile, so that no queue could become shorter: the trial begins anew.
+    pub(crate) fn overfilled(&mut self, now: Instant, standing: Duration, target_bps: f64) {
+        let from_bps = self.trial.map_or(target_bps, |(_, from_bps, _)| from_bps);
+        self.trial = Some((now, from_bps, standing));
+    }
+
     /// So much is lost that nobody else can be who fills the queue.
     pub(crate) const fn forget_competing(&mut self) {
         (self.competing, self.trial) = (None, None);
@@ -108,20 +114,15 @@ impl QueueLimit {
     }
 
     /// Less is sent than `target_bps`, because of a queue that stands. When that has not helped, the target that was left
-    /// for nothing, bits a second. `is_overfilled`: more was sent than came through, so that no queue could become shorter.
+    /// for nothing, bits a second.
     pub(crate) fn decreased(
         &mut self,
         now: Instant,
         standing: Duration,
         target_bps: f64,
         round_trip: Duration,
-        is_overfilled: bool,
     ) -> Option<f64> {
         let (since, from_bps, before) = *self.trial.get_or_insert((now, target_bps, standing));
-        if is_overfilled {
-            self.trial = Some((now, from_bps, standing));
-            return None;
-        }
         let was_tried =
             now.saturating_duration_since(since) >= TRY_FOR + round_trip * 2 && target_bps < from_bps * TRY_SHARE;
         if was_tried && standing >= before.mul_f64(STILL_THERE) {
@@ -166,7 +167,7 @@ mod tests {
         let (mut limit, start) = (QueueLimit::default(), Instant::now());
         let mut target_bps = 2_000_000.0;
         for n in 0..10 {
-            limit.decreased(start + ms(150 * n), ms(200), target_bps, ms(50), false);
+            limit.decreased(start + ms(150 * n), ms(200), target_bps, ms(50));
             target_bps *= 0.85;
         }
         assert_eq!(limit.limit(target_bps), ms(280));
@@ -179,11 +180,13 @@ mod tests {
     #[test]
     fn a_queue_that_is_overfilled_tells_nothing() {
         let (mut limit, start) = (QueueLimit::default(), Instant::now());
-        let left = |limit: &mut QueueLimit, n: u64, is_overfilled| {
-            limit.decreased(start + ms(150 * n), ms(300), 2_000_000.0 * 0.9_f64.powi(n as i32), ms(50), is_overfilled)
-        };
-        assert!((0..30).all(|n| left(&mut limit, n, true).is_none()));
-        let told: Vec<_> = (30..40).filter_map(|n| left(&mut limit, n, false)).collect();
+        let target_bps = |n: u64| 2_000_000.0 * 0.9_f64.powi(n as i32);
+        let left =
+            |limit: &mut QueueLimit, n: u64| limit.decreased(start + ms(150 * n), ms(300), target_bps(n), ms(50));
+        for n in 0..30 {
+            limit.overfilled(start + ms(150 * n), ms(300), target_bps(n));
+        }
+        let told: Vec<_> = (30..40).filter_map(|n| left(&mut limit, n)).collect();
         assert_eq!(told.len(), 1, "from then on it does");
     }
 
@@ -196,7 +199,6 @@ mod tests {
                 ms(300_u64.saturating_sub(30 * n)),
                 2_000_000.0 * 0.9_f64.powi(n as i32),
                 ms(50),
-                false,
             );
         }
         assert!(limit.limit(1_000_000.0) < ms(50));

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use network::proxy::{Proxies, Proxy};
+use network::proxy::{Proxies, Proxy, bare};
 use network::tunnel;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -133,7 +133,7 @@ impl Dialer {
 
     async fn secure(&self, tcp: TcpStream, url: &IceUrl) -> Result<Box<dyn Stream>, StreamFault> {
         let Some(tls) = &self.tls else { return Err(StreamFault::Local("TLS is not set up".to_owned())) };
-        let host = url.host.trim_start_matches('[').trim_end_matches(']');
+        let host = bare(&url.host);
         let name = ServerName::try_from(host.to_owned()).map_err(|error| StreamFault::Unresolved(error.to_string()))?;
         let connector = TlsConnector::from(Arc::clone(&tls.config));
         match connector.connect(name, tcp).await {

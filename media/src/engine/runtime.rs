@@ -159,7 +159,7 @@ impl Runtime for SettlingRuntime {
         let (received, payload, servers) = (&self.received, &self.payload, &self.servers);
         let (received, payload, servers) = (Arc::clone(received), Arc::clone(payload), Arc::clone(servers));
         let inner = Arc::new(CountingSocket { inner, received, payload, servers });
-        let inner = Arc::new(NominatingSocket::new(inner, Arc::clone(&self.selection)));
+        let inner = Arc::new(NominatingSocket::new(inner, Arc::clone(&self.selection))?);
         Ok(Arc::new(CookieSocket::new(inner, Arc::clone(&self.cookie))))
     }
 

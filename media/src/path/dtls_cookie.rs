@@ -78,12 +78,17 @@ pub(crate) fn verify_request(datagram: &[u8], cookie: &Cookie) -> Option<Vec<u8>
 /// Server: the first ClientHello of a client that left it out, when the datagram is the second one, with this cookie.
 pub(crate) fn first_hello(datagram: &[u8], cookie: &Cookie) -> Option<Vec<u8>> {
     let hello = ClientHello::read(dtls::carried(datagram))?;
-    if hello.number != 1 || hello.cookie != cookie.0 {
+    if !hello.is_second(cookie) {
         return None;
     }
     let body = [hello.before_cookie, &[0], hello.after_cookie].concat();
     // The client's engine numbered the record that did not leave so.
     Some(as_received(datagram, &record(CLIENT_HELLO, 0, before(hello.sequence), &body)))
+}
+
+/// Client: whether the datagram of ours is the ClientHello with the cookie.
+pub(crate) fn is_second_hello(datagram: &[u8], cookie: &Cookie) -> bool {
+    ClientHello::read(dtls::carried(datagram)).is_some_and(|hello| hello.is_second(cookie))
 }
 
 /// Server: whether the engine asks for the cookie.
@@ -129,6 +134,11 @@ impl<'a> ClientHello<'a> {
         let (length, rest) = rest.split_first()?;
         let (cookie, after_cookie) = rest.split_at_checked(usize::from(*length))?;
         Some(Self { number, sequence, before_cookie, cookie, after_cookie })
+    }
+
+    /// True of the second one, with this cookie.
+    fn is_second(&self, cookie: &Cookie) -> bool {
+        self.number == 1 && self.cookie == cookie.0
     }
 }
 
@@ -195,6 +205,8 @@ mod tests {
         for other in [hello(1, 1, &COOKIE.0), hello(0, 0, &COOKIE.0), hello(1, 1, &[]), vec![22; 40], Vec::new()] {
             assert_eq!(verify_request(&other, &COOKIE), None, "{other:?}");
         }
+        let second = [hello(1, 1, &COOKIE.0), hello(0, 0, &[]), hello(1, 1, &[]), vec![22; 40]];
+        assert_eq!(second.map(|datagram| is_second_hello(&datagram, &COOKIE)), [true, false, false, false]);
     }
 
     #[test]

@@ -124,10 +124,9 @@ impl Nominations {
     pub(crate) fn receives(&mut self, pair: Pair, datagram: &[u8]) -> Option<Bytes> {
         let message = Message::read(datagram).filter(|message| message.method == Method::Binding)?;
         let is_by_us = self.password.is_some();
-        let known = self.known(pair)?;
         match message.class {
             Class::Request => {
-                known.theirs = Some(Check {
+                self.known(pair)?.theirs = Some(Check {
                     transaction: message.transaction,
                     contents: Bytes::copy_from_slice(datagram),
                     nominates: message.nominates(),
@@ -136,6 +135,7 @@ impl Nominations {
                 None
             }
             Class::Success if is_by_us => {
+                let known = self.pairs.get_mut(&pair)?;
                 if !known.asked.contains(&message.transaction) {
                     return None;
                 }
@@ -145,7 +145,8 @@ impl Nominations {
                 Some(theirs.contents.clone())
             }
             Class::Success => {
-                let theirs = known.theirs.as_ref().filter(|theirs| theirs.nominates && !theirs.is_answered)?;
+                let theirs =
+                    self.pairs.get(&pair)?.theirs.as_ref().filter(|theirs| theirs.nominates && !theirs.is_answered)?;
                 Some(theirs.contents.clone())
             }
             Class::Error | Class::Indication => None,

@@ -4,12 +4,13 @@
 use std::fmt::Display;
 
 use super::description::Description;
+use super::rewrite::with_session_line;
 
 const NAME: &str = "tring-dtls-cookie";
 
 /// The offer with this cookie, among the lines of the session.
 pub(crate) fn tell(offer: &str, cookie: &impl Display) -> String {
-    offer.replacen("\r\nm=", &format!("\r\na={NAME}:{cookie}\r\nm="), 1)
+    with_session_line(offer, &format!("a={NAME}:{cookie}"))
 }
 
 /// The cookie that an offer tells.

@@ -2,12 +2,13 @@
 //! Who does not know the attribute ignores it (RFC 8866 §5.13).
 
 use super::description::Description;
+use super::rewrite::with_session_line;
 
 const LINE: &str = "a=tring-early-answer";
 
 /// The offer with that promise.
 pub(crate) fn promise(offer: &str) -> String {
-    offer.replacen("\r\nm=", &format!("\r\n{LINE}\r\nm="), 1)
+    with_session_line(offer, LINE)
 }
 
 /// True of an offer with that promise.

@@ -42,7 +42,12 @@ pub fn announce_trickle(sdp: &str) -> String {
     if sdp.contains("a=ice-options:") {
         return sdp.to_owned();
     }
-    sdp.replacen("\r\nm=", "\r\na=ice-options:trickle\r\nm=", 1)
+    with_session_line(sdp, "a=ice-options:trickle")
+}
+
+/// The description with a line more in its session part.
+pub(crate) fn with_session_line(sdp: &str, line: &str) -> String {
+    sdp.replacen("\r\nm=", &format!("\r\n{line}\r\nm="), 1)
 }
 
 /// A description as the engine should read it: it would end a section for good that is `inactive` for a while, so that

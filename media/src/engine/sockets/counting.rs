@@ -41,9 +41,7 @@ impl fmt::Debug for CountingSocket {
 }
 
 impl AsyncUdpSocket for CountingSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
+    as_inner!();
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = match (self.inner.poll_send(cx, transmit), transmit.segment_size) {
@@ -84,13 +82,5 @@ impl AsyncUdpSocket for CountingSocket {
             }));
         }
         received
-    }
-
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
-    }
-
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
     }
 }

@@ -20,7 +20,7 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use super::inbox::Inbox;
 use crate::path::dtls::is_media;
-use crate::path::dtls_cookie::{Cookie, first_hello, is_verify_request, verify_request};
+use crate::path::dtls_cookie::{Cookie, first_hello, is_second_hello, is_verify_request, verify_request};
 
 /// What is to be left out, for all sockets of a peer connection.
 #[derive(Debug, Default)]
@@ -84,7 +84,12 @@ impl CookieSocket {
     fn ends_here(&self, destination: SocketAddr, datagram: &[u8]) -> bool {
         match *self.exchange.part() {
             Part::Client(cookie) => {
-                let Some(asked) = verify_request(datagram, &cookie) else { return false };
+                let Some(asked) = verify_request(datagram, &cookie) else {
+                    if is_second_hello(datagram, &cookie) {
+                        self.exchange.end();
+                    }
+                    return false;
+                };
                 trace!("the DTLS cookie was told before: the question for it is answered here");
                 let mut meta = RecvMeta::default();
                 meta.addr = destination;
@@ -124,9 +129,7 @@ impl fmt::Debug for CookieSocket {
 }
 
 impl AsyncUdpSocket for CookieSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
+    as_inner!();
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         if !self.exchange.is_over()
@@ -160,13 +163,5 @@ impl AsyncUdpSocket for CookieSocket {
             }
         }
         received
-    }
-
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
-    }
-
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
     }
 }

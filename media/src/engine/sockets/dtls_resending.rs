@@ -116,9 +116,7 @@ impl fmt::Debug for ResendingSocket {
 }
 
 impl AsyncUdpSocket for ResendingSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
+    as_inner!();
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = self.inner.poll_send(cx, transmit);
@@ -158,13 +156,5 @@ impl AsyncUdpSocket for ResendingSocket {
             });
         }
         received
-    }
-
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
-    }
-
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
     }
 }

@@ -198,9 +198,7 @@ impl fmt::Debug for EarlySocket {
 }
 
 impl AsyncUdpSocket for EarlySocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
+    as_inner!();
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         self.inner.poll_send(cx, transmit)
@@ -230,14 +228,6 @@ impl AsyncUdpSocket for EarlySocket {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
-    }
-
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
     }
 }
 

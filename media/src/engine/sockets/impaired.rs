@@ -319,9 +319,7 @@ impl ImpairedSocket {
 }
 
 impl AsyncUdpSocket for ImpairedSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
+    as_inner!();
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         if self.network.up.is_clear() {
@@ -356,14 +354,6 @@ impl AsyncUdpSocket for ImpairedSocket {
         }
         self.network.deliver(Instant::now());
         self.inbox.poll(cx, bufs, meta).map(Ok)
-    }
-
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
-    }
-
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Datagrams for the engine that do not come straight from the system: from the bad network, or out of a stream.
+//! Datagrams for the engine that do not come straight from the system: from the bad network, out of a stream, or made here.
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;

@@ -1,10 +1,28 @@
 //! UDP sockets around the engine's own, each with one job; [`super::runtime`] puts them one into the other.
 //!
-//! - out: the engine → [`dtls_cookie`] → [`nomination`] → [`counting`] → [`dtls_resending`] → [`early`] → [`impaired`] → [`relay_streams`] → the system
+//! - out: the engine → [`dtls_cookie`] → [`nomination`] → [`counting`] → [`dtls_resending`] → [`early`] → [`impaired`] →
+//!   [`relay_streams`] → the system
 //! - in: the system → [`relay_streams`] → [`impaired`] → [`early`] → [`dtls_resending`] → [`counting`] →
 //!   [`nomination`] → [`dtls_cookie`] → the engine
 //!
 //! [`relay_streams`] carries what is for a TURN server over TCP or TLS in a stream of its own.
+
+/// The parts of `AsyncUdpSocket` in which a socket is as the one that it is around.
+macro_rules! as_inner {
+    () => {
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            self.inner.local_addr()
+        }
+
+        fn max_gso_segments(&self) -> usize {
+            self.inner.max_gso_segments()
+        }
+
+        fn max_gro_segments(&self) -> usize {
+            self.inner.max_gro_segments()
+        }
+    };
+}
 
 pub(super) mod counting;
 pub(super) mod dtls_cookie;

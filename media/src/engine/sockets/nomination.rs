@@ -20,7 +20,7 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use super::inbox::Inbox;
 use super::split;
-use crate::path::dtls::is_dtls;
+use crate::path::dtls::{is_dtls, is_media};
 use crate::path::nomination::{Nominations, Outgoing};
 
 /// DTLS datagrams held until a path is selected, the first: a flight and its copies. The others are sent again.
@@ -92,14 +92,18 @@ impl Selection {
 /// A socket whose checks nominate.
 pub(in crate::engine) struct NominatingSocket {
     inner: Arc<dyn AsyncUdpSocket>,
+    /// The address of `inner`.
+    local: SocketAddr,
     selection: Arc<Selection>,
     /// What is put before the engine.
     again: Arc<Inbox>,
 }
 
 impl NominatingSocket {
-    pub(in crate::engine) fn new(inner: Arc<dyn AsyncUdpSocket>, selection: Arc<Selection>) -> Self {
-        Self { inner, selection, again: Arc::default() }
+    /// # Errors
+    /// When the system does not tell the address of `inner`.
+    pub(in crate::engine) fn new(inner: Arc<dyn AsyncUdpSocket>, selection: Arc<Selection>) -> io::Result<Self> {
+        Ok(Self { local: inner.local_addr()?, inner, selection, again: Arc::default() })
     }
 
     /// Holds what was read, if that is DTLS alone.
@@ -124,19 +128,14 @@ impl fmt::Debug for NominatingSocket {
 }
 
 impl AsyncUdpSocket for NominatingSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
+    as_inner!();
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        if transmit.segment_size.is_some() {
+        if transmit.segment_size.is_some() || is_media(transmit.contents) {
             return self.inner.poll_send(cx, transmit);
         }
-        let becomes = self.selection.look(|nominations| {
-            let pair = (self.inner.local_addr().ok()?, transmit.destination);
-            Some(nominations.sends(pair, transmit.contents))
-        });
-        match becomes.flatten() {
+        let pair = (self.local, transmit.destination);
+        match self.selection.look(|nominations| nominations.sends(pair, transmit.contents)) {
             None | Some(Outgoing::AsItIs) => self.inner.poll_send(cx, transmit),
             Some(Outgoing::Instead(contents)) => {
                 let sent = self.inner.poll_send(cx, &Transmit { contents: &contents, ..*transmit });
@@ -156,23 +155,26 @@ impl AsyncUdpSocket for NominatingSocket {
         bufs: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        // The reader waits here also before a path is looked for: one is from the first moment of an ICE restart.
-        if let Poll::Ready(count) = self.again.poll(cx, bufs, metas) {
+        if self.again.has_some()
+            && let Poll::Ready(count) = self.again.poll(cx, bufs, metas)
+        {
             return Poll::Ready(Ok(count));
         }
         for _ in 0..READS_MAX {
-            let Poll::Ready(read) = self.inner.poll_recv(cx, bufs, metas) else { return Poll::Pending };
+            // The reader waits here also before a path is looked for: one is from the first moment of an ICE restart.
+            let Poll::Ready(read) = self.inner.poll_recv(cx, bufs, metas) else {
+                return self.again.poll(cx, bufs, metas).map(Ok);
+            };
             let count = read?;
-            self.selection.look(|nominations| {
-                let Ok(local) = self.inner.local_addr() else { return };
-                for (buffer, meta) in bufs.iter().zip(metas.iter()).take(count) {
-                    for datagram in split(&buffer[..meta.len.min(buffer.len())], meta.stride) {
-                        if let Some(again) = nominations.receives((local, meta.addr), datagram) {
-                            self.put(meta.addr, again);
-                        }
+            for (buffer, meta) in bufs.iter().zip(metas.iter()).take(count) {
+                let datagrams = split(&buffer[..meta.len.min(buffer.len())], meta.stride);
+                for datagram in datagrams.filter(|datagram| !is_media(datagram)) {
+                    let again = self.selection.look(|known| known.receives((self.local, meta.addr), datagram));
+                    if let Some(again) = again.flatten() {
+                        self.put(meta.addr, again);
                     }
                 }
-            });
+            }
             let is_held = self.selection.is_under_way.load(Ordering::Acquire) && self.holds(count, bufs, metas);
             if !is_held {
                 return Poll::Ready(Ok(count));
@@ -180,13 +182,5 @@ impl AsyncUdpSocket for NominatingSocket {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
-    }
-
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
     }
 }

@@ -142,9 +142,7 @@ impl fmt::Debug for StreamingSocket {
 }
 
 impl AsyncUdpSocket for StreamingSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
+    as_inner!();
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let Some(url) = self.streams.stand_ins.server(transmit.destination) else {
@@ -166,14 +164,6 @@ impl AsyncUdpSocket for StreamingSocket {
             Poll::Ready(count) => Poll::Ready(Ok(count)),
             Poll::Pending => self.inner.poll_recv(cx, bufs, metas),
         }
-    }
-
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
-    }
-
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
     }
 }
 
