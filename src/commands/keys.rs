@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use signalling::id::PeerId;
-use signalling::seal::{Acquaintance, Opinion, fingerprint_words};
+use signalling::seal::{Acquaintance, Acquaintances, Opinion, fingerprint_words};
 
 use crate::cli::Keys;
 use crate::output::exit::{ExitStatus, Failure};
@@ -19,7 +19,7 @@ pub(crate) fn run(keys: Keys, printer: &Printer) -> Result<ExitStatus, Failure> 
         Keys::Trust { peer, words } => {
             let words = parsed(&words)?;
             let known = Acquaintance { words: Some(words), opinion: Opinion::Verified };
-            change(&file, &peer, Some(known))?;
+            change(&file, |all| all.insert(peer.clone(), known))?;
             format!("{peer} is trusted by these words")
         }
         Keys::Verify { peer, words } => {
@@ -27,12 +27,14 @@ pub(crate) fn run(keys: Keys, printer: &Printer) -> Result<ExitStatus, Failure> 
             format!("{peer} is verified")
         }
         Keys::Forget { peer } => {
-            change(&file, &peer, None)?;
+            change(&file, |all| all.remove(&peer))?;
             format!("nothing is remembered of {peer}")
         }
         Keys::Block { peer } => {
-            let words = file.load()?.remove(&peer).and_then(|known| known.words);
-            change(&file, &peer, Some(Acquaintance { words, opinion: Opinion::Blocked }))?;
+            change(&file, |all| {
+                let words = all.remove(&peer).and_then(|known| known.words);
+                all.insert(peer.clone(), Acquaintance { words, opinion: Opinion::Blocked })
+            })?;
             format!("{peer} is blocked")
         }
     };
@@ -48,12 +50,7 @@ fn known(file: &KnownPeers, printer: &Printer) -> Result<ExitStatus, Failure> {
         let line = if printer.is_json() {
             json!({"id": peer, "words": words, "opinion": opinion}).to_string()
         } else {
-            let opinion = match opinion {
-                Opinion::Known => "known",
-                Opinion::Verified => "verified",
-                Opinion::Blocked => "blocked",
-            };
-            format!("{peer}  {opinion}  {}", words.as_deref().unwrap_or_default())
+            format!("{peer}  {}  {}", opinion.name(), words.as_deref().unwrap_or_default())
         };
         printer.result(&line);
     }
@@ -64,19 +61,22 @@ fn known(file: &KnownPeers, printer: &Printer) -> Result<ExitStatus, Failure> {
 }
 
 fn verify(file: &KnownPeers, peer: &PeerId, words: &[String]) -> Result<(), Failure> {
-    let remembered = file.load()?.remove(peer).and_then(|known| known.words);
-    let Some(remembered) = remembered else {
-        return Err(Failure::usage(format!(
-            "no key of {peer} is remembered; call each other first, or run `tring contacts trust {peer} WORDS`"
-        )));
-    };
-    if !words.is_empty() && parsed(words)? != remembered {
-        return Err(Failure::new(
-            ExitStatus::Identity,
-            format!("these are not the words of {peer} that are remembered, which are: {remembered}"),
-        ));
-    }
-    change(file, peer, Some(Acquaintance { words: Some(remembered), opinion: Opinion::Verified }))
+    let given = if words.is_empty() { None } else { Some(parsed(words)?) };
+    change(file, |all| {
+        let Some(Acquaintance { words: Some(remembered), opinion }) = all.get_mut(peer) else {
+            return Err(Failure::usage(format!(
+                "no key of {peer} is remembered; call each other first, or run `tring contacts trust {peer} WORDS`"
+            )));
+        };
+        if given.is_some_and(|given| given != *remembered) {
+            return Err(Failure::new(
+                ExitStatus::Identity,
+                format!("these are not the words of {peer} that are remembered, which are: {remembered}"),
+            ));
+        }
+        *opinion = Opinion::Verified;
+        Ok(())
+    })?
 }
 
 fn parsed(words: &[String]) -> Result<String, Failure> {
@@ -85,12 +85,7 @@ fn parsed(words: &[String]) -> Result<String, Failure> {
     })
 }
 
-fn change(file: &KnownPeers, peer: &PeerId, known: Option<Acquaintance>) -> Result<(), Failure> {
-    let changed = file.change(|acquaintances| {
-        match known {
-            Some(known) => acquaintances.insert(peer.clone(), known),
-            None => acquaintances.remove(peer),
-        };
-    });
+fn change<T>(file: &KnownPeers, change: impl FnOnce(&mut Acquaintances) -> T) -> Result<T, Failure> {
+    let changed = file.change(change);
     changed.map_err(|why| Failure::usage(format!("cannot change {}: {why}", file.path().display())))
 }

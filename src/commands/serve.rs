@@ -27,8 +27,9 @@ const LOCAL_LOGIN: &str = "tring";
 pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
     let logins = Logins::resolve(&options)?;
     let listen = |port| SocketAddr::new(options.listen, port);
+    let outer = relay_ip(options.listen);
     let peers = if options.relay_public_only { PeerPolicy::PublicOnly } else { PeerPolicy::PrivateToo };
-    let secured = options.tls_port.map(|port| Secured::prepare(&options, listen(port))).transpose()?;
+    let secured = options.tls_port.map(|port| Secured::prepare(&options, listen(port), outer)).transpose()?;
     let (tls, ca_file) = secured.map(|secured| (secured.config, secured.ca_file)).unzip();
     let config = ServeConfig {
         broker: BrokerConfig {
@@ -39,7 +40,7 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
         turn: TurnConfig {
             listen: listen(options.turn_port),
             transports: Transports::UdpAndTcp,
-            relay_ip: relay_ip(options.listen),
+            relay_ip: outer,
             realm: REALM.into(),
             credentials: logins.credentials.clone(),
             peers,
@@ -47,7 +48,7 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
         tls,
     };
     let mut serve = Serve::start(config).await?;
-    print(&serve, &printer, &logins, ca_file.flatten().as_deref());
+    print(&serve, &printer, &logins, outer, ca_file.flatten().as_deref());
     let mut ends = signals::heed();
     let outcome = tokio::select! {
         end = ends.next() => Ok(ExitStatus::of(end)),
@@ -66,7 +67,7 @@ struct Secured {
 
 impl Secured {
     /// Reads the certificate, or makes one, and warns of what clients will mind.
-    fn prepare(options: &cli::Serve, listen: SocketAddr) -> Result<Self, ServeError> {
+    fn prepare(options: &cli::Serve, listen: SocketAddr, outer: IpAddr) -> Result<Self, ServeError> {
         let (certificate, key, ca_file) = match (&options.cert, &options.key) {
             (Some(certificate), Some(key)) => {
                 warn_if_open(key);
@@ -75,7 +76,7 @@ impl Secured {
             // The parser lets none of the two come alone.
             (Some(_), None) | (None, _) => {
                 let folder = state_folder().ok_or(CertificateError::NoFolder)?;
-                let names = Names::new([listen.ip(), relay_ip(listen.ip())], &options.tls_name)?;
+                let names = Names::new([listen.ip(), outer], &options.tls_name)?;
                 let files = own::prepare(&folder, &names, SystemTime::now())?;
                 (files.certificate.clone(), files.key, Some(files.certificate))
             }
@@ -161,9 +162,9 @@ fn users_of(text: &str) -> Result<BTreeMap<String, String>, usize> {
 }
 
 /// What a client has to be told, as it would type it.
-fn print(serve: &Serve, printer: &Printer, logins: &Logins, ca_file: Option<&Path>) {
-    // Nobody can connect to a wildcard; the address that leads out of this machine is the one to tell.
-    let reachable = |addr: SocketAddr| SocketAddr::new(relay_ip(addr.ip()), addr.port());
+fn print(serve: &Serve, printer: &Printer, logins: &Logins, outer: IpAddr, ca_file: Option<&Path>) {
+    // Nobody can connect to a wildcard.
+    let reachable = |addr: SocketAddr| SocketAddr::new(outer, addr.port());
     let mqtt = reachable(serve.broker.mqtt_addr());
     let websocket = reachable(serve.broker.websocket_addr());
     let turn = reachable(serve.turn.addr());

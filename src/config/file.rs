@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,9 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::definition::{self, Kind};
 use super::values::{Contacts, Entry, Origin, Table};
-
-/// Largest settings file, in bytes; a device that never ends is not read for ever.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use crate::platform::files::read_bounded;
 
 const DEFAULT_PROFILE: &str = "default-profile";
 const PROFILES: &str = "profile";
@@ -54,12 +51,7 @@ pub(super) struct Place<'a> {
 /// # Errors
 /// When there is none, it is too large, or no text.
 pub(super) fn read(path: &Path) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
+    String::from_utf8(read_bounded(path)?).map_err(|_| std::io::Error::other("it is not UTF-8"))
 }
 
 impl Document {

@@ -1,13 +1,10 @@
 //! Files that hold secrets.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use crate::cli::secret::{NoSecret, Secret, without_mark};
 use crate::output::exit::Failure;
-
-/// Largest file with secrets, in bytes: a device that never ends is not read for ever.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use crate::platform::files::read_bounded;
 
 /// A secret from a file or, without one, as the environment gave it.
 ///
@@ -25,12 +22,7 @@ pub(crate) fn secret(file: Option<&Path>, given: Option<&Secret>) -> Result<Opti
 /// # Errors
 /// A usage [`Failure`] that names the file.
 pub(crate) fn text_of(path: &Path) -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    read.map_err(|error| unusable(path, &error))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unusable(path, &"it is larger than 1 MiB"));
-    }
+    let bytes = read_bounded(path).map_err(|error| unusable(path, &error))?;
     warn_if_open(path);
     let text = String::from_utf8(bytes).map_err(|_| unusable(path, &"it is not UTF-8; save it as UTF-8"))?;
     Ok(without_mark(&text).to_owned())

@@ -7,16 +7,17 @@
 //! - in: [`Entry`] → [`CallLog::append`]
 //! - out: [`CallLog::read`] → `tring log`, `tring redial`
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::Instant;
 
 use media::private_file;
 use serde::{Deserialize, Serialize};
 use signalling::id::{CallId, PeerId};
 
+use crate::platform::file_lock;
 use crate::platform::paths::state_folder;
 
 /// Version of the line format.
@@ -30,10 +31,6 @@ const KEPT: usize = 1000;
 
 /// Most of a file that is read, from its end: ours is never longer by more than what a few programs append at once.
 const READ_BYTES_MAX: u64 = 2 * BYTES_MAX;
-
-/// How often, and how far apart, the lock is tried. Whoever has it needs a few milliseconds.
-const LOCK_TRIES: u32 = 200;
-const LOCK_EVERY: Duration = Duration::from_millis(5);
 
 /// One call, as it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -237,23 +234,19 @@ impl CallLog {
     /// The file, open for appending and ours alone. When another program holds it for long, it is written all the same:
     /// a line appended in one write is whole either way.
     fn open_locked(&self) -> io::Result<(File, Lock)> {
-        let mut tries = 0;
+        let deadline = file_lock::deadline();
         loop {
             let file = private_file::options().create(true).append(true).read(true).open(&self.path)?;
-            while let Err(TryLockError::WouldBlock) = file.try_lock() {
-                tries += 1;
-                if tries >= LOCK_TRIES {
-                    return Ok((file, Lock::Another));
-                }
-                std::thread::sleep(LOCK_EVERY);
+            // A file system without locks has nobody who holds one.
+            if !file_lock::wait(&file, deadline).unwrap_or(true) {
+                return Ok((file, Lock::Another));
             }
             // Whoever had the lock may have put a shorter file in its place, or removed it.
-            tries += 1;
             let ours = file.metadata()?.ino();
             if fs::metadata(&self.path).is_ok_and(|there| there.ino() == ours) {
                 return Ok((file, Lock::Ours));
             }
-            if tries >= LOCK_TRIES {
+            if Instant::now() >= deadline {
                 return Ok((file, Lock::Another));
             }
         }
@@ -268,13 +261,7 @@ impl CallLog {
         let first = starts.len().saturating_sub(KEPT + 1);
         let short = |start: &&usize| bytes.len() - **start <= BYTES_MAX as usize / 2;
         let kept = starts[first..].iter().find(short).map_or(&[][..], |start| &bytes[*start..]);
-        let beside = self.path.with_extension(format!("{}.tmp", std::process::id()));
-        let replaced = private_file::write(&beside, kept).and_then(|()| fs::rename(&beside, &self.path));
-        if replaced.is_err() {
-            // What could not be put in place is of no use; an error means that it was never made.
-            let _absent = fs::remove_file(&beside);
-        }
-        replaced
+        private_file::replace_whole(&self.path, kept, private_file::FILE_MODE)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Made on first use. Several programs may start at once: the first file that is there counts.
 
+use std::fmt;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -70,31 +71,45 @@ fn made() -> SecretKeys {
 }
 
 fn in_file(file: &Path) -> Result<SecretKeys, Failure> {
-    let unusable = |error: &dyn std::fmt::Display| {
+    let unusable = |error: &dyn fmt::Display| {
         Failure::usage(format!(
             "cannot use your key in {}: {error}; remove that file to make a new key, which others will be warned of",
             file.display()
         ))
     };
-    match read(file) {
-        Ok(text) => SecretKeys::from_text(text.trim()).map_err(|error| unusable(&error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let text = match read(file) {
+        Err(Unreadable::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
             make(file).map_err(|error| unusable(&in_words(&error)))?;
-            let text = read(file).map_err(|error| unusable(&in_words(&error)))?;
-            SecretKeys::from_text(text.trim()).map_err(|error| unusable(&error))
+            read(file)
         }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && file.is_file() => {
-            Err(Failure::usage(format!("your key can be read by others; run chmod 600 {}", file.display())))
-        }
-        Err(error) => Err(unusable(&in_words(&error))),
+        read => read,
+    };
+    let text = text.map_err(|error| match error {
+        Unreadable::Open => Failure::usage(format!("your key can be read by others; run chmod 600 {}", file.display())),
+        Unreadable::Io(error) => unusable(&in_words(&error)),
+    })?;
+    SecretKeys::from_text(text.trim()).map_err(|error| unusable(&error))
+}
+
+/// Why a file with a key is not read.
+#[derive(Debug)]
+enum Unreadable {
+    /// Others can read it too.
+    Open,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 
 /// The text of a file that nobody else can read.
-fn read(file: &Path) -> io::Result<String> {
+fn read(file: &Path) -> Result<String, Unreadable> {
     let opened = fs::File::open(file)?;
     if opened.metadata()?.permissions().mode() & OTHERS != 0 {
-        return Err(io::ErrorKind::PermissionDenied.into());
+        return Err(Unreadable::Open);
     }
     let mut text = String::new();
     opened.take(BYTES_MAX).read_to_string(&mut text)?;
@@ -103,18 +118,8 @@ fn read(file: &Path) -> io::Result<String> {
 
 /// Writes a new identity, unless another program was first.
 fn make(file: &Path) -> io::Result<()> {
-    let folder = file.parent().ok_or(io::ErrorKind::NotFound)?;
-    private_file::create_folder(folder)?;
-    let new = folder.join(format!(".{}", random::mark(16)));
-    let mut opened = private_file::options().write(true).create_new(true).open(&new)?;
-    opened.write_all(format!("{}\n", made().to_text().as_str()).as_bytes())?;
-    opened.sync_all()?;
-    let linked = fs::hard_link(&new, file);
-    let _gone = fs::remove_file(&new);
-    match linked {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    }
+    private_file::create_folder(file.parent().ok_or(io::ErrorKind::NotFound)?)?;
+    private_file::add_whole(file, format!("{}\n", made().to_text().as_str()))
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //!
 //! A change is made under a lock, and the file is replaced as a whole: whoever reads sees all of it, before or after.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::output::exit::Failure;
+use crate::platform::file_lock;
 use crate::platform::paths::state_folder;
-use crate::platform::random;
 
 /// Version of the file.
 const VERSION: u32 = 1;
@@ -31,22 +31,10 @@ const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How often a running program looks whether the file is another one.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often, and how far apart, the lock is tried. Whoever has it needs a few milliseconds.
-const LOCK_TRIES: u32 = 200;
-const LOCK_EVERY: Duration = Duration::from_millis(5);
-
 #[derive(Debug, Serialize, Deserialize)]
 struct Content {
     v: u32,
-    peers: BTreeMap<PeerId, Entry>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Entry {
-    /// The words of the fingerprint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    words: Option<String>,
-    opinion: Opinion,
+    peers: Acquaintances,
 }
 
 /// The file.
@@ -82,8 +70,7 @@ impl KnownPeers {
         if content.v != VERSION {
             return Err(format!("it is of another version ({})", content.v));
         }
-        let of = |entry: Entry| Acquaintance { words: entry.words, opinion: entry.opinion };
-        Ok(content.peers.into_iter().map(|(peer, entry)| (peer, of(entry))).collect())
+        Ok(content.peers)
     }
 
     /// The same for a program that needs it to begin.
@@ -99,18 +86,21 @@ impl KnownPeers {
         })
     }
 
-    /// Changes it. Blocks for as long as another program changes it, a second at most.
+    /// Changes it; what `change` gives. Blocks for as long as another program changes it, a second at most.
     ///
     /// # Errors
     /// Why it cannot be read or written, in words.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Acquaintances)) -> Result<(), String> {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Acquaintances) -> T) -> Result<T, String> {
         let _lock = self.lock().map_err(|error| in_words(&error))?;
-        let mut acquaintances = self.read()?;
-        change(&mut acquaintances);
-        let of = |known: Acquaintance| Entry { words: known.words, opinion: known.opinion };
-        let peers = acquaintances.into_iter().map(|(peer, known)| (peer, of(known))).collect();
-        let text = serde_json::to_string_pretty(&Content { v: VERSION, peers }).map_err(|error| error.to_string())?;
-        self.replace(&text).map_err(|error| in_words(&error))
+        let before = self.read()?;
+        let mut peers = before.clone();
+        let given = change(&mut peers);
+        if peers != before {
+            let content = Content { v: VERSION, peers };
+            let text = serde_json::to_string_pretty(&content).map_err(|error| error.to_string())? + "\n";
+            private_file::replace_whole(&self.path, text, private_file::FILE_MODE).map_err(|error| in_words(&error))?;
+        }
+        Ok(given)
     }
 
     /// Remembers the key of a peer after a call. What is remembered already stays.
@@ -120,7 +110,7 @@ impl KnownPeers {
     pub(crate) fn remember(&self, peer: PeerId, words: String) -> Result<(), String> {
         self.change(|acquaintances| {
             let new = Acquaintance { words: None, opinion: Opinion::Known };
-            acquaintances.entry(peer).or_insert(new).words.get_or_insert(words);
+            let _remembered = acquaintances.entry(peer).or_insert(new).words.get_or_insert(words);
         })
     }
 
@@ -130,67 +120,55 @@ impl KnownPeers {
         }
         let path = self.path.with_extension("lock");
         let file = private_file::options().create(true).truncate(false).write(true).open(path)?;
-        for _ in 0..LOCK_TRIES {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_EVERY),
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-        }
-        Err(io::ErrorKind::ResourceBusy.into())
-    }
-
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let new = self.path.with_extension(random::mark(16));
-        let mut file = private_file::options().write(true).create_new(true).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path).inspect_err(|_| {
-            let _gone = fs::remove_file(&new);
-        })
+        if file_lock::wait(&file, file_lock::deadline())? { Ok(file) } else { Err(io::ErrorKind::ResourceBusy.into()) }
     }
 
     /// What is remembered, now and from then on, until nobody asks any more. To be called in a tokio runtime.
-    pub(crate) fn follow(self, now: Acquaintances) -> watch::Receiver<Arc<Acquaintances>> {
-        let (told, followed) = watch::channel(Arc::new(now));
+    ///
+    /// # Errors
+    /// As [`KnownPeers::load`].
+    pub(crate) fn follow(self) -> Result<watch::Receiver<Arc<Acquaintances>>, Failure> {
+        // Before it is read: what changes meanwhile is read again.
+        let mut seen = stamp(&self.path);
+        let (told, followed) = watch::channel(Arc::new(self.load()?));
         tokio::spawn(async move {
-            let mut seen = stamp(&self.path).await;
             loop {
                 tokio::select! {
                     () = told.closed() => return,
                     () = tokio::time::sleep(LOOK_EVERY) => {}
                 }
-                let stamp = stamp(&self.path).await;
-                if stamp == seen {
-                    continue;
-                }
+                let (file, before) = (self.clone(), seen);
+                let look = move || {
+                    let stamp = stamp(&file.path);
+                    (stamp, (stamp != before).then(|| file.read()))
+                };
+                let Ok((stamp, read)) = tokio::task::spawn_blocking(look).await else { continue };
                 seen = stamp;
-                let file = self.clone();
-                match tokio::task::spawn_blocking(move || file.read()).await {
-                    Ok(Ok(acquaintances)) => {
+                match read {
+                    Some(Ok(acquaintances)) => {
                         told.send_replace(Arc::new(acquaintances));
                     }
-                    Ok(Err(why)) => {
+                    Some(Err(why)) => {
                         warn!(why, file = %self.path.display(), "what is remembered of peers cannot be read")
                     }
-                    Err(_) => {}
+                    None => {}
                 }
             }
         });
-        followed
+        Ok(followed)
     }
 }
 
-/// Tells one state of a file from another.
-async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let data = tokio::fs::metadata(path).await.ok()?;
-    Some((data.modified().ok()?, data.len()))
+/// Tells one state of a file from another: each change makes another file.
+fn stamp(path: &Path) -> Option<(u64, SystemTime)> {
+    let data = fs::metadata(path).ok()?;
+    Some((data.ino(), data.modified().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::random;
 
     /// Removed when dropped.
     struct Folder(PathBuf);

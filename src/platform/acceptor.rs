@@ -1,15 +1,19 @@
 //! Takes connections from a listener, and waits when the system refuses one.
 //!
 //! - owns: the pause after a refusal, and how often a refusal is logged
+//! - [`serve_each`]: a task a connection
 //! - also: [`send_at_once`], for those that carry media
 //! - must never: try again at once, which keeps a core busy for as long as no file can be opened; give up
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// Between two attempts while the system refuses: short for who waits, and far above what an attempt costs.
@@ -31,6 +35,37 @@ pub(crate) fn send_at_once(stream: &TcpStream) {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
         debug!(%error, "the system holds as much of a stream as it likes");
+    }
+}
+
+/// Takes the connections of `listener` until `stopping` fires, and runs what `serve` makes of each on a task of its own;
+/// `None` refuses one. One that panics ends alone. Nothing listens any more when this returns; the tasks may still run.
+pub(crate) async fn serve_each<F>(
+    service: &'static str,
+    listener: TcpListener,
+    stopping: &CancellationToken,
+    mut serve: impl FnMut(TcpStream, SocketAddr) -> Option<F>,
+) -> JoinSet<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut acceptor = Acceptor::new(service);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => return connections,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    warn!("the task of a connection ended: {error}");
+                }
+            }
+            (stream, from) = acceptor.next(|| listener.accept()) => {
+                if let Some(served) = serve(stream, from) {
+                    connections.spawn(served);
+                }
+            }
+        }
     }
 }
 

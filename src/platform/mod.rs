@@ -5,6 +5,8 @@
 pub(crate) mod acceptor;
 pub(crate) mod child;
 pub(crate) mod clock;
+pub(crate) mod file_lock;
+pub(crate) mod files;
 pub(crate) mod local_time;
 pub(crate) mod notify;
 pub(crate) mod paths;

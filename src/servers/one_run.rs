@@ -7,9 +7,9 @@
 
 use std::net::SocketAddr;
 
+use super::ServeError;
 use super::broker::{self, Access, Broker, BrokerConfig};
 use super::turn::{self, Turn, TurnConfig};
-use super::{ServeError, Service};
 use crate::platform::random;
 
 /// The servers of one run; dropping it ends them without waiting.
@@ -19,6 +19,13 @@ pub(crate) struct OneRun {
     turn: Slot<Turn>,
     user: &'static str,
     password: String,
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Member {
+    Broker,
+    Turn,
 }
 
 /// A server of the run.
@@ -105,28 +112,26 @@ impl OneRun {
     }
 
     /// True for a server of this run, running or not.
-    pub(crate) const fn has(&self, service: Service) -> bool {
-        match service {
-            Service::Mqtt | Service::WebSocket => self.broker.addr().is_some(),
-            Service::Turn => self.turn.addr().is_some(),
-            Service::TurnTcp | Service::Tls => false,
+    pub(crate) const fn has(&self, member: Member) -> bool {
+        match member {
+            Member::Broker => self.broker.addr().is_some(),
+            Member::Turn => self.turn.addr().is_some(),
         }
     }
 
     /// Ends a server, and waits until its port is free.
-    pub(crate) async fn kill(&mut self, service: Service) {
-        match service {
-            Service::Mqtt | Service::WebSocket => {
+    pub(crate) async fn kill(&mut self, member: Member) {
+        match member {
+            Member::Broker => {
                 if let Some(broker) = self.broker.take_down() {
                     broker.stop().await;
                 }
             }
-            Service::Turn => {
+            Member::Turn => {
                 if let Some(turn) = self.turn.take_down() {
                     turn.stop().await;
                 }
             }
-            Service::TurnTcp | Service::Tls => {}
         }
     }
 
@@ -134,19 +139,18 @@ impl OneRun {
     ///
     /// # Errors
     /// See [`ServeError`].
-    pub(crate) async fn restart(&mut self, service: Service) -> Result<(), ServeError> {
-        self.kill(service).await;
-        match service {
-            Service::Mqtt | Service::WebSocket => self.start_broker(self.access.clone()).await,
-            Service::Turn => self.start_turn().await,
-            Service::TurnTcp | Service::Tls => Ok(()),
+    pub(crate) async fn restart(&mut self, member: Member) -> Result<(), ServeError> {
+        self.kill(member).await;
+        match member {
+            Member::Broker => self.start_broker(self.access.clone()).await,
+            Member::Turn => self.start_turn().await,
         }
     }
 
     /// Ends both.
     pub(crate) async fn stop(mut self) {
-        self.kill(Service::Turn).await;
-        self.kill(Service::Mqtt).await;
+        self.kill(Member::Turn).await;
+        self.kill(Member::Broker).await;
     }
 }
 
@@ -157,15 +161,15 @@ mod tests {
     #[tokio::test]
     async fn a_server_comes_back_on_its_port() {
         let mut servers = OneRun::new("test");
-        assert!(!servers.has(Service::Mqtt) && servers.turn_url().is_none());
+        assert!(!servers.has(Member::Broker) && servers.turn_url().is_none());
         servers.start_broker(Access::Anonymous).await.unwrap();
         servers.start_turn().await.unwrap();
         let urls = (servers.broker_url().unwrap(), servers.turn_url().unwrap());
-        servers.kill(Service::Mqtt).await;
+        servers.kill(Member::Broker).await;
         let addr = urls.0.strip_prefix("mqtt://").unwrap().to_owned();
         std::net::TcpListener::bind(&addr).expect("the broker's port is free");
-        for service in [Service::Mqtt, Service::Turn] {
-            servers.restart(service).await.unwrap();
+        for member in [Member::Broker, Member::Turn] {
+            servers.restart(member).await.unwrap();
         }
         assert!(std::net::TcpListener::bind(&addr).is_err());
         assert_eq!((servers.broker_url().unwrap(), servers.turn_url().unwrap()), urls);

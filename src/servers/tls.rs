@@ -2,7 +2,7 @@
 //!
 //! - owns: the listener, the handshakes, a task for each connection
 //! - must never: let one connection hold up another; hand on a connection before its handshake is done
-//! - flow: listener → [`Acceptor`] → [`Lobby`] → handshake → [`opened::open`] → the broker's [`Front`], or the
+//! - flow: listener → [`serve_each`] → [`Lobby`] → handshake → [`opened::open`] → the broker's [`Front`], or the
 //!   [`StreamServer`] of TURN
 //!
 //! So a firewall that lets nothing but HTTPS through lets a whole call through. Whom to let in and what to limit is up to
@@ -15,19 +15,18 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::broker::Front;
 use super::lobby::{Guest, Lobby};
 use super::turn::StreamServer;
 use super::{ServeError, Service};
-use crate::platform::acceptor::{Acceptor, send_at_once};
+use crate::platform::acceptor::{send_at_once, serve_each};
 
 pub(crate) mod certificate;
 mod opened;
@@ -126,26 +125,14 @@ struct Door {
 }
 
 async fn run(listener: TcpListener, door: Arc<Door>, lobby: Arc<Lobby>, stopping: CancellationToken) {
-    let mut acceptor = Acceptor::new("TLS");
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = stopping.cancelled() => break,
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    warn!("the task of a connection ended: {error}");
-                }
-            }
-            (stream, from) = acceptor.next(|| listener.accept()) => {
-                match lobby.enter(from.ip()) {
-                    Some(guest) => drop(connections.spawn(Arc::clone(&door).serve(stream, from, guest))),
-                    None => debug!("a TLS connection is refused: too many clients have not logged in yet"),
-                }
-            }
-        }
-    }
-    drop(listener);
+    let mut connections = serve_each("TLS", listener, &stopping, |stream, from| {
+        let Some(guest) = lobby.enter(from.ip()) else {
+            debug!("a TLS connection is refused: too many clients have not logged in yet");
+            return None;
+        };
+        Some(Arc::clone(&door).serve(stream, from, guest))
+    })
+    .await;
     // Both servers end their clients when they stop.
     let drained = async { while connections.join_next().await.is_some() {} };
     if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
@@ -169,9 +156,15 @@ impl Door {
         };
         match protocol {
             Protocol::Turn => self.behind.turn.serve(stream, from, local, guest).await,
-            // The broker has a deadline of its own for a login.
-            Protocol::Mqtt => self.behind.broker.serve_secured(stream, from).await,
-            Protocol::WebSocket => self.behind.broker.serve_secured_websocket(stream, from).await,
+            // The broker has a deadline and a limit of its own for who has not logged in.
+            Protocol::Mqtt => {
+                drop(guest);
+                self.behind.broker.serve_secured(stream, from).await;
+            }
+            Protocol::WebSocket => {
+                drop(guest);
+                self.behind.broker.serve_secured_websocket(stream, from).await;
+            }
         }
     }
 

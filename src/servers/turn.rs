@@ -28,17 +28,18 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
-use webrtc_util::Conn;
 
 use super::lobby::Lobby;
 use super::{REALM, ServeError, Service};
 
+mod datagrams;
 mod frames;
 mod guard;
 mod relays;
 mod streams;
 mod tcp;
 
+use datagrams::{Datagrams, Unconnected};
 pub(super) use frames::begins_stream;
 use guard::{Listener, Policy};
 use relays::Relays;
@@ -149,27 +150,23 @@ impl TurnConfig {
 struct Core {
     policy: Arc<Policy>,
     relays: Relays,
-    realm: String,
-    keys: Arc<Keys>,
 }
 
 impl Core {
     fn new(config: &TurnConfig) -> Self {
         let policy = Arc::new(Policy::new(config));
-        Self {
-            relays: Relays::new(Arc::clone(&policy), relay_bind_ip(config)),
-            policy,
-            realm: config.realm.clone(),
-            keys: Arc::new(Keys(config.credentials.clone())),
-        }
+        Self { relays: Relays::new(Arc::clone(&policy), relay_bind_ip(config)), policy }
     }
 
-    /// A server for what comes by `conn`, which runs until it is closed or dropped.
-    async fn server(&self, conn: Arc<dyn Conn + Send + Sync>, relays: Relays) -> Result<Server, ::turn::Error> {
+    /// A server for what comes by `socket`, which runs until it is closed or dropped.
+    async fn server(&self, socket: impl Datagrams, relays: Relays) -> Result<Server, ::turn::Error> {
         Server::new(ServerConfig {
-            conn_configs: vec![ConnConfig { conn, relay_addr_generator: Box::new(relays) }],
-            realm: self.realm.clone(),
-            auth_handler: Arc::clone(&self.keys) as Arc<dyn AuthHandler + Send + Sync>,
+            conn_configs: vec![ConnConfig {
+                conn: Arc::new(Unconnected(socket)),
+                relay_addr_generator: Box::new(relays),
+            }],
+            realm: self.policy.realm.clone(),
+            auth_handler: Arc::clone(&self.policy) as Arc<dyn AuthHandler + Send + Sync>,
             channel_bind_timeout: CHANNEL_LIFETIME,
             alloc_close_notify: None,
         })
@@ -200,7 +197,7 @@ pub(crate) async fn start(config: TurnConfig) -> Result<Turn, ServeError> {
 
     let core = Arc::new(Core::new(&config));
     let (ended, stopping, lobby) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Lobby::default()));
-    let listener = Arc::new(Listener::new(udp, Arc::clone(&core.policy), ended.clone()));
+    let listener = Listener::new(udp, Arc::clone(&core.policy), ended.clone());
     let server = core.server(listener, core.relays.clone()).await.map_err(ServeError::Turn)?;
     let streams = StreamServer::new(core, stopping.clone());
     let tcp = tcp.map(|listener| {
@@ -279,15 +276,6 @@ impl Turn {
         if tokio::time::timeout(STOP_TIMEOUT, stop).await.is_err() {
             debug!("TURN server did not let go of its socket in time");
         }
-    }
-}
-
-/// Looks up keys for the `turn` crate.
-struct Keys(Credentials);
-
-impl AuthHandler for Keys {
-    fn auth_handle(&self, username: &str, realm: &str, _from: SocketAddr) -> Result<Vec<u8>, ::turn::Error> {
-        self.0.key(username, realm, SystemTime::now()).ok_or(::turn::Error::ErrNoSuchUser)
     }
 }
 

@@ -17,9 +17,8 @@ use crate::config::Inherited;
 use crate::output::exit::Failure;
 use crate::phone::settings::resolve_link;
 use crate::platform::{child, random};
-use crate::servers::Service;
 use crate::servers::broker::Access;
-use crate::servers::one_run::OneRun;
+use crate::servers::one_run::{Member, OneRun};
 
 /// Name at the TURN server of a run.
 const ICE_USER: &str = "test";
@@ -66,7 +65,7 @@ impl Servers {
 
     /// True where nobody else meets at the broker.
     pub(crate) const fn is_private(&self) -> bool {
-        self.own.has(Service::Mqtt)
+        self.own.has(Member::Broker)
     }
 
     /// How the runner itself connects: under an ID of its own, with the login of the options where that broker is used.
@@ -114,7 +113,7 @@ impl Servers {
         if self.is_private() {
             env.remove("TRING_PASSWORD");
         }
-        if self.own.has(Service::Turn) {
+        if self.own.has(Member::Turn) {
             env.insert("TRING_ICE_PASSWORD".into(), self.own.password().to_owned());
         }
         env
@@ -122,7 +121,7 @@ impl Servers {
 
     /// Why a step cannot be done with these servers; `None` when it can.
     pub(crate) fn objection(&self, server: Server, action: ServerAction) -> Option<String> {
-        let is_own = self.own.has(service(server));
+        let is_own = self.own.has(member(server));
         let (command, name) = match server {
             Server::Broker => (&self.restart_broker, "broker"),
             Server::Turn => (&self.restart_turn, "turn"),
@@ -138,9 +137,9 @@ impl Servers {
 
     /// Ends or restarts a server.
     pub(crate) async fn act(&mut self, server: Server, action: ServerAction) -> Result<(), String> {
-        let service = service(server);
+        let member = member(server);
         match action {
-            _ if !self.own.has(service) => {
+            _ if !self.own.has(member) => {
                 let command = match server {
                     Server::Broker => &self.restart_broker,
                     Server::Turn => &self.restart_turn,
@@ -148,10 +147,10 @@ impl Servers {
                 run_command(command.as_deref()).await
             }
             ServerAction::Kill => {
-                self.own.kill(service).await;
+                self.own.kill(member).await;
                 Ok(())
             }
-            ServerAction::Restart => self.own.restart(service).await.map_err(|error| error.text()),
+            ServerAction::Restart => self.own.restart(member).await.map_err(|error| error.text()),
         }
     }
 
@@ -161,11 +160,11 @@ impl Servers {
     }
 }
 
-/// The listener of a server.
-const fn service(server: Server) -> Service {
+/// A server, as those of a run are called.
+const fn member(server: Server) -> Member {
     match server {
-        Server::Broker => Service::Mqtt,
-        Server::Turn => Service::Turn,
+        Server::Broker => Member::Broker,
+        Server::Turn => Member::Turn,
     }
 }
 

@@ -57,16 +57,18 @@ impl Session {
             }
             return;
         };
-        let (wanted, ahead) = match std::mem::take(&mut live.ahead) {
-            Ahead::Making => (None, true),
-            Ahead::Wanted(candidates) => (Some(candidates), true),
+        let wanted = match std::mem::take(&mut live.ahead) {
+            Ahead::Making => None,
+            Ahead::Wanted(offer) => Some(offer),
             other => {
                 live.ahead = other;
-                (None, false)
+                if let Ok(prepared) = made {
+                    self.close_aside(prepared.media);
+                }
+                return;
             }
         };
         match (made, wanted) {
-            (Ok(prepared), _) if !ahead => self.close_aside(prepared.media),
             (Ok(prepared), wanted) => {
                 let Prepared { media, description, agreed } = *prepared;
                 let Some(agreed) = agreed else { return };
@@ -75,7 +77,7 @@ impl Session {
                 live.ahead = Ahead::Made(agreed);
                 match wanted {
                     None => self.phone_event(call::Event::AnswerPrepared { call: id, description, confidence }),
-                    Some(candidates) => {
+                    Some(Description { candidates, .. }) => {
                         self.open_for(&id);
                         self.phone_event(call::Event::DescriptionReady { call: id.clone(), description });
                         self.work.push(Work::Act(Action::AddCandidates { call: id, candidates }));
@@ -83,10 +85,7 @@ impl Session {
                 }
             }
             (Err(failure), None) => tracing::debug!(%failure.text, "no answer ahead; it is made when it is asked for"),
-            (Err(_), Some(_)) => {
-                let offer = live.offer.take();
-                self.prepare(id, offer);
-            }
+            (Err(_), Some(offer)) => self.prepare(id, Some(offer)),
         }
     }
 
@@ -95,8 +94,7 @@ impl Session {
         let Some(live) = self.calls.get_mut(id) else { return false };
         match live.ahead {
             Ahead::Making => {
-                live.offer = Some(offer.clone());
-                live.ahead = Ahead::Wanted(offer.candidates.clone());
+                live.ahead = Ahead::Wanted(offer.clone());
                 true
             }
             Ahead::No | Ahead::Wanted(_) | Ahead::Made(_) | Ahead::Opening(_) => false,
@@ -207,7 +205,7 @@ impl Session {
     pub(super) fn accept(&mut self) {
         let rings = |state: &State| matches!(state, State::Incoming { .. });
         let line = if rings(self.phone.back()) { self.phone.back() } else { self.phone.front() };
-        if let Some((id, _)) = line.call().filter(|_| rings(line)).map(|(call, peer)| (call.clone(), peer)) {
+        if let Some(id) = line.call().filter(|_| rings(line)).map(|(call, _)| call.clone()) {
             let live = self.calls.get_mut(&id);
             let is_outdated = live.and_then(|live| live.media.as_ref()).is_some_and(|media| media.peer().is_outdated());
             if is_outdated {

@@ -55,7 +55,8 @@ impl Session {
             Some(LinkEvent::Dropped { reason }) => self.drop_message(&reason),
             Some(LinkEvent::Message { from, payload, standing }) => match self.messages.receive(&from, &payload, now) {
                 Ok(outputs) => {
-                    self.trust.stands(&from, standing);
+                    let calls = &self.calls;
+                    self.trust.stands(&from, standing, |peer| calls.iter().any(|live| live.peer == *peer));
                     self.deliver(outputs);
                 }
                 Err(why) => self.drop_message(&why),

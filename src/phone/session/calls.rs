@@ -9,7 +9,7 @@ use media::capture::{AudioSource, VideoSource};
 use media::peer::PeerEvent;
 use media::peer::sdp::Negotiated;
 use signalling::id::{CallId, PeerId};
-use signalling::wire::{Candidate, Description};
+use signalling::wire::Description;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::Meter;
@@ -30,8 +30,8 @@ pub(super) enum Ahead {
     No,
     /// It is being made.
     Making,
-    /// It is being made, and our user has accepted: the caller's candidates.
-    Wanted(Vec<Candidate>),
+    /// It is being made, and our user has accepted: the offer, with the caller's candidates.
+    Wanted(Description),
     /// It is made. What was agreed on, for the time when our user accepts.
     Made(Negotiated),
     /// Our user has accepted; devices are being opened.
@@ -48,8 +48,6 @@ pub(super) struct LiveCall {
     pub(super) media: Option<CallMedia>,
     /// Callee: the answer that is made while it rings.
     pub(super) ahead: Ahead,
-    /// Callee: what it answers, for a second try.
-    pub(super) offer: Option<Description>,
     /// Caller: what an early answer agreed on, until the callee accepts.
     pub(super) agreed_early: Option<Negotiated>,
     pub(super) marks: Marks,
@@ -89,7 +87,6 @@ impl LiveCall {
             security: None,
             media: None,
             ahead: Ahead::default(),
-            offer: None,
             agreed_early: None,
             marks,
             meter: Meter::new(Instant::now()),
@@ -212,6 +209,10 @@ impl LiveCalls {
     /// True when a call was answered and is not over.
     pub(super) fn any_answered(&self) -> bool {
         self.0.iter().any(|live| live.marks.accepted.is_some())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LiveCall> {
+        self.0.iter()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LiveCall> {

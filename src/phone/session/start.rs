@@ -109,7 +109,7 @@ fn sealing(settings: &Settings, memory: Option<&KnownPeers>, driver: &Driver) ->
         (None, Driver::Owner(_)) => identity::of_this_program(),
     };
     let acquaintances = match memory {
-        Some(memory) => memory.clone().follow(memory.load()?),
+        Some(memory) => memory.clone().follow()?,
         None => watch::channel(Arc::new(Acquaintances::new())).1,
     };
     Ok(Some(Sealing { keys, policy: security.policy, acquaintances }))

@@ -33,10 +33,11 @@ impl Trusts {
         Self { memory, standings: BTreeMap::new(), told: BTreeSet::new() }
     }
 
-    /// A message of this peer came so.
-    pub(super) fn stands(&mut self, peer: &PeerId, standing: Standing) {
+    /// A message of this peer came so. Where there are too many peers, one of those that are not in a call is forgotten.
+    pub(super) fn stands(&mut self, peer: &PeerId, standing: Standing, is_in_call: impl Fn(&PeerId) -> bool) {
         if self.standings.len() >= STANDINGS_MAX && !self.standings.contains_key(peer) {
-            self.standings.pop_first();
+            let other = self.standings.keys().find(|peer| !is_in_call(peer)).cloned();
+            other.map(|other| self.standings.remove(&other));
         }
         self.standings.insert(peer.clone(), standing);
     }
@@ -90,5 +91,24 @@ impl Session {
         if let Err(why) = remembered {
             self.warn(format!("the key of the other side is not remembered: {why}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_make_nobody_forget_who_is_in_a_call() {
+        let mut trusts = Trusts::new(None);
+        let id = |text: &str| -> PeerId { text.parse().unwrap() };
+        let sealed = Standing::Sealed { words: "able zoo".into(), trust: Trust::First };
+        let is_in_call = |peer: &PeerId| *peer == id("alice");
+        trusts.stands(&id("alice"), sealed.clone(), is_in_call);
+        for n in 0..2 * STANDINGS_MAX {
+            trusts.stands(&id(&format!("stranger-{n}")), Standing::Plain, is_in_call);
+        }
+        assert_eq!(trusts.standings.len(), STANDINGS_MAX);
+        assert_eq!(trusts.standings[&id("alice")], sealed);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - owns: the listeners, a task for each connection, the regular removal of sessions that have expired
 //! - must never: let one connection hold up another; try again at once when the system hands out no connection
-//! - flow: listener → [`Acceptor`] → limit of clients → WebSocket handshake where there is one → the library's handler
+//! - flow: listener → [`serve_each`] → limit of clients → WebSocket handshake where there is one → the library's handler
 //! - flow of what came by TLS: [`Front::serve_secured`], [`Front::serve_secured_websocket`] → the same
 //!
 //! The library could listen itself. It then spins on a core while no file can be opened, and waits for the WebSocket
@@ -27,14 +27,13 @@ use mqtt5::broker::{AuthProvider, BrokerConfig, DynamicStorage, MemoryBackend};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use super::{QUEUED_BYTES_MAX, QUEUED_MESSAGES_MAX};
-use crate::platform::acceptor::{Acceptor, send_at_once};
+use crate::platform::acceptor::{send_at_once, serve_each};
 
 /// How long a WebSocket handshake may take; the library gives a CONNECT as much.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,26 +87,18 @@ impl Front {
     pub(super) async fn run(self: Arc<Self>, mqtt: TcpListener, websocket: TcpListener, stopping: CancellationToken) {
         let front = self;
         let _sweeps = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&front).sweep()));
-        let mut over_tcp = Acceptor::new("MQTT");
-        let mut over_websocket = Acceptor::new("WebSocket");
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => break,
-                Some(ended) = connections.join_next() => note(ended),
-                (stream, from) = over_tcp.next(|| mqtt.accept()) => {
-                    connections.spawn(Arc::clone(&front).serve_tcp(stream, from));
-                }
-                (stream, from) = over_websocket.next(|| websocket.accept()) => {
-                    connections.spawn(Arc::clone(&front).serve_websocket(stream, from));
-                }
-            }
-        }
-        drop((mqtt, websocket));
+        let serve_tcp = |stream, from| Some(Arc::clone(&front).serve_tcp(stream, from));
+        let serve_websocket = |stream, from| Some(Arc::clone(&front).serve_websocket(stream, from));
+        let (mut over_tcp, mut over_websocket) = tokio::join!(
+            serve_each("MQTT", mqtt, &stopping, serve_tcp),
+            serve_each("WebSocket", websocket, &stopping, serve_websocket),
+        );
         // An error means that there is no connection.
         let _unheard = front.ending.send(());
-        let drained = async { while connections.join_next().await.is_some() {} };
+        let drained = async {
+            while over_tcp.join_next().await.is_some() {}
+            while over_websocket.join_next().await.is_some() {}
+        };
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             debug!("connections did not end in time and are cut off");
         }
@@ -231,12 +222,5 @@ impl<S: Stream> AsyncWrite for Secured<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A connection that panics ends alone.
-fn note(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        warn!("the task of a connection ended: {error}");
     }
 }

@@ -4,8 +4,6 @@
 //! - must never: print or log a key
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,8 +17,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// Largest file that is read, in bytes: a device that never ends is not read for ever.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use crate::platform::files::read_bounded;
 
 /// Why a certificate or key cannot be used.
 #[derive(Debug, Error)]
@@ -177,14 +174,7 @@ fn is_key(kind: SectionKind) -> bool {
 }
 
 pub(super) fn bytes_of(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    let unreadable = |reason: String| CertificateError::Unreadable { path: path.to_owned(), reason };
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    read.map_err(|error| unreadable(in_words(&error)))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable("it is larger than 1 MiB".to_owned()));
-    }
-    Ok(bytes)
+    read_bounded(path).map_err(|error| CertificateError::Unreadable { path: path.to_owned(), reason: in_words(&error) })
 }
 
 pub(super) fn broken(path: &Path, reason: &dyn fmt::Display) -> CertificateError {

@@ -11,13 +11,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use media::private_file;
+use network::proxy::bare;
 use network::system_error::in_words;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, SerialNumber};
 use rustls::pki_types::ServerName;
@@ -28,8 +29,8 @@ use crate::platform::random;
 
 const KEY: &str = "serve.key";
 const CERTIFICATE: &str = "serve.crt";
-/// Only its owner reads the key.
-const KEY_MODE: u32 = 0o600;
+/// A certificate is for everybody to read.
+const CERTIFICATE_MODE: u32 = 0o644;
 /// The subject, the same for ever: what clients trust is this and the key.
 const SUBJECT: &str = "tring serve";
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -56,7 +57,7 @@ impl Names {
         let addresses = addresses.into_iter().map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified());
         let mut all: BTreeSet<String> = own.into_iter().chain(addresses.map(|ip| ip.to_string())).collect();
         for name in names {
-            let bare = name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+            let bare = bare(name).to_ascii_lowercase();
             if ServerName::try_from(bare.as_str()).is_err() {
                 return Err(CertificateError::NoName { name: name.clone() });
             }
@@ -81,7 +82,7 @@ pub(crate) struct Files {
 pub(crate) fn prepare(folder: &Path, names: &Names, now: SystemTime) -> Result<Files, CertificateError> {
     let files = Files { certificate: folder.join(CERTIFICATE), key: folder.join(KEY) };
     private_file::create_folder(folder).map_err(|error| unwritable(folder, &error))?;
-    let key = key_in(folder, &files.key)?;
+    let key = key_in(&files.key)?;
     let old = look(&files.certificate, &key);
     if old.as_ref().is_some_and(|old| old.is_good(names, now)) {
         return Ok(files);
@@ -90,17 +91,19 @@ pub(crate) fn prepare(folder: &Path, names: &Names, now: SystemTime) -> Result<F
     let kept = old.into_iter().flat_map(|old| old.names).filter(|name| !names.0.contains(name));
     all.extend(kept.take(NAMES_MAX));
     let certificate = make(&key, all, now).map_err(|error| broken(&files.certificate, &error))?;
-    replace(folder, &files.certificate, &certificate).map_err(|error| unwritable(&files.certificate, &error))?;
+    private_file::replace_whole(&files.certificate, certificate, CERTIFICATE_MODE)
+        .map_err(|error| unwritable(&files.certificate, &error))?;
     Ok(files)
 }
 
 /// The key that is there, or a new one. Of two programs that start at once, both get the same.
-fn key_in(folder: &Path, path: &Path) -> Result<KeyPair, CertificateError> {
+fn key_in(path: &Path) -> Result<KeyPair, CertificateError> {
     if !path.exists() {
         let key = KeyPair::generate().map_err(|error| broken(path, &error))?;
-        add(folder, path, &key.serialize_pem()).map_err(|error| unwritable(path, &error))?;
+        private_file::add_whole(path, key.serialize_pem()).map_err(|error| unwritable(path, &error))?;
     }
-    fs::set_permissions(path, Permissions::from_mode(KEY_MODE)).map_err(|error| unwritable(path, &error))?;
+    fs::set_permissions(path, Permissions::from_mode(private_file::FILE_MODE))
+        .map_err(|error| unwritable(path, &error))?;
     let unusable = || broken(path, &"it is not the key that was written there; remove it, and a new one is made");
     let text = String::from_utf8(bytes_of(path)?).map_err(|_| unusable())?;
     KeyPair::from_pem(&text).map_err(|_| unusable())
@@ -150,31 +153,6 @@ fn make(key: &KeyPair, names: Vec<String>, now: SystemTime) -> Result<String, rc
     params.not_before = (now - BEHIND).into();
     params.not_after = (now + DAYS * DAY).into();
     Ok(params.self_signed(key)?.pem())
-}
-
-/// Writes a private file that is whole from the moment it is there; one that is there already stays.
-fn add(folder: &Path, path: &Path, content: &str) -> io::Result<()> {
-    let draft = draft(folder, content, KEY_MODE)?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// The same, in place of what was there. A certificate is for everybody to read.
-fn replace(folder: &Path, path: &Path, content: &str) -> io::Result<()> {
-    const READABLE: u32 = 0o644;
-    fs::rename(draft(folder, content, READABLE)?, path)
-}
-
-fn draft(folder: &Path, content: &str, mode: u32) -> io::Result<PathBuf> {
-    let path = folder.join(format!("serve.{}.new", random::mark(16)));
-    let mut file = private_file::options().write(true).create_new(true).open(&path)?;
-    file.write_all(content.as_bytes())?;
-    file.set_permissions(Permissions::from_mode(mode))?;
-    Ok(path)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> CertificateError {

@@ -95,7 +95,7 @@ pub(super) async fn finish(
         }
     }
     let skipped = (if fits { 0 } else { length - HEAD_BYTES } + padding) as u64;
-    if skipped > 0 && tokio::io::copy(&mut stream.take(skipped), &mut tokio::io::sink()).await? < skipped {
+    if skipped > 0 && tokio::io::copy_buf(&mut stream.take(skipped), &mut tokio::io::sink()).await? < skipped {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(fits.then_some(length))

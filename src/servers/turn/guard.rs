@@ -9,13 +9,13 @@
 //! The crate itself answers a wrong password with 400 (RFC 8489 section 9.2.4 wants 401) and permits every peer
 //! (RFC 8656 section 21.1.6 warns of that).
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use ::turn::auth::AuthHandler;
 use ::turn::proto::peeraddr::PeerAddress;
 use async_trait::async_trait;
 use stun::attributes::{
@@ -31,8 +31,8 @@ use stun::textattrs::TextAttribute;
 use tokio::net::UdpSocket;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
-use webrtc_util::Conn;
 
+use super::datagrams::Datagrams;
 use super::{Credentials, PeerPolicy, TurnConfig};
 
 impl PeerPolicy {
@@ -86,7 +86,7 @@ pub(super) enum Verdict {
 
 /// Who may relay to whom; shared by the listener and every relayed socket.
 pub(super) struct Policy {
-    realm: String,
+    pub(super) realm: String,
     credentials: Credentials,
     peers: PeerPolicy,
     pub(super) relay_ip: IpAddr,
@@ -183,6 +183,13 @@ fn peers(message: &Message) -> impl Iterator<Item = IpAddr> + '_ {
     })
 }
 
+/// The `turn` crate asks for the key of a login.
+impl AuthHandler for Policy {
+    fn auth_handle(&self, username: &str, realm: &str, _from: SocketAddr) -> Result<Vec<u8>, ::turn::Error> {
+        self.credentials.key(username, realm, SystemTime::now()).ok_or(::turn::Error::ErrNoSuchUser)
+    }
+}
+
 fn answer(request: &Message, code: ErrorCode, attributes: Vec<Box<dyn Setter>>) -> Verdict {
     let mut setters: Vec<Box<dyn Setter>> = vec![
         Box::new(request.transaction_id),
@@ -214,7 +221,7 @@ impl Listener {
 }
 
 #[async_trait]
-impl Conn for Listener {
+impl Datagrams for Listener {
     async fn recv_from(&self, buf: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
         loop {
             let (len, from) = receive(&self.socket, buf).await?;
@@ -237,35 +244,6 @@ impl Conn for Listener {
     fn local_addr(&self) -> webrtc_util::Result<SocketAddr> {
         Ok(self.socket.local_addr()?)
     }
-
-    async fn connect(&self, _addr: SocketAddr) -> webrtc_util::Result<()> {
-        Err(unsupported())
-    }
-
-    async fn recv(&self, _buf: &mut [u8]) -> webrtc_util::Result<usize> {
-        Err(unsupported())
-    }
-
-    async fn send(&self, _buf: &[u8]) -> webrtc_util::Result<usize> {
-        Err(unsupported())
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> webrtc_util::Result<()> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
-    }
-}
-
-/// No socket is ever connected to one address.
-pub(super) fn unsupported() -> webrtc_util::Error {
-    io::Error::from(io::ErrorKind::Unsupported).into()
 }
 
 /// Receives, past the errors that tell of an earlier datagram which found nobody at its target.

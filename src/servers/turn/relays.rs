@@ -4,7 +4,6 @@
 //! - must never: exchange a packet that [`Policy::may_exchange`] forbids
 //! - flow: [`Relay::send_to`] and [`Relay::recv_from`] → [`Policy::may_exchange`] → socket
 
-use std::any::Any;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +15,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use webrtc_util::Conn;
 
-use super::guard::{Policy, receive, unsupported};
+use super::datagrams::{Datagrams, Unconnected};
+use super::guard::{Policy, receive};
 
 /// Relayed sockets at once: two a peer of a LAN, and below the usual limit of 1024 open files with room for the broker.
 const ALLOCATIONS_MAX: usize = 400;
@@ -70,7 +70,7 @@ impl RelayAddressGenerator for Relays {
         self.open.fetch_add(1, Ordering::Relaxed);
         let (policy, open) = (Arc::clone(&self.policy), Arc::clone(&self.open));
         let relay = Relay { socket, port, policy, _place: place, open };
-        Ok((Arc::new(relay), SocketAddr::new(self.policy.relay_ip, port)))
+        Ok((Arc::new(Unconnected(relay)), SocketAddr::new(self.policy.relay_ip, port)))
     }
 }
 
@@ -91,7 +91,7 @@ impl Drop for Relay {
 }
 
 #[async_trait]
-impl Conn for Relay {
+impl Datagrams for Relay {
     async fn recv_from(&self, buf: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
         loop {
             let (len, from) = receive(&self.socket, buf).await?;
@@ -110,29 +110,5 @@ impl Conn for Relay {
 
     fn local_addr(&self) -> webrtc_util::Result<SocketAddr> {
         Ok(self.socket.local_addr()?)
-    }
-
-    async fn connect(&self, _addr: SocketAddr) -> webrtc_util::Result<()> {
-        Err(unsupported())
-    }
-
-    async fn recv(&self, _buf: &mut [u8]) -> webrtc_util::Result<usize> {
-        Err(unsupported())
-    }
-
-    async fn send(&self, _buf: &[u8]) -> webrtc_util::Result<usize> {
-        Err(unsupported())
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> webrtc_util::Result<()> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
     }
 }

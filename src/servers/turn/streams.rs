@@ -9,7 +9,6 @@
 //! An allocation ends with its stream. Places for relayed sockets are those of clients over UDP, and so are logins and
 //! rules. A packet of a peer that finds the queue full, or waited too long, is dropped as on a slow line; answers wait.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,10 +22,10 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use webrtc_util::Conn;
 
+use super::datagrams::Datagrams;
 use super::frames::{self, Kind};
-use super::guard::{Policy, Verdict, unsupported};
+use super::guard::{Policy, Verdict};
 use super::relays::Relays;
 use super::{Core, STOP_TIMEOUT};
 use crate::servers::lobby::Guest;
@@ -98,7 +97,7 @@ impl StreamServer {
             policy: Arc::clone(&self.core.policy),
             over: over.clone(),
         };
-        let server = match self.core.server(Arc::new(conn), relays).await {
+        let server = match self.core.server(conn, relays).await {
             Ok(server) => server,
             Err(error) => return debug!(%error, "no TURN for a stream"),
         };
@@ -277,7 +276,7 @@ impl<S> StreamConn<S> {
 }
 
 #[async_trait]
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Conn for StreamConn<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Datagrams for StreamConn<S> {
     async fn recv_from(&self, buf: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
         let mut reader = self.reader.lock().await;
         loop {
@@ -304,30 +303,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Conn for StreamC
 
     fn local_addr(&self) -> webrtc_util::Result<SocketAddr> {
         Ok(self.local)
-    }
-
-    async fn connect(&self, _addr: SocketAddr) -> webrtc_util::Result<()> {
-        Err(unsupported())
-    }
-
-    async fn recv(&self, _buf: &mut [u8]) -> webrtc_util::Result<usize> {
-        Err(unsupported())
-    }
-
-    async fn send(&self, _buf: &[u8]) -> webrtc_util::Result<usize> {
-        Err(unsupported())
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> webrtc_util::Result<()> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
     }
 }
 
