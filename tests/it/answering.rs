@@ -105,10 +105,6 @@ fn bobs(command: &str, broker: &str, home: &TempDir, options: &[&str]) -> Tring 
     Tring::command(args).home(home.path()).spawn()
 }
 
-fn say(side: &mut Tring, command: &str) {
-    side.send_control(&json!({"command": command}));
-}
-
 #[test]
 fn a_call_goes_out_while_listen_runs_under_the_same_id() {
     let _turn = Turn::call();
@@ -126,19 +122,19 @@ fn a_call_goes_out_while_listen_runs_under_the_same_id() {
     let carol = || call::call_bob(["--id", "carol", "--broker", &broker]);
     assert_eq!(carol().wait_exit(PATIENCE), 10);
     assert_eq!(listener.wait_event("turned_away", PATIENCE)["caller"], "carol");
-    say(&mut caller, "hangup");
+    caller.say("hangup");
     Ended::wait(&mut caller).assert_called();
     alice.wait_event("summary", PATIENCE);
 
     // The listener is there as before, and there is one.
     let mut heard = carol();
     assert_eq!(listener.wait_event("incoming", PATIENCE)["peer"], "carol");
-    say(&mut listener, "reject");
+    listener.say("reject");
     assert_eq!(heard.wait_exit(PATIENCE), 11);
     let second = Ended::wait(&mut bobs("listen", &broker, &home, &[]));
     assert!(second.status == 21 && second.error().contains("waits for calls here already"), "{}", second.error());
     assert_eq!(listener.events_named("offline"), [] as [Value; 0]);
-    say(&mut listener, "quit");
+    listener.say("quit");
     assert_eq!(listener.wait_exit(PATIENCE), 0);
 }
 
@@ -153,11 +149,11 @@ fn a_call_goes_on_when_the_program_that_has_the_connection_ends() {
     let mut caller = bobs("call alice", &broker, &home, &[]);
     talking([&mut caller, &mut alice]);
     caller.catch_up();
-    say(&mut listener, "quit");
+    listener.say("quit");
     assert_eq!(listener.wait_exit(PATIENCE), 0);
     caller.wait_event("offline", PATIENCE);
     caller.wait_event("online", PATIENCE);
-    say(&mut caller, "hangup");
+    caller.say("hangup");
     let caller = Ended::wait(&mut caller);
     assert_eq!((caller.status, caller.reason()), (0, "hangup"));
     assert_eq!(alice.wait_event("ended", PATIENCE)["reason"], "remote-hangup");

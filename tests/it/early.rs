@@ -35,10 +35,6 @@ fn caller(id: &str, broker: &str) -> Tring {
     call::call_bob(["--id", id, "--broker", broker, "--control", "-"])
 }
 
-fn say(side: &mut Tring, command: &str) {
-    side.send_control(&json!({"command": command}));
-}
-
 /// Events of these names, in order.
 fn course(side: &mut Tring, names: &[&str]) -> Vec<String> {
     side.catch_up();
@@ -76,14 +72,14 @@ fn a_path_is_there_while_a_known_caller_rings_and_the_answer_shows_a_picture() {
         assert_eq!(media, [] as [&str; 0], "before anybody has accepted");
     }
     assert_eq!(course(&mut alice, &["ringing"]), ["ringing"]);
-    say(&mut bob, "answer");
+    bob.say("answer");
     for side in [&mut alice, &mut bob] {
         let after_ms = side.wait_event("first_frame", PATIENCE)["after_accept_ms"].as_f64().unwrap();
         assert!(after_ms < PICTURE_WITHIN_MS, "{after_ms} ms");
         let names = ["path_ready", "accepted", "connected", "first_frame"];
         assert_eq!(course(side, &names), names);
     }
-    say(&mut alice, "hangup");
+    alice.say("hangup");
     let ended = Ended::wait(&mut alice);
     ended.assert_called();
     let setup = &ended.summary()["setup"];
@@ -104,9 +100,9 @@ fn with_a_stranger_nothing_is_set_up_before_the_answer() {
     for side in [&mut carol, &mut bob] {
         assert_eq!(course(side, &["path_ready"]), [] as [&str; 0]);
     }
-    say(&mut bob, "answer");
+    bob.say("answer");
     talking([&mut carol, &mut bob]);
-    say(&mut carol, "hangup");
+    carol.say("hangup");
     Ended::wait(&mut carol).assert_called();
 }
 
@@ -145,9 +141,9 @@ fn programs_of_before_are_called_and_call_as_ever() {
     for side in [&mut alice, &mut bob] {
         assert_eq!(course(side, &["path_ready"]), [] as [&str; 0]);
     }
-    say(&mut bob, "answer");
+    bob.say("answer");
     talking([&mut alice, &mut bob]);
-    say(&mut alice, "hangup");
+    alice.say("hangup");
     Ended::wait(&mut alice).assert_called();
 }
 
@@ -166,11 +162,11 @@ fn whom_is_trusted_may_be_chosen() {
             std::thread::sleep(RINGS);
         }
         assert_eq!(!course(&mut calls, &["path_ready"]).is_empty(), is_ready, "{whom}");
-        say(&mut bob, "answer");
+        bob.say("answer");
         talking([&mut calls, &mut bob]);
-        say(&mut calls, "hangup");
+        calls.say("hangup");
         Ended::wait(&mut calls).assert_called();
-        say(&mut bob, "quit");
+        bob.say("quit");
         bob.wait_exit(PATIENCE);
     }
 }
@@ -190,8 +186,8 @@ fn a_call_that_comes_to_nothing_leaves_no_transport() {
         }
         assert!(udp_sockets(&bob).len() > before.len(), "{end}: a path has sockets");
         match end {
-            "reject" => say(&mut bob, "reject"),
-            "cancel" => say(&mut alice, "hangup"),
+            "reject" => bob.say("reject"),
+            "cancel" => alice.say("hangup"),
             _ => {}
         }
         let status = alice.wait_exit(PATIENCE);

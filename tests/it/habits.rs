@@ -27,10 +27,6 @@ fn call_bob(id: &str, broker: &str, media: &[&str]) -> TringCommand {
     Tring::command(Args::new(["call", "bob", "--id", id, "--broker", broker, "--control", "-"]).and(media))
 }
 
-fn say(side: &mut Tring, command: &str) {
-    side.send_control(&json!({"command": command}));
-}
-
 /// Waits until something is so that no event tells.
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -79,18 +75,18 @@ fn three_calls(broker: &str, alices: &TempDir, bobs: &TempDir) {
     };
     let mut answered = alice(&[]);
     bob.wait_event("incoming", PATIENCE);
-    say(&mut bob, "answer");
+    bob.say("answer");
     talking([&mut answered, &mut bob]);
     // Long enough for figures.
     answered.wait_event("stats", PATIENCE);
-    say(&mut answered, "hangup");
+    answered.say("hangup");
     Ended::wait(&mut answered).assert_called();
     bob.wait_event("summary", PATIENCE);
     assert_eq!(bob.events_named("missed").len(), 0);
 
     let mut declined = alice(&[]);
     bob.wait_event("incoming", PATIENCE);
-    say(&mut bob, "reject");
+    bob.say("reject");
     assert_eq!(declined.wait_exit(PATIENCE), 11);
     bob.wait_event("summary", PATIENCE);
     assert_eq!(bob.events_named("missed").len(), 0);
@@ -104,7 +100,7 @@ fn three_calls(broker: &str, alices: &TempDir, bobs: &TempDir) {
     );
     assert!(told["started"].as_u64() <= incoming["ts"].as_u64(), "{told}");
     assert_eq!(missed.wait_exit(PATIENCE), 12);
-    say(&mut bob, "quit");
+    bob.say("quit");
     assert_eq!(bob.wait_exit(PATIENCE), 0);
 }
 
@@ -233,11 +229,11 @@ fn a_log_that_cannot_be_written_is_said_once_and_harms_no_call() {
     for _ in 0..2 {
         let mut alice = call::call_bob(["--id", "alice", "--broker", &mosquitto.url()]);
         bob.wait_event("incoming", PATIENCE);
-        say(&mut bob, "reject");
+        bob.say("reject");
         assert_eq!(alice.wait_exit(PATIENCE), 11);
         bob.wait_event("summary", PATIENCE);
     }
-    say(&mut bob, "quit");
+    bob.say("quit");
     let bob = Ended::wait(&mut bob);
     assert_eq!(bob.status, 0);
     let warnings: Vec<&Value> = bob.events.iter().filter(|event| event["event"] == "warning").collect();
@@ -296,14 +292,14 @@ fn it_rings_until_it_is_answered_or_declined() {
     // Six seconds have at least one whole ring of four notes, 0.4 s each.
     assert!(low >= 5 && high >= 5, "{low} and {high} tenths of a second of the two notes");
     assert!((2_000..13_000).contains(&sound::loudest(&ring)), "{}", sound::loudest(&ring));
-    say(&mut bob, "reject");
+    bob.say("reject");
     assert_eq!(first.wait_exit(PATIENCE), 11);
     until_released(&pulse);
 
     let mut second = alice();
     bob.wait_event("incoming", PATIENCE);
     until("it rings again", || !run(pulse.client("pactl").args(["list", "short", "sink-inputs"])).is_empty());
-    say(&mut bob, "answer");
+    bob.say("answer");
     talking([&mut second, &mut bob]);
     let after = heard(&pulse, || {
         for _ in 0..5 {
@@ -311,7 +307,7 @@ fn it_rings_until_it_is_answered_or_declined() {
         }
     });
     assert!(sound::loudest(&after) < 200, "something sounds in the call: {}", sound::loudest(&after));
-    say(&mut second, "hangup");
+    second.say("hangup");
     Ended::wait(&mut second).assert_called();
     bob.wait_event("summary", PATIENCE);
     until_released(&pulse);
@@ -330,7 +326,7 @@ fn whoever_calls_hears_the_other_side_ring() {
     assert!(tenths(&ring, 425.0) >= 8, "{} tenths of a second", tenths(&ring, 425.0));
     assert!(sound::loudest(&ring) < 4_000, "{}", sound::loudest(&ring));
     bob.wait_event("incoming", PATIENCE);
-    say(&mut bob, "answer");
+    bob.say("answer");
     talking([&mut first, &mut bob]);
     first.wait_event("first_audio", PATIENCE);
     let talk = heard(&pulse, || {
@@ -343,14 +339,14 @@ fn whoever_calls_hears_the_other_side_ring() {
     assert!(steps.len() >= 4 && share > 0.6, "the call is not heard: {steps:?}, {share:.2}");
     // Where one step of the sweep follows another, a window may happen to measure as much.
     assert!(tenths(&talk, 425.0) <= 3, "it still rings: {}", tenths(&talk, 425.0));
-    say(&mut first, "hangup");
+    first.say("hangup");
     Ended::wait(&mut first).assert_called();
 
     let mut silent = alice().args(["--ring", "none"]).spawn();
     silent.wait_event("ringing", PATIENCE);
     let nothing = heard(&pulse, || std::thread::sleep(Duration::from_secs(2)));
     assert_eq!(sound::loudest(&nothing), 0);
-    say(&mut silent, "hangup");
+    silent.say("hangup");
     assert_eq!(Ended::wait(&mut silent).reason(), "cancel");
 }
 
@@ -371,9 +367,9 @@ fn busy_is_heard_for_a_second() {
         pause();
     });
     assert!((2..=6).contains(&tenths(&tone, 425.0)), "{} tenths of a second", tenths(&tone, 425.0));
-    say(&mut alice, "hangup");
+    alice.say("hangup");
     Ended::wait(&mut alice).assert_called();
-    say(&mut bob, "quit");
+    bob.say("quit");
     assert_eq!(bob.wait_exit(PATIENCE), 0);
     // Whoever heard busy stands in the log too.
     let lines = log_lines(&home);
@@ -409,7 +405,7 @@ fn the_progress_of_dialling_is_one_line() {
     let last = shown.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     assert!(last.starts_with("bob is ringing … ") && shown.matches("ringing").count() == 1, "{shown}");
     bob.wait_event("online", PATIENCE);
-    say(&mut bob, "answer");
+    bob.say("answer");
     let shown = tmux.until("the connection", |shown| shown.contains("connected with bob"));
     assert!(!shown.contains("ringing") && !shown.contains("connecting …"), "{shown}");
     let shown = tmux.until("the end", |shown| shown.contains("status 0"));
@@ -436,7 +432,7 @@ fn a_person_at_a_terminal_hears_the_bell_and_reads_what_was_missed() {
     let mut alice = call::call_bob(["--id", "alice", "--broker", &mosquitto.url(), "--control", "-"]);
     alice.wait_event("ringing", PATIENCE);
     until("the bell", || tmux.variable("window_bell_flag") == "1");
-    say(&mut alice, "hangup");
+    alice.say("hangup");
     let shown = tmux.until("the end", |shown| shown.contains("status 14"));
     let missed = shown.lines().find_map(|line| line.strip_prefix("missed call from alice at "));
     let clock = missed.unwrap_or_else(|| panic!("nothing missed in\n{shown}"));
@@ -484,11 +480,11 @@ fn a_desktop_shows_who_is_calling_and_who_was_missed() {
     let mut alice = call::call_bob(["--id", "alice", "--broker", &mosquitto.url(), "--control", "-"]);
     until("the notification", || said(&dir).contains("-- alice is calling"));
     assert!(!said(&dir).contains("closed"), "{}", said(&dir));
-    say(&mut alice, "hangup");
+    alice.say("hangup");
     until("its end", || said(&dir).contains("closed"));
     until("what was missed", || said(&dir).contains("-- missed call from alice at "));
     assert_eq!(alice.wait_exit(PATIENCE), 0);
-    say(&mut bob, "quit");
+    bob.say("quit");
     assert_eq!(bob.wait_exit(PATIENCE), 0);
     assert_eq!(said(&dir).lines().count(), 3, "{}", said(&dir));
     let seen = std::fs::read_to_string(dir.file("notify-send.env")).unwrap();
@@ -497,9 +493,9 @@ fn a_desktop_shows_who_is_calling_and_who_was_missed() {
     let mut bob = bob_at_a_desktop(&mosquitto.url(), &dir, &["--no-notify", "--answer", "ask"]);
     let mut alice = call::call_bob(["--id", "alice", "--broker", &mosquitto.url(), "--control", "-"]);
     bob.wait_event("incoming", PATIENCE);
-    say(&mut bob, "reject");
+    bob.say("reject");
     assert_eq!(alice.wait_exit(PATIENCE), 11);
-    say(&mut bob, "quit");
+    bob.say("quit");
     assert_eq!(bob.wait_exit(PATIENCE), 0);
     assert_eq!(said(&dir).lines().count(), 3, "--no-notify: {}", said(&dir));
 }
@@ -513,7 +509,7 @@ fn a_notification_that_hangs_holds_nobody_up() {
     until("the notification", || said(&dir).contains("-- alice is calling"));
     let pid = said(&dir).split(' ').next().unwrap().to_owned();
     assert!(Path::new("/proc").join(&pid).exists());
-    say(&mut bob, "reject");
+    bob.say("reject");
     assert_eq!(alice.wait_exit(PATIENCE), 11);
     assert_eq!(bob.wait_exit(Duration::from_secs(10)), 11);
     assert!(!Path::new("/proc").join(&pid).exists(), "the program of the notification is left behind");

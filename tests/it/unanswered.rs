@@ -50,10 +50,6 @@ impl Scene {
         alice
     }
 
-    fn bob_says(&mut self, command: &str) {
-        self.bob.send_control(&json!({"command": command}));
-    }
-
     /// All that bob has published so far.
     fn of_bob(&mut self) -> Vec<Publish> {
         self.eve.publish("eve", LAST);
@@ -94,7 +90,7 @@ fn a_call_that_is_declined_has_told_no_address() {
     for dialect in DIALECTS {
         let mut scene = Scene::open(dialect);
         let mut alice = scene.ring(&[]);
-        scene.bob_says("reject");
+        scene.bob.say("reject");
         assert_eq!(Ended::wait(&mut alice).status, 11);
         assert_tells_no_address(&scene.of_bob());
     }
@@ -118,7 +114,7 @@ fn an_answer_is_the_first_that_tells_addresses() {
     for dialect in DIALECTS {
         let mut scene = Scene::open(dialect);
         let mut alice = scene.ring(&["--duration", "500ms"]);
-        scene.bob_says("answer");
+        scene.bob.say("answer");
         assert_eq!(Ended::wait(&mut alice).status, 0);
         let said = scene.of_bob();
         let is_answer = |said: &&Publish| String::from_utf8_lossy(&said.payload).contains(r#""type":"answer""#);
@@ -150,7 +146,7 @@ fn a_caller_gets_no_packet_before_the_answer() {
     let mut scene = Scene::open(DIALECTS[0]);
     let mut alice = scene.ring(&[]);
     let offer = scene.eve.hears("offer");
-    scene.bob_says("reject");
+    scene.bob.say("reject");
     assert_eq!(Ended::wait(&mut alice).status, 11);
     let socket = UdpSocket::bind(loopback(0)).unwrap();
     let mut mallory = Mallory::at(scene.mosquitto.port());
@@ -161,11 +157,11 @@ fn a_caller_gets_no_packet_before_the_answer() {
     let mut packet = [0; 2000];
     socket.set_read_timeout(Some(NO_PACKET)).unwrap();
     assert!(socket.recv(&mut packet).is_err(), "a packet came while it rang");
-    scene.bob_says("answer");
+    scene.bob.say("answer");
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = socket.recv(&mut packet).expect("a packet comes once it is answered");
     // A STUN binding request (RFC 8489 section 5).
     assert_eq!((&packet[..2], length >= 20), (&[0, 1][..], true));
-    scene.bob_says("hangup");
+    scene.bob.say("hangup");
     scene.bob.wait_event("ended", PATIENCE);
 }

@@ -1,6 +1,5 @@
 """Whole calls over lines with real queues, loss and delay; `./dev bench lines` starts it. See docs/TESTING.md."""
 
-import argparse
 import json
 import os
 import sys
@@ -8,6 +7,7 @@ import time
 
 import figures
 import report
+from command import Rows, say
 from network import Line, Meter
 from programs import CONNECT_S, PROGRAMS, ROOT, EmulatedCall, emulated
 
@@ -30,10 +30,6 @@ PLOTTED = ["step-250", "step-100", "shared-500"]
 FPS_OVER_S = 2
 # How far a line may be from the delay that its row names.
 DELAY_WITHIN_MS = 5
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def measure(row, given, start, set_ups):
@@ -95,29 +91,22 @@ def sleep_until(t):
 
 
 def options():
-    parser = argparse.ArgumentParser(prog="./dev bench lines", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {' '.join(ROWS)}; all of them unless said")
+    parser = Rows("lines", __doc__, ROWS)
     parser.add_argument("--alone", action="store_true", help="tring, without libwebrtc and aiortc beside it")
     parser.add_argument("--emulated", action="store_true", help="tring alone, and again over lines that it emulates")
     parser.add_argument("--set-ups", type=int, default=24, metavar="N", help="calls of each row set-up-…")
     parser.add_argument("--json", default=f"{ROOT}/target/lines.json", metavar="FILE", help="figures and curves")
     parser.add_argument("--plots", default=f"{ROOT}/docs/lines", metavar="DIR", help="where the SVG files go")
-    chosen = parser.parse_args()
-    for row in chosen.rows:
-        if row not in ROWS:
-            parser.error(f"there is no row {row}; there are {' '.join(ROWS)}")
-    return chosen
+    return parser.chosen()
 
 
 def main():
     chosen = options()
-    if os.geteuid():
-        raise SystemExit("./dev bench lines makes network namespaces, and so needs root")
     alone = chosen.alone or chosen.emulated
     programs = {name: find() for name, find in PROGRAMS.items() if name == "tring" or not alone}
     results = []
     # The programs follow each other on each line, so that what else the machine does falls on all of them.
-    for row in chosen.rows or ROWS:
+    for row in chosen.rows:
         starts = [(name, start, ROWS[row]["line"]) for name, start in programs.items()]
         if chosen.emulated:
             starts.append(("emulated", emulated(ROWS[row]), {}))

@@ -3,7 +3,6 @@
 See docs/TESTING.md. Media and signalling have lines of their own, both with the same round trip.
 """
 
-import argparse
 import os
 import socket
 import statistics
@@ -16,6 +15,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, "..", "lines"))
 import figures  # noqa: E402
+from command import Rows, say  # noqa: E402
 from network import ADDRESSES, Inside, Line  # noqa: E402
 from programs import Process, tring_program  # noqa: E402
 from wire import Wire  # noqa: E402
@@ -36,10 +36,6 @@ TALKS_S = 2.5
 CONNECT, CONNACK_BYTES = b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x0a\x00\x03lab", 4
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
 def go_ahead(pid):
     """On a busy machine lines must not become longer: they go before all ordinary work. What it starts does not."""
     os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
@@ -58,6 +54,14 @@ class Signalling:
         self.line, self.round_ms, self.folder, self.children = line, round_ms, folder, []
 
     def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self):
         port = free_port()
         with open(f"{self.folder}/mosquitto.conf", "w") as file:
             file.write(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n")
@@ -73,7 +77,6 @@ class Signalling:
             raise OSError("signalling.py did not start")
         go_ahead(way.pid)
         go_ahead(self.children[0].pid)
-        return self
 
     def measured_ms(self):
         """The round trip of signalling: twice the time of an answer of the broker."""
@@ -208,23 +211,16 @@ def run(name, program, calls):
 
 
 def options():
-    parser = argparse.ArgumentParser(prog="./dev bench setup", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {' '.join(ROWS)}; all of them unless said")
+    parser = Rows("setup", __doc__, ROWS)
     parser.add_argument("--calls", type=int, default=7, metavar="N", help="set-ups of each row")
-    chosen = parser.parse_args()
-    for row in chosen.rows:
-        if row not in ROWS:
-            parser.error(f"there is no row {row}; there are {' '.join(ROWS)}")
-    return chosen
+    return parser.chosen()
 
 
 def main():
     chosen = options()
-    if os.geteuid():
-        raise SystemExit("./dev bench setup makes network namespaces, and so needs root")
     program, rows, broken = tring_program(), [], False
     go_ahead(os.getpid())
-    for name in chosen.rows or ROWS:
+    for name in chosen.rows:
         say(name)
         try:
             rows.append(run(name, program, chosen.calls))

@@ -12,6 +12,7 @@ import sys
 import time
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lines"))
+from delay import until_due  # noqa: E402
 from network import ADDRESSES, Inside  # noqa: E402
 
 PORT = 1883
@@ -70,8 +71,7 @@ def main(namespaces, port, delay_s):
         selector.register(listener(namespace, address), selectors.EVENT_READ)
     print("ready", flush=True)
     while True:
-        due = min((way.waiting[0][0] for way in ways if way.waiting), default=None)
-        for key, _ in selector.select(None if due is None else max(0, due - time.monotonic())):
+        for key, _ in selector.select(until_due([way.waiting for way in ways])):
             if key.data is None:
                 for way in connect(key.fileobj, ("127.0.0.1", port), delay_s):
                     ways.append(way)

@@ -1,18 +1,12 @@
-"""What passes on a device, by a packet socket with the kernel's stamps, and what it means for a call that is set up."""
+"""What passes on a line, and what it means for a call that is set up."""
 
 import os
-import select
-import socket
 import struct
 import sys
-import threading
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lines"))
-from network import Inside  # noqa: E402
+from packets import Packets  # noqa: E402
 
-SO_TIMESTAMPNS = 35
-OUTGOING = 4  # PACKET_OUTGOING
-ETH_P_ALL = 3
 VIDEO_TYPES = (96, 102)
 MAGIC_COOKIE = b"\x21\x12\xa4\x42"
 CHANGE_CIPHER_SPEC, HANDSHAKE = 20, 22
@@ -46,39 +40,17 @@ def kind(datagram):
     return found
 
 
-def udp(frame):
-    """The payload of an Ethernet frame with UDP over IPv4, or None."""
-    if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
-        return None
-    return frame[14 + (frame[14] & 15) * 4 + 8 :]
-
-
-class Wire(threading.Thread):
-    """Reads the device `line` of a namespace until `stop`. `seen`: Unix seconds, `in` or `out`, and the kind of each."""
+class Wire(Packets):
+    """What passes the device `line` of a namespace. `seen`: Unix seconds, `in` or `out`, and the kind of each."""
 
     def __init__(self, namespace):
-        super().__init__(daemon=True)
-        self.seen, self.stopped = [], threading.Event()
-        with Inside(namespace):
-            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-            self.socket.bind(("line", ETH_P_ALL))
+        super().__init__(namespace, self.see)
+        self.seen = []
 
-    def run(self):
-        while not self.stopped.is_set():
-            if not select.select([self.socket], [], [], 0.1)[0]:
-                continue
-            frame, ancillary, _, sender = self.socket.recvmsg(2048, 64)
-            payload = udp(frame)
-            what = kind(payload) if payload else None
-            if what:
-                seconds, nanos = next(struct.unpack("qq", data[:16]) for _, _, data in ancillary)
-                self.seen.append((seconds + nanos / 1e9, "out" if sender[2] == OUTGOING else "in", what))
-
-    def stop(self):
-        self.stopped.set()
-        self.join()
-        self.socket.close()
+    def see(self, t, way, payload, _bytes):
+        what = kind(payload)
+        if what:
+            self.seen.append((t, way, what))
 
 
 def first(seen, direction, what, since=0.0):

@@ -1,6 +1,5 @@
 """Sound of whole calls, measured from outside, beside libwebrtc and aiortc; `./dev bench sound` starts it. See docs/TESTING.md."""
 
-import argparse
 import fcntl
 import json
 import os
@@ -13,6 +12,7 @@ import report
 import speech
 from bench import PROGRAMS, Bench, NotInstalled, installed, sound_system
 from calls import ROOT
+from command import Rows, say
 from programs import tring_program
 from rows import ROWS
 from voice import VOICE_ROWS
@@ -20,23 +20,14 @@ from voice import VOICE_ROWS
 ALL = ROWS | VOICE_ROWS
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
 def options():
-    parser = argparse.ArgumentParser(prog="./dev bench sound", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {' '.join(ALL)}; all of them unless said")
+    parser = Rows("sound", __doc__, ALL)
     parser.add_argument("--alone", action="store_true", help="tring, without libwebrtc and aiortc beside it")
     parser.add_argument("--minutes", type=float, default=1, metavar="N", help="how long the rows clock-… are (1)")
     parser.add_argument("--texts", type=int, metavar="N", help="say the first N texts only, where PESQ is taken")
     parser.add_argument("--ahead", action="store_true", help="run the calls before what else the machine does (SCHED_RR)")
     parser.add_argument("--json", default=f"{ROOT}/target/sound.json", metavar="FILE", help="the figures")
-    chosen = parser.parse_args()
-    for row in chosen.rows:
-        if row not in ALL:
-            parser.error(f"there is no row {row}; there are {' '.join(ALL)}")
-    return chosen
+    return parser.chosen()
 
 
 def measured(bench, row, program):
@@ -54,8 +45,6 @@ def main():
     # Ended from outside, it takes its programs along too; SIGINT is ignored in the background of a shell.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))
-    if os.geteuid():
-        raise SystemExit("./dev bench sound makes network namespaces, and so needs root")
     lock = open(f"{tempfile.gettempdir()}/tring-bench-sound.lock", "w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,7 +58,7 @@ def main():
             say("alsa-utils is not installed: no text of a person's voice")
         texts = dict(list(texts.items())[: chosen.texts])
         bench = Bench(tring_program(), texts, system, chosen.minutes * 60, chosen.ahead)
-        for row in chosen.rows or ALL:
+        for row in chosen.rows:
             # The programs follow each other in each row, so that what else the machine does falls on all of them.
             for program in programs[:1] if ALL[row].get("alone") else programs:
                 say(f"{row}: {program}")

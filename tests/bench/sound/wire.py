@@ -1,11 +1,8 @@
 """What passes a line, by kind, seen from outside of the programs."""
 
-import socket
-import struct
-import threading
 import time
 
-from network import Inside
+from packets import Packets
 
 
 def kind_of(datagram):
@@ -20,35 +17,22 @@ def kind_of(datagram):
     return "other"
 
 
-class Wire(threading.Thread):
+class Wire(Packets):
     """Counts UDP that arrives at an address on `line`: packets and bytes with IP headers, by kind, until `stop`."""
 
     def __init__(self, namespace):
-        super().__init__(daemon=True)
-        with Inside(namespace):
-            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
-            self.socket.bind(("line", 0x0800))
-        self.socket.settimeout(0.1)
-        self.counts, self.first, self.stopped = {}, time.time(), False
+        super().__init__(namespace, self.count)
+        self.counts, self.first = {}, time.time()
         self.start()
 
-    def run(self):
-        while not self.stopped:
-            try:
-                packet, address = self.socket.recvfrom(65536)
-            except socket.timeout:
-                continue
-            header = (packet[0] & 15) * 4
-            if address[2] != socket.PACKET_HOST or packet[9] != 17:
-                continue
-            kind, size = kind_of(packet[header + 8 :]), struct.unpack_from(">H", packet, 2)[0]
+    def count(self, _t, way, payload, octets_of_it):
+        if way == "in":
+            kind = kind_of(payload)
             packets, octets = self.counts.get(kind, (0, 0))
-            self.counts[kind] = (packets + 1, octets + size)
+            self.counts[kind] = (packets + 1, octets + octets_of_it)
 
     def stop(self):
         """By kind: packets a second, kbit/s."""
         passed = time.time() - self.first
-        self.stopped = True
-        self.join()
-        self.socket.close()
+        super().stop()
         return {kind: (packets / passed, octets * 8 / 1000 / passed) for kind, (packets, octets) in self.counts.items()}

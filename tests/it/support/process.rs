@@ -226,6 +226,11 @@ impl Tring {
         self.events().iter().filter(|event| event["event"] == name).cloned().collect()
     }
 
+    /// Gives it a command that has no more than its name, such as `hangup`.
+    pub fn say(&mut self, command: &str) {
+        self.send_control(&serde_json::json!({ "command": command }));
+    }
+
     /// Writes one NDJSON command, for a program started with `--control -`.
     pub fn send_control(&mut self, command: &Value) {
         let line = format!("{command}\n");
