@@ -361,6 +361,11 @@ impl Controller {
             }
         }
         if standing > low {
+            if self.growth.is_starting() {
+                // The first queue: what was doubled last was too much. What comes out of the path is known.
+                let came = self.delivery.bps(DELIVERY_WINDOW);
+                self.target_bps = came.map_or(self.target_bps, |bps| self.target_bps.min(bps));
+            }
             return self.growth.stop();
         }
         let Some(sent_bps) = self.delivery.sent_bps(DELIVERY_WINDOW) else { return };

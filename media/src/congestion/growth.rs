@@ -14,6 +14,10 @@ const DOUBLING: Duration = Duration::from_millis(150);
 /// At the start a target that is filled to this share is doubled.
 const FILLED: f64 = 0.6;
 
+/// The first doubling leads no further than so many times what is sent: pictures follow the target slowly at first, and what
+/// they did not try may not be there.
+const FIRST_ABOVE_SENT: f64 = 2.2;
+
 /// Growth near the capacity that was seen, where each try costs a queue: a packet each round trip and this, so that flows
 /// which share a path come to share it equally; and no more than this share a second.
 const NEAR_BITS: f64 = 9_600.0;
@@ -45,6 +49,8 @@ pub(crate) enum Growth {
     Starting {
         /// When the target was doubled last.
         doubled: Option<Instant>,
+        /// Nothing was doubled yet, and no path was known before.
+        is_first: bool,
     },
     /// Something is.
     Steady {
@@ -55,13 +61,18 @@ pub(crate) enum Growth {
 
 impl Default for Growth {
     fn default() -> Self {
-        Self::Starting { doubled: None }
+        Self::Starting { doubled: None, is_first: true }
     }
 }
 
 impl Growth {
     /// A target above the capacity by this factor that causes no queue: the path carries more than it did.
     pub(crate) const BEYOND: f64 = 1.15;
+
+    /// Nothing is known of the path yet.
+    pub(crate) const fn is_starting(&self) -> bool {
+        matches!(self, Self::Starting { .. })
+    }
 
     /// There is a queue: the start is over, and what comes is tried slowly again.
     pub(crate) fn stop(&mut self) {
@@ -70,7 +81,7 @@ impl Growth {
 
     /// The path is another one.
     pub(crate) fn restart(&mut self) {
-        *self = Self::Starting { doubled: None };
+        *self = Self::Starting { doubled: None, is_first: false };
     }
 
     /// The target beside competing flows that fill the queue: a packet more each round trip, as they do.
@@ -89,7 +100,7 @@ impl Growth {
         capacity_bps: Option<f64>,
     ) -> f64 {
         match self {
-            Self::Starting { doubled } => {
+            Self::Starting { doubled, is_first } => {
                 let is_filled = sent_bps >= target_bps * FILLED;
                 let is_due = doubled.is_none_or(|at| now.saturating_duration_since(at) >= round_trip + DOUBLING);
                 if !is_filled {
@@ -100,7 +111,8 @@ impl Growth {
                     return target_bps;
                 }
                 *doubled = Some(now);
-                target_bps * 2.0
+                let most = if std::mem::take(is_first) { FIRST_ABOVE_SENT * sent_bps } else { f64::INFINITY };
+                target_bps.max(most.min(2.0 * target_bps))
             }
             Self::Steady { unknown_since } => {
                 let share = match capacity_bps {

@@ -67,6 +67,8 @@ pub(crate) struct Flow {
     pub(super) pause: Option<(Instant, Instant)>,
     /// Pictures take no more than this, however much may be sent.
     pub(super) video_bps_max: f64,
+    /// Pictures take this share of what they may, 0 to 1: an encoder that stays below its rate.
+    pub(super) video_share: f64,
     /// Until then pictures take no less than this: an encoder that cannot follow.
     pub(super) video_bps_min: Option<(f64, Instant)>,
     sending: Sending<(Duration, usize)>,
@@ -77,7 +79,7 @@ pub(crate) struct Flow {
     /// How often its receiver tells of it.
     pub(super) feedback_every: Duration,
     random: u64,
-    wants_keyframe: bool,
+    pub(super) wants_keyframe: bool,
     pictures: u32,
     received: Vec<(i64, Instant)>,
     base: i64,
@@ -101,6 +103,7 @@ impl Flow {
             counted: 0,
             pause: None,
             video_bps_max: f64::INFINITY,
+            video_share: 1.0,
             video_bps_min: None,
             sending,
             estimate,
@@ -183,7 +186,7 @@ impl Flow {
         }
         let noise = 0.7 + 0.6 * self.unit();
         let size = if std::mem::take(&mut self.wants_keyframe) { 4.0 } else { noise };
-        let mut bytes = (bps / 30.0 / 8.0 * size) as usize;
+        let mut bytes = (bps * self.video_share / 30.0 / 8.0 * size) as usize;
         self.pictures += 1;
         while bytes > 0 {
             let packet = bytes.min(bytes_for(estimate.target_bps));
