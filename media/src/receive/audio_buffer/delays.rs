@@ -54,6 +54,9 @@ const PEAK_PACKETS_MIN: u32 = 2;
 const PEAKS_APART_US: i64 = 1_000_000;
 const PEAKS_RECUR_US: i64 = 15_000_000;
 
+/// A peak that is higher is not waited for: a delay all the time is worse than a hole now and then (ITU-T G.114 §4).
+const PEAK_HELD_MAX_US: i64 = 150_000;
+
 /// Width of a class of the histogram.
 const CLASS_US: i64 = 1_000;
 
@@ -113,7 +116,8 @@ impl Peaks {
         let apart_us = latest.from_us - before.from_us;
         let is_expected =
             latest.packets >= PEAK_PACKETS_MIN && apart_us < PEAKS_RECUR_US && now_us - latest.to_us < 2 * apart_us;
-        is_expected.then_some(latest.height_us.min(before.height_us).min(MOST_US))
+        let height_us = latest.height_us.min(before.height_us);
+        (is_expected && height_us <= PEAK_HELD_MAX_US).then_some(height_us)
     }
 }
 
@@ -272,6 +276,13 @@ mod tests {
         assert_eq!(held_back(&mut delays, 490, 240, peaks), 150 + 13, "after two");
         assert_eq!(held_back(&mut delays, 730, 300, peaks), 150 + 14);
         assert_eq!(held_back(&mut delays, 1_030, 480, |_| 0), LEAST_US / 1000, "10 s after the last");
+    }
+
+    #[test]
+    fn a_high_peak_that_recurs_is_not_waited_for() {
+        let mut delays = ArrivalDelays::default();
+        let peaks = |n: i64| if n % 250 >= 245 { 200 } else { 0 };
+        assert_eq!(held_back(&mut delays, 0, 740, peaks), LEAST_US / 1000, "after two");
     }
 
     #[test]
