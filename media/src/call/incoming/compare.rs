@@ -3,7 +3,7 @@
 //! On a thread of its own, since a comparison takes milliseconds and decoding must not wait for it; started with the
 //! first picture that has a stamp, so a call without the pattern has none.
 //!
-//! - in: decoded pictures with their stamps; about two a second are taken, and while one is compared the next is left out
+//! - in: decoded pictures with their stamps; about one a second is taken, and while one is compared the next is left out
 //! - the original is drawn anew from the stamp, in the size in which the picture came
 //! - out: sums, which grow as long as the call lasts
 
@@ -20,8 +20,8 @@ use crate::frame::VideoFrame;
 use crate::quality::PictureQuality;
 use crate::queue::{self, Receiver, RecvError, Sender};
 
-/// Time from one compared picture to the next: enough for a figure each second, at the cost of a hundredth of a core.
-const COMPARED_APART: Duration = Duration::from_millis(500);
+/// Time from one compared picture to the next.
+const COMPARED_APART: Duration = Duration::from_secs(1);
 
 type Stamped = (Arc<VideoFrame>, Stamp);
 
