@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn mode(path: &Path) -> u32 {
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
     #[test]
@@ -117,9 +117,9 @@ mod tests {
         let file = inner.join("file");
         write(&file, "one").unwrap();
         assert_eq!(mode(&file), 0o600);
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         write(&file, "2").unwrap();
-        assert_eq!((mode(&file), std::fs::read(&file).unwrap()), (0o644, b"2".to_vec()));
+        assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o644, b"2".to_vec()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rumqttc::{Client, Event, Packet, QoS};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::call::{self, Args, Ended, TEST_MEDIA, talking};
 use crate::support::mallory;

@@ -23,8 +23,10 @@ pub fn without_number(text: &str) -> String {
     parts.fold(first, |words, part| words + part.split_once(')').map_or("", |(_number, rest)| rest))
 }
 
-/// How a text begins that says that no file can be opened any more, and what to do then.
+/// How a text begins that says that no file can be opened any more.
 pub const OUT_OF_FILES: &str = "too many open files";
+
+/// What to do then.
 pub const OUT_OF_FILES_FIX: &str = "raise the limit with ulimit -n";
 
 /// That no file can be opened any more, with the limit if the system tells it, and what to do.
