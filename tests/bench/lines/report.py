@@ -61,7 +61,7 @@ def table(results, columns):
 # ---- plots ----
 
 WIDTH, PANEL, LEFT, RIGHT, TOP, GAP = 820, 150, 56, 12, 62, 34
-COLOURS = {"tring": "#0b62c4", "libwebrtc": "#d1662a", "aiortc": "#4f8f3a"}
+COLOURS = {"tring": "#0b62c4", "libwebrtc": "#d1662a", "aiortc": "#4f8f3a", "emulated": "#7a5ca8"}
 STEP_S = 0.5
 
 

@@ -4,6 +4,7 @@ import unittest
 
 import figures
 import report
+from programs import PROGRAMS
 from programs import Freezes
 
 
@@ -78,7 +79,7 @@ class Of(unittest.TestCase):
     def test_plots_stay_small(self):
         times = [n / 2 for n in range(104)]
         series = {"t": times, "capacity": [(0, 2e6), (12, 250e3)], **dict.fromkeys(("offered_kbps", "queue_ms", "fps"), times)}
-        rows = [{"row": "step-250", "program": program, "series": series} for program in report.COLOURS]
+        rows = [{"row": "step-250", "program": program, "series": series} for program in [*PROGRAMS, "emulated"]]
         self.assertLess(len(report.plot("step-250", rows)), 60_000)
 
 
