@@ -11,7 +11,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CallId, MessageId, PeerId};
-use crate::seal::Announcement;
+use crate::seal::{Announcement, SasNonce, SasPart};
 
 pub use lenient::Unknown;
 
@@ -129,6 +129,12 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::optional")]
         generation: Option<u32>,
     },
+    /// The caller's nonce, which its offer committed to, once it has that of the callee. Only in sealed calls
+    /// (docs/SECURITY.md).
+    Nonce {
+        /// The nonce.
+        nonce: SasNonce,
+    },
 }
 
 const fn other() -> ByeReason {
@@ -184,6 +190,17 @@ pub struct Description {
     /// Candidates gathered so far that the SDP does not hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::candidates")]
     pub candidates: Vec<Candidate>,
+    /// What sealed calls need for the words that people compare; in first descriptions alone.
+    #[serde(flatten)]
+    pub sas: Option<SasPart>,
+}
+
+impl Description {
+    /// A description without anything else.
+    #[must_use]
+    pub const fn new(sdp: String, candidates: Vec<Candidate>) -> Self {
+        Self { sdp, candidates, sas: None }
+    }
 }
 
 /// One ICE candidate, as `RTCIceCandidateInit` has it (W3C WebRTC §4.8.1.1). Its names `sdpMid` and `sdpMLineIndex` are
@@ -330,7 +347,8 @@ impl Message {
             | Self::Ringing
             | Self::Bye { .. }
             | Self::Media(_)
-            | Self::Renew { .. } => Ok(()),
+            | Self::Renew { .. }
+            | Self::Nonce { .. } => Ok(()),
         }
     }
 
@@ -349,6 +367,7 @@ impl Message {
             Self::Updated(_) => MessageKind::Updated,
             Self::Refused { .. } => MessageKind::Refused,
             Self::Renew { .. } => MessageKind::Renew,
+            Self::Nonce { .. } => MessageKind::Nonce,
         }
     }
 
@@ -384,11 +403,13 @@ pub enum MessageKind {
     Refused,
     /// [`Message::Renew`].
     Renew,
+    /// [`Message::Nonce`].
+    Nonce,
 }
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Offer,
         Self::Ringing,
         Self::EarlyAnswer,
@@ -400,6 +421,7 @@ impl MessageKind {
         Self::Updated,
         Self::Refused,
         Self::Renew,
+        Self::Nonce,
     ];
 
     /// Its name on the wire.
@@ -417,6 +439,7 @@ impl MessageKind {
             Self::Updated => "updated",
             Self::Refused => "refused",
             Self::Renew => "renew",
+            Self::Nonce => "nonce",
         }
     }
 }

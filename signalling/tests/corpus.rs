@@ -23,6 +23,8 @@ mod replay;
 mod seal;
 #[path = "../../tests/fuzz/targets/topic.rs"]
 mod topic;
+#[path = "../../tests/fuzz/targets/words.rs"]
+mod words;
 
 #[test]
 fn the_corpus_holds() {
@@ -34,4 +36,5 @@ fn the_corpus_holds() {
     replay::replay("presence", presence::run);
     replay::replay("seal", seal::run);
     replay::replay("topic", topic::run);
+    replay::replay("words", words::run);
 }

@@ -34,7 +34,7 @@ pub(crate) enum Keys {
         #[arg(required = true)]
         words: Vec<String>,
     },
-    /// Note that you have compared the key of PEER; with WORDS, if they are those that are remembered
+    /// Note that you have compared the key of PEER, by a call or by WORDS, which must be those that are remembered
     Verify {
         /// Whose key
         peer: PeerId,

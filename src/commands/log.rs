@@ -81,8 +81,17 @@ fn row(entry: &Entry) -> [String; 5] {
         entry.peer.to_string(),
         way.to_owned(),
         entry.duration_ms.map_or_else(|| "-".to_owned(), length),
-        ending(entry.reason.as_str()).to_owned(),
+        format!("{}{}", ending(entry.reason.as_str()), verified(entry)),
     ]
+}
+
+/// Whether the key of the other side had been compared, where there was one to compare, or none in spite of `--seal`.
+const fn verified(entry: &Entry) -> &'static str {
+    match entry.verified {
+        Some(true) => " (verified)",
+        Some(false) => " (not verified)",
+        None => "",
+    }
 }
 
 /// As `7 s`, `3:07` (minutes) or `1:02:03`.
@@ -154,6 +163,8 @@ mod tests {
         let entries = [
             entry("front-door", Direction::In, true, Some(187_000.0), "remote-hangup"),
             entry("bob", Direction::In, false, None, "remote-cancel"),
+            Entry { verified: Some(true), ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup") },
+            Entry { verified: Some(false), ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup") },
             entry("bob", Direction::Out, false, None, "no-answer"),
         ];
         let table = table(entries.iter());
@@ -163,6 +174,8 @@ mod tests {
             [
                 "  front-door  in      3:07  the other side hung up",
                 "  bob         missed  -     the caller gave up",
+                "  bob         out     7 s   hung up (verified)",
+                "  bob         out     7 s   hung up (not verified)",
                 "  bob         out     -     no answer",
             ]
         );

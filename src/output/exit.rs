@@ -130,7 +130,7 @@ impl From<EndReason> for ExitStatus {
             EndReason::Offline => Self::Offline,
             EndReason::RemoteCancel => Self::Cancelled,
             EndReason::NoPath | EndReason::Lost => Self::NoPath,
-            EndReason::Identity => Self::Identity,
+            EndReason::Identity | EndReason::Commitment => Self::Identity,
             // The failure itself knows better; this is for the case that none was noted.
             EndReason::LocalFailure => Self::Internal,
         }

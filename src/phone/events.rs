@@ -42,6 +42,14 @@ pub(crate) enum CallEvent {
         #[serde(flatten)]
         security: Option<Security>,
     },
+    /// Both sides of a sealed call have the same four words, unless somebody sits in the middle.
+    Words {
+        words: String,
+        /// Our user has compared the key of the other side, now or before.
+        verified: bool,
+    },
+    /// Our user has compared the words of the call, and notes that they are the same, or takes it back.
+    Verified { on: bool },
     /// The first picture of the other side was shown.
     FirstFrame { after_accept_ms: Option<f64> },
     /// The first sound of the other side was heard.
@@ -94,8 +102,8 @@ impl Security {
     pub(crate) fn of(standing: Standing) -> Self {
         match standing {
             Standing::Plain => Self::default(),
-            Standing::Sealed { words, trust } => {
-                Self { sealed: true, verified: trust == Trust::Verified, key: Some(words) }
+            Standing::Sealed { keys, trust } => {
+                Self { sealed: true, verified: trust == Trust::Verified, key: Some(keys.fingerprint().words()) }
             }
         }
     }
@@ -421,6 +429,14 @@ impl Event for CallEvent {
                 format!("connected with {peer} ({local} to {remote}, {}{relay}{unsealed})", pair.protocol)
             }
             Self::Connected { pair: None, .. } => format!("connected with {peer}"),
+            // There is nothing left to compare.
+            Self::Words { verified: true, .. } => return None,
+            Self::Words { words, verified: false } => format!(
+                "words of this call: {words}. Read them to each other: they are the same at {peer} unless somebody sits in \
+                 the middle. If they are, press v, or run `tring contacts verify {peer}`; if not, hang up"
+            ),
+            Self::Verified { on: true } => format!("{peer} is verified: the words are the same on both sides"),
+            Self::Verified { on: false } => format!("{peer} is not verified any more"),
             Self::FirstFrame { after_accept_ms } => match after_accept_ms {
                 Some(ms) => format!("first picture {ms:.0} ms after the answer"),
                 None => "first picture".to_owned(),
@@ -528,6 +544,7 @@ pub(crate) const fn ending(reason: EndReason) -> &'static str {
         EndReason::Identity => {
             "our key is not the one that is known there, or one is needed and we show none (pass --seal)"
         }
+        EndReason::Commitment => "the identity of the other side is in doubt",
         EndReason::NoAnswer => "no answer",
         EndReason::Offline => "nobody there by that ID",
         EndReason::NoPath => "no network path",

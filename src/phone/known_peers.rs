@@ -114,6 +114,24 @@ impl KnownPeers {
         })
     }
 
+    /// Notes what the user thinks of the key with these words, which a peer has in a call.
+    ///
+    /// # Errors
+    /// As [`KnownPeers::change`]; also when another key of it is remembered by now, or it is blocked.
+    pub(crate) fn note(&self, peer: &PeerId, words: &str, opinion: Opinion) -> Result<(), String> {
+        self.change(|acquaintances| match acquaintances.get(peer) {
+            Some(Acquaintance { opinion: Opinion::Blocked, .. }) => Err(format!("{peer} is blocked by now")),
+            Some(Acquaintance { words: Some(other), .. }) if other != words => {
+                Err(format!("another key of {peer} is remembered by now; its words are: {other}"))
+            }
+            Some(_) | None => {
+                let noted = Acquaintance { words: Some(words.to_owned()), opinion };
+                acquaintances.insert(peer.clone(), noted);
+                Ok(())
+            }
+        })?
+    }
+
     fn lock(&self) -> io::Result<File> {
         if let Some(folder) = self.path.parent() {
             private_file::create_folder(folder)?;
@@ -200,6 +218,16 @@ mod tests {
         file.change(|all| all.get_mut(&bob).unwrap().opinion = Opinion::Verified).unwrap();
         file.remember(bob.clone(), "other words".into()).unwrap();
         assert_eq!(file.read().unwrap()[&bob], known("able zoo", Opinion::Verified));
+        file.note(&bob, "able zoo", Opinion::Known).unwrap();
+        assert_eq!(file.read().unwrap()[&bob], known("able zoo", Opinion::Known));
+        file.note(&bob, "able zoo", Opinion::Verified).unwrap();
+        assert!(file.note(&bob, "other words", Opinion::Verified).unwrap_err().contains("able zoo"));
+        assert_eq!(file.read().unwrap()[&bob], known("able zoo", Opinion::Verified));
+        let carol: PeerId = "carol".parse().unwrap();
+        file.note(&carol, "zoo able", Opinion::Verified).unwrap();
+        assert_eq!(file.read().unwrap()[&carol], known("zoo able", Opinion::Verified), "before it is remembered");
+        file.change(|all| all.get_mut(&carol).unwrap().opinion = Opinion::Blocked).unwrap();
+        assert!(file.note(&carol, "zoo able", Opinion::Verified).unwrap_err().contains("blocked"));
         for broken in ["", "{}", r#"{"v":2,"peers":{}}"#, r#"{"v":1,"peers":{"a b":{"opinion":"known"}}}"#] {
             fs::write(&file.path, broken).unwrap();
             assert!(file.read().is_err(), "{broken}");

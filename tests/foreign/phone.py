@@ -1,4 +1,5 @@
-"""A second client of tring's own protocol, written from docs/PROTOCOL.md: by aiortc and paho-mqtt, no code of tring's.
+"""A second client of tring's own protocol, written from docs/PROTOCOL.md and docs/SECURITY.md: by aiortc and paho-mqtt, no
+code of tring's. With --seal its messages are sealed, by sealed.py.
 
     phone.py --broker HOST:PORT --id phone --partner alice call|answer [options]
 
@@ -10,7 +11,7 @@ It does what standard input says, one JSON object a line, and tells what happens
     {"do":"figures"}                 what was seen and heard so far
     {"do":"bye"}                     hang up
 
-aiortc writes three fingerprints, checks paths before its answer is out, and cannot restart ICE: `Path` does that.
+In a sealed call it tells `words`, the four that people compare. aiortc writes three fingerprints, checks paths before its answer is out, and cannot restart ICE: `Path` does that.
 """
 
 import argparse
@@ -27,7 +28,9 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.sdp import candidate_from_sdp
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "apprtc"))
+import sealed  # noqa: E402
 from peer import Pattern, Seen, Sweep, tell  # noqa: E402
 
 RESEND = [1, 2, 4]
@@ -72,11 +75,69 @@ class Path:
         tell("restarted")
 
 
+class Plain:
+    """Messages and presence as docs/PROTOCOL.md has them."""
+
+    is_sealed = False
+
+    def __init__(self, options, run):
+        self.run = run
+
+    def presence(self, state):
+        return json.dumps({"v": 1, "state": state, "run": self.run})
+
+    def close(self, envelope):
+        return envelope
+
+    def open(self, payload):
+        return payload
+
+    def learn(self, payload):
+        """Nothing is needed of the partner's presence."""
+        return True
+
+
+class Sealed:
+    """The same as docs/SECURITY.md has them."""
+
+    is_sealed = True
+
+    def __init__(self, options, run):
+        self.options, self.run, self.me = options, run, sealed.Identity(secrets.token_bytes(64))
+        self.since, self.partner = int(time.time() * 1000), None
+
+    def presence(self, state):
+        now = self.since if state == "offline" else int(time.time() * 1000)
+        return sealed.sign_presence(self.me, self.options.id, state, self.run, self.since, now)
+
+    def close(self, envelope):
+        return sealed.seal(self.me, self.run, *self.partner, envelope.encode())
+
+    def open(self, payload):
+        opened = sealed.open_sealed(self.me, self.options.id, self.run, self.options.partner, payload)
+        if self.partner and self.partner[0] != opened.keys:
+            raise sealed.Refused("Changed")
+        self.partner = opened.keys, opened.run
+        return opened.envelope
+
+    def learn(self, payload):
+        """The partner's keys, of its presence: true once they are known."""
+        try:
+            presence, keys = sealed.read_presence(self.options.partner, payload)
+        except (sealed.Refused, ValueError, KeyError):
+            return self.partner is not None
+        if self.partner is None and keys:
+            self.partner = keys, presence["run"]
+        return self.partner is not None
+
+
 class Phone:
     def __init__(self, options):
         self.options, self.seen = options, Seen()
         self.loop, self.inbox = asyncio.get_running_loop(), asyncio.Queue()
         self.run, self.count, self.online = secrets.token_hex(8), 0, asyncio.Event()
+        self.form = (Sealed if options.seal else Plain)(options, self.run)
+        self.known, self.words = asyncio.Event(), None
         self.pending, self.taken = {}, set()
         self.call_id, self.revision, self.said, self.generation = None, 0, 0, 0
         self.offered, self.path, self.described, self.early, self.renewed = None, None, False, [], 0
@@ -95,14 +156,20 @@ class Phone:
         host, port = self.options.broker.rsplit(":", 1)
         me, partner = self.options.id, self.options.partner
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=me)
-        presence = lambda state: json.dumps({"v": 1, "state": state, "run": self.run})
-        self.client.will_set(f"tring/presence/{me}", presence("offline"), qos=1, retain=True)
-        self.client.on_connect = lambda client, *_: client.subscribe(f"tring/call/{partner}/{me}", qos=1)
-        heard = lambda _client, _data, message: self.loop.call_soon_threadsafe(self.inbox.put_nowait, message.payload)
+        self.client.will_set(f"tring/presence/{me}", self.form.presence("offline"), qos=1, retain=True)
+        topics = [(f"tring/call/{partner}/{me}", 1)] + [(f"tring/presence/{partner}", 1)] * self.form.is_sealed
+        self.client.on_connect = lambda client, *_: client.subscribe(topics)
+
+        def heard(_client, _data, message):
+            if not message.topic.startswith("tring/presence/"):
+                self.loop.call_soon_threadsafe(self.inbox.put_nowait, message.payload)
+            elif self.form.learn(message.payload):
+                self.loop.call_soon_threadsafe(self.known.set)
+
         self.client.on_message = heard
 
         def subscribed(client, *_):
-            client.publish(f"tring/presence/{me}", presence("available"), qos=1, retain=True)
+            client.publish(f"tring/presence/{me}", self.form.presence("available"), qos=1, retain=True)
             self.loop.call_soon_threadsafe(self.online.set)
 
         self.client.on_subscribe = subscribed
@@ -115,18 +182,21 @@ class Phone:
         envelope = {"v": 1, "id": f"{self.run}-{self.count}", "from": self.options.id, "to": partner}
         envelope |= {"ts": int(time.time() * 1000)} | message
         payload = json.dumps(envelope)
-        self.client.publish(f"tring/call/{self.options.id}/{partner}", payload, qos=1)
+        self.client.publish(f"tring/call/{self.options.id}/{partner}", self.form.close(payload), qos=1)
         return envelope["id"], payload
 
     def say(self, type, **fields):
         """Sends a message of the call, again and again until it is acknowledged."""
-        name, payload = self.publish(call=self.call_id, type=type, **fields)
+        message = {"type": type} | fields
+        if self.words:
+            message = self.words.sent(message)
+        name, payload = self.publish(call=self.call_id, **message)
         self.pending[name] = asyncio.ensure_future(self.resend(payload))
 
     async def resend(self, payload):
         for wait in RESEND + [4] * 13:
             await asyncio.sleep(wait)
-            self.client.publish(f"tring/call/{self.options.id}/{self.options.partner}", payload, qos=1)
+            self.client.publish(f"tring/call/{self.options.id}/{self.options.partner}", self.form.close(payload), qos=1)
 
     # ---- the call ----
 
@@ -135,6 +205,8 @@ class Phone:
         await self.online.wait()
         tell("online")
         if self.options.role == "call":
+            if self.form.is_sealed:
+                await self.known.wait()
             await self.dial()
         by = await self.converse()
         for _ in range(50):
@@ -157,8 +229,11 @@ class Phone:
     async def hear(self, patience):
         """Takes one message from the broker; true when the call is over."""
         try:
-            message = json.loads(await asyncio.wait_for(self.inbox.get(), patience))
+            message = json.loads(self.form.open(await asyncio.wait_for(self.inbox.get(), patience)))
         except asyncio.TimeoutError:
+            return False
+        except sealed.Refused as refused:
+            tell("refused", reason=str(refused))
             return False
         if message["to"] != self.options.id:
             return False
@@ -181,6 +256,8 @@ class Phone:
         match message["type"]:
             case "offer":
                 self.call_id = message["call"]
+                self.compare("callee")
+                self.exchange(message)
                 self.say("ringing")
                 await self.describe(message, "offer")
                 self.add_media()
@@ -193,6 +270,9 @@ class Phone:
             case "answer":
                 await self.describe(message, "answer")
                 await self.keep_path()
+                self.exchange(message)
+            case "nonce":
+                self.exchange(message)
             case "candidates":
                 if message.get("generation", 0) >= self.generation:
                     await self.candidates(message["candidates"])
@@ -233,8 +313,28 @@ class Phone:
                 return True
         return False
 
+    def compare(self, role):
+        """A sealed call has words, unless we are an earlier program."""
+        if self.form.is_sealed and not self.options.without_words:
+            me, partner = (self.options.id, self.form.me.keys), (self.options.partner, self.form.partner[0])
+            sides = (me, partner) if role == "call" else (partner, me)
+            self.words = sealed.Words(self.call_id, "caller" if role == "call" else "callee", *sides)
+
+    def exchange(self, message):
+        """What the other side says for the words; the caller's nonce follows the answer."""
+        if not self.words:
+            return
+        self.words.heard(message)
+        if message["type"] == "answer" and self.words.words:
+            if self.options.break_commitment:
+                self.words.nonce = secrets.token_bytes(16)
+            self.say("nonce")
+        if self.words.words and message["type"] != "offer":
+            tell("words", words=self.words.words)
+
     async def dial(self):
         self.call_id = secrets.token_hex(16)
+        self.compare("call")
         self.add_media()
         await self.connection.setLocalDescription(await self.connection.createOffer())
         # It may overtake the offer, and is said before the call stands in any case.
@@ -323,6 +423,9 @@ def options():
     parser.add_argument("--partner", required=True)
     parser.add_argument("--late", type=float, default=0, help="answer so many seconds after the first checks")
     parser.add_argument("--max-bundle", action="store_true")
+    parser.add_argument("--seal", action="store_true", help="sealed messages, by a key of this run")
+    parser.add_argument("--without-words", action="store_true", help="as an earlier program that seals")
+    parser.add_argument("--break-commitment", action="store_true", help="tell another nonce than the one committed to")
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
     open_sealed(me, "bob", run, "alice", payload) -> Opened
     seal(me, from_run, keys, to_run, envelope) -> bytes
     read_presence("alice", payload), sign_presence(...)
-    commitment(...), words(...)
+    commitment(...), words(...), and Words, one side's way to them in a call
 """
 
 import base64
@@ -233,7 +233,7 @@ def read_presence(peer, payload):
 
 
 def fingerprints(sdp):
-    lines = (line.rstrip() for line in sdp.splitlines())
+    lines = (line.rstrip() for line in sdp.split("\n"))
     return sorted({line[14:].strip().lower() for line in lines if line.startswith("a=fingerprint:")})
 
 
@@ -250,3 +250,42 @@ def words(call, caller, callee, caller_sdp, callee_sdp, caller_nonce, callee_non
         text = "\n".join(fingerprints(sdp)).encode()
         data += struct.pack(">I", len(text)) + text
     return as_words(hashlib.sha256(data + caller_nonce + callee_nonce).digest(), 4)
+
+
+class Words:
+    """One side's way to the words of a call: `sent` adds to each message of ours what it carries, `heard` takes in what the
+    other side says. `caller` and `callee` are pairs of ID and keys, `role` is which of them we are."""
+
+    def __init__(self, call, role, caller, callee, nonce=None):
+        self.call, self.role, self.caller, self.callee = call, role, caller, callee
+        self.nonce, self.promised, self.theirs, self.words = nonce or os.urandom(16), None, None, None
+        self.sdp = {}
+
+    def sent(self, message):
+        match message["type"]:
+            case "offer":
+                self.sdp["caller"] = message["sdp"]
+                return message | {"commitment": text_of(commitment(self.nonce, self.call, self.caller[1]))}
+            case "early-answer" | "answer" if self.promised:
+                self.sdp.setdefault("callee", message["sdp"])
+                return message | {"nonce": text_of(self.nonce)}
+            case "nonce":
+                return message | {"nonce": text_of(self.nonce)}
+        return message
+
+    def heard(self, message):
+        match message["type"]:
+            case "offer" if "commitment" in message:
+                self.sdp["caller"], self.promised = message["sdp"], data_of(message["commitment"], 32)
+            case "early-answer" | "answer" if "nonce" in message and self.words is None:
+                self.sdp["callee"], self.theirs = message["sdp"], data_of(message["nonce"], 16)
+                self.agree(self.nonce, self.theirs)
+            case "nonce" if self.promised and self.words is None:
+                told = data_of(message["nonce"], 16)
+                if commitment(told, self.call, self.caller[1]) != self.promised:
+                    raise Refused("Commitment")
+                self.agree(told, self.nonce)
+
+    def agree(self, of_caller, of_callee):
+        sdp = self.sdp["caller"], self.sdp["callee"]
+        self.words = words(self.call, self.caller, self.callee, *sdp, of_caller, of_callee)

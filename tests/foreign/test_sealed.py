@@ -112,6 +112,29 @@ class Vectors(unittest.TestCase):
             words = sealed.words(kept["call"], *sides, kept["caller_sdp"], kept["callee_sdp"], *nonces)
             self.assertEqual(words, kept["words"])
 
+    def test_handshakes(self):
+        for kept in SEAL["handshakes"]:
+            call, keys = kept["call"], [PEERS[kept[side]].keys for side in ("caller", "callee")]
+            ids = [kept["caller"], kept["callee"]]
+            caller = sealed.Words(call, "caller", *zip(ids, keys), nonce=b"\x0a" * 16)
+            callee = sealed.Words(call, "callee", *zip(ids, keys), nonce=b"\x0b" * 16)
+            for said in kept["said"]:
+                message, mine = said["message"], (caller, callee)[said["from"] == kept["callee"]]
+                bare = {k: v for k, v in message.items() if k not in ("commitment", "nonce")}
+                self.assertEqual(mine.sent(bare), message)
+                self.assertIsNone((caller, callee)[mine is caller].heard(message))
+            self.assertEqual((caller.words, callee.words), (kept["words"], kept["words"]))
+
+    def test_a_nonce_that_does_not_fit_is_refused(self):
+        kept = SEAL["handshakes"][0]
+        ids, keys = ("alice", "bob"), [PEERS[peer].keys for peer in ("alice", "bob")]
+        callee = sealed.Words(kept["call"], "callee", *zip(ids, keys))
+        callee.heard(kept["said"][0]["message"])
+        callee.sent({"type": "answer", "sdp": "v=0\r\n"})
+        with self.assertRaisesRegex(Refused, "Commitment"):
+            callee.heard({"type": "nonce", "nonce": sealed.text_of(b"\x0c" * 16)})
+        self.assertIsNone(callee.words)
+
 
 class Attacks(unittest.TestCase):
     def test_each_is_refused_for_its_reason(self):

@@ -1,5 +1,5 @@
-//! Calls with a second client of tring's own protocol: that of `tests/foreign`, written from docs/PROTOCOL.md alone. It
-//! writes three fingerprints, checks paths before its answer is out, and gives candidates the names that browsers give them.
+//! Calls with a second client of tring's own protocol: that of `tests/foreign`, written from docs/PROTOCOL.md and
+//! docs/SECURITY.md alone. It writes three fingerprints, checks paths before its answer is out, and gives candidates the names that browsers give them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 use crate::support::aiortc::{self, Aiortc};
-use crate::support::call::{self, Args, Ended};
+use crate::support::call::{self, Args, Ended, SEALED};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
 use crate::support::turn::Turn;
@@ -95,13 +95,59 @@ fn no_complaints(ended: &Ended) {
     assert_eq!(ended.summary()["signalling"]["dropped"], 0);
 }
 
+/// Both sides have the same words, if their call is sealed.
+fn compare(alice: &mut Tring, phone: &mut Aiortc, form: Form) {
+    match form {
+        Form::Plain => {}
+        Form::Sealed => {
+            let words = alice.wait_event("words", PATIENCE);
+            assert_eq!((&words["words"], &words["verified"]), (&phone.wait_event("words")["words"], &false.into()));
+        }
+    }
+}
+
+/// How messages go.
+#[derive(Clone, Copy)]
+enum Form {
+    Plain,
+    Sealed,
+}
+
+impl Form {
+    /// Arguments of the program.
+    fn program<'a>(self, args: &[&'a str]) -> Vec<&'a str> {
+        match self {
+            Self::Plain => args.to_vec(),
+            Self::Sealed => [args, &SEALED].concat(),
+        }
+    }
+
+    /// Options of the client in Python.
+    fn client<'a>(self, options: &[&'a str]) -> Vec<&'a str> {
+        match self {
+            Self::Plain => options.to_vec(),
+            Self::Sealed => [options, &["--seal"]].concat(),
+        }
+    }
+}
+
 #[test]
 fn it_is_called() {
+    is_called(Form::Plain);
+}
+
+#[test]
+fn it_is_called_sealed() {
+    is_called(Form::Sealed);
+}
+
+fn is_called(form: Form) {
     let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
-    let mut phone = phone(&mosquitto, "answer", &["--late", "0.6"]);
-    let mut alice = alice(&["call", "phone"], &mosquitto);
+    let mut phone = phone(&mosquitto, "answer", &form.client(&["--late", "0.6"]));
+    let mut alice = alice(&form.program(&["call", "phone"]), &mosquitto);
     alice.wait_event("first_frame", PATIENCE);
+    compare(&mut alice, &mut phone, form);
     flows(&mut alice, &mut phone);
     hold_and_resume(&mut alice, &mut phone);
     phone.order("renew");
@@ -125,14 +171,24 @@ fn it_is_called() {
 
 #[test]
 fn it_calls() {
+    calls(Form::Plain);
+}
+
+#[test]
+fn it_calls_sealed() {
+    calls(Form::Sealed);
+}
+
+fn calls(form: Form) {
     let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
-    let mut alice = alice(&["listen", "--once", "--answer", "auto"], &mosquitto);
+    let mut alice = alice(&form.program(&["listen", "--once", "--answer", "auto"]), &mosquitto);
     alice.wait_event("online", PATIENCE);
-    let mut phone = phone(&mosquitto, "call", &[]);
+    let mut phone = phone(&mosquitto, "call", &form.client(&[]));
     let muted = alice.wait_event("muted", PATIENCE);
     assert_eq!((&muted["side"], &muted["audio"]), (&"remote".into(), &true.into()), "what it said before its offer");
     alice.wait_event("first_frame", PATIENCE);
+    compare(&mut alice, &mut phone, form);
     flows(&mut alice, &mut phone);
     hold_and_resume(&mut alice, &mut phone);
     phone.order("renew");

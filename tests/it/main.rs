@@ -6,7 +6,7 @@
 //! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`early`], [`habits`], [`files`], [`devices`],
 //!   [`plugging`], [`clocks`]
 //! - Networks: [`lab`], [`relays`], [`logins`], [`proxies`], [`impair`], [`links`], [`serve`], [`servers`]
-//! - Strangers: [`hostile`], [`rights`], [`secrets`], [`unanswered`]
+//! - Strangers: [`hostile`], [`rights`], [`sealed`], [`secrets`], [`unanswered`], [`words`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`], [`sounds`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
 //! - What is told and measured: [`limits`], [`quality`], [`unread`]
@@ -51,3 +51,4 @@ mod standing;
 mod trace;
 mod unanswered;
 mod unread;
+mod words;

@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::event::Renewal;
 use crate::id::{CallId, PeerId};
+use crate::seal::SasNonce;
 use crate::wire::{ByeReason, Candidate, Description, Message};
 
 /// What is to be done.
@@ -78,6 +79,13 @@ pub enum Action {
         call: CallId,
         /// The new ones.
         candidates: Vec<Candidate>,
+    },
+    /// Check the caller's nonce against its commitment; answered by [`super::Event::CommitmentBroken`] where it does not fit.
+    CheckNonce {
+        /// The call.
+        call: CallId,
+        /// The nonce.
+        nonce: SasNonce,
     },
     /// Our user does not talk in this call for now: devices are released, nothing is sent or played.
     HoldMedia {
@@ -247,8 +255,10 @@ pub enum EndReason {
     Lost,
     /// Our side cannot take part.
     LocalFailure,
-    /// The callee does not take our key, or that we have none.
+    /// The callee does not take our key, or that we have none; or our nonce is not the one that we committed to.
     Identity,
+    /// The caller's nonce is not the one that it committed to: somebody may sit in the middle.
+    Commitment,
 }
 
 impl Serialize for EndReason {
@@ -259,7 +269,7 @@ impl Serialize for EndReason {
 
 impl EndReason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::LocalHangup,
         Self::RemoteHangup,
         Self::LocalCancel,
@@ -273,6 +283,7 @@ impl EndReason {
         Self::Lost,
         Self::LocalFailure,
         Self::Identity,
+        Self::Commitment,
     ];
 
     /// The word for it in events and logs.
@@ -292,6 +303,7 @@ impl EndReason {
             Self::Lost => "lost",
             Self::LocalFailure => "failed",
             Self::Identity => "identity",
+            Self::Commitment => "commitment",
         }
     }
 
@@ -309,6 +321,7 @@ impl EndReason {
             Self::LocalDecline => Some(ByeReason::Decline),
             Self::NoAnswer => Some(ByeReason::NoAnswer),
             Self::NoPath | Self::Lost | Self::LocalFailure => Some(ByeReason::Failed),
+            Self::Commitment => Some(ByeReason::Identity),
             Self::RemoteHangup | Self::RemoteCancel | Self::RemoteDecline | Self::Busy | Self::Identity => None,
         }
     }

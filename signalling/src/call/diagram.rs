@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::id::{CallId, PeerId};
+use crate::seal::SasNonce;
 use crate::wire::{ByeReason, Description, MediaState, Message, MessageKind, Revised};
 
 const PROTOCOL: &str = include_str!("../../../docs/PROTOCOL.md");
@@ -21,7 +22,7 @@ fn call() -> CallId {
 }
 
 fn description() -> Description {
-    Description { sdp: "v=0".into(), candidates: Vec::new() }
+    Description::new("v=0".into(), Vec::new())
 }
 
 fn received(message: Message) -> Event {
@@ -75,6 +76,8 @@ fn events() -> Vec<Event> {
         received(Message::Updated(revised(1))),
         received(Message::Refused { revision: 1, text: None }),
         received(Message::Renew { generation: Some(0) }),
+        received(Message::Nonce { nonce: SasNonce::from_random([1; 16]) }),
+        Event::CommitmentBroken { call: call() },
         Event::Delivered { call: call(), message: MessageKind::Offer },
         Event::Expired { call: call(), message: MessageKind::Offer },
         Event::PeerOffline { peer: id("bob") },

@@ -133,6 +133,11 @@ pub enum Event {
         /// Why, for people.
         why: String,
     },
+    /// The caller's nonce is not the one that its offer committed to.
+    CommitmentBroken {
+        /// The call.
+        call: CallId,
+    },
     /// The peer connection gathered more candidates; empty says that no more will come.
     CandidatesGathered {
         /// The call.

@@ -221,6 +221,7 @@ impl Phone {
             | Event::UpdateReady { call, .. }
             | Event::UpdateApplied { call, .. }
             | Event::UpdateFailed { call, .. }
+            | Event::CommitmentBroken { call }
             | Event::CandidatesGathered { call, .. }
             | Event::Media { call, .. } => self.line_of(call).unwrap_or(Route::None),
         }

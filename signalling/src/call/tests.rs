@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::id::{CallId, PeerId};
+use crate::seal::SasNonce;
 use crate::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind, Revised};
 
 mod ahead;
+mod nonces;
 mod redialing;
 mod standing;
 mod waiting;
@@ -34,7 +36,7 @@ fn call() -> CallId {
 }
 
 fn sdp(text: &str) -> Description {
-    Description { sdp: text.into(), candidates: Vec::new() }
+    Description::new(text.into(), Vec::new())
 }
 
 fn candidate(text: &str) -> Candidate {
@@ -110,6 +112,7 @@ impl Pair {
                         queue.push((side, Event::UpdateApplied { call, revision }));
                     }
                     Action::AddCandidates { .. }
+                    | Action::CheckNonce { .. }
                     | Action::HoldMedia { .. }
                     | Action::ResumeMedia { .. }
                     | Action::CloseMedia { .. }
@@ -455,6 +458,7 @@ fn a_stranger_cannot_touch_the_call() {
         Message::Ringing,
         Message::Offer(sdp("evil")),
         Message::Candidates { generation: 0, candidates: vec![candidate("evil")] },
+        Message::Nonce { nonce: SasNonce::from_random([6; 16]) },
     ] {
         for call in [call(), CallId::from_random(9)] {
             let event = Event::Received { from: id("mallory"), call, message: message.clone() };

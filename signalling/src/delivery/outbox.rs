@@ -45,7 +45,8 @@ impl Weight {
             | Message::Update(_)
             | Message::Updated(_)
             | Message::Refused { .. }
-            | Message::Renew { .. } => Self::Call,
+            | Message::Renew { .. }
+            | Message::Nonce { .. } => Self::Call,
         }
     }
 }

@@ -99,7 +99,8 @@ impl Apprtc {
             | Message::Update(_)
             | Message::Updated(_)
             | Message::Refused { .. }
-            | Message::Renew { .. } => Vec::new(),
+            | Message::Renew { .. }
+            | Message::Nonce { .. } => Vec::new(),
         }
     }
 

@@ -30,7 +30,7 @@ fn sdp(session: u32) -> String {
 }
 
 fn description(session: u32) -> Description {
-    Description { sdp: sdp(session), candidates: Vec::new() }
+    Description::new(sdp(session), Vec::new())
 }
 
 fn candidate(mid: Option<&str>, mline: Option<u16>) -> Candidate {
@@ -77,7 +77,7 @@ const BYE: &str = r#"{"type":"bye"}"#;
 fn every_message_has_its_snapshot() {
     let mut alice = apprtc("alice", Hearers::All);
     let bare = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\nm=audio 9 X 111\r\na=mid:0\r\n".to_owned();
-    let offer = Message::Offer(Description { sdp: bare.clone(), candidates: vec![candidate(None, Some(0))] });
+    let offer = Message::Offer(Description::new(bare.clone(), vec![candidate(None, Some(0))]));
     let candidates =
         Message::Candidates { generation: 0, candidates: vec![candidate(None, Some(0)), candidate(None, None)] };
     let text = r#"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\nm=audio 9 X 111\r\na=mid:0\r\n"#;
@@ -92,7 +92,7 @@ fn every_message_has_its_snapshot() {
         assert_eq!(published(&alice.send(id("bob"), call(1), message.clone())), expected, "{message:?}");
     }
     let (theirs, _) = hear(&mut alice, "bob", &offer_text(1)).remove(0);
-    let answer = Message::Answer(Description { sdp: bare, candidates: Vec::new() });
+    let answer = Message::Answer(Description::new(bare, Vec::new()));
     let expected = format!(r#"{{"type":"answer","sdp":"{text}"}}"#);
     assert_eq!(published(&alice.send(id("bob"), theirs, answer)), [expected]);
 }
@@ -101,7 +101,7 @@ fn every_message_has_its_snapshot() {
 fn candidates_stand_in_their_section_and_name_it() {
     let mut alice = apprtc("alice", Hearers::All);
     let candidates = vec![candidate(None, Some(1)), candidate(None, None)];
-    let offer = Message::Offer(Description { sdp: sdp(1), candidates });
+    let offer = Message::Offer(Description::new(sdp(1), candidates));
     let said = published(&alice.send(id("bob"), call(1), offer)).remove(0);
     let line = format!("a={CANDIDATE}\r\n");
     let expected = sdp(1).replace("a=mid:sound\r\n", &format!("a=mid:sound\r\n{line}")) + &line;
@@ -173,7 +173,7 @@ fn hostile_bytes_are_errors() {
 fn what_is_too_large_is_not_written() {
     let mut alice = apprtc("alice", Hearers::All);
     let sdp = "x".repeat(crate::wire::ENVELOPE_BYTES_MAX);
-    let outputs = alice.send(id("bob"), call(1), Message::Offer(Description { sdp, candidates: Vec::new() }));
+    let outputs = alice.send(id("bob"), call(1), Message::Offer(Description::new(sdp, Vec::new())));
     let Output::Transmit(publication) = &outputs[0] else { panic!("{outputs:?}") };
     assert!(matches!(publication.to_bytes(), Err(WireError::TooLarge(_))));
 }
@@ -342,6 +342,7 @@ impl Side {
                     Action::ApplyAnswer { .. }
                     | Action::ApplyEarlyAnswer { .. }
                     | Action::AddCandidates { .. }
+                    | Action::CheckNonce { .. }
                     | Action::MakeUpdate { .. }
                     | Action::AnswerUpdate { .. }
                     | Action::ApplyUpdate { .. }

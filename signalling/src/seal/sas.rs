@@ -5,8 +5,11 @@
 //! - offer: the caller's [`Commitment`] to a nonce
 //! - answer: the callee's nonce
 //! - then: the caller's nonce, which the callee checks against the commitment
+//!
+//! [`super::handshake`] has the order of these.
 
 use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 
 use super::keys::{self, PublicKeys};
 use super::put;
@@ -14,12 +17,24 @@ use super::words;
 use crate::id::{CallId, PeerId};
 
 /// What one side adds to the string: 128 random bits, drawn for one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SasNonce([u8; 16]);
 
 /// A promise of the caller's nonce: its hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Commitment([u8; 32]);
+
+/// What the first descriptions of a call carry for the string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SasPart {
+    /// Of an offer: the promise of the caller's nonce.
+    Commitment(Commitment),
+    /// Of an answer: the callee's nonce.
+    Nonce(SasNonce),
+}
 
 /// A text that is no nonce or commitment, or a nonce that is not the promised one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,11 +77,32 @@ macro_rules! as_text {
                 keys::decode(text).map(Self).ok_or(InvalidSas::Form)
             }
         }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidSas;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(part: $name) -> Self {
+                part.to_string()
+            }
+        }
     };
 }
 
 as_text!(SasNonce);
 as_text!(Commitment);
+
+/// Until the caller's nonce is out nobody may know it.
+impl std::fmt::Debug for SasNonce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SasNonce(…)")
+    }
+}
 
 impl SasNonce {
     /// Of random bits.

@@ -36,7 +36,7 @@ fn envelope(from: &str, to: &str, message: Message) -> Envelope {
 fn offer() -> Message {
     let sdp = "v=0\r\na=fingerprint:sha-256 AB:CD\r\n".to_owned();
     let line = "candidate:1 1 udp 1 192.0.2.1 9 typ host".to_owned();
-    Message::Offer(Description { sdp, candidates: vec![Candidate { candidate: line, mid: None, mline: Some(0) }] })
+    Message::Offer(Description::new(sdp, vec![Candidate { candidate: line, mid: None, mline: Some(0) }]))
 }
 
 /// Alice's offer for bob: her keys are 1, her run 1; his are 2.
@@ -91,9 +91,7 @@ fn messages_of_all_kinds_have_the_same_length() {
 
 #[test]
 fn the_largest_message_is_sealed_and_a_larger_one_is_refused() {
-    let long = |bytes: usize| {
-        envelope("alice", "bob", Message::Offer(Description { sdp: "x".repeat(bytes), candidates: vec![] }))
-    };
+    let long = |bytes: usize| envelope("alice", "bob", Message::Offer(Description::new("x".repeat(bytes), vec![])));
     let bytes = seal_as(&keys(1), &keys(2), &long(128 * 1024));
     assert!(bytes.len() <= SEALED_BYTES_MAX);
     assert!(open_as_bob(&bytes).is_ok());
@@ -418,11 +416,8 @@ fn keys_are_written_and_read_and_secrets_stay_out_of_logs() {
 fn what_it_costs() {
     let (alice, bob) = (keys(1), keys(2));
     for (name, bytes) in [("ringing", 0), ("offer with 5 KiB of SDP", 5 * 1024)] {
-        let message = if bytes == 0 {
-            Message::Ringing
-        } else {
-            Message::Offer(Description { sdp: "x".repeat(bytes), candidates: vec![] })
-        };
+        let message =
+            if bytes == 0 { Message::Ringing } else { Message::Offer(Description::new("x".repeat(bytes), vec![])) };
         let message = envelope("alice", "bob", message);
         let plain = message.to_bytes().unwrap().len();
         const TIMES: u32 = 2000;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::PublicKeys;
 use crate::id::PeerId;
 
 /// What a user allows.
@@ -79,11 +80,11 @@ impl Opinion {
 pub enum Standing {
     /// Whoever runs the broker can have read, changed or made it up.
     Plain,
-    /// It is of whoever has the key with these words.
+    /// It is of whoever has these keys.
     Sealed {
-        /// The words of the fingerprint.
-        words: String,
-        /// What is remembered of that key.
+        /// The keys.
+        keys: PublicKeys,
+        /// What is remembered of them.
         trust: Trust,
     },
 }

@@ -294,7 +294,7 @@ impl Vault {
             }
             partner.sealed = Some((opened.keys, opened.run));
         }
-        Ok(Heard { payload: opened.json, standing: Standing::Sealed { words: fingerprint.words(), trust } })
+        Ok(Heard { payload: opened.json, standing: Standing::Sealed { keys: opened.keys, trust } })
     }
 
     /// Strangers share what they may send, so that those who are known get through a flood.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::id::{CallId, MessageId, PeerId};
-use crate::wire::{Envelope, Presence};
+use crate::wire::{Description, Envelope, Message, Presence};
 
 const KEPT: &str = include_str!("../../../tests/vectors/seal.json");
 const ATTACKS: &str = include_str!("../../../tests/vectors/attacks.json");
@@ -97,10 +97,20 @@ fn presence(vectors: &Value, id: &str, state: &str, since: u64, ts: u64) -> Valu
     json!({ "id": id, "presence": String::from_utf8(signed.to_bytes()).unwrap() })
 }
 
-fn words(vectors: &Value) -> Value {
-    let (call, nonces) = ("0123456789abcdef0123456789abcdef", ["0a".repeat(16), "0b".repeat(16)]);
-    let sdp =
-        ["v=0\r\na=fingerprint:sha-256 AB:CD\r\n", "v=0\r\na=fingerprint:sha-256 12:34\r\na=fingerprint:sha-1 56\r\n"];
+const CALL: &str = "0123456789abcdef0123456789abcdef";
+
+/// A certificate in the session, and two hashes of one.
+const SDP: [&str; 2] =
+    ["v=0\r\na=fingerprint:sha-256 AB:CD\r\n", "v=0\r\na=fingerprint:sha-256 12:34\r\na=fingerprint:sha-1 56\r\n"];
+
+/// The same certificate in each section, written in two ways; and three hashes in an order of their own.
+const SDP_OF_SECTIONS: [&str; 2] = [
+    "v=0\r\nm=audio 9 X 0\r\na=fingerprint:sha-256 ab:cd\r\nm=video 9 X 0\r\na=fingerprint:SHA-256 AB:CD \r\n",
+    "v=0\na=fingerprint:sha-512 9a\na=fingerprint: sha-384 bc\nm=audio 9 X 0\na=fingerprint:sha-256 12:34\n",
+];
+
+fn words(vectors: &Value, sdp: [&str; 2]) -> Value {
+    let (call, nonces) = (CALL, ["0a".repeat(16), "0b".repeat(16)]);
     let call_id = CallId::try_from(call.to_owned()).unwrap();
     let (alice, bob): (PeerId, PeerId) = ("alice".parse().unwrap(), "bob".parse().unwrap());
     let (key_a, key_b) = (secrets(vectors, "alice"), secrets(vectors, "bob"));
@@ -126,6 +136,36 @@ fn words(vectors: &Value) -> Value {
     })
 }
 
+/// What both sides say for the words, in order, and what comes of it.
+fn handshake(vectors: &Value, answers: &[fn(Description) -> Message]) -> Value {
+    let (alice, bob): (PeerId, PeerId) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+    let (key_a, key_b) = (*secrets(vectors, "alice").public(), *secrets(vectors, "bob").public());
+    let call = CallId::try_from(CALL.to_owned()).unwrap();
+    let [of_alice, of_bob] = [0x0a, 0x0b].map(|n| SasNonce::from_random([n; 16]));
+    let parties = |me, keys, peer| Parties { call: call.clone(), me: (me, keys), peer };
+    let mut caller = Handshake::caller(parties(alice.clone(), key_a, bob.clone()), of_alice);
+    let description = |side: usize| Description::new(SDP[side].to_owned(), Vec::new());
+    let mut offer = Message::Offer(description(0));
+    caller.complete(&mut offer);
+    let Message::Offer(offered) = &offer else { panic!("{offer:?}") };
+    let mut callee = Handshake::callee(parties(bob, key_b, alice), of_bob, key_a, offered).unwrap();
+    let mut said = vec![json!({ "from": "alice", "message": offer })];
+    let mut nonce = None;
+    for answer in answers {
+        let mut message = answer(description(1));
+        callee.complete(&mut message);
+        said.push(json!({ "from": "bob", "message": message }));
+        let (Message::EarlyAnswer(answer) | Message::Answer(answer)) = &message else { panic!("{message:?}") };
+        if let Some(told) = caller.answered(&key_b, answer) {
+            said.push(json!({ "from": "alice", "message": Message::Nonce { nonce: told } }));
+            nonce = Some(told);
+        }
+    }
+    assert_eq!(callee.revealed(&key_a, &nonce.unwrap()), Ok(true));
+    assert_eq!(callee.words(), caller.words());
+    json!({ "call": CALL, "caller": "alice", "callee": "bob", "said": said, "words": caller.words() })
+}
+
 fn made() -> Value {
     let mut vectors = json!({
         "identities": [identity("alice", &secret(0)), identity("bob", &secret(64)), identity("mallory", &secret(128))],
@@ -149,7 +189,11 @@ fn made() -> Value {
         presence(&vectors, "alice", "available", 1_700_000_000_000, 1_700_000_000_500),
         presence(&vectors, "alice", "offline", 1_700_000_000_000, 1_700_000_000_000),
     ]);
-    vectors["short_authentication_strings"] = json!([words(&vectors)]);
+    vectors["short_authentication_strings"] = json!([words(&vectors, SDP), words(&vectors, SDP_OF_SECTIONS)]);
+    vectors["handshakes"] =
+        json!(
+            [handshake(&vectors, &[Message::Answer]), handshake(&vectors, &[Message::EarlyAnswer, Message::Answer]),]
+        );
     vectors
 }
 

@@ -32,8 +32,9 @@ pub fn fingerprint_words(text: &str) -> Option<String> {
     (words.len() == FINGERPRINT_WORDS && known).then(|| words.join(" "))
 }
 
-/// Whether two texts have the same words.
-pub(super) fn same(one: &str, other: &str) -> bool {
+/// Whether two texts have the same words, in whatever case and with whatever between them.
+#[must_use]
+pub fn same(one: &str, other: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
         let letters = |word: &&str| !word.is_empty();
         text.split(|c: char| !c.is_ascii_alphabetic()).filter(letters).map(str::to_ascii_lowercase).collect()

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::id::Nonce;
+use crate::seal::{Commitment, PublicKeys};
 
 fn envelope(content: Content) -> Envelope {
     Envelope {
@@ -18,6 +19,14 @@ fn call(message: Message) -> Content {
     Content::Call { call: CallId::from_random(1), message }
 }
 
+fn nonce() -> SasNonce {
+    SasNonce::from_random([0x0b; 16])
+}
+
+fn commitment() -> Commitment {
+    nonce().commitment(&CallId::from_random(1), &PublicKeys::from_bytes([7; 64]))
+}
+
 fn candidate(n: u16) -> Candidate {
     Candidate {
         candidate: format!("candidate:{n} 1 udp 1 192.0.2.1 9 typ host"),
@@ -30,7 +39,8 @@ fn candidate(n: u16) -> Candidate {
 fn every_message_has_its_snapshot() {
     let head = r#"{"v":1,"id":"0000000000000007-1","from":"alice","to":"bob","ts":1700000000000,"#;
     let in_call = r#""call":"00000000000000000000000000000001","#;
-    let description = Description { sdp: "v=0\r\n".into(), candidates: vec![candidate(1)] };
+    let description = Description::new("v=0\r\n".into(), vec![candidate(1)]);
+    let bare = Description::new("v=0\r\n".into(), Vec::new());
     let json_candidate = r#"{"candidate":"candidate:1 1 udp 1 192.0.2.1 9 typ host","mid":"0","mline":0}"#;
     for (message, expected) in [
         (
@@ -84,6 +94,15 @@ fn every_message_has_its_snapshot() {
         ),
         (Message::Renew { generation: Some(1) }, r#""type":"renew","generation":1}"#.to_owned()),
         (Message::Renew { generation: None }, r#""type":"renew"}"#.to_owned()),
+        (
+            Message::Offer(Description { sas: Some(SasPart::Commitment(commitment())), ..bare.clone() }),
+            format!(r#""type":"offer","sdp":"v=0\r\n","commitment":"{}"}}"#, commitment()),
+        ),
+        (
+            Message::Answer(Description { sas: Some(SasPart::Nonce(nonce())), ..bare }),
+            r#""type":"answer","sdp":"v=0\r\n","nonce":"CwsLCwsLCwsLCwsLCwsLCw"}"#.to_owned(),
+        ),
+        (Message::Nonce { nonce: nonce() }, r#""type":"nonce","nonce":"CwsLCwsLCwsLCwsLCwsLCw"}"#.to_owned()),
     ] {
         let envelope = envelope(call(message));
         let bytes = envelope.to_bytes().unwrap();
@@ -99,7 +118,7 @@ fn every_message_has_its_snapshot() {
 #[test]
 fn hostile_bytes_are_errors() {
     let good = String::from_utf8(envelope(call(Message::Ringing)).to_bytes().unwrap()).unwrap();
-    let sdp = Message::Offer(Description { sdp: "x".repeat(SDP_BYTES_MAX + 1), candidates: vec![] });
+    let sdp = Message::Offer(Description::new("x".repeat(SDP_BYTES_MAX + 1), vec![]));
     let mut hostile: Vec<Vec<u8>> = vec![
         vec![],
         vec![0xff; 100],
@@ -113,6 +132,7 @@ fn hostile_bytes_are_errors() {
         good.replace("ringing", "offer").into(),
         good.replace("ringing", "ack").into(),
         good.replace("ringing", "candidates").into(),
+        good.replace("ringing", "nonce").into(),
         good.replace("alice", "a/lice").into(),
         good.replace("0000000000000007-1", "").into(),
         good.replace("0000000000000007-1", &"9".repeat(65)).into(),
@@ -125,7 +145,7 @@ fn hostile_bytes_are_errors() {
 
 #[test]
 fn what_is_too_large_is_not_written() {
-    let sdp = Description { sdp: "x".repeat(ENVELOPE_BYTES_MAX), candidates: vec![] };
+    let sdp = Description::new("x".repeat(ENVELOPE_BYTES_MAX), vec![]);
     assert!(matches!(envelope(call(Message::Offer(sdp))).to_bytes(), Err(WireError::TooLarge(_))));
 }
 
@@ -138,7 +158,7 @@ fn later_reasons_are_understood_as_an_end() {
 
 #[test]
 fn debug_output_holds_no_address() {
-    let description = Description { sdp: "c=IN IP4 192.0.2.1".into(), candidates: vec![candidate(1)] };
+    let description = Description::new("c=IN IP4 192.0.2.1".into(), vec![candidate(1)]);
     let text = format!("{:?}", envelope(call(Message::Offer(description))));
     assert!(!text.contains("192.0.2.1") && text.contains("1 candidates"), "{text}");
 }
@@ -192,8 +212,13 @@ fn a_mistake_in_a_field_that_may_be_absent_costs_that_field() {
         assert_eq!(message(said), other, "{said}");
     }
     assert_eq!(message(r#""type":"renew","generation":"x""#), Message::Renew { generation: None });
-    let bare = Message::Offer(Description { sdp: "v=0".into(), candidates: Vec::new() });
+    let bare = Message::Offer(Description::new("v=0".into(), Vec::new()));
     assert_eq!(message(r#""type":"offer","sdp":"v=0","candidates":null"#), bare);
+    for part in
+        [r#""commitment":7"#, r#""commitment":null"#, r#""commitment":"AAAA""#, r#""nonce":"=""#, r#""nonce":{}"#]
+    {
+        assert_eq!(message(&format!(r#""type":"offer","sdp":"v=0",{part}"#)), bare, "{part}");
+    }
     let without_time = r#"{"v":1,"id":"7","from":"alice","to":"bob","ts":1.5,"call":"c","type":"ringing"}"#;
     assert_eq!(Envelope::from_bytes(without_time.as_bytes()).unwrap().ts, 0);
 }

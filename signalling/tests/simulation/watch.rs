@@ -34,7 +34,7 @@ pub(crate) struct Side {
     pub(crate) applied: usize,
     /// The peer connection knows the other's description, so it can take candidates.
     pub(crate) described: bool,
-    /// Candidates of this side were given up: the broker was away for longer than a message is kept.
+    /// Candidates or the nonce of this side were given up: the broker was away for longer than a message is kept.
     pub(crate) gave_up: bool,
     /// The callee's program acknowledged the offer.
     pub(crate) reached: bool,
@@ -174,7 +174,11 @@ impl Watch {
         if let Some(Event::Delivered { call, message: MessageKind::Offer }) = event {
             self.of(call)?.at_caller.reached = true;
         }
-        if let Some(Event::Expired { call, message: MessageKind::Candidates | MessageKind::Media }) = event {
+        if let Some(Event::Expired {
+            call,
+            message: MessageKind::Candidates | MessageKind::Media | MessageKind::Nonce,
+        }) = event
+        {
             self.of(call)?.side(me).gave_up = true;
         }
         let timed_out = event.is_none();
@@ -226,6 +230,10 @@ impl Watch {
                 }
                 Action::ApplyUpdate { call, .. } => {
                     hold!(after.is_current(call), "{me} applies an update of {call}, which is not current");
+                }
+                Action::CheckNonce { call, .. } => {
+                    hold!(after.is_current(call), "{me} checks the nonce of {call}, which is not current");
+                    hold!(self.of(call)?.callee == *me, "{me} calls and checks a nonce of {call}");
                 }
                 Action::HoldMedia { call } => {
                     let released = std::mem::replace(&mut self.of(call)?.side(me).released, true);
@@ -474,7 +482,7 @@ fn legal_pair(caller: Told, callee: Told) -> bool {
             LocalCancel | Offline => matches!(heard, RemoteCancel | RemoteHangup),
             NoAnswer => matches!(heard, NoAnswer | RemoteHangup),
             NoPath | Lost | LocalFailure => matches!(heard, NoPath | Lost),
-            LocalDecline | RemoteHangup | RemoteCancel | RemoteDecline | Busy | Identity => false,
+            LocalDecline | RemoteHangup | RemoteCancel | RemoteDecline | Busy | Identity | Commitment => false,
         },
         (Told::EndedThere(heard), Told::EndedHere(own)) => match own {
             // Its bye may overtake its answer.
@@ -482,7 +490,7 @@ fn legal_pair(caller: Told, callee: Told) -> bool {
             LocalDecline => heard == RemoteDecline,
             NoAnswer => heard == NoAnswer,
             NoPath | Lost | LocalFailure => matches!(heard, NoPath | Lost),
-            LocalCancel | Offline | RemoteHangup | RemoteCancel | RemoteDecline | Busy | Identity => false,
+            LocalCancel | Offline | RemoteHangup | RemoteCancel | RemoteDecline | Busy | Identity | Commitment => false,
         },
         // Both ended it before either bye arrived.
         (Told::EndedHere(caller), Told::EndedHere(callee)) => {

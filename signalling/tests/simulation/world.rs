@@ -2,6 +2,7 @@
 //! whatever comes next, there or in a peer's own time-outs. What users, media and broker come up with is in [`whims`].
 
 mod whims;
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use signalling::wire::{Candidate, Description, Envelope, Message};
 
 use crate::random::Random;
 use crate::watch::{Lines, Told, Watch, hold};
+use words::Words;
 
 /// After the users stop and the broker behaves, all must be over by then: offline, ringing and connecting in a row.
 const SETTLED_BY: Duration = Duration::from_secs(120);
@@ -122,6 +124,8 @@ pub(crate) struct World {
     early_switches: Option<Random>,
     /// Answers are made while it rings. A generator of its own as well.
     prepares: Option<Random>,
+    /// Calls are sealed, so that they have words; other runs stay as they were.
+    words: Option<Words>,
     epoch: u64,
     stop: Duration,
     watch: Watch,
@@ -165,6 +169,7 @@ impl World {
             spoofs: seed % 7 == 3 && !calm,
             early_switches: (seed % 9 == 5 && !calm).then(|| Random::new(!seed)),
             prepares: (seed % 3 == 1 && !calm).then(|| Random::new(seed ^ 0x5eed)),
+            words: matches!(seed % 10, 7 | 8).then(|| Words::new(seed)),
             epoch: 0,
             stop,
             watch: Watch::default(),
@@ -358,7 +363,10 @@ impl World {
         }
         for action in actions {
             match action {
-                Action::Send { to, call, message } => {
+                Action::Send { to, call, mut message } => {
+                    if let Some(words) = &mut self.words {
+                        words.complete(who, &call, &mut message);
+                    }
                     let delivery = &mut self.peers[who].delivery;
                     if let Message::Bye { .. } = message {
                         delivery.forget(&call);
@@ -366,8 +374,16 @@ impl World {
                     let outputs = delivery.send(to, call, message, now, 0);
                     self.deliver(who, outputs)?;
                 }
-                Action::MakeOffer { call } | Action::MakeAnswer { call, .. } => self.make_description(who, call),
-                Action::ApplyAnswer { call, .. } | Action::ApplyEarlyAnswer { call, .. } => self.connect(call),
+                Action::MakeOffer { call } => self.make_description(who, call),
+                Action::MakeAnswer { call, offer } => {
+                    self.called(who, &call, &offer);
+                    self.make_description(who, call);
+                }
+                Action::ApplyAnswer { call, answer } | Action::ApplyEarlyAnswer { call, answer } => {
+                    self.connect(call.clone());
+                    self.answered(who, &call, &answer)?;
+                }
+                Action::CheckNonce { call, nonce } => self.check_nonce(who, &call, nonce)?,
                 Action::AddCandidates { .. } | Action::HoldMedia { .. } | Action::ResumeMedia { .. } => {}
                 Action::MakeUpdate { call, revision, renewal } => self.make_update(who, call, revision, renewal),
                 Action::AnswerUpdate { call, revision, offer } => self.answer_update(who, call, revision, &offer),
@@ -376,7 +392,10 @@ impl World {
                     self.peers[who].delivery.forget(&call);
                     self.close(who, &call);
                 }
-                Action::Notify(notice) => self.react(who, &notice),
+                Action::Notify(notice) => {
+                    self.begin_words(who, &notice);
+                    self.react(who, &notice);
+                }
             }
         }
         Ok(())
@@ -460,6 +479,9 @@ impl World {
                 );
                 hold!(talk.update == Update::None, "{} still updates: {}", peer.id, self.states());
                 hold!(talk.role != theirs.role, "two of a kind: {}", self.states());
+                if let Some(words) = self.words.as_ref().filter(|_| !self.watch.gave_up(call)) {
+                    words.agree(call)?;
+                }
             }
             State::Offering { .. }
             | State::Dialing { .. }
@@ -486,7 +508,7 @@ impl World {
 }
 
 fn description() -> Description {
-    Description { sdp: "v=0".into(), candidates: Vec::new() }
+    Description::new("v=0".into(), Vec::new())
 }
 
 /// What an update says, as far as it matters here: whether it renews the path.
@@ -495,10 +517,10 @@ fn update(renewed: Renewal) -> Description {
         Renewal::Media => "v=0",
         Renewal::Restart => "v=0 restart",
     };
-    Description { sdp: sdp.into(), candidates: Vec::new() }
+    Description::new(sdp.into(), Vec::new())
 }
 
 /// A description that no peer connection can take.
 fn broken() -> Description {
-    Description { sdp: "broken".into(), candidates: Vec::new() }
+    Description::new("broken".into(), Vec::new())
 }

@@ -65,6 +65,8 @@ pub(crate) const EVENT_NAMES: &[&str] = &[
     "accepted",
     "connecting",
     "connected",
+    "words",
+    "verified",
     "first_frame",
     "first_audio",
     "stats",

@@ -21,7 +21,7 @@ pub(super) fn of(message: &Message) -> String {
         Message::Offer(description) | Message::EarlyAnswer(description) | Message::Answer(description) => {
             of_description(&description.sdp, &description.candidates)
         }
-        Message::Ringing => String::new(),
+        Message::Ringing | Message::Nonce { .. } => String::new(),
         Message::Candidates { generation, candidates } => of_candidates(*generation, candidates),
         Message::Bye { reason, text } => of_bye(*reason, text.as_deref()),
         Message::Media(state) => of_media(*state),
@@ -63,7 +63,7 @@ fn of_candidates(generation: u32, candidates: &[Candidate]) -> String {
 }
 
 fn of_revised(revised: &Revised) -> String {
-    let Revised { revision, generation, description: Description { sdp, candidates } } = revised;
+    let Revised { revision, generation, description: Description { sdp, candidates, sas: _ } } = revised;
     let restart = if *generation == 0 { String::new() } else { format!("; ICE generation {generation}") };
     format!("revision {revision}{restart}; {}", of_description(sdp, candidates))
 }
@@ -91,7 +91,7 @@ fn of_bye(reason: ByeReason, text: Option<&str>) -> String {
         ByeReason::Busy => "busy",
         ByeReason::NoAnswer => "nobody answered",
         ByeReason::Failed => "no path, or it cannot take part",
-        ByeReason::Identity => "the key of the caller is not taken",
+        ByeReason::Identity => "the key of the caller is not taken, or its nonce",
         ByeReason::Other => "for a reason of a later version",
     };
     match text {
@@ -181,7 +181,7 @@ mod tests {
             Message::Media(MediaState { revision: 1, audio, video, hold, ..MediaState::default() })
         };
         let paused = MediaState { revision: 1, paused: true, ..MediaState::default() };
-        let description = Description { sdp: SDP.into(), candidates: Vec::new() };
+        let description = Description::new(SDP.into(), Vec::new());
         let revised = Revised { revision: 2, generation: 1, description };
         for (message, words) in [
             (Message::Ringing, ""),

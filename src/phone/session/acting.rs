@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use signalling::call::{self, Action, Notice, Side};
+use signalling::call::{self, Action, Notice, Side, State};
 use signalling::id::{CallId, PeerId};
 
 use super::calls::Timer;
@@ -25,18 +25,27 @@ impl Session {
     /// Carries out one action of the phone.
     pub(super) async fn act(&mut self, action: Action) {
         match action {
-            Action::Send { to, call, message } => {
+            Action::Send { to, call, mut message } => {
+                self.complete(&call, &mut message);
                 let outputs = self.messages.send(to, call, message);
                 self.deliver(outputs);
             }
             Action::MakeOffer { call } => self.prepare(call, None),
             Action::MakeAnswer { call, offer } => {
+                self.called(&call, &offer);
                 if !self.is_made_ahead(&call, &offer) {
                     self.prepare(call, Some(offer));
                 }
             }
-            Action::ApplyEarlyAnswer { call, answer } => self.apply_early_answer(&call, answer).await,
-            Action::ApplyAnswer { call, answer } => self.apply_answer(call, answer).await,
+            Action::ApplyEarlyAnswer { call, answer } => {
+                self.answered(&call, &answer);
+                self.apply_early_answer(&call, answer).await;
+            }
+            Action::ApplyAnswer { call, answer } => {
+                self.answered(&call, &answer);
+                self.apply_answer(call, answer).await;
+            }
+            Action::CheckNonce { call, nonce } => self.check_nonce(&call, nonce),
             Action::MakeUpdate { call, revision, renewal } => self.make_update(call, revision, renewal),
             Action::AnswerUpdate { call, revision, offer } => self.answer_update(call, revision, offer),
             Action::ApplyUpdate { call, revision, answer } => self.apply_update(call, revision, answer).await,
@@ -65,6 +74,7 @@ impl Session {
         match notice {
             Notice::Dialing { call, peer } => {
                 self.begin(&call, peer, Marks { dialed: Some(now), ..Marks::default() });
+                self.calling(&call);
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.timers.set(Timer::NoRinging, now + UNANSWERED);
                 }
@@ -81,6 +91,10 @@ impl Session {
                 self.begin(&call, peer, Marks::default());
                 self.screen.open_question(self.calls.len()).await;
                 self.tell_of(&call, &CallEvent::Incoming { waiting });
+                if let State::Incoming { offer, .. } = self.phone.state_of(&call) {
+                    let offer = offer.clone();
+                    self.called(&call, &offer);
+                }
                 self.prepare_ahead(&call);
                 self.answer_or_ask(&call);
             }
@@ -132,6 +146,8 @@ impl Session {
     fn superseded(&mut self, call: &CallId, by: CallId) {
         let Some(live) = self.calls.get_mut(call) else { return };
         live.call = by;
+        // The words are those of the other's call.
+        live.handshake = None;
         if let Some(media) = live.media.take() {
             self.close_aside(media);
         }

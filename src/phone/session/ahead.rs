@@ -37,7 +37,7 @@ impl Session {
         }
         let is_known = self.settings.early_media.admits(peer) && takes_early_answer(&offer.sdp);
         let confidence = if is_known { Confidence::Known } else { Confidence::Stranger };
-        let offer = Description { sdp: offer.sdp.clone(), candidates: Vec::new() };
+        let offer = Description { candidates: Vec::new(), ..offer.clone() };
         let (config, call) = (self.settings.peer_now(), id.clone());
         if let Some(live) = self.calls.get_mut(id) {
             live.ahead = Ahead::Making;

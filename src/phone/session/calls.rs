@@ -9,6 +9,7 @@ use media::capture::{AudioSource, VideoSource};
 use media::peer::PeerEvent;
 use media::peer::sdp::Negotiated;
 use signalling::id::{CallId, PeerId};
+use signalling::seal::Handshake;
 use signalling::wire::Description;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -44,6 +45,8 @@ pub(super) struct LiveCall {
     pub(super) peer: PeerId,
     /// How its messages come, once it is established; none where nothing is to be sealed.
     pub(super) security: Option<Security>,
+    /// What the words of a sealed call are made of.
+    pub(super) handshake: Option<Handshake>,
     /// From its first description to its end.
     pub(super) media: Option<CallMedia>,
     /// Callee: the answer that is made while it rings.
@@ -85,6 +88,7 @@ impl LiveCall {
             call,
             peer,
             security: None,
+            handshake: None,
             media: None,
             ahead: Ahead::default(),
             agreed_early: None,
@@ -104,6 +108,11 @@ impl LiveCall {
             jobs: Vec::new(),
             saves: JoinSet::new(),
         }
+    }
+
+    /// The words that people compare, once both sides have them.
+    pub(super) fn words(&self) -> Option<&str> {
+        self.handshake.as_ref()?.words()
     }
 
     /// True for a warning that is to be told: it was not yet, and not too many were.

@@ -60,6 +60,15 @@ pub(crate) enum Command {
         /// On or off.
         on: bool,
     },
+    /// Note that the words of the call are the same on both sides, or that they are not.
+    Verify {
+        /// They are, unless false.
+        #[serde(default = "yes")]
+        on: bool,
+        /// What was heard from the other side: noted only if these are the words here.
+        #[serde(default)]
+        words: Option<String>,
+    },
     /// Save a picture of the other side.
     Snapshot {
         /// The PNG file.
@@ -164,7 +173,7 @@ pub(crate) fn parse(line: &[u8]) -> Option<CommandLine> {
         return Some(Err("control: line too long".into()));
     }
     Some(serde_json::from_slice(text).map_err(|error| {
-        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, hold, resume, swap, mute, camera, voice, send, away, back, snapshot, stats, impair, reconnect, quit)")
+        format!("control: {error}; use e.g. {{\"command\":\"hangup\"}} (answer, reject, hangup, hold, resume, swap, mute, camera, voice, verify, send, away, back, snapshot, stats, impair, reconnect, quit)")
     }))
 }
 
@@ -183,6 +192,12 @@ mod tests {
             (r#"{"command":"mute","on":false}"#, Command::Mute { on: false }),
             (r#"{"command":"voice","on":false}"#, Command::Voice { on: false }),
             (r#"{"command":"camera","on":false}"#, Command::Camera { on: false }),
+            (r#"{"command":"verify"}"#, Command::Verify { on: true, words: None }),
+            (
+                r#"{"command":"verify","words":"able zoo"}"#,
+                Command::Verify { on: true, words: Some("able zoo".into()) },
+            ),
+            (r#"{"command":"verify","on":false}"#, Command::Verify { on: false, words: None }),
             (r#"{"command":"away"}"#, Command::Away {}),
             (r#"{"command":"back"}"#, Command::Back {}),
             (r#"{"command":"reconnect"}"#, Command::Reconnect {}),

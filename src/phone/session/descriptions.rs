@@ -29,7 +29,7 @@ pub(super) async fn answer_update(peer: Arc<Peer>, offer: Description) -> Result
 }
 
 pub(super) fn to_description(local: LocalDescription) -> Description {
-    Description { sdp: local.sdp, candidates: to_wire(local.candidates) }
+    Description::new(local.sdp, to_wire(local.candidates))
 }
 
 pub(super) fn to_wire(candidates: Vec<IceCandidate>) -> Vec<Candidate> {

@@ -236,6 +236,7 @@ impl Session {
                 Ok(Done::Ended(ending)) => self.conclude(*ending),
                 Ok(Done::LogWritten(written)) => self.log_written(written),
                 Ok(Done::Remembered(remembered)) => self.remembered(remembered),
+                Ok(Done::Noted(call, opinion, noted)) => self.noted(&call, opinion, noted),
                 // Nobody wants any of it now.
                 Ok(_) | Err(_) => {}
             }

@@ -8,6 +8,7 @@ use ::media::peer::sdp::Negotiated;
 use ::media::peer::{self, PeerError};
 use signalling::call::{self, Confidence, MediaChange, Renewal};
 use signalling::id::CallId;
+use signalling::seal::Opinion;
 use signalling::wire::Description;
 
 use super::descriptions::Revision;
@@ -40,6 +41,8 @@ pub(super) enum Done {
     LogWritten(Result<(), String>),
     /// The key of a peer was remembered, or could not be.
     Remembered(Result<(), String>),
+    /// What our user thinks of the key of a call was noted down, or could not be.
+    Noted(CallId, Opinion, Result<(), String>),
 }
 
 impl Session {
@@ -64,6 +67,7 @@ impl Session {
             Done::Ended(ending) => self.conclude(*ending),
             Done::LogWritten(written) => self.log_written(written),
             Done::Remembered(remembered) => self.remembered(remembered),
+            Done::Noted(call, opinion, noted) => self.noted(&call, opinion, noted),
         }
     }
 

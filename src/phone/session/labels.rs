@@ -12,12 +12,13 @@ use super::media::CallMedia;
 use crate::phone::events::{Plan, Stats};
 
 /// What each key does, for the list that `?` shows and for manual pages.
-pub(crate) const KEYS: [&str; 10] = [
+pub(crate) const KEYS: [&str; 11] = [
     "q, Esc   hang up",
     "Ctrl-C   hang up and end the program",
     "m        microphone off and on",
     "c        camera off and on",
-    "v        your voice as it is, or without echo and noise",
+    "e        your voice as it is, or without echo and noise",
+    "v        the words are the same on both sides; again: they are not",
     "h        hold, and talk again",
     "a        hold this call and answer the second one",
     "r        decline the second one",
@@ -58,17 +59,35 @@ pub(super) fn of_call(live: &LiveCall, sides: MediaSides, back: &State, broker: 
         | State::Active { .. } => (format!("tring: {}", live.peer), state_of(live, sides)),
     };
     let narrow = live.stats.as_ref().filter(|_| !sides.is_held()).and_then(|stats| narrow(&stats.plan));
-    let unsealed = live.security.as_ref().filter(|security| !security.sealed).map(|_| "not verified");
-    let parts = [Some(state.as_str()), unsealed, broker, narrow.as_deref()];
+    let (trust, words) = trust(live);
+    let parts = [Some(state.as_str()), trust.as_deref(), broker, narrow.as_deref()];
     Labels {
         title,
         peer: live.peer.to_string(),
         state: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
         figures: live.stats.as_ref().filter(|_| !sides.is_held()).map(figures).unwrap_or_default(),
-        keys: keys(sides, back),
+        keys: keys(sides, back, words),
         not_live: not_live(live, sides),
         own: if sides.local.hold || !sides.local.video { Own::Withheld } else { Own::Sent },
         help,
+    }
+}
+
+/// Whether there are words that people are to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Words {
+    Compare,
+    None,
+}
+
+/// What is known of who is at the other end; none of it where nothing is to be sealed.
+fn trust(live: &LiveCall) -> (Option<String>, Words) {
+    let Some(security) = &live.security else { return (None, Words::None) };
+    match (security.sealed, security.verified, live.words()) {
+        (false, ..) => (Some("not verified".to_owned()), Words::None),
+        (true, true, _) => (Some("verified".to_owned()), Words::None),
+        (true, false, Some(words)) => (Some(format!("words: {words}")), Words::Compare),
+        (true, false, None) => (Some("not compared".to_owned()), Words::None),
     }
 }
 
@@ -141,7 +160,7 @@ fn narrow(plan: &Plan) -> Option<String> {
 }
 
 /// The most important first.
-fn keys(sides: MediaSides, back: &State) -> Vec<String> {
+fn keys(sides: MediaSides, back: &State, words: Words) -> Vec<String> {
     let mut keys = match back {
         State::Incoming { .. } => vec!["a answer".to_owned(), "r decline".to_owned(), "q end".to_owned()],
         State::Active { peer, .. } => vec!["q end".to_owned(), format!("s back to {peer}")],
@@ -152,6 +171,9 @@ fn keys(sides: MediaSides, back: &State) -> Vec<String> {
         | State::Answering { .. }
         | State::Connecting { .. } => vec!["q end".to_owned()],
     };
+    if words == Words::Compare {
+        keys.push("v same words".to_owned());
+    }
     let further: &[&str] = if sides.local.hold { &["h resume"] } else { &["m mute", "c camera", "h hold"] };
     keys.extend(further.iter().chain(&["? keys"]).map(|&key| key.to_owned()));
     keys
@@ -179,8 +201,11 @@ mod tests {
     use media::frame::Size;
     use media::send::picture_plan::{PicturePlan, Shape};
     use signalling::id::CallId;
+    use signalling::seal::{Handshake, Parties, PublicKeys, SasNonce, SasPart};
+    use signalling::wire::{Description, Message};
 
     use super::*;
+    use crate::phone::events::Security;
     use crate::phone::session::marks::Marks;
 
     fn live() -> LiveCall {
@@ -224,12 +249,46 @@ mod tests {
     }
 
     #[test]
+    fn who_is_at_the_other_end_is_said_as_far_as_it_is_known() {
+        let mut call = live();
+        assert_eq!(trust(&call), (None, Words::None), "nothing is to be sealed");
+        for (sealed, verified, said) in
+            [(false, false, "not verified"), (true, false, "not compared"), (true, true, "verified")]
+        {
+            call.security = Some(Security { sealed, verified, key: None });
+            assert_eq!(trust(&call), (Some(said.to_owned()), Words::None));
+        }
+        let (parties, nonce) = (
+            Parties {
+                call: CallId::from_random(1),
+                me: ("alice".parse().unwrap(), PublicKeys::from_bytes([1; 64])),
+                peer: "bob".parse().unwrap(),
+            },
+            SasNonce::from_random([1; 16]),
+        );
+        let mut handshake = Handshake::caller(parties, nonce);
+        handshake.complete(&mut Message::Offer(Description::new("v=0".into(), Vec::new())));
+        let answer = Description { sas: Some(SasPart::Nonce(nonce)), ..Description::new("v=0".into(), Vec::new()) };
+        handshake.answered(&PublicKeys::from_bytes([2; 64]), &answer).unwrap();
+        let words = format!("words: {}", handshake.words().unwrap());
+        call.handshake = Some(handshake);
+        assert_eq!(trust(&call).0.unwrap(), "verified", "there is nothing left to compare");
+        call.security = Some(Security { sealed: true, verified: false, key: None });
+        assert_eq!(trust(&call), (Some(words), Words::Compare));
+    }
+
+    #[test]
     fn the_keys_fit_into_eighty_columns() {
         let mut sides = MediaSides::default();
         (sides.local.audio, sides.local.video) = (false, false);
-        let (state, keys) = (state_of(&live(), sides), keys(sides, &State::Idle));
+        let (state, keys) = (state_of(&live(), sides), keys(sides, &State::Idle, Words::None));
         let line = Labels { state, keys, ..Labels::default() }.line(80);
         assert!(line.ends_with("q end · m mute · c camera · h hold · ? keys "), "{line}");
+        let sides = MediaSides::default();
+        let state = state_of(&live(), sides) + " · words: abstract abstract abstract abstract";
+        let keys = super::keys(sides, &State::Idle, Words::Compare);
+        let line = Labels { state, keys, ..Labels::default() }.line(80);
+        assert!(line.ends_with("abstract abstract q end · v same words · ? keys "), "{line}");
         assert!(KEYS.iter().all(|key| key.chars().count() <= 70));
     }
 }

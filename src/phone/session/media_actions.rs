@@ -68,6 +68,7 @@ impl Session {
         }
         let security = self.remember_partner(call);
         self.tell_of(call, &CallEvent::Connected { pair, security });
+        self.tell_words(call);
     }
 
     pub(super) fn start_sending(&mut self, call: &CallId) {

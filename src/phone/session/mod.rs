@@ -8,8 +8,8 @@
 //! - out ([`acting`], [`media_actions`]): actions of the phone, printed [`Event`]s; the last ones come from [`ending`]
 //!
 //! What belongs together is one type with methods of its own: the link ([`link`]), messages ([`messages`]), other programs
-//! with our ID ([`guests`]), view and terminal ([`screen`]), calls ([`calls`]), ringing and the call log ([`habits`]), how
-//! the program ends ([`lifecycle`]).
+//! with our ID ([`guests`]), view and terminal ([`screen`]), calls ([`calls`]), ringing and the call log ([`habits`]), the
+//! words that people compare ([`verifying`]), how the program ends ([`lifecycle`]).
 //!
 //! Nothing here decides what a call does next: that is the phone's; nothing here touches a codec or a socket, and nothing
 //! waits for a device: what closes one is a job.
@@ -52,6 +52,7 @@ mod tests;
 mod trust;
 mod turned_away;
 mod user;
+mod verifying;
 mod view;
 mod work;
 
@@ -145,7 +146,7 @@ impl Session {
             work: Queue::default(),
             phone: Phone::new(me, PhoneConfig { updates, ..phone_config }),
             messages: Messages::new(delivery),
-            trust: Trusts::new(memory),
+            trust: Trusts::new(memory, settings.link.sealing.as_ref().map(|sealing| *sealing.keys.public())),
             link: BrokerLink::new(link, role.at_rest()),
             guests: Guests::new(guests),
             calls: LiveCalls::default(),

@@ -155,6 +155,8 @@ fn lines() -> Vec<String> {
         line(&CallEvent::Connecting { video: Some("VP8".into()), audio: None }),
         line(&CallEvent::Connected { pair: Some(pair()), security: None }),
         line(&CallEvent::Connected { pair: None, security: Some(sealed()) }),
+        line(&CallEvent::Words { words: "able zoo able zoo".into(), verified: false }),
+        line(&CallEvent::Verified { on: true }),
         line(&CallEvent::FirstFrame { after_accept_ms: Some(312.25) }),
         line(&CallEvent::FirstAudio { after_accept_ms: None }),
         line(&CallEvent::Stats(Box::new(stats(now)))),

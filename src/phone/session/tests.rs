@@ -95,7 +95,7 @@ async fn an_answer_that_cannot_be_used_ends_the_call_after_all_that_came_with_it
     let candidate = Candidate { candidate: "candidate:1 1 udp 1 192.0.2.1 9 typ host".into(), mid: None, mline: None };
     session.work.push(received(Message::Candidates { generation: 0, candidates: vec![candidate] }));
     drain(&mut session).await;
-    session.work.push(received(Message::Answer(Description { sdp: "broken".into(), candidates: Vec::new() })));
+    session.work.push(received(Message::Answer(Description::new("broken".into(), Vec::new()))));
     assert_eq!(
         drain(&mut session).await,
         [

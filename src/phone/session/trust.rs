@@ -1,11 +1,11 @@
 //! Whom we speak to: how messages of peers came, what is remembered of their keys, and what happens where one is not
-//! trusted.
+//! trusted. What two people compare is [`verifying`](super::verifying)'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use signalling::id::{CallId, PeerId};
 use signalling::mqtt::Shown;
-use signalling::seal::{Distrust, Standing, Trust};
+use signalling::seal::{Distrust, PublicKeys, Standing, Trust};
 
 use super::jobs::Done;
 use super::{Role, Session};
@@ -23,14 +23,24 @@ const TOLD_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Trusts {
     /// Where keys are remembered; `None` where they are not.
-    memory: Option<KnownPeers>,
+    pub(super) memory: Option<KnownPeers>,
+    /// Our own keys; `None` where nothing is to be sealed.
+    pub(super) own: Option<PublicKeys>,
     standings: BTreeMap<PeerId, Standing>,
     told: BTreeSet<PeerId>,
 }
 
 impl Trusts {
-    pub(super) const fn new(memory: Option<KnownPeers>) -> Self {
-        Self { memory, standings: BTreeMap::new(), told: BTreeSet::new() }
+    pub(super) const fn new(memory: Option<KnownPeers>, own: Option<PublicKeys>) -> Self {
+        Self { memory, own, standings: BTreeMap::new(), told: BTreeSet::new() }
+    }
+
+    /// The keys that the last message of this peer was sealed with; `None` where it was not, or none came.
+    pub(super) fn keys_of(&self, peer: &PeerId) -> Option<PublicKeys> {
+        match self.standings.get(peer)? {
+            Standing::Plain => None,
+            Standing::Sealed { keys, .. } => Some(*keys),
+        }
     }
 
     /// A message of this peer came so. Where there are too many peers, one of those that are not in a call is forgotten.
@@ -69,8 +79,8 @@ impl Session {
         self.settings.security.as_ref()?;
         let peer = self.calls.get(call)?.peer.clone();
         let standing = self.trust.standings.get(&peer).cloned().unwrap_or(Standing::Plain);
-        if let (Standing::Sealed { words, trust: Trust::First }, Some(memory)) = (&standing, &self.trust.memory) {
-            let (memory, words) = (memory.clone(), words.clone());
+        if let (Standing::Sealed { keys, trust: Trust::First }, Some(memory)) = (&standing, &self.trust.memory) {
+            let (memory, words) = (memory.clone(), keys.fingerprint().words());
             self.jobs.spawn(async move {
                 let remembering = tokio::task::spawn_blocking(move || {
                     let remembered = memory.remember(peer, words);
@@ -100,9 +110,9 @@ mod tests {
 
     #[test]
     fn strangers_make_nobody_forget_who_is_in_a_call() {
-        let mut trusts = Trusts::new(None);
+        let mut trusts = Trusts::new(None, None);
         let id = |text: &str| -> PeerId { text.parse().unwrap() };
-        let sealed = Standing::Sealed { words: "able zoo".into(), trust: Trust::First };
+        let sealed = Standing::Sealed { keys: PublicKeys::from_bytes([1; 64]), trust: Trust::First };
         let is_in_call = |peer: &PeerId| *peer == id("alice");
         trusts.stands(&id("alice"), sealed.clone(), is_in_call);
         for n in 0..2 * STANDINGS_MAX {

@@ -37,7 +37,8 @@ impl Session {
         let command = match key {
             'm' => Command::Mute { on: local.audio },
             'c' => Command::Camera { on: !local.video },
-            'v' => Command::Voice { on: self.processing() == Some(Processing::Raw) },
+            'e' => Command::Voice { on: self.processing() == Some(Processing::Raw) },
+            'v' => Command::Verify { on: !self.is_verified(), words: None },
             'h' if local.hold => Command::Resume {},
             'h' => Command::Hold {},
             'a' => Command::Answer {},
@@ -65,6 +66,8 @@ impl Session {
             Command::Mute { on } => self.switch(|local| local.audio = !on),
             Command::Camera { on } => self.switch(|local| local.video = on),
             Command::Voice { on } => self.process_voice(if on { Processing::Full } else { Processing::Raw }),
+            Command::Verify { on: true, words } => self.verify(words.as_deref()),
+            Command::Verify { on: false, .. } => self.doubt(),
             Command::Send { video, audio } => self.change_sources(video, audio),
             Command::Snapshot { file } => match self.front() {
                 Some(call) => self.snapshot(&call, file),

@@ -41,7 +41,7 @@ use crate::platform::paths::state_folder;
 use host::Listener;
 
 /// Version of what host and guest say to each other.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// How long a host may take to answer; one that is stopped or hangs is no host.
 const HELLO_PATIENCE: Duration = Duration::from_secs(1);
@@ -77,6 +77,8 @@ pub(crate) struct Card {
     dialect: String,
     /// Whether it seals, and whom it speaks to.
     policy: String,
+    /// The fingerprint of its key: what is said for it is sealed with that of the host.
+    key: Option<String>,
 }
 
 impl Card {
@@ -97,6 +99,7 @@ impl Card {
             topics: format!("{:?}", link.template),
             dialect: format!("{:?}", settings.dialect),
             policy: format!("{:?}", settings.security.as_ref().map(|security| security.policy)),
+            key: link.sealing.as_ref().map(|sealing| sealing.keys.public().fingerprint().to_string()),
         }
     }
 
@@ -114,6 +117,9 @@ impl Card {
             }
             (_, Part::Calls(_)) if self.policy != guest.policy => {
                 format!("{id} is online here with another --seal, --plain or --require-known, as process {process}")
+            }
+            (_, Part::Calls(_)) if self.key != guest.key => {
+                format!("{id} is online here with another key, as process {process}")
             }
             (_, Part::Calls(_)) => return Answer::Welcome { process, run: self.run.clone() },
         };
@@ -320,6 +326,7 @@ mod tests {
             topics: "tring/call/{from}/{to}".into(),
             dialect: "Tring".into(),
             policy: "sealed".into(),
+            key: Some("one".into()),
         }
     }
 
@@ -339,6 +346,7 @@ mod tests {
         assert!(told(calls.admit(&Card { part: Part::Listens, ..calls.clone() })).contains("is calling alice"));
         assert!(told(listens.admit(&Card { topics: "{from}".into(), ..calls.clone() })).contains("--topic"));
         assert!(told(listens.admit(&Card { policy: "plain".into(), ..calls.clone() })).contains("--seal"));
+        assert!(told(listens.admit(&Card { key: None, ..calls.clone() })).contains("another key"));
         let elsewhere = Card { brokers: vec!["j:1883".into()], ..calls };
         assert_eq!(listens.admit(&elsewhere), Answer::Elsewhere);
     }

@@ -55,10 +55,8 @@ fn check(delivery: &mut Delivery, to: PeerId, call: CallId, message: Message, no
 }
 
 fn description() -> Description {
-    Description {
-        sdp: "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\nm=audio 9 X 111\r\na=mid:0\r\n".into(),
-        candidates: vec![candidate()],
-    }
+    let sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\nm=audio 9 X 111\r\na=mid:0\r\n";
+    Description::new(sdp.into(), vec![candidate()])
 }
 
 fn candidates() -> Message {

@@ -137,7 +137,8 @@ fn check_sizes(message: &Message) {
         | Message::Update(_)
         | Message::Updated(_)
         | Message::Refused { .. }
-        | Message::Renew { .. } => {
+        | Message::Renew { .. }
+        | Message::Nonce { .. } => {
             panic!("{message:?}, for which there is no word")
         }
     }
@@ -150,7 +151,7 @@ fn peer(name: &str) -> PeerId {
 fn description(reader: &mut Reader<'_>) -> Description {
     let head = format!("v=0\r\no=- {} 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", reader.byte());
     let sections = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n";
-    Description { sdp: head + sections, candidates: vec![candidate(reader)] }
+    Description::new(head + sections, vec![candidate(reader)])
 }
 
 fn candidate(reader: &mut Reader<'_>) -> Candidate {

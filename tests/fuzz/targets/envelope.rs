@@ -42,7 +42,7 @@ pub(crate) fn check_sizes(message: &Message) {
             assert!(text.as_ref().is_none_or(|text| text.len() <= TEXT_BYTES_MAX));
             &[]
         }
-        Message::Ringing | Message::Media(_) | Message::Renew { .. } => &[],
+        Message::Ringing | Message::Media(_) | Message::Renew { .. } | Message::Nonce { .. } => &[],
     };
     assert!(candidates.len() <= CANDIDATES_MAX);
     for Candidate { candidate, mid, .. } in candidates {

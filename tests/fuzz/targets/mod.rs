@@ -10,6 +10,7 @@ pub(crate) mod presence;
 pub(crate) mod reader;
 pub(crate) mod seal;
 pub(crate) mod topic;
+pub(crate) mod words;
 
 #[cfg(feature = "media")]
 pub(crate) mod answer;
@@ -34,6 +35,7 @@ pub(crate) fn named(name: &str) -> Option<Run> {
         "presence" => presence::run,
         "seal" => seal::run,
         "topic" => topic::run,
+        "words" => words::run,
         #[cfg(feature = "media")]
         "answer" => answer::run,
         #[cfg(feature = "media")]

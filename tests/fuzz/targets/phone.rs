@@ -15,6 +15,7 @@ use signalling::call::{
     Waiting,
 };
 use signalling::id::{CallId, PeerId};
+use signalling::seal::SasNonce;
 use signalling::wire::{ByeReason, Candidate, Description, MediaState, Message, MessageKind, Revised};
 
 use super::reader::Reader;
@@ -111,12 +112,13 @@ impl World {
             12 => Event::Expired { call: self.call(reader), message: reader.of(&KINDS) },
             13 => Event::PeerOffline { peer: self.peer(reader) },
             14 => Event::DescriptionReady { call: self.call(reader), description: description(reader) },
-            15 => match reader.byte() % 4 {
-                0 => Event::AnswerOutdated { call: self.call(reader) },
+            15 => match reader.byte() % 8 {
+                0 | 4 => Event::AnswerOutdated { call: self.call(reader) },
+                7 => Event::CommitmentBroken { call: self.call(reader) },
                 choice => Event::AnswerPrepared {
                     call: self.call(reader),
                     description: description(reader),
-                    confidence: if choice == 1 { Confidence::Stranger } else { Confidence::Known },
+                    confidence: if choice % 4 == 1 { Confidence::Stranger } else { Confidence::Known },
                 },
             },
             16 => Event::UpdateReady {
@@ -155,6 +157,7 @@ impl World {
                     ByeReason::NoAnswer,
                     ByeReason::Failed,
                     ByeReason::Other,
+                    ByeReason::Identity,
                 ];
                 Message::Bye { reason: reader.of(&reasons), text: None }
             }
@@ -169,7 +172,11 @@ impl World {
             29 => Message::Updated(self.revised(reader)),
             30 if reader.flag() => Message::Refused { revision: self.revision(reader), text: None },
             31 if reader.flag() => Message::EarlyAnswer(description(reader)),
-            _ => Message::Renew { generation: reader.flag().then(|| self.generation(reader)) },
+            _ => match reader.byte() {
+                choice if choice % 2 == 1 => Message::Renew { generation: Some(self.generation(reader)) },
+                choice if choice % 8 == 6 => Message::Nonce { nonce: SasNonce::from_random([choice; 16]) },
+                _ => Message::Renew { generation: None },
+            },
         }
     }
 
@@ -264,6 +271,7 @@ impl World {
                 | Action::ApplyAnswer { call, .. }
                 | Action::ApplyEarlyAnswer { call, .. }
                 | Action::ApplyUpdate { call, .. }
+                | Action::CheckNonce { call, .. }
                 | Action::AddCandidates { call, .. } => {
                     assert_ne!(self.phone.state_of(call), &State::Idle, "media of no call");
                 }
@@ -378,7 +386,7 @@ fn call(number: u128) -> CallId {
 }
 
 fn description(reader: &mut Reader<'_>) -> Description {
-    Description { sdp: "v=0\r\n".to_owned(), candidates: candidates(reader) }
+    Description::new("v=0\r\n".to_owned(), candidates(reader))
 }
 
 /// As many as a message may bring.

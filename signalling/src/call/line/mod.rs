@@ -2,6 +2,7 @@
 //!
 //! - here: from event to transition, time-outs, ends
 //! - [`ahead`]: a path before the call is accepted
+//! - [`nonce`]: what the words of a sealed call need
 //! - [`setup`]: from the first ring to the exchanged descriptions
 //! - [`talk`]: the standing call: its path, hold, switches
 //! - [`update`]: other media or another path in mid-call
@@ -9,6 +10,7 @@
 //! Every pair of state and event is decided: a `match` on the state has no `_` arm, and what does nothing says why.
 
 mod ahead;
+mod nonce;
 mod setup;
 mod talk;
 mod update;
@@ -60,6 +62,7 @@ impl Step<'_> {
             }
             Event::UpdateApplied { revision, .. } => self.update_applied(revision),
             Event::UpdateFailed { revision, why, .. } => self.update_failed(revision, why),
+            Event::CommitmentBroken { .. } => self.commitment_broken(),
             Event::CandidatesGathered { call, candidates } => self.gathered(&call, candidates),
             Event::Media { call, change } => self.media(&call, change),
         }
@@ -131,6 +134,7 @@ impl Step<'_> {
             | Message::Updated(_)
             | Message::Refused { .. }
             | Message::Renew { .. }) => self.talk_received(from, call, message),
+            Message::Nonce { nonce } => self.nonce_received(&from, &call, nonce),
         }
     }
 
@@ -152,7 +156,8 @@ impl Step<'_> {
         let ours = matches!(self.state, State::Offering { .. } | State::Dialing { .. } | State::Ringing { .. });
         let reason = match reason {
             ByeReason::Busy if ours => EndReason::Busy,
-            ByeReason::Identity if ours => EndReason::Identity,
+            // Of a call that is answered: our nonce does not fit our commitment.
+            ByeReason::Identity if ours || !unanswered => EndReason::Identity,
             ByeReason::Decline | ByeReason::Hangup | ByeReason::Other if ours => EndReason::RemoteDecline,
             ByeReason::NoAnswer if unanswered => EndReason::NoAnswer,
             ByeReason::Failed if unanswered => EndReason::NoPath,

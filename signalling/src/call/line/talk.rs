@@ -65,6 +65,7 @@ impl Step<'_> {
                 | Message::EarlyAnswer(_)
                 | Message::Answer(_)
                 | Message::Candidates { .. }
+                | Message::Nonce { .. }
                 | Message::Bye { .. } => Vec::new(),
             },
             State::Dialing { .. } | State::Ringing { .. } | State::Answering { .. } | State::Connecting { .. } => {

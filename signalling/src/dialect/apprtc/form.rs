@@ -133,7 +133,7 @@ fn described(sdp: String) -> Result<(Description, Origin), WireError> {
         return Err(WireError::Excessive("session description"));
     }
     let origin = origin(&sdp).ok_or_else(|| serde_json::Error::custom("a session description without an o= line"))?;
-    Ok((Description { sdp, candidates: Vec::new() }, origin))
+    Ok((Description::new(sdp, Vec::new()), origin))
 }
 
 fn origin(sdp: &str) -> Option<Origin> {
@@ -151,7 +151,7 @@ pub(super) fn mids(sdp: &str) -> Vec<String> {
 /// The SDP with the candidates known by then in their sections, where JSEP has them (RFC 8829 §5.2.2): some clients take
 /// none but these.
 pub(super) fn with_candidates(description: Description) -> String {
-    let Description { sdp, candidates } = description;
+    let Description { sdp, candidates, sas: _ } = description;
     let mut sections = sdp.split("\r\nm=");
     let mut text = sections.next().unwrap_or_default().to_owned();
     for (number, section) in sections.enumerate() {

@@ -66,7 +66,7 @@ impl Side {
     }
 
     fn offer(&mut self, to: &str) -> Vec<u8> {
-        self.envelope(to, Message::Offer(Description { sdp: "v=0\r\n".into(), candidates: vec![] }))
+        self.envelope(to, Message::Offer(Description::new("v=0\r\n".into(), vec![])))
     }
 
     fn says(&mut self, to: &str) -> Result<Vec<u8>, Unsent> {
@@ -90,10 +90,10 @@ fn two_who_never_met_speak_sealed_after_one_presence() {
     let presence = bob.presence(PresenceState::Available);
     assert_eq!(alice.vault.presence(&id("bob"), &presence), ready(PresenceState::Available));
     let heard = bob.hears("alice", &alice.says("bob").unwrap()).unwrap();
-    assert_eq!(heard.standing, Standing::Sealed { words: words(1), trust: Trust::First });
+    assert_eq!(heard.standing, Standing::Sealed { keys: *keys(1).public(), trust: Trust::First });
     // And back, with nothing more than the message.
     let heard = alice.hears("bob", &bob.says("alice").unwrap()).unwrap();
-    assert_eq!(heard.standing, Standing::Sealed { words: words(2), trust: Trust::First });
+    assert_eq!(heard.standing, Standing::Sealed { keys: *keys(2).public(), trust: Trust::First });
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn who_is_remembered_is_told_from_who_is_verified() {
         let mut bob = Side::new("bob", 2, SEALED).knows("alice", 1, opinion);
         alice.vault.presence(&id("bob"), &bob.presence(PresenceState::Available));
         let heard = bob.hears("alice", &alice.says("bob").unwrap()).unwrap();
-        assert_eq!(heard.standing, Standing::Sealed { words: words(1), trust });
+        assert_eq!(heard.standing, Standing::Sealed { keys: *keys(1).public(), trust });
     }
 }
 
