@@ -85,7 +85,7 @@ fn row(entry: &Entry) -> [String; 5] {
     ]
 }
 
-/// Whether the key of the other side had been compared, where there was one to compare, or none in spite of `--seal`.
+/// Whether the other side was verified when the call ended; only of calls with `--seal`.
 const fn verified(entry: &Entry) -> &'static str {
     match entry.verified {
         Some(true) => " (verified)",

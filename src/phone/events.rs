@@ -433,7 +433,7 @@ impl Event for CallEvent {
             Self::Words { verified: true, .. } => return None,
             Self::Words { words, verified: false } => format!(
                 "words of this call: {words}. Read them to each other: they are the same at {peer} unless somebody sits in \
-                 the middle. If they are, press v, or run `tring contacts verify {peer}`; if not, hang up"
+                 the middle. If they are, press v in the view, or run `tring contacts verify {peer}`; if not, hang up"
             ),
             Self::Verified { on: true } => format!("{peer} is verified: the words are the same on both sides"),
             Self::Verified { on: false } => format!("{peer} is not verified any more"),

@@ -323,6 +323,7 @@ fn a_broker_that_delays_repeats_and_reorders_holds_nothing_up() {
     assert_eq!((alice.status, alice.reason()), (0, "hangup"), "{}", alice.failure());
     alice.assert_media();
     assert_eq!(bob.reason(), "remote-hangup");
+    assert_eq!(alice.event("words")["words"], bob.event("words")["words"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::aiortc::Aiortc;
-use crate::support::call::{self, Args, Ended, SEALED, TEST_MEDIA, talking};
+use crate::support::call::{Args, Ended, SEALED, TEST_MEDIA, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{PROGRAM, Tring};
 use crate::support::screen::Tmux;
@@ -115,8 +115,12 @@ fn what_the_user_says_of_the_words_can_be_wrong_and_be_taken_back() {
         assert_eq!(alice.wait_event("verified", PATIENCE)["on"], on);
     }
     assert!(lines_of(homes[0].path(), &["contacts", "known"]).starts_with("bob  known  "));
-    // Somebody blocks bob meanwhile: that stays.
-    lines_of(homes[0].path(), &["contacts", "block", "bob"]);
+    // What another program notes is taken up.
+    for (command, on) in [("verify", true), ("block", false)] {
+        lines_of(homes[0].path(), &["contacts", command, "bob"]);
+        assert_eq!(alice.wait_event("verified", PATIENCE)["on"], on, "{command}");
+    }
+    // Who is blocked stays so.
     alice.say("verify");
     assert!(warnings(&mut alice, 1)[0].contains("bob is blocked by now"));
     alice.say("hangup");
@@ -170,6 +174,24 @@ fn each_of_two_calls_has_its_words() {
     for caller in &mut callers {
         caller.say("hangup");
         assert_eq!(Ended::wait(caller).status, 0);
+    }
+}
+
+#[test]
+fn a_call_by_the_connection_of_another_program_has_the_same_words() {
+    let _turn = Turn::call();
+    let (mosquitto, homes) = (Mosquitto::anonymous(), [TempDir::new("a"), TempDir::new("b")]);
+    let mut bob = bob(homes[1].path(), &mosquitto.url(), &sealed(&["--answer", "auto", "--once"]));
+    let listen = ["listen", "--id", "alice", "--control", "-", "--broker", &mosquitto.url()].map(str::to_owned);
+    let listen = Args::new(listen).and(TEST_MEDIA).and(SEALED);
+    let mut listener = Tring::command(listen).home(homes[0].path()).spawn();
+    listener.wait_event("online", PATIENCE);
+    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &SEALED);
+    assert_eq!(alice.wait_event("shared", PATIENCE)["process"], listener.pid());
+    assert_eq!(words(&mut alice), words(&mut bob));
+    alice.say("hangup");
+    for side in [&mut alice, &mut bob] {
+        assert_eq!(Ended::wait(side).status, 0);
     }
 }
 

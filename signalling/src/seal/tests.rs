@@ -79,7 +79,8 @@ fn what_is_sealed_is_opened_and_nothing_of_it_shows() {
 fn messages_of_all_kinds_have_the_same_length() {
     let bye = Message::Bye { reason: crate::wire::ByeReason::Decline, text: Some("x".repeat(256)) };
     let media = Message::Media(MediaState::default());
-    let mut lengths: Vec<usize> = [Message::Ringing, bye, media, Message::Renew { generation: Some(7) }]
+    let told = Message::Nonce { nonce: nonce(1) };
+    let mut lengths: Vec<usize> = [Message::Ringing, bye, media, told, Message::Renew { generation: Some(7) }]
         .into_iter()
         .map(|message| seal_as(&keys(1), &keys(2), &envelope("alice", "bob", message)).len())
         .collect();

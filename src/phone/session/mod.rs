@@ -146,7 +146,7 @@ impl Session {
             work: Queue::default(),
             phone: Phone::new(me, PhoneConfig { updates, ..phone_config }),
             messages: Messages::new(delivery),
-            trust: Trusts::new(memory, settings.link.sealing.as_ref().map(|sealing| *sealing.keys.public())),
+            trust: Trusts::new(memory, settings.link.sealing.as_ref()),
             link: BrokerLink::new(link, role.at_rest()),
             guests: Guests::new(guests),
             calls: LiveCalls::default(),
@@ -315,7 +315,10 @@ impl Session {
                     self.snapshot(call, file);
                 }
             }
-            Timer::Stats => self.stats(call).await,
+            Timer::Stats => {
+                self.take_up_opinions();
+                self.stats(call).await;
+            }
         }
     }
 

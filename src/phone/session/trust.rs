@@ -2,10 +2,12 @@
 //! trusted. What two people compare is [`verifying`](super::verifying)'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use signalling::id::{CallId, PeerId};
-use signalling::mqtt::Shown;
-use signalling::seal::{Distrust, PublicKeys, Standing, Trust};
+use signalling::mqtt::{Sealing, Shown};
+use signalling::seal::{Acquaintances, Distrust, PublicKeys, Standing, Trust};
+use tokio::sync::watch;
 
 use super::jobs::Done;
 use super::{Role, Session};
@@ -26,13 +28,28 @@ pub(super) struct Trusts {
     pub(super) memory: Option<KnownPeers>,
     /// Our own keys; `None` where nothing is to be sealed.
     pub(super) own: Option<PublicKeys>,
+    /// What is remembered of peers.
+    known: Option<watch::Receiver<Arc<Acquaintances>>>,
     standings: BTreeMap<PeerId, Standing>,
     told: BTreeSet<PeerId>,
 }
 
 impl Trusts {
-    pub(super) const fn new(memory: Option<KnownPeers>, own: Option<PublicKeys>) -> Self {
-        Self { memory, own, standings: BTreeMap::new(), told: BTreeSet::new() }
+    pub(super) fn new(memory: Option<KnownPeers>, sealing: Option<&Sealing>) -> Self {
+        Self {
+            memory,
+            own: sealing.map(|sealing| *sealing.keys.public()),
+            known: sealing.map(|sealing| sealing.acquaintances.clone()),
+            standings: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// What is remembered of peers, if it has changed since this was last asked.
+    pub(super) fn what_changed(&mut self) -> Option<Arc<Acquaintances>> {
+        let known = self.known.as_mut()?;
+        // Where nothing is remembered, nothing ever changes.
+        known.has_changed().unwrap_or(false).then(|| Arc::clone(&known.borrow_and_update()))
     }
 
     /// The keys that the last message of this peer was sealed with; `None` where it was not, or none came.

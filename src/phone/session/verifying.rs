@@ -3,11 +3,12 @@
 //!
 //! - out, with offers and answers: [`Session::complete`]
 //! - in: [`Session::called`], [`Session::answered`], [`Session::check_nonce`] → [`Session::tell_words`]
-//! - the user has compared them: [`Session::verify`], [`Session::doubt`] → what is remembered of the peer
+//! - the user has compared them: [`Session::verify`], [`Session::doubt`] → what is remembered of the peer; what other
+//!   programs note there: [`Session::take_up_opinions`]
 
 use signalling::call::{self, Action};
 use signalling::id::CallId;
-use signalling::seal::{Handshake, Opinion, Parties, SasNonce, same_words};
+use signalling::seal::{Acquaintance, Handshake, Opinion, Parties, SasNonce, same_words};
 use signalling::wire::{Description, Message};
 
 use super::Session;
@@ -148,6 +149,21 @@ impl Session {
             security.verified = on;
         }
         self.tell_of(call, &CallEvent::Verified { on });
+    }
+
+    /// Another program, such as `tring contacts`, may note what the user thinks of a peer: calls that stand take it up.
+    pub(super) fn take_up_opinions(&mut self) {
+        let Some(known) = self.trust.what_changed() else { return };
+        for call in self.calls.ids() {
+            let Some(live) = self.calls.get_mut(&call) else { continue };
+            let Some(Acquaintance { words: Some(words), opinion }) = known.get(&live.peer) else { continue };
+            let Some(security) = &mut live.security else { continue };
+            let on = *opinion == Opinion::Verified;
+            if security.key.as_ref() == Some(words) && security.verified != on {
+                security.verified = on;
+                self.tell_of(&call, &CallEvent::Verified { on });
+            }
+        }
     }
 
     /// Whose call it is; `None` where nothing is to be sealed.
