@@ -15,7 +15,6 @@ mod phone;
 #[path = "../../tests/fuzz/targets/presence.rs"]
 mod presence;
 #[path = "../../tests/fuzz/targets/reader.rs"]
-#[expect(dead_code, reason = "targets of the other crate read in other ways")]
 mod reader;
 #[path = "../../tests/fuzz/targets/replay.rs"]
 mod replay;

@@ -6,7 +6,6 @@ pub(crate) mod delivery;
 pub(crate) mod envelope;
 pub(crate) mod phone;
 pub(crate) mod presence;
-#[cfg_attr(not(feature = "media"), expect(dead_code, reason = "targets of media read in other ways"))]
 pub(crate) mod reader;
 pub(crate) mod seal;
 pub(crate) mod topic;

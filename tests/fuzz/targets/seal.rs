@@ -7,7 +7,7 @@ use signalling::id::{CallId, MessageId, Nonce, PeerId};
 use signalling::seal::{self, Endpoint, ReplayWindow, SecretKeys, Seen};
 use signalling::wire::{Content, Envelope, Message, Presence, VERSION};
 
-use crate::reader::Reader;
+use super::reader::Reader;
 
 pub(crate) fn run(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
