@@ -390,6 +390,12 @@ impl Link {
         self.connection.tell(event).await;
     }
 
+    /// Asks for the presence of `peer` with the first subscription, so that it is known when the link is up: to be called
+    /// before [`Link::run`]. From then on [`LinkHandle::watch`] asks.
+    pub fn watch_from_the_start(&mut self, peer: PeerId) {
+        self.connection.watch_from_the_start(peer);
+    }
+
     /// Takes in what is sealed for the run of another program of ours too, whose connection this one takes over.
     pub fn succeed(&mut self, run: MessageId) {
         self.connection.succeed(run);

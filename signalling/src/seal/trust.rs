@@ -29,9 +29,11 @@ pub enum Plain {
 /// Whether peers that are not remembered are spoken to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strangers {
-    /// Yes: their key is remembered from the first call on.
+    /// Yes: their key is remembered from the first call on, and kept to until then.
     #[default]
     Welcome,
+    /// Yes, whatever key they showed before: those of tests, which have another one in each run.
+    Anew,
     /// No.
     Refused,
 }
@@ -121,8 +123,9 @@ pub enum Distrust {
     },
     /// It had a key, and shows none now.
     #[error(
-        "{peer} shows no key, and had one before: it runs without --seal, or somebody has taken the key away to read along. \
-         Pass --seal there. If {peer} really has none any more, run `tring contacts forget {peer}`, and pass --plain here"
+        "{peer} shows no key, and had one before: an older tring or another program, which does not seal, runs there now, or \
+         somebody has taken the key away to read along. Run a tring there that seals. If {peer} really has no key any \
+         more, run `tring contacts forget {peer}`, and pass --plain here"
     )]
     KeyGone {
         /// Who.
@@ -130,8 +133,8 @@ pub enum Distrust {
     },
     /// It has no key, and plain is not allowed.
     #[error(
-        "{peer} shows no key, so nothing can be sealed; pass --seal there, or --plain here to speak to programs that do not \
-         seal: whoever runs the broker can listen in to such calls"
+        "{peer} shows no key, so nothing can be sealed: an older tring or another program, which does not seal, runs there. \
+         Run a tring there that seals, or pass --plain here: whoever runs the broker can listen in to such calls"
     )]
     PlainOnly {
         /// Who.

@@ -271,6 +271,10 @@ impl Vault {
         random: [[u8; 32]; 2],
         (now, unix_ms): (Instant, u64),
     ) -> Result<Heard, Dropped> {
+        // Whoever makes these up takes nothing from the limit of the peer in whose name they are.
+        if !message::is_sealed(payload) && self.has_key(from) {
+            return Err(Dropped::Downgraded);
+        }
         if !self.admits(from, now) {
             return Err(Dropped::Flood);
         }
@@ -322,15 +326,13 @@ impl Vault {
     }
 
     fn heard_in_plain(&mut self, from: &PeerId, payload: &[u8], unix_ms: u64) -> Result<Heard, Dropped> {
-        if self.has_key(from) {
-            return Err(Dropped::Downgraded);
-        }
         match self.policy.plain {
             Plain::Refused => {
                 let why = Distrust::PlainOnly { peer: from.clone() };
                 let envelope = Envelope::from_bytes(payload).ok();
                 let envelope = envelope.filter(|envelope| envelope.from == *from && envelope.to == self.me);
-                let replies = envelope.map(|envelope| self.refusals(&envelope, unix_ms)).unwrap_or_default();
+                let replies = envelope.map(|envelope| self.refusals(&envelope, Some(needs_a_key(&self.me)), unix_ms));
+                let replies = replies.unwrap_or_default();
                 let reply = replies.iter().filter_map(|envelope| envelope.to_bytes().ok()).collect();
                 Err(Dropped::Distrusted { why, reply })
             }
@@ -354,11 +356,13 @@ impl Vault {
             Some(Acquaintance { words: Some(_), opinion: Opinion::Verified }) => Ok(Trust::Verified),
             Some(Acquaintance { words: Some(_), opinion: Opinion::Known }) => Ok(Trust::Known),
             Some(Acquaintance { words: None, .. }) | None => match self.pinned(peer) {
-                Some(pinned) if pinned != fingerprint => Err(changed(&pinned.words())),
-                Some(_) | None if self.policy.strangers == Strangers::Refused => {
-                    Err(Distrust::Stranger { peer: peer.clone(), now: fingerprint.words() })
+                Some(pinned) if pinned != fingerprint && self.policy.strangers != Strangers::Anew => {
+                    Err(changed(&pinned.words()))
                 }
-                Some(_) | None => Ok(Trust::First),
+                Some(_) | None => match self.policy.strangers {
+                    Strangers::Refused => Err(Distrust::Stranger { peer: peer.clone(), now: fingerprint.words() }),
+                    Strangers::Welcome | Strangers::Anew => Ok(Trust::First),
+                },
             },
         }
     }
@@ -386,16 +390,18 @@ impl Vault {
             return Vec::new();
         }
         let sealed =
-            self.refusals(&opened.envelope, unix_ms).into_iter().zip(random).filter_map(|(envelope, random)| {
+            self.refusals(&opened.envelope, None, unix_ms).into_iter().zip(random).filter_map(|(envelope, random)| {
                 self.seal(to, (&opened.keys, &opened.run), &envelope.to_bytes().ok()?, random).ok()
             });
         sealed.collect()
     }
 
-    /// That its offer came, so that it is not sent again, and why it is refused. Nothing else is answered.
-    fn refusals(&self, offer: &Envelope, unix_ms: u64) -> Vec<Envelope> {
+    /// That its offer came, so that it is not sent again, and why it is refused, with `text` for people. Nothing else is
+    /// answered.
+    fn refusals(&self, offer: &Envelope, text: Option<String>, unix_ms: u64) -> Vec<Envelope> {
         let Content::Call { call, message: Message::Offer(_) } = &offer.content else { return Vec::new() };
-        let bye = Content::Call { call: call.clone(), message: Message::bye(ByeReason::Identity) };
+        let bye = Message::Bye { reason: ByeReason::Identity, text };
+        let bye = Content::Call { call: call.clone(), message: bye };
         let named = |letter: &str| format!("{letter}-{}", offer.id).chars().take(64).collect::<String>();
         let contents = [(named("a"), Content::Ack(Ack { of: offer.id.clone() })), (named("b"), bye)];
         let envelopes = contents.into_iter().filter_map(|(id, content)| {
@@ -415,6 +421,11 @@ impl Vault {
         partner.used = self.count;
         partner
     }
+}
+
+/// What a caller without a key is told, whose program may know nothing of sealing.
+fn needs_a_key(me: &PeerId) -> String {
+    format!("{me} takes sealed calls only: call with a tring that seals, or let {me} run with --plain")
 }
 
 fn is_offer(envelope: &Envelope) -> bool {

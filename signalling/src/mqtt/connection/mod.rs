@@ -435,6 +435,10 @@ impl Connection {
         Message { topic: self.own_topic(), payload: presence.to_bytes().into(), kind: Kind::Presence }
     }
 
+    pub(super) fn watch_from_the_start(&mut self, peer: PeerId) {
+        self.watched.insert(peer);
+    }
+
     pub(super) fn succeed(&mut self, run: MessageId) {
         if let Some(vault) = &mut self.vault {
             vault.succeed(run);

@@ -146,6 +146,31 @@ fn a_key_that_was_shown_first_stays_for_the_run() {
 }
 
 #[test]
+fn strangers_of_tests_have_another_key_in_each_run() {
+    let anew = Policy { plain: Plain::Refused, strangers: Strangers::Anew };
+    let mut bob = Side::new("bob", 2, anew);
+    for key in [1, 3] {
+        let mut alice = Side::new("alice", key, SEALED);
+        let presence = bob.presence(PresenceState::Available);
+        alice.vault.presence(&id("bob"), &presence);
+        let offer = alice.says("bob").unwrap();
+        assert!(bob.hears("alice", &offer).is_ok(), "key {key}");
+        let ringing = bob.says("alice").unwrap();
+        assert!(alice.hears("bob", &ringing).is_ok(), "it is sealed for the key of now");
+    }
+    let mut bob = Side::new("bob", 2, anew).knows("alice", 1, Opinion::Known);
+    let mut other = Side::new("alice", 3, SEALED);
+    let presence = bob.presence(PresenceState::Available);
+    other.vault.presence(&id("bob"), &presence);
+    let offer = other.says("bob").unwrap();
+    let refused = bob.hears("alice", &offer).unwrap_err();
+    assert!(
+        matches!(refused, Dropped::Distrusted { why: Distrust::Changed { .. }, .. }),
+        "who is remembered is kept to"
+    );
+}
+
+#[test]
 fn who_had_a_key_is_not_spoken_to_without_one() {
     let mut plain = Side::new("bob", 9, SEALED);
     for policy in [SEALED, FOREIGN] {
