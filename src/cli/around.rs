@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use signalling::id::PeerId;
 
 use super::options::{Link, Media};
+use super::secret::Secret;
 
 /// `tring contacts`.
 #[derive(Debug, Args)]
@@ -46,7 +47,7 @@ pub(crate) enum Keys {
         /// Whom
         peer: PeerId,
     },
-    /// Have nothing to do with PEER in calls with --seal
+    /// Have nothing to do with PEER
     Block {
         /// Whom
         peer: PeerId,
@@ -59,6 +60,9 @@ pub(crate) struct Id {
     /// Own peer ID [default: user-host]
     #[arg(long, env = "TRING_ID")]
     pub(crate) id: Option<PeerId>,
+    /// The secret key of a run that has one from the environment
+    #[arg(long, hide = true, env = "TRING_SECRET_KEY", hide_env_values = true)]
+    pub(crate) secret_key: Option<Secret>,
     /// Leave the QR code out
     #[arg(long)]
     pub(crate) no_qr: bool,

@@ -17,7 +17,7 @@ use signalling::id::PeerId;
 use signalling::mqtt::{BrokerUrl, MqttVersion};
 use signalling::topic::Template;
 
-use super::parse::{parse_codec, parse_login_lifetime, parse_size, parse_time};
+use super::parse::{parse_codec, parse_login_lifetime, parse_seal, parse_size, parse_time};
 use super::secret::Secret;
 
 /// What is sent and shown.
@@ -131,14 +131,22 @@ pub(crate) struct Link {
     /// How to speak to the other side over the broker
     #[arg(long, value_enum, default_value_t = Dialect::Tring, env = "TRING_DIALECT")]
     pub(crate) dialect: Dialect,
-    /// Seal what is said over the broker, so that it can neither read nor change it; the other side needs --seal too
-    #[arg(long)]
-    pub(crate) seal: bool,
-    /// With --seal: speak also to programs that do not seal, if they never showed a key. Whoever runs the broker can
-    /// listen in to such calls
+    /// Changes nothing: calls are sealed anyway (for settings files of earlier versions)
+    #[arg(
+        long,
+        hide = true,
+        value_name = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = parse_seal
+    )]
+    pub(crate) seal: Option<bool>,
+    /// Speak also to programs that cannot seal, if they never showed a key. Whoever runs the broker can listen in to such
+    /// calls; all others are sealed
     #[arg(long)]
     pub(crate) plain: bool,
-    /// As --seal, and speak only to peers whose key is remembered: from a call before, or by 'tring contacts trust'
+    /// Speak only to peers whose key is remembered: from a call before, or by 'tring contacts trust'
     #[arg(long)]
     pub(crate) require_known: bool,
     /// The secret key for this run, from the environment alone; then nothing is remembered of peers
@@ -209,7 +217,7 @@ impl Link {
 pub(crate) enum Dialect {
     /// tring's own, with acknowledgements, presence and reasons
     Tring,
-    /// Plain JSON as Android's WebRTC samples speak it, on topics that are bare client IDs
+    /// Plain JSON as Android's WebRTC samples speak it, on topics that are bare client IDs; not sealed
     Apprtc,
 }
 

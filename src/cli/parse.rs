@@ -54,9 +54,28 @@ pub(crate) fn parse_codec(text: &str) -> Result<VideoCodec, String> {
     }
 }
 
+/// Sealing cannot be switched off; that it is on may be said.
+pub(crate) fn parse_seal(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => {
+            Err("calls are sealed wherever the other side can; pass --plain (plain = true) to speak also to programs that cannot"
+                .into())
+        }
+        _ => Err("use true, or leave it out: calls are sealed anyway".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sealing_can_be_named_and_not_switched_off() {
+        assert_eq!(parse_seal("true"), Ok(true));
+        assert!(parse_seal("false").unwrap_err().contains("--plain"));
+        assert!(parse_seal("perhaps").is_err());
+    }
 
     #[test]
     fn times_and_sizes_read() {

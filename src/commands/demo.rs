@@ -19,7 +19,7 @@ use super::report;
 use crate::cli::Demo;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
-use crate::phone::outputs;
+use crate::phone::{identity, outputs};
 use crate::platform::child;
 use crate::platform::signals::{self, End, Ends};
 use crate::servers::broker::Access;
@@ -160,6 +160,8 @@ fn start_peer(arguments: &[String], password: &str, group: Group) -> Result<Chil
     // The user's own settings are for real calls.
     child::hide_settings(&mut command);
     command.args(arguments).env("TRING_ICE_PASSWORD", password).env("TRING_CONFIG", "/dev/null").kill_on_drop(true);
+    // So are the user's key, and what is remembered of peers.
+    command.env("TRING_SECRET_KEY", identity::of_this_program().to_text().as_str());
     if group == Group::Own {
         command.process_group(0);
     }

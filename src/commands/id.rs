@@ -8,7 +8,8 @@ use signalling::id::PeerId;
 use crate::cli::Id;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
-use crate::phone::{identity, settings};
+use crate::phone::identity::{self, Identity};
+use crate::phone::settings;
 
 /// What programs are told.
 #[derive(Serialize)]
@@ -22,13 +23,20 @@ struct Shown {
 
 pub(crate) fn run(options: Id, printer: &Printer) -> Result<ExitStatus, Failure> {
     let id = options.id.unwrap_or_else(settings::default_id);
-    let keys = *identity::own(&id)?.public();
+    let (keys, file) = match &options.secret_key {
+        Some(secret) => (identity::of_text(secret.expose())?, None),
+        None => match identity::own(&id)? {
+            Identity { passing: Some(why), .. } => return Err(Failure::usage(why)),
+            Identity { keys, passing: None } => (keys, identity::file_of(&id)),
+        },
+    };
+    let keys = *keys.public();
     let fingerprint = keys.fingerprint();
     let shown = Shown {
         words: fingerprint.words(),
         fingerprint: fingerprint.to_string(),
         keys: keys.to_string(),
-        file: identity::file_of(&id).map(|file| file.display().to_string()),
+        file: file.map(|file| file.display().to_string()),
         id,
     };
     if printer.is_json() {

@@ -160,7 +160,6 @@ async fn crew(options: &Load) -> Result<Crew, Failure> {
     common.extend(options.codec.map(|codec| format!("--codec={codec}")));
     common.extend(options.full.then(|| "--full=true".to_owned()));
     common.extend(options.link.relay_only.then(|| "--relay-only=true".to_owned()));
-    common.extend(options.link.seal.then(|| "--seal=true".to_owned()));
     common.extend(options.link.plain.then(|| "--plain=true".to_owned()));
     common.extend(options.link.impair.iter().map(|spec| format!("--impair={spec}")));
     common.extend(PeerRange::peers(&options.to).iter().map(|peer| format!("--to={peer}")));

@@ -85,7 +85,7 @@ fn row(entry: &Entry) -> [String; 5] {
     ]
 }
 
-/// Whether the other side was verified when the call ended; only of calls with `--seal`.
+/// Whether the other side was verified when the call ended; only of calls that were established.
 const fn verified(entry: &Entry) -> &'static str {
     match entry.verified {
         Some(true) => " (verified)",
@@ -166,6 +166,7 @@ mod tests {
             Entry { verified: Some(true), ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup") },
             Entry { verified: Some(false), ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup") },
             entry("bob", Direction::Out, false, None, "no-answer"),
+            Entry { sealed: Some(false), verified: Some(false), ..entry("door", Direction::Out, true, Some(1000.0), "hangup") },
         ];
         let table = table(entries.iter());
         let lines: Vec<&str> = table.lines().map(|line| &line[local_time::date_and_time(0).len()..]).collect();
@@ -177,6 +178,7 @@ mod tests {
                 "  bob         out     7 s   hung up (verified)",
                 "  bob         out     7 s   hung up (not verified)",
                 "  bob         out     -     no answer",
+                "  door        out     1 s   hung up (not verified)",
             ]
         );
     }

@@ -27,7 +27,11 @@ use crate::platform::signals;
 pub(crate) async fn run(options: Trace, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
     let config = resolve_link(&options.link, Audience::Only(Vec::new()))?;
     let dialect = dialect(&options.link);
-    let reader = Reader::new(config.template.clone(), dialect, identity::kept(&config.me));
+    let keys = match &options.link.secret_key {
+        Some(secret) => Some(identity::of_text(secret.expose())?),
+        None => identity::kept(&config.me)?,
+    };
+    let reader = Reader::new(config.template.clone(), dialect, keys);
     let me = config.me.clone();
     let (link, _commands, events) = Link::tracer(config).map_err(|error| failure(&error))?;
     let stop = CancellationToken::new();
@@ -123,7 +127,11 @@ impl Tracing {
                 match &self.form {
                     Form::Json(_) => self.printer.tell(&ProgramEvent::Online { id: self.me.to_string(), broker }),
                     Form::Ladder(_) if self.printer.is_text() => {
-                        self.printer.result(&format!("reading along at {broker}; Ctrl-C ends"));
+                        let sealed = match self.dialect {
+                            Dialect::Tring => format!("; what is sealed for others than {} shows as sealed", self.me),
+                            Dialect::Apprtc => String::new(),
+                        };
+                        self.printer.result(&format!("reading along at {broker}{sealed}; Ctrl-C ends"));
                     }
                     Form::Ladder(_) => {}
                 }

@@ -51,10 +51,10 @@ pub(crate) struct Entry {
     /// How media went: `host`, `srflx` or `relay`.
     pub(crate) path: Option<Word>,
     pub(crate) received: Option<Quality>,
-    /// The broker could neither read nor make up what was said of the call. Only of calls with `--seal`.
+    /// The broker could neither read nor make up what was said of the call. Only of calls that were established.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sealed: Option<bool>,
-    /// Its user had compared the key of the other side. Only of calls with `--seal`.
+    /// Its user had compared the key of the other side. Only of calls that were established.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) verified: Option<bool>,
 }

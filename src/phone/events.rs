@@ -38,9 +38,8 @@ pub(crate) enum CallEvent {
     /// The path is up.
     Connected {
         pair: Option<Pair>,
-        /// None where nothing is to be sealed.
         #[serde(flatten)]
-        security: Option<Security>,
+        security: Security,
     },
     /// Both sides of a sealed call have the same four words, unless somebody sits in the middle.
     Words {
@@ -424,7 +423,7 @@ impl Event for CallEvent {
                     Some("udp") | None => String::new(),
                     Some(protocol) => format!(", TURN over {}", protocol.to_uppercase()),
                 };
-                let unsealed = security.as_ref().map_or("", Security::words);
+                let unsealed = security.words();
                 let (local, remote) = (&pair.local, &pair.remote);
                 format!("connected with {peer} ({local} to {remote}, {}{relay}{unsealed})", pair.protocol)
             }
@@ -542,7 +541,7 @@ pub(crate) const fn ending(reason: EndReason) -> &'static str {
         EndReason::RemoteDecline => "the other side declined",
         EndReason::Busy => "busy",
         EndReason::Identity => {
-            "our key is not the one that is known there, or one is needed and we show none (pass --seal)"
+            "our key is not the one that is known there; or our call went in plain, and sealed ones alone are taken there"
         }
         EndReason::Commitment => "the identity of the other side is in doubt",
         EndReason::NoAnswer => "no answer",

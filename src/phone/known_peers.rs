@@ -61,7 +61,8 @@ impl KnownPeers {
     pub(crate) fn read(&self) -> Result<Acquaintances, String> {
         let opened = match File::open(&self.path) {
             Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Acquaintances::new()),
+            // It is not there, or its folder belongs to somebody else.
+            Err(_) if fs::symlink_metadata(&self.path).is_err() => return Ok(Acquaintances::new()),
             Err(error) => return Err(in_words(&error)),
         };
         let mut text = String::new();

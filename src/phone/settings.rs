@@ -34,7 +34,7 @@ use crate::platform::random;
 pub(crate) struct Settings {
     pub(crate) link: LinkConfig,
     pub(crate) dialect: Dialect,
-    /// `None`: nothing is sealed, and no key is made or shown.
+    /// `None` in a dialect that cannot seal: no key is made or shown.
     pub(crate) security: Option<Security>,
     /// As resolved; a call takes [`Settings::peer_now`].
     pub(crate) peer: PeerConfig,
@@ -201,17 +201,12 @@ fn direction(silent: bool) -> Direction {
 }
 
 fn security(link: &cli::Link) -> Result<Option<Security>, Failure> {
-    let is_sealing = link.seal || link.require_known;
-    if link.plain && !is_sealing {
-        return Err(Failure::usage(
-            "--plain is for calls with --seal, without which nothing is sealed; pass --seal too",
-        ));
-    }
-    if !is_sealing {
-        return Ok(None);
-    }
     if dialect(link) == Dialect::Apprtc {
-        return Err(Failure::usage("--dialect apprtc cannot seal; leave out --seal and --require-known"));
+        return if link.seal.is_some() || link.require_known {
+            Err(Failure::usage("--dialect apprtc cannot seal; leave out --seal and --require-known"))
+        } else {
+            Ok(None)
+        };
     }
     if link.require_known && link.plain {
         return Err(Failure::usage(

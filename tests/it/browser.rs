@@ -104,7 +104,7 @@ fn tring_calls(codec: &str, options: &[&str]) {
     page.wait_event("online", PATIENCE);
     let call = ["call", "browser", "--duration", "6s"].map(str::to_owned).to_vec();
     let options = options.iter().map(|&option| option.to_owned()).collect();
-    let mut tring = Tring::spawn([call, test_peer("alice", &broker), options].concat());
+    let mut tring = Tring::command([call, test_peer("alice", &broker), options].concat()).plain().spawn();
     page.wait_event("incoming", PATIENCE);
     tring.wait_event("ringing", PATIENCE);
     media_flows(&mut tring, &mut page);
@@ -127,7 +127,7 @@ fn chromium_calls(codec: &str, options: &[&str]) {
     let broker = serving["websocket"].as_str().unwrap();
     let listen = ["listen", "--answer", "auto", "--once"].map(str::to_owned).to_vec();
     let options = options.iter().map(|&option| option.to_owned()).collect();
-    let mut tring = Tring::spawn([listen, test_peer("bob", broker), options].concat());
+    let mut tring = Tring::command([listen, test_peer("bob", broker), options].concat()).plain().spawn();
     tring.wait_event("online", PATIENCE);
     let settings = [("broker", broker), ("id", "browser"), ("role", "call"), ("peer", "bob"), ("send", "pattern")];
     let mut page = Chromium::open(&[&settings[..], &[("talk", "6")]].concat());
@@ -181,7 +181,7 @@ struct TurnOverTls<'a> {
 fn chromium_calls_by_relay(page_broker: &str, our_broker: &str, turn: &TurnOverTls) {
     let _turn = Turn::whole_machine();
     let listen = ["listen", "--answer", "auto", "--once"].map(str::to_owned).to_vec();
-    let mut tring = Tring::spawn([listen, test_peer("bob", our_broker)].concat());
+    let mut tring = Tring::command([listen, test_peer("bob", our_broker)].concat()).plain().spawn();
     tring.wait_event("online", PATIENCE);
     let who = [("broker", page_broker), ("id", "browser"), ("role", "call"), ("peer", "bob"), ("send", "pattern")];
     let relay = [("ice", turn.url), ("ice_user", turn.user), ("ice_password", turn.password), ("relay", "only")];
@@ -276,7 +276,7 @@ fn a_call_to_chromium_gets_other_media_and_a_new_path() {
     let mut page = Chromium::open(&[("broker", &broker), ("id", "browser"), ("role", "answer")]);
     page.wait_event("online", PATIENCE);
     let call = ["call", "browser", "--control", "-"].map(str::to_owned).to_vec();
-    let mut tring = Tring::spawn([call, test_peer("alice", &broker)].concat());
+    let mut tring = Tring::command([call, test_peer("alice", &broker)].concat()).plain().spawn();
     media_flows(&mut tring, &mut page);
     is_updated(&mut tring, &mut page);
 }
@@ -288,7 +288,7 @@ fn a_call_of_chromium_gets_other_media_and_a_new_path() {
     let mosquitto = Mosquitto::anonymous();
     let broker = mosquitto.websocket_url();
     let listen = ["listen", "--answer", "auto", "--once", "--control", "-"].map(str::to_owned).to_vec();
-    let mut tring = Tring::spawn([listen, test_peer("bob", &broker)].concat());
+    let mut tring = Tring::command([listen, test_peer("bob", &broker)].concat()).plain().spawn();
     tring.wait_event("online", PATIENCE);
     let settings = [("broker", &*broker), ("id", "browser"), ("role", "call"), ("peer", "bob"), ("talk", "120")];
     let mut page = Chromium::open(&settings);

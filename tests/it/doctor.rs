@@ -110,7 +110,7 @@ fn all_is_well() {
         .and(["--ice", &coturn.stun_url()]);
     let found = Found::by(args);
     assert_eq!(found.status, 0, "{}", found.printed);
-    let names = ["settings", "broker", "login", "presence", "topics", "stun", "nat", "turn", "relay", "direct"];
+    let names = ["settings", "seal", "broker", "login", "presence", "topics", "stun", "nat", "turn", "relay", "direct"];
     let devices = ["camera", "microphone", "speaker", "terminal", "clock"];
     assert_eq!(found.names(), [&names[..], &devices[..]].concat());
     found.assert_ok(&names);

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rumqttc::{Client, Event, Packet, QoS};
-use serde_json::Value;
 
 use crate::support::call::{self, Args, Ended, TEST_MEDIA, talking};
 use crate::support::mallory;
 use crate::support::mosquitto::Mosquitto;
+use crate::support::people::{Opener, give_key};
 use crate::support::process::Tring;
 use crate::support::turn::Turn;
 use crate::support::{PATIENCE, TempDir};
@@ -26,6 +26,7 @@ fn bob(broker: &str, home: &TempDir, options: &[&str]) -> Tring {
     std::fs::write(&config, "[contacts]\nally = \"alice\"\n").unwrap();
     let link = ["listen", "--id", "bob", "--broker", broker, "--control", "-", "--config"];
     let args = Args::new(link).and([config.as_os_str()]).and(TEST_MEDIA).and(options);
+    give_key(home.path(), "bob");
     let mut bob = Tring::command(args).home(home.path()).spawn();
     bob.wait_event("online", PATIENCE);
     bob
@@ -107,23 +108,27 @@ fn with_a_stranger_nothing_is_set_up_before_the_answer() {
 }
 
 /// Carries what alice and bob say to each other, on topics of their own, as programs of before said it: without the lines of
-/// descriptions that they did not know.
+/// descriptions that they did not know. It has their keys, and seals anew what it changed.
 fn carry_as_before(port: u16) {
     let (client, mut connection) = Client::new(mallory::options("carrier", port), 100);
-    for topic in ["tring/a/alice/bob", "tring/b/bob/alice"] {
+    for topic in ["tring/presence/+", "tring/a/alice/bob", "tring/b/bob/alice"] {
         client.subscribe(topic, QoS::AtLeastOnce).unwrap();
     }
+    let mut opener = Opener::default();
     std::thread::spawn(move || {
         // Ends with the broker.
         for event in connection.iter().map_while(Result::ok) {
             let Event::Incoming(Packet::Publish(publish)) = event else { continue };
-            let mut message: Value = serde_json::from_slice(&publish.payload).unwrap();
+            let Some(mut message) = opener.open(&publish.topic, &publish.payload) else { continue };
+            if publish.topic.starts_with("tring/presence/") {
+                continue;
+            }
             if let Some(sdp) = message["sdp"].as_str() {
                 let known = |line: &&str| !line.starts_with("a=tring-");
                 message["sdp"] = sdp.split_inclusive('\n').filter(known).collect::<String>().into();
             }
             let to = if publish.topic.ends_with("/bob") { "tring/b/alice/bob" } else { "tring/a/bob/alice" };
-            client.publish(to, QoS::AtLeastOnce, false, message.to_string()).unwrap();
+            client.publish(to, QoS::AtLeastOnce, false, opener.seal(&message).unwrap()).unwrap();
         }
     });
 }

@@ -20,7 +20,7 @@ fn phone(mosquitto: &Mosquitto, role: &str, options: &[&str]) -> Aiortc {
 
 fn alice(command: &[&str], mosquitto: &Mosquitto) -> Tring {
     let args = Args::new(command.iter().copied()).and(call::TEST_MEDIA);
-    Tring::spawn(args.and(["--id", "alice", "--control", "-", "--broker", &mosquitto.url()]))
+    Tring::command(args.and(["--id", "alice", "--control", "-", "--broker", &mosquitto.url()])).plain().spawn()
 }
 
 fn command(alice: &mut Tring, command: Value) {

@@ -236,10 +236,10 @@ fn a_log_that_cannot_be_written_is_said_once_and_harms_no_call() {
     bob.say("quit");
     let bob = Ended::wait(&mut bob);
     assert_eq!(bob.status, 0);
-    let warnings: Vec<&Value> = bob.events.iter().filter(|event| event["event"] == "warning").collect();
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let said = warnings[0]["text"].as_str().unwrap();
-    assert!(said.contains("calls.ndjson") && said.contains("--no-log"), "{said}");
+    // Nor can his key be kept.
+    let warnings = bob.warnings();
+    assert!(matches!(&warnings[..], [key, _] if key.contains("keys/bob")), "{warnings:?}");
+    assert!(warnings[1].contains("calls.ndjson") && warnings[1].contains("--no-log"), "{warnings:?}");
 }
 
 // ---- ringing ----

@@ -169,7 +169,7 @@ fn chromium_calls(mosquitto: &Mosquitto, ours: &[&str], settings: &[(&str, &str)
     let listen = ["listen", "--answer", "auto", "--once", "--control", "-", "--video", "test", "--audio", "tone"];
     let quiet = ["--show", "none", "--play", "none", "--size", "320x240", "--fps", "15"];
     let args = Args::new(listen).and(quiet).and(peer("alice", &broker)).and(ours.iter().copied());
-    let mut alice = Tring::spawn(args);
+    let mut alice = Tring::command(args).plain().spawn();
     alice.wait_event("online", PATIENCE);
     let calls = [("broker", &*broker), ("id", "browser"), ("role", "call"), ("peer", "alice"), ("send", "pattern")];
     let mut page = Chromium::open(&[&calls[..], settings].concat());

@@ -5,12 +5,13 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::call::{self, Args, Ended, talking};
+use crate::support::call::{self, Args, Ended, TEST_MEDIA, talking};
 use crate::support::mallory::Mallory;
 use crate::support::mosquitto::Mosquitto;
+use crate::support::people::key_of;
 use crate::support::process::{self, Tring};
 use crate::support::turn::Turn;
-use crate::support::{PATIENCE, TempDir, daemon, servers_dir};
+use crate::support::{PATIENCE, TempDir, daemon, servers_dir, signal_and_wait};
 
 /// What the ladder of a call with hold must show, in this order: what stands in a line.
 const LADDER: [&[&str]; 8] = [
@@ -35,8 +36,13 @@ fn control(side: &mut Tring, command: &str) {
 /// A call of alice with bob: held, resumed, hung up. Meanwhile mallory says what nobody can read.
 fn call_with_hold(mosquitto: &Mosquitto) {
     let mut mallory = Mallory::at(mosquitto.port());
-    let mut bob = call::listen(peer("bob", &mosquitto.url()).and(["--answer", "auto", "--once"]));
-    let mut alice = call::call_bob(peer("alice", &mosquitto.url()));
+    let program = |command: &[&str], id: &str| {
+        let args = Args::new(command.iter().copied()).and(TEST_MEDIA).and(peer(id, &mosquitto.url()));
+        Tring::command(args).env("TRING_SECRET_KEY", key_of_all()).spawn()
+    };
+    let mut bob = program(&["listen", "--answer", "auto", "--once"], "bob");
+    bob.wait_event("online", PATIENCE);
+    let mut alice = program(&["call", "bob"], "alice");
     talking([&mut alice, &mut bob]);
     control(&mut alice, "hold");
     bob.wait_event_where("held", PATIENCE, |event| event["side"] == "remote" && event["on"] == true);
@@ -50,10 +56,16 @@ fn call_with_hold(mosquitto: &Mosquitto) {
     }
 }
 
+/// The key of alice, of bob, and of who reads along: what they say to each other can be read.
+fn key_of_all() -> String {
+    key_of("all").to_text().to_string()
+}
+
 /// Runs `tring trace` to its end beside the call; it is told to end when the call is over.
 fn traced(mosquitto: &Mosquitto) -> (Vec<Value>, String) {
     let url = mosquitto.url();
-    let mut json = Tring::spawn(["trace", "--id", "watcher", "--broker", &url]);
+    let json = Tring::command(["trace", "--id", "watcher", "--broker", &url]);
+    let mut json = json.env("TRING_SECRET_KEY", key_of_all()).spawn();
     json.wait_event("online", PATIENCE);
     // The ladder is text, and so is read from a file when it is over.
     let folder = TempDir::new("trace");
@@ -62,18 +74,28 @@ fn traced(mosquitto: &Mosquitto) -> (Vec<Value>, String) {
     let mut command = std::process::Command::new("sh");
     process::clean(&mut command);
     command.args(["-c", &format!("exec {program} trace alice bob --id reader --broker {url} > {}", file.display())]);
-    let mut ladder = command.env("TRING_CONFIG", "/dev/null").spawn().unwrap();
+    command.env("TRING_CONFIG", "/dev/null").env("TRING_SECRET_KEY", key_of_all());
+    let mut ladder = Reader(command.spawn().unwrap());
     wait_for(&file, "reading along at");
     call_with_hold(mosquitto);
     let offline = |peer: &'static str| move |event: &Value| event["id"] == peer && event["state"] == "offline";
     json.wait_event_where("presence", PATIENCE, offline("alice"));
     json.wait_event_where("presence", PATIENCE, offline("bob"));
     wait_for(&file, "hung up");
-    daemon::signal(ladder.id(), "INT");
-    assert_eq!(ladder.wait().unwrap().code(), Some(0), "Ctrl-C is how it ends");
+    daemon::signal(ladder.0.id(), "INT");
+    assert_eq!(ladder.0.wait().unwrap().code(), Some(0), "Ctrl-C is how it ends");
     json.interrupt();
     assert_eq!(json.wait_exit(PATIENCE), 0);
     (json.events_named("message"), std::fs::read_to_string(&file).unwrap())
+}
+
+/// Ended when dropped.
+struct Reader(std::process::Child);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        signal_and_wait(&mut self.0, "TERM");
+    }
 }
 
 /// Waits until a file that another program writes holds this.
@@ -118,6 +140,35 @@ fn judge_messages(messages: &[Value]) {
     let unreadable: Vec<&Value> = messages.iter().filter(|message| message["type"].is_null()).collect();
     assert!(matches!(&unreadable[..], [one] if one["bytes"] == 8 && one["from"] == "mallory"), "{unreadable:?}");
     assert_eq!(of_type("bye")[0]["meaning"], "hung up");
+}
+
+/// Whoever reads along reads what is for the owner of its key, and of the rest that it is there.
+#[test]
+fn what_is_sealed_for_others_shows_as_sealed() {
+    let mosquitto = Mosquitto::anonymous();
+    let url = mosquitto.url();
+    let readers = ["bob", "watcher"].map(|id| {
+        let mut reader = Tring::spawn(["trace", "--id", id, "--broker", &url]);
+        reader.wait_event("online", PATIENCE);
+        reader
+    });
+    let mut bob = call::listen(peer("bob", &url).and(["--answer", "reject", "--once"]));
+    let mut alice = call::call_bob(peer("alice", &url));
+    for side in [&mut alice, &mut bob] {
+        assert_eq!(Ended::wait(side).status, 11);
+    }
+    for (mut reader, offer) in readers.into_iter().zip(["offer", "sealed"]) {
+        reader.wait_event_where("presence", PATIENCE, |event| event["id"] == "alice" && event["state"] == "offline");
+        let messages = reader.events_named("message");
+        let types = |from: &str| {
+            let of = messages.iter().filter(|message| message["from"] == from);
+            of.map(|message| message["type"].as_str().unwrap().to_owned()).collect::<Vec<String>>()
+        };
+        assert_eq!(types("alice")[0], offer, "{messages:?}");
+        assert!(types("bob").iter().all(|kind| kind == "sealed"), "{messages:?}");
+        reader.interrupt();
+        assert_eq!(reader.wait_exit(PATIENCE), 0);
+    }
 }
 
 fn trace(arguments: &[&str]) -> Output {

@@ -4,12 +4,12 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use rumqttc::Publish;
 use serde_json::{Value, json};
 
 use crate::support::call::{self, Args, Ended, TEST_MEDIA};
 use crate::support::mallory::{self, Mallory};
 use crate::support::mosquitto::Mosquitto;
+use crate::support::people::Opener;
 use crate::support::process::Tring;
 use crate::support::turn::Turn;
 use crate::support::{PATIENCE, loopback};
@@ -23,10 +23,17 @@ const NO_PACKET: Duration = Duration::from_millis(500);
 /// How peers speak, and where bob speaks then.
 const DIALECTS: [(&str, &str); 2] = [("tring", "tring/call/bob/"), ("apprtc", "bob")];
 
-/// A broker, a client that hears everything said there, and bob, who waits for a person's answer.
+/// What somebody published: where, and what it says to whom it is for.
+struct Said {
+    topic: String,
+    text: String,
+}
+
+/// A broker, a client that hears everything said there and can open it, and bob, who waits for a person's answer.
 struct Scene {
     mosquitto: Mosquitto,
     eve: Mallory,
+    opener: Opener,
     bob: Tring,
     dialect: &'static str,
     speaks_on: &'static str,
@@ -38,8 +45,9 @@ impl Scene {
         let mut eve = Mallory::connect(mallory::options("eve", mosquitto.port()));
         eve.subscribe("#");
         let args = ["--id", "bob", "--broker", &mosquitto.url(), "--dialect", dialect, "--control", "-"];
-        let bob = call::listen(args);
-        Self { mosquitto, eve, bob, dialect, speaks_on }
+        // A stranger of another make calls him too.
+        let bob = call::listen_plain(args);
+        Self { mosquitto, eve, opener: Opener::default(), bob, dialect, speaks_on }
     }
 
     /// Alice rings bob, who has never heard of her.
@@ -50,15 +58,23 @@ impl Scene {
         alice
     }
 
-    /// All that bob has published so far.
-    fn of_bob(&mut self) -> Vec<Publish> {
+    /// All that was published since this was asked last.
+    fn said(&mut self) -> Vec<Said> {
         self.eve.publish("eve", LAST);
         let heard = self.eve.heard_before(LAST);
-        heard.into_iter().filter(|said| self.is_of_bob(said)).collect()
+        let said = heard.iter().map(|publish| {
+            let (topic, content) = self.opener.opened(publish);
+            let text = content.unwrap_or_else(|| panic!("it is not opened: {publish:?}")).to_string();
+            Said { topic, text }
+        });
+        said.collect()
     }
 
-    fn is_of_bob(&self, said: &Publish) -> bool {
-        said.topic == "tring/presence/bob" || said.topic.starts_with(self.speaks_on)
+    /// The same, of bob.
+    fn of_bob(&mut self) -> Vec<Said> {
+        let speaks_on = self.speaks_on;
+        let is_bobs = |topic: &str| topic == "tring/presence/bob" || topic.starts_with(speaks_on);
+        self.said().into_iter().filter(|said| is_bobs(&said.topic)).collect()
     }
 }
 
@@ -68,11 +84,10 @@ fn addresses(text: &str) -> Vec<IpAddr> {
     words.filter_map(|word| word.trim_matches([':', '.']).parse().ok().or_else(|| word.parse().ok())).collect()
 }
 
-fn assert_tells_no_address(said: &[Publish]) {
+fn assert_tells_no_address(said: &[Said]) {
     assert!(!said.is_empty(), "nothing was heard of bob");
-    for said in said {
-        let text = String::from_utf8_lossy(&said.payload);
-        assert!(addresses(&text).is_empty() && !text.contains("candidate"), "{}: {text}", said.topic);
+    for Said { topic, text } in said {
+        assert!(addresses(text).is_empty() && !text.contains("candidate"), "{topic}: {text}");
     }
 }
 
@@ -117,10 +132,10 @@ fn an_answer_is_the_first_that_tells_addresses() {
         scene.bob.say("answer");
         assert_eq!(Ended::wait(&mut alice).status, 0);
         let said = scene.of_bob();
-        let is_answer = |said: &&Publish| String::from_utf8_lossy(&said.payload).contains(r#""type":"answer""#);
-        let answer = said.iter().position(|said| is_answer(&said)).expect("there was an answer");
+        let answer =
+            said.iter().position(|said| said.text.contains(r#""type":"answer""#)).expect("there was an answer");
         assert_tells_no_address(&said[..answer]);
-        let told: String = said[answer..].iter().map(|said| String::from_utf8_lossy(&said.payload)).collect();
+        let told: String = said[answer..].iter().map(|said| said.text.as_str()).collect();
         assert!(addresses(&told).contains(&loopback(0).ip()), "what is looked for is there in the end: {told}");
     }
 }
@@ -145,7 +160,8 @@ fn a_caller_gets_no_packet_before_the_answer() {
     let _turn = Turn::small_call();
     let mut scene = Scene::open(DIALECTS[0]);
     let mut alice = scene.ring(&[]);
-    let offer = scene.eve.hears("offer");
+    let said: Vec<Value> = scene.said().iter().filter_map(|said| serde_json::from_str(&said.text).ok()).collect();
+    let offer = said.into_iter().find(|message| message["type"] == "offer").expect("she rings");
     scene.bob.say("reject");
     assert_eq!(Ended::wait(&mut alice).status, 11);
     let socket = UdpSocket::bind(loopback(0)).unwrap();

@@ -185,7 +185,6 @@ impl Own {
         common.set("TRING_DIALECT", Some(dialect.to_owned()));
         common.set("TRING_CA_FILE", link.ca_file.as_deref().map(path));
         common.set("TRING_RELAY_ONLY", link.relay_only.then(|| "true".to_owned()));
-        common.set("TRING_SEAL", link.seal.then(|| "true".to_owned()));
         common.set("TRING_PLAIN", link.plain.then(|| "true".to_owned()));
         // Nothing of a part stays on this machine, nobody here is disturbed.
         common.set("TRING_NO_LOG", Some("true".to_owned()));

@@ -63,6 +63,7 @@ pub(crate) fn start_part(part: &Launch, windows: WindowClient) -> Result<PeerHan
             "TRING_PASSWORD" => common.link.password = secret()?,
             "TRING_ICE_PASSWORD" => common.link.ice_password = secret()?,
             "TRING_ICE_SECRET" => common.link.ice_secret = secret()?,
+            "TRING_SECRET_KEY" => common.link.secret_key = secret()?,
             _ => {
                 return Err(Failure::usage(format!(
                     "{name}: a peer inside this program has no environment of its own"

@@ -110,6 +110,8 @@ impl Servers {
     /// Variables of the same.
     pub(crate) fn env(&self) -> BTreeMap<String, String> {
         let mut env = self.inherited.env.clone();
+        // All peers have the key of this program, on whatever machine they run, and this is it.
+        env.remove("TRING_SECRET_KEY");
         if self.is_private() {
             env.remove("TRING_PASSWORD");
         }

@@ -32,6 +32,7 @@ mod loops;
 mod nat;
 mod reach;
 pub(crate) mod report;
+mod sealing;
 mod settings;
 mod stun;
 mod talk;
@@ -181,6 +182,7 @@ pub(crate) fn start(plan: Plan) -> Running {
     let Plan { settings, link, withheld, broker, asked_show, windows } = plan;
     let config = settings.peer_now();
     running.add(std::future::ready(settings::check(&settings, &config, &link, &withheld)));
+    running.add(std::future::ready(sealing::check(&settings)));
     // One time a broker.
     let (times, told) = mpsc::channel(settings.link.brokers.len().max(1));
     for (index, url) in settings.link.brokers.iter().enumerate() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use signalling::call::{self, Action, Notice, Side, State};
 use signalling::id::{CallId, PeerId};
 
+use super::broker::OFFLINE_GRACE;
 use super::calls::Timer;
 use super::marks::Marks;
 use super::rules::UNANSWERED;
@@ -77,6 +78,10 @@ impl Session {
                 self.calling(&call);
                 if let Some(live) = self.calls.get_mut(&call) {
                     live.timers.set(Timer::NoRinging, now + UNANSWERED);
+                    // It may be known before we dial.
+                    if self.link.is_callee_offline() {
+                        live.timers.set(Timer::Offline, now + OFFLINE_GRACE);
+                    }
                 }
                 self.tell_of(&call, &CallEvent::Dialing);
             }

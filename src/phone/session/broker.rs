@@ -17,7 +17,7 @@ use crate::output::exit::Failure;
 use crate::platform::random;
 
 /// What the broker holds of someone who is just coming online is still their last goodbye; so long it may be wrong.
-const OFFLINE_GRACE: Duration = Duration::from_millis(700);
+pub(super) const OFFLINE_GRACE: Duration = Duration::from_millis(700);
 
 impl Session {
     pub(super) fn link_event(&mut self, event: Option<LinkEvent>) -> Result<(), Failure> {
@@ -108,10 +108,8 @@ impl Session {
                 if let Err(error) = self.link.handle().hear(peer.clone()) {
                     warn!(%error, "the other side may not be heard");
                 }
-                if self.messages.delivery.heeds_presence()
-                    && let Err(error) = self.link.handle().watch(peer.clone())
-                {
-                    warn!(%error, "presence not asked for");
+                if self.messages.delivery.heeds_presence() {
+                    self.link.watch_callee(&peer);
                 }
                 match absent {
                     Absent::End => self.dial(peer),

@@ -43,7 +43,7 @@ pub(super) enum Ahead {
 pub(super) struct LiveCall {
     pub(super) call: CallId,
     pub(super) peer: PeerId,
-    /// How its messages come, once it is established; none where nothing is to be sealed.
+    /// How its messages come, once it is established.
     pub(super) security: Option<Security>,
     /// What the words of a sealed call are made of.
     pub(super) handshake: Option<Handshake>,

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use signalling::id::PeerId;
 use signalling::mqtt::{LinkConfig, LinkHandle};
+use signalling::seal::Plain;
 use signalling::topic::{Hearers, Template};
 use signalling::wire::PresenceState;
+use tracing::warn;
 
 use super::rules::{self, Echo};
+use super::start::Callee;
 
 /// What several calls tell of a changed network within this time is one change.
 const ONE_CHANGE: Duration = Duration::from_secs(1);
@@ -20,6 +23,8 @@ const ECHO_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct BrokerLink {
     handle: LinkHandle,
     state: LinkState,
+    /// Whose presence the first subscription asks for.
+    watched: Callee,
     /// What others see of us while no call stands.
     at_rest: PresenceState,
     /// When the network of this machine changed last.
@@ -37,9 +42,9 @@ enum LinkState {
 }
 
 impl BrokerLink {
-    pub(super) fn new(handle: LinkHandle, at_rest: PresenceState) -> Self {
+    pub(super) fn new(handle: LinkHandle, watched: Callee, at_rest: PresenceState) -> Self {
         let state = LinkState::Down;
-        Self { handle, state, at_rest, network_changed: None, echo: Echo::default(), callee: None }
+        Self { handle, state, watched, at_rest, network_changed: None, echo: Echo::default(), callee: None }
     }
 
     /// What publishes and subscribes.
@@ -91,6 +96,22 @@ impl BrokerLink {
         self.handle.set_presence(if in_a_call { PresenceState::Busy } else { self.at_rest });
     }
 
+    /// Asks for the presence of the one whom we call, unless the first subscription did.
+    pub(super) fn watch_callee(&self, peer: &PeerId) {
+        let asked = match &self.watched {
+            Callee::Watched(watched) if watched == peer => Ok(()),
+            Callee::Watched(_) | Callee::Unwatched => self.handle.watch(peer.clone()),
+        };
+        if let Err(error) = asked {
+            warn!(%error, "presence not asked for");
+        }
+    }
+
+    /// The broker says that the one whom we call is not there.
+    pub(super) fn is_callee_offline(&self) -> bool {
+        self.callee == Some(PresenceState::Offline)
+    }
+
     /// The broker says this of the one whom we call.
     pub(super) fn callee_is(&mut self, state: Option<PresenceState>) {
         self.callee = state;
@@ -124,13 +145,15 @@ impl BrokerLink {
         is_over
     }
 
-    /// What is known of why `peer` did not answer, though the broker says that it is there.
+    /// What is known of why `peer` did not answer.
     pub(super) fn why_unanswered(&self, link: &LinkConfig, peer: &PeerId) -> Option<String> {
+        let needs_a_key = link.sealing.as_ref().is_some_and(|sealing| sealing.policy.plain == Plain::Refused);
         let lost = || Some(rules::lost_on_the_way(&link.template, &link.me, peer, self.echo));
         match self.callee {
             Some(PresenceState::Available | PresenceState::Busy | PresenceState::Away) => lost(),
             // Rules may hide its presence too.
             None if self.echo == Echo::Missing => lost(),
+            None if needs_a_key => Some(rules::no_key(peer)),
             Some(PresenceState::Offline) | None => None,
         }
     }

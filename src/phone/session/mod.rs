@@ -88,6 +88,7 @@ use messages::Messages;
 use open::{Aside, OpenMedia, close_devices};
 pub(crate) use role::{Absent, Calls, Role};
 use screen::Screen;
+use start::Callee;
 pub(crate) use start::run;
 use trust::Trusts;
 use view::View;
@@ -119,6 +120,7 @@ struct Session {
 /// What a session is connected with.
 struct Surroundings {
     link: LinkHandle,
+    callee: Callee,
     guests: mpsc::Receiver<FromGuest>,
     windows: WindowClient,
     printer: Arc<Printer>,
@@ -135,7 +137,7 @@ impl Session {
         view: View,
         open: Option<Aside<OpenMedia>>,
     ) -> Self {
-        let Surroundings { link, guests, windows, printer, memory } = surroundings;
+        let Surroundings { link, callee, guests, windows, printer, memory } = surroundings;
         let me = settings.link.me.clone();
         let updates = match settings.dialect {
             Dialect::Tring => Updates::Understood,
@@ -147,7 +149,7 @@ impl Session {
             phone: Phone::new(me, PhoneConfig { updates, ..phone_config }),
             messages: Messages::new(delivery),
             trust: Trusts::new(memory, settings.link.sealing.as_ref()),
-            link: BrokerLink::new(link, role.at_rest()),
+            link: BrokerLink::new(link, callee, role.at_rest()),
             guests: Guests::new(guests),
             calls: LiveCalls::default(),
             open,

@@ -52,6 +52,14 @@ pub(super) fn lost_on_the_way(template: &Template, me: &PeerId, peer: &PeerId, e
     }
 }
 
+/// What a caller is told of a callee of whom nothing is to be seen, so that nothing could be sealed for it.
+pub(super) fn no_key(peer: &PeerId) -> String {
+    format!(
+        "no presence of {peer} is to be seen, and so no key to seal for: nobody has been there by that ID, the broker's rules \
+         hide it, or the program there cannot seal, which --plain is for"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

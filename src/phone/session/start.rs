@@ -6,22 +6,25 @@ use std::sync::Arc;
 
 use media::display::window::WindowClient;
 use signalling::call::PhoneConfig;
+use signalling::dialect::Dialect;
+use signalling::id::PeerId;
 use signalling::mqtt::{Link, LinkError, Sealing};
-use signalling::seal::Acquaintances;
+use signalling::seal::{Acquaintances, Policy, Strangers};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::open::{OpenMedia, Speaking};
 use super::view::View;
-use super::{Driver, Role, Session, Surroundings};
+use super::{Absent, Driver, Role, Session, Surroundings};
 use crate::cli::Answer;
+use crate::output::events::ProgramEvent;
 use crate::output::exit::{ExitStatus, Failure};
 use crate::output::printer::Printer;
 use crate::phone::events::CallEvent;
-use crate::phone::identity;
+use crate::phone::identity::{self, Identity};
 use crate::phone::known_peers::KnownPeers;
-use crate::phone::settings::Settings;
+use crate::phone::settings::{Security, Settings};
 use crate::phone::sharing::{self, Card, Seat};
 
 /// What guests say and the session has not heard yet; then they wait.
@@ -40,12 +43,17 @@ pub(crate) async fn run(
     driver: Driver,
 ) -> Result<ExitStatus, Failure> {
     let view = View::new(settings.media.show);
-    let memory = match &driver {
-        Driver::User => KnownPeers::find(),
-        Driver::Owner(_) => None,
+    let memory = match (&driver, &settings.security) {
+        (Driver::User, Some(Security { keys: None, .. })) => KnownPeers::find(),
+        (Driver::User, _) | (Driver::Owner(_), _) => None,
     };
-    let memory = memory.filter(|_| settings.security.as_ref().is_some_and(|security| security.keys.is_none()));
-    settings.link.sealing = sealing(&settings, memory.as_ref(), &driver)?;
+    let (sealing, passing) = sealing(&settings, memory.as_ref(), &driver)?;
+    settings.link.sealing = sealing;
+    // What is remembered counts. What cannot be kept is told once.
+    let memory = memory.filter(|_| passing.is_none());
+    if let Some(text) = passing {
+        printer.tell(&ProgramEvent::Warning { text });
+    }
     // Dropped last: guests connect themselves when this program has left the broker.
     let closing = CancellationToken::new();
     let _lets_guests_go = closing.clone().drop_guard();
@@ -66,7 +74,11 @@ pub(crate) async fn run(
         }
     };
     let link_failed = |error: LinkError| Failure::new((&error).into(), error);
-    let (link, handle, link_events) = Link::new(settings.link.clone()).map_err(link_failed)?;
+    let (mut link, handle, link_events) = Link::new(settings.link.clone()).map_err(link_failed)?;
+    let callee = Callee::new(&role, &seat, &settings);
+    if let Callee::Watched(peer) = &callee {
+        link.watch_from_the_start(peer.clone());
+    }
     handle.set_presence(role.at_rest());
     let stop = CancellationToken::new();
     // Also where the session is given up half-way, which only an owner inside the program does.
@@ -87,7 +99,7 @@ pub(crate) async fn run(
         settings,
         role,
         phone_config,
-        Surroundings { link: handle, guests, windows, printer, memory },
+        Surroundings { link: handle, callee, guests, windows, printer, memory },
         view,
         open,
     );
@@ -99,18 +111,48 @@ pub(crate) async fn run(
     result
 }
 
-/// What seals our messages, if the user asks for it: the identity of our ID, and what is remembered of peers. A session
-/// that a test runs has an identity of that test, and remembers nobody.
-fn sealing(settings: &Settings, memory: Option<&KnownPeers>, driver: &Driver) -> Result<Option<Sealing>, Failure> {
-    let Some(security) = &settings.security else { return Ok(None) };
-    let keys = match (&security.keys, driver) {
-        (Some(keys), _) => Arc::clone(keys),
-        (None, Driver::User) => identity::own(&settings.link.me)?,
-        (None, Driver::Owner(_)) => identity::of_this_program(),
+/// Whether the presence of the one whom we call, which has its key, is asked for with the first subscription. Whoever
+/// waits for it, and a guest, ask when they are online.
+pub(super) enum Callee {
+    Watched(PeerId),
+    Unwatched,
+}
+
+impl Callee {
+    fn new(role: &Role, seat: &Seat, settings: &Settings) -> Self {
+        match (role, seat, settings.dialect) {
+            (Role::Call { peer, absent: Absent::End }, Seat::Host(_) | Seat::Alone, Dialect::Tring) => {
+                Self::Watched(peer.clone())
+            }
+            (Role::Call { .. } | Role::Listen { .. }, _, Dialect::Tring | Dialect::Apprtc) => Self::Unwatched,
+        }
+    }
+}
+
+/// What seals our messages, in a dialect that can: the identity of our ID, and what is remembered of peers; and why that
+/// identity is for this run alone, where it is. A session that a test runs has an identity of that test, and remembers
+/// nobody.
+fn sealing(
+    settings: &Settings,
+    memory: Option<&KnownPeers>,
+    driver: &Driver,
+) -> Result<(Option<Sealing>, Option<String>), Failure> {
+    let Some(security) = &settings.security else { return Ok((None, None)) };
+    let (keys, passing) = match (&security.keys, driver) {
+        (Some(keys), _) => (Arc::clone(keys), None),
+        (None, Driver::User) => {
+            let Identity { keys, passing } = identity::own(&settings.link.me)?;
+            (keys, passing)
+        }
+        (None, Driver::Owner(_)) => (identity::of_this_program(), None),
+    };
+    let policy = match (driver, security.policy.strangers) {
+        (Driver::Owner(_), Strangers::Welcome) => Policy { strangers: Strangers::Anew, ..security.policy },
+        (Driver::User | Driver::Owner(_), _) => security.policy,
     };
     let acquaintances = match memory {
         Some(memory) => memory.clone().follow()?,
         None => watch::channel(Arc::new(Acquaintances::new())).1,
     };
-    Ok(Some(Sealing { keys, policy: security.policy, acquaintances }))
+    Ok((Some(Sealing { keys, policy, acquaintances }), passing))
 }

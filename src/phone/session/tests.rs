@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Inputs, Orders};
 use super::open::{OpenMedia, Speaking};
+use super::start::Callee;
 use super::view::View;
 use super::work::Work;
 use super::{Session, Surroundings};
@@ -33,7 +34,7 @@ async fn caller() -> (Session, mpsc::Receiver<Value>, Link) {
     let printer = Arc::new(Printer::to_channel(told_tx));
     let view = View::new(settings.media.show);
     let open = OpenMedia::open_aside(Arc::new(settings.media.clone()), None, Speaking::Needed).await.unwrap();
-    let surroundings = Surroundings { link: handle, guests, windows, printer, memory: None };
+    let surroundings = Surroundings { link: handle, callee: Callee::Unwatched, guests, windows, printer, memory: None };
     (Session::new(settings, role, phone_config, surroundings, view, Some(open)), told, link)
 }
 

@@ -91,10 +91,8 @@ impl Session {
     }
 
     /// The call is established: from now on its peer is known by its key. How its messages come.
-    /// `None` where nothing is to be sealed.
-    pub(super) fn remember_partner(&mut self, call: &CallId) -> Option<Security> {
-        self.settings.security.as_ref()?;
-        let peer = self.calls.get(call)?.peer.clone();
+    pub(super) fn remember_partner(&mut self, call: &CallId) -> Security {
+        let Some(peer) = self.calls.get(call).map(|live| live.peer.clone()) else { return Security::default() };
         let standing = self.trust.standings.get(&peer).cloned().unwrap_or(Standing::Plain);
         if let (Standing::Sealed { keys, trust: Trust::First }, Some(memory)) = (&standing, &self.trust.memory) {
             let (memory, words) = (memory.clone(), keys.fingerprint().words());
@@ -110,7 +108,7 @@ impl Session {
         if let Some(live) = self.calls.get_mut(call) {
             live.security = Some(security.clone());
         }
-        Some(security)
+        security
     }
 
     /// The key of a peer was remembered, or could not be.

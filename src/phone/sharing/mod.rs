@@ -116,7 +116,7 @@ impl Card {
                 format!("{id} is online here with another --topic or --dialect, as process {process}")
             }
             (_, Part::Calls(_)) if self.policy != guest.policy => {
-                format!("{id} is online here with another --seal, --plain or --require-known, as process {process}")
+                format!("{id} is online here with another --plain or --require-known, as process {process}")
             }
             (_, Part::Calls(_)) if self.key != guest.key => {
                 format!("{id} is online here with another key, as process {process}")
@@ -345,7 +345,7 @@ mod tests {
         assert!(text.contains("process 7") && text.contains("--id"), "{text}");
         assert!(told(calls.admit(&Card { part: Part::Listens, ..calls.clone() })).contains("is calling alice"));
         assert!(told(listens.admit(&Card { topics: "{from}".into(), ..calls.clone() })).contains("--topic"));
-        assert!(told(listens.admit(&Card { policy: "plain".into(), ..calls.clone() })).contains("--seal"));
+        assert!(told(listens.admit(&Card { policy: "plain".into(), ..calls.clone() })).contains("--plain"));
         assert!(told(listens.admit(&Card { key: None, ..calls.clone() })).contains("another key"));
         let elsewhere = Card { brokers: vec!["j:1883".into()], ..calls };
         assert_eq!(listens.admit(&elsewhere), Answer::Elsewhere);

@@ -85,6 +85,9 @@ class TringSound(TringCall):
         devices = [word for pair in zip(devices[::2], devices[1::2]) if pair[0] not in given for word in pair]
         self.options = ["--broker", "mqtt://10.9.0.1:1883", *self.common, *devices, *self.more[peer]]
         self.environment |= self.sound.environment
+        if self.peer:
+            # It speaks tring's protocol and does not seal.
+            self.environment["TRING_PLAIN"] = "true"
         if self.peer and peer == 0:
             return Process(self.line.namespaces[0], self.peer, self.folder, "alice", self.take_foreign)
         return super().start(peer, *command)

@@ -78,6 +78,13 @@ pub fn listen(link: impl IntoIterator<Item = impl Into<OsString>>) -> Tring {
     bob
 }
 
+/// The same, also for peers that cannot seal.
+pub fn listen_plain(link: impl IntoIterator<Item = impl Into<OsString>>) -> Tring {
+    let mut bob = Tring::command(Args::new(["listen"]).and(TEST_MEDIA).and(link)).plain().spawn();
+    bob.wait_event("online", PATIENCE);
+    bob
+}
+
 /// `call bob` with test media.
 pub fn call_bob(link: impl IntoIterator<Item = impl Into<OsString>>) -> Tring {
     Tring::spawn(Args::new(["call", "bob"]).and(TEST_MEDIA).and(link))

@@ -1,6 +1,6 @@
 //! A stranger at the broker who says whatever a test makes her say, by an MQTT client of another make.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -25,6 +25,8 @@ pub struct Mallory {
     /// what came while something else was waited for
     early: VecDeque<Publish>,
     messages: u64,
+    /// how many messages were said on each topic
+    published: BTreeMap<String, u64>,
 }
 
 /// How to connect to a broker of this machine that knows no logins.
@@ -62,7 +64,15 @@ impl Mallory {
                 }
             }
         });
-        let mut mallory = Self { requests, packets, reader, unacknowledged: 0, early: VecDeque::new(), messages: 0 };
+        let mut mallory = Self {
+            requests,
+            packets,
+            reader,
+            unacknowledged: 0,
+            early: VecDeque::new(),
+            messages: 0,
+            published: BTreeMap::new(),
+        };
         mallory.until(|packet| matches!(packet, Packet::ConnAck(_)).then_some(()));
         mallory
     }
@@ -80,6 +90,12 @@ impl Mallory {
     fn send(&mut self, topic: &str, payload: Vec<u8>, retain: bool) {
         self.requests.publish(topic, QoS::AtLeastOnce, retain, payload).unwrap();
         self.unacknowledged += 1;
+        *self.published.entry(topic.to_owned()).or_default() += 1;
+    }
+
+    /// How many messages she has said on a topic.
+    pub fn published(&self, topic: &str) -> u64 {
+        self.published.get(topic).copied().unwrap_or(0)
     }
 
     /// Waits until the broker has taken all of it.

@@ -6,6 +6,7 @@
 //! - [`mosquitto`], [`activemq`], [`coturn`], [`pulse`]: real servers on free ports of loopback, one of their own a test;
 //!   [`broker`]: one and the same test over each broker
 //! - [`served`]: the program's own servers
+//! - [`people`]: the keys of peers, so that a test opens what they seal
 //! - [`lab`]: peers behind NATs, in network namespaces; [`proxy`]: an HTTP or SOCKS5 proxy
 //! - [`screen`]: a terminal and a desktop to look at; [`sound`]: frequencies measured
 //! - [`turn`]: which tests run beside each other
@@ -33,6 +34,7 @@ pub mod daemon;
 pub mod lab;
 pub mod mallory;
 pub mod mosquitto;
+pub mod people;
 pub mod process;
 pub mod proxy;
 pub mod pulse;

@@ -1,6 +1,7 @@
 //! The program under test, as another program would drive it: arguments and NDJSON commands in, NDJSON events out.
 //!
-//! It runs in an environment of its own: no settings of the user, no desktop, a home directory that is thrown away.
+//! It runs in an environment of its own: no settings of the user, no desktop, a home directory that is thrown away. Whoever
+//! has an ID has the same key in each of them, as a person on a machine of theirs; nobody remembers anybody.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::daemon::signal;
+use super::people::give_key;
 use super::{PATIENCE, TempDir};
 
 /// How often the end of the program is looked for.
@@ -63,6 +65,11 @@ impl TringCommand {
     /// Sets several, such as those of `Pulse::env`.
     pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(self, envs: impl IntoIterator<Item = (N, V)>) -> Self {
         envs.into_iter().fold(self, |command, (name, value)| command.env(name, value))
+    }
+
+    /// Lets it speak to peers that cannot seal: clients of other makes, and messages that a test writes itself.
+    pub fn plain(self) -> Self {
+        self.env("TRING_PLAIN", "true")
     }
 
     /// Keeps settings and keys in this directory, to be found there by the next run.
@@ -125,9 +132,19 @@ impl TringCommand {
         command.current_dir(folder).stdin(Stdio::null()).output().expect("the program was built for this test")
     }
 
+    /// The peer ID that it is given.
+    fn id(&self) -> Option<String> {
+        let typed = self.args.windows(2).find(|words| words[0] == "--id").map(|words| words[1].clone());
+        let set = || self.envs.iter().find(|(name, _)| name == "TRING_ID").map(|(_, value)| value.clone());
+        typed.or_else(set)?.into_string().ok()
+    }
+
     /// The program in its own environment, and its home directory if that is one of its own.
     fn prepare(self) -> (Command, Option<TempDir>) {
         let own_home = self.home.is_none().then(|| TempDir::new("home"));
+        if let Some((home, id)) = own_home.as_ref().zip(self.id()) {
+            give_key(home.path(), &id);
+        }
         let home = self.home.or_else(|| own_home.as_ref().map(|dir| dir.path().into())).expect("one of the two is set");
         let words: Vec<OsString> = self.launcher.into_iter().chain([PROGRAM.into()]).collect();
         let mut command = Command::new(&words[0]);
