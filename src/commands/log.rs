@@ -166,7 +166,11 @@ mod tests {
             Entry { verified: Some(true), ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup") },
             Entry { verified: Some(false), ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup") },
             entry("bob", Direction::Out, false, None, "no-answer"),
-            Entry { sealed: Some(false), verified: Some(false), ..entry("door", Direction::Out, true, Some(1000.0), "hangup") },
+            Entry {
+                sealed: Some(false),
+                verified: Some(false),
+                ..entry("door", Direction::Out, true, Some(1000.0), "hangup")
+            },
         ];
         let table = table(entries.iter());
         let lines: Vec<&str> = table.lines().map(|line| &line[local_time::date_and_time(0).len()..]).collect();

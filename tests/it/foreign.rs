@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 use crate::support::aiortc::{self, Aiortc};
-use crate::support::call::{self, Args, Ended, SEALED};
+use crate::support::call::{self, Args, Ended};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Tring;
 use crate::support::turn::Turn;
@@ -18,9 +18,13 @@ fn phone(mosquitto: &Mosquitto, role: &str, options: &[&str]) -> Aiortc {
     Aiortc::start_script("tests/foreign/phone.py", args.and(options.iter().copied()))
 }
 
-fn alice(command: &[&str], mosquitto: &Mosquitto) -> Tring {
+fn alice(form: Form, command: &[&str], mosquitto: &Mosquitto) -> Tring {
     let args = Args::new(command.iter().copied()).and(call::TEST_MEDIA);
-    Tring::command(args.and(["--id", "alice", "--control", "-", "--broker", &mosquitto.url()])).plain().spawn()
+    let alice = Tring::command(args.and(["--id", "alice", "--control", "-", "--broker", &mosquitto.url()]));
+    match form {
+        Form::Plain => alice.plain().spawn(),
+        Form::Sealed => alice.spawn(),
+    }
 }
 
 fn command(alice: &mut Tring, command: Value) {
@@ -114,14 +118,6 @@ enum Form {
 }
 
 impl Form {
-    /// Arguments of the program.
-    fn program<'a>(self, args: &[&'a str]) -> Vec<&'a str> {
-        match self {
-            Self::Plain => args.to_vec(),
-            Self::Sealed => [args, &SEALED].concat(),
-        }
-    }
-
     /// Options of the client in Python.
     fn client<'a>(self, options: &[&'a str]) -> Vec<&'a str> {
         match self {
@@ -145,7 +141,7 @@ fn is_called(form: Form) {
     let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
     let mut phone = phone(&mosquitto, "answer", &form.client(&["--late", "0.6"]));
-    let mut alice = alice(&form.program(&["call", "phone"]), &mosquitto);
+    let mut alice = alice(form, &["call", "phone"], &mosquitto);
     alice.wait_event("first_frame", PATIENCE);
     compare(&mut alice, &mut phone, form);
     flows(&mut alice, &mut phone);
@@ -182,7 +178,7 @@ fn it_calls_sealed() {
 fn calls(form: Form) {
     let _turn = Turn::whole_machine();
     let mosquitto = Mosquitto::anonymous();
-    let mut alice = alice(&form.program(&["listen", "--once", "--answer", "auto"]), &mosquitto);
+    let mut alice = alice(form, &["listen", "--once", "--answer", "auto"], &mosquitto);
     alice.wait_event("online", PATIENCE);
     let mut phone = phone(&mosquitto, "call", &form.client(&[]));
     let muted = alice.wait_event("muted", PATIENCE);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::aiortc::Aiortc;
-use crate::support::call::{Args, Ended, SEALED, TEST_MEDIA, talking};
+use crate::support::call::{Args, Ended, TEST_MEDIA, talking};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::{PROGRAM, Tring};
 use crate::support::screen::Tmux;
@@ -23,10 +23,6 @@ fn bob(home: &Path, broker: &str, args: &[&str]) -> Tring {
     let mut bob = Tring::command(listen.and(args.iter().copied())).home(home).spawn();
     bob.wait_event("online", PATIENCE);
     bob
-}
-
-fn sealed(args: &[&'static str]) -> Vec<&'static str> {
-    [&SEALED[..], args].concat()
 }
 
 /// The words of a call, once it is connected.
@@ -56,8 +52,8 @@ fn both_sides_have_the_same_words_and_the_user_notes_it_for_good() {
     let (mosquitto, homes) = (Mosquitto::anonymous(), [TempDir::new("a"), TempDir::new("b")]);
     let mut before = None;
     for is_verified in [false, true] {
-        let mut bob = bob(homes[1].path(), &mosquitto.url(), &sealed(&["--answer", "auto", "--once"]));
-        let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &SEALED);
+        let mut bob = bob(homes[1].path(), &mosquitto.url(), &["--answer", "auto", "--once"]);
+        let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &[]);
         talking([&mut alice, &mut bob]);
         let of_alice = words(&mut alice);
         assert_eq!((&of_alice.0, is_verified), (&words(&mut bob).0, of_alice.1));
@@ -95,8 +91,8 @@ fn both_sides_have_the_same_words_and_the_user_notes_it_for_good() {
 fn what_the_user_says_of_the_words_can_be_wrong_and_be_taken_back() {
     let _turn = Turn::call();
     let (mosquitto, homes) = (Mosquitto::anonymous(), [TempDir::new("a"), TempDir::new("b")]);
-    let mut bob = bob(homes[1].path(), &mosquitto.url(), &sealed(&["--answer", "auto", "--once"]));
-    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &SEALED);
+    let mut bob = bob(homes[1].path(), &mosquitto.url(), &["--answer", "auto", "--once"]);
+    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &[]);
     alice.say("verify");
     talking([&mut alice, &mut bob]);
     words(&mut alice);
@@ -132,8 +128,8 @@ fn what_the_user_says_of_the_words_can_be_wrong_and_be_taken_back() {
 fn a_path_that_is_set_up_while_it_rings_brings_words_when_somebody_answers() {
     let _turn = Turn::call();
     let (mosquitto, homes) = (Mosquitto::anonymous(), [TempDir::new("a"), TempDir::new("b")]);
-    let mut bob = bob(homes[1].path(), &mosquitto.url(), &sealed(&["--early-media", "always", "--once"]));
-    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &SEALED);
+    let mut bob = bob(homes[1].path(), &mosquitto.url(), &["--early-media", "always", "--once"]);
+    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &[]);
     for side in [&mut alice, &mut bob] {
         side.wait_event("path_ready", PATIENCE);
         side.catch_up();
@@ -153,11 +149,11 @@ fn each_of_two_calls_has_its_words() {
     let _turn = Turn::call();
     let (mosquitto, home) = (Mosquitto::anonymous(), TempDir::new("b"));
     let homes = [TempDir::new("a"), TempDir::new("c")];
-    let mut bob = bob(home.path(), &mosquitto.url(), &SEALED);
+    let mut bob = bob(home.path(), &mosquitto.url(), &[]);
     let mut seen = Vec::new();
     let mut callers = Vec::new();
     for (id, home) in ["alice", "carol"].into_iter().zip(&homes) {
-        let mut caller = caller(id, home.path(), &mosquitto.url(), &SEALED);
+        let mut caller = caller(id, home.path(), &mosquitto.url(), &[]);
         bob.wait_event("incoming", PATIENCE);
         bob.say("answer");
         let event = bob.wait_event("words", PATIENCE);
@@ -181,12 +177,12 @@ fn each_of_two_calls_has_its_words() {
 fn a_call_by_the_connection_of_another_program_has_the_same_words() {
     let _turn = Turn::call();
     let (mosquitto, homes) = (Mosquitto::anonymous(), [TempDir::new("a"), TempDir::new("b")]);
-    let mut bob = bob(homes[1].path(), &mosquitto.url(), &sealed(&["--answer", "auto", "--once"]));
+    let mut bob = bob(homes[1].path(), &mosquitto.url(), &["--answer", "auto", "--once"]);
     let listen = ["listen", "--id", "alice", "--control", "-", "--broker", &mosquitto.url()].map(str::to_owned);
-    let listen = Args::new(listen).and(TEST_MEDIA).and(SEALED);
+    let listen = Args::new(listen).and(TEST_MEDIA);
     let mut listener = Tring::command(listen).home(homes[0].path()).spawn();
     listener.wait_event("online", PATIENCE);
-    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &SEALED);
+    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &[]);
     assert_eq!(alice.wait_event("shared", PATIENCE)["process"], listener.pid());
     assert_eq!(words(&mut alice), words(&mut bob));
     alice.say("hangup");
@@ -199,8 +195,8 @@ fn a_call_by_the_connection_of_another_program_has_the_same_words() {
 fn a_call_in_plain_has_no_words() {
     let _turn = Turn::call();
     let (mosquitto, homes) = (Mosquitto::anonymous(), [TempDir::new("a"), TempDir::new("b")]);
-    let mut bob = bob(homes[1].path(), &mosquitto.url(), &["--answer", "auto", "--once"]);
-    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &sealed(&["--plain"]));
+    let mut bob = bob(homes[1].path(), &mosquitto.url(), &["--answer", "auto", "--once", "--dialect", "apprtc"]);
+    let mut alice = caller("alice", homes[0].path(), &mosquitto.url(), &["--dialect", "apprtc"]);
     talking([&mut alice, &mut bob]);
     alice.say("verify");
     let warning = alice.wait_event("warning", PATIENCE);
@@ -216,12 +212,11 @@ fn a_call_in_plain_has_no_words() {
 fn the_words_stand_in_the_view_until_a_key_says_that_they_are_the_same() {
     let _turn = Turn::call();
     let (mosquitto, dir) = (Mosquitto::anonymous(), TempDir::new("terminal"));
-    let mut bob = bob(dir.path(), &mosquitto.url(), &sealed(&["--answer", "auto", "--once"]));
+    let mut bob = bob(dir.path(), &mosquitto.url(), &["--answer", "auto", "--once"]);
     let tmux = Tmux::run(
         &format!(
-            "{PROGRAM} call bob --id alice --broker {} --video test --audio none --play none --show terminal {}",
-            mosquitto.url(),
-            SEALED.join(" ")
+            "{PROGRAM} call bob --id alice --broker {} --video test --audio none --play none --show terminal",
+            mosquitto.url()
         ),
         dir.path(),
     );
@@ -244,7 +239,7 @@ fn phone(mosquitto: &Mosquitto, role: &str, options: &[&str]) -> Aiortc {
 }
 
 fn alice(command: &[&str], mosquitto: &Mosquitto) -> Tring {
-    let args = Args::new(command.iter().copied()).and(TEST_MEDIA).and(SEALED);
+    let args = Args::new(command.iter().copied()).and(TEST_MEDIA);
     Tring::spawn(args.and(["--id", "alice", "--control", "-", "--broker", &mosquitto.url()]))
 }
 
@@ -309,10 +304,10 @@ fn somebody_in_the_middle_gives_both_sides_other_words() {
         Aiortc::start_script("tests/foreign/phone.py", args)
     };
     let homes = [TempDir::new("a"), TempDir::new("b")];
-    let mut bob = bob(homes[1].path(), &of_bob.url(), &sealed(&["--answer", "auto", "--once"]));
+    let mut bob = bob(homes[1].path(), &of_bob.url(), &["--answer", "auto", "--once"]);
     let _for_alice = middle(&of_alice, "answer", "bob", "alice");
     let _for_bob = middle(&of_bob, "call", "alice", "bob");
-    let mut alice = caller("alice", homes[0].path(), &of_alice.url(), &SEALED);
+    let mut alice = caller("alice", homes[0].path(), &of_alice.url(), &[]);
     assert_ne!(words(&mut alice).0, words(&mut bob).0);
     for side in [&mut alice, &mut bob] {
         side.say("hangup");

@@ -12,9 +12,6 @@ use super::{PATIENCE, require, run, sound};
 /// Test media in both directions, neither shown nor played.
 pub const TEST_MEDIA: [&str; 8] = ["--video", "test", "--audio", "tone", "--show", "none", "--play", "none"];
 
-/// What makes a call sealed.
-pub const SEALED: [&str; 1] = ["--seal"];
-
 /// Pictures a second that are sent unless asked otherwise.
 const FPS: f64 = 30.0;
 
