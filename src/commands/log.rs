@@ -81,16 +81,17 @@ fn row(entry: &Entry) -> [String; 5] {
         entry.peer.to_string(),
         way.to_owned(),
         entry.duration_ms.map_or_else(|| "-".to_owned(), length),
-        format!("{}{}", ending(entry.reason.as_str()), verified(entry)),
+        format!("{}{}", ending(entry.reason.as_str()), mark(entry)),
     ]
 }
 
-/// Whether the other side was verified when the call ended; only of calls that were established.
-const fn verified(entry: &Entry) -> &'static str {
-    match entry.verified {
-        Some(true) => " (verified)",
-        Some(false) => " (not verified)",
-        None => "",
+/// What is known of the other side of a call: nothing of calls of earlier versions, nothing new of those whose words nobody
+/// compared.
+const fn mark(entry: &Entry) -> &'static str {
+    match (entry.sealed, entry.verified) {
+        (Some(false), _) => "; not verified",
+        (_, Some(true)) => "; verified",
+        _ => "",
     }
 }
 
@@ -163,8 +164,16 @@ mod tests {
         let entries = [
             entry("front-door", Direction::In, true, Some(187_000.0), "remote-hangup"),
             entry("bob", Direction::In, false, None, "remote-cancel"),
-            Entry { verified: Some(true), ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup") },
-            Entry { verified: Some(false), ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup") },
+            Entry {
+                sealed: Some(true),
+                verified: Some(true),
+                ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup")
+            },
+            Entry {
+                sealed: Some(true),
+                verified: Some(false),
+                ..entry("bob", Direction::Out, true, Some(7_000.0), "hangup")
+            },
             entry("bob", Direction::Out, false, None, "no-answer"),
             Entry {
                 sealed: Some(false),
@@ -179,10 +188,10 @@ mod tests {
             [
                 "  front-door  in      3:07  the other side hung up",
                 "  bob         missed  -     the caller gave up",
-                "  bob         out     7 s   hung up (verified)",
-                "  bob         out     7 s   hung up (not verified)",
+                "  bob         out     7 s   hung up; verified",
+                "  bob         out     7 s   hung up",
                 "  bob         out     -     no answer",
-                "  door        out     1 s   hung up (not verified)",
+                "  door        out     1 s   hung up; not verified",
             ]
         );
     }

@@ -84,7 +84,7 @@ fn both_sides_have_the_same_words_and_the_user_notes_it_for_good() {
     }
     assert!(lines_of(homes[0].path(), &["contacts", "known"]).starts_with("bob  verified  "));
     assert!(lines_of(homes[1].path(), &["contacts", "known"]).starts_with("alice  known  "));
-    assert!(lines_of(homes[0].path(), &["log"]).contains("(verified)"));
+    assert!(lines_of(homes[0].path(), &["log"]).contains("; verified"));
 }
 
 #[test]
