@@ -17,6 +17,7 @@ mod addresses;
 mod brokers;
 mod firewalls;
 mod lossy_setups;
+mod relay_names;
 mod small_packets;
 mod uplinks;
 

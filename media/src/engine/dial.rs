@@ -1,7 +1,7 @@
 //! Connections to TURN servers over TCP and TLS.
 //!
-//! [`Dialer::dial`]: the name → an address of the server or of the proxy → TCP → the proxy's [`tunnel`] → TLS. Each step
-//! has [`STEP`] and its own [`StreamFault`].
+//! [`Dialer::dial`]: the name → the addresses of the server or of the proxy → TCP to the first that answers
+//! ([`race`]) → the proxy's [`tunnel`] → TLS. Each step has [`STEP`] and its own [`StreamFault`].
 
 use std::fmt;
 use std::io;
@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use network::proxy::{Proxies, Proxy, bare};
+use network::race::{self, Attempt, AttemptFailure};
 use network::tunnel;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -108,11 +109,12 @@ impl Dialer {
     {
         let proxy = self.proxies.on_the_way_to(&url.host, url.port);
         let next = proxy.map_or_else(|| format!("{}:{}", url.host, url.port), Proxy::to_string);
-        let address = within(STEP, "no answer from the name server", first_of(from.address, look_up(next))).await?;
-        let connecting = async { connect(address, from).await.map_err(|error| of_connecting(&error)) };
-        let connected = within(STEP, "no TCP connection", connecting).await;
-        let mut tcp = match (connected, proxy) {
-            (Ok(tcp), _) => tcp,
+        let found = within(STEP, "no answer from the name server", addresses_of(from.address, look_up(next))).await?;
+        let attempt = |address| connect(address, from.clone());
+        let connected = race::first_to_answer(race::order(found), race::ATTEMPT_DELAY, STEP, attempt).await;
+        let connected = connected.map_err(|attempts| of_attempts(&attempts));
+        let (address, mut tcp) = match (connected, proxy) {
+            (Ok(connected), _) => connected,
             // It is the proxy's fault, not the server's.
             (Err(fault), Some(proxy)) if fault != StreamFault::OtherSide => {
                 return Err(of_proxy(proxy, format!("is not reached: {fault}")));
@@ -152,22 +154,21 @@ async fn within<T>(
     timeout(limit, work).await.unwrap_or(Err(StreamFault::Timeout(what)))
 }
 
-/// The first address that is found, of the family of the address of ours that the connection starts at.
-async fn first_of(
+/// The addresses that are found, of the family of the address of ours that the connection starts at.
+async fn addresses_of(
     ours: Option<IpAddr>,
     look_up: impl Future<Output = io::Result<Vec<SocketAddr>>>,
-) -> Result<SocketAddr, StreamFault> {
-    let found = look_up.await.map_err(|error| StreamFault::Unresolved(system_error::in_words(&error)))?;
-    let is_of_family = |address: &SocketAddr| ours.is_none_or(|ours| ours.is_ipv4() == address.is_ipv4());
-    match found.iter().copied().find(is_of_family) {
-        Some(address) => Ok(address),
-        // It may have one for the other family's sockets.
-        None if !found.is_empty() => Err(StreamFault::OtherSide),
-        None => Err(StreamFault::Unresolved("it has no address".to_owned())),
+) -> Result<Vec<SocketAddr>, StreamFault> {
+    let mut found = look_up.await.map_err(|error| StreamFault::Unresolved(system_error::in_words(&error)))?;
+    if found.is_empty() {
+        return Err(StreamFault::Unresolved("it has no address".to_owned()));
     }
+    found.retain(|address| ours.is_none_or(|ours| ours.is_ipv4() == address.is_ipv4()));
+    // It may have one for the other family's sockets.
+    if found.is_empty() { Err(StreamFault::OtherSide) } else { Ok(found) }
 }
 
-async fn connect(to: SocketAddr, from: &Start) -> io::Result<TcpStream> {
+async fn connect(to: SocketAddr, from: Start) -> io::Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(address) = from.address {
         // The system would send from there into a void.
@@ -193,6 +194,32 @@ fn of_proxy(proxy: &Proxy, cause: String) -> StreamFault {
     StreamFault::Proxy { proxy: proxy.to_string(), cause }
 }
 
+/// Why no address answers: what the only one said; of several each with what it said, where they do not agree.
+fn of_attempts(attempts: &[Attempt]) -> StreamFault {
+    /// How many addresses an error tells of.
+    const TOLD_MAX: usize = 4;
+    let faults = attempts.iter().map(|attempt| {
+        let fault = match &attempt.failure {
+            AttemptFailure::Said(error) => of_connecting(error),
+            AttemptFailure::Silent(_) | AttemptFailure::NotTried => StreamFault::Timeout("no TCP connection"),
+        };
+        (attempt.address.ip(), fault)
+    });
+    let mut faults: Vec<(IpAddr, StreamFault)> = faults.collect();
+    // An address that this end cannot reach at all says the least.
+    if faults.iter().any(|(_, fault)| *fault != StreamFault::OtherSide) {
+        faults.retain(|(_, fault)| *fault != StreamFault::OtherSide);
+    }
+    match faults.as_slice() {
+        [] => StreamFault::Unresolved("it has no address".to_owned()),
+        [(_, first), rest @ ..] if rest.iter().all(|(_, fault)| fault == first) => first.clone(),
+        all => {
+            let told = all.iter().take(TOLD_MAX).map(|(ip, fault)| format!("{ip}: {fault}"));
+            StreamFault::Unreached { addresses: all.len(), told: told.collect::<Vec<_>>().join(", ") }
+        }
+    }
+}
+
 fn of_connecting(error: &io::Error) -> StreamFault {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => StreamFault::Refused,
@@ -215,5 +242,48 @@ fn of_tls(error: &io::Error, tls: &TlsClient, host: &str) -> StreamFault {
             }
             _ => StreamFault::Local(system_error::in_words(error)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    /// Dials `turn:turn.test`, whose name has these addresses.
+    async fn dial(addresses: Vec<SocketAddr>, from: Option<IpAddr>) -> Result<Option<SocketAddr>, StreamFault> {
+        let url = "turn:turn.test?transport=tcp".parse().unwrap();
+        let start = Start { address: from, interface: None };
+        let dialer = Dialer::without_tls(Proxies::default());
+        dialer.dial(&url, &start, |_| async move { Ok(addresses) }).await.map(|connection| connection.server)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_dead_leaves_the_connection_to_the_next() {
+        let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let live = listening.local_addr().unwrap();
+        let dead = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), live.port()));
+        assert_eq!(dial(vec![dead, live], None).await, Ok(Some(live)));
+        assert_eq!(dial(vec![live, dead], Some(Ipv4Addr::LOCALHOST.into())).await, Ok(Some(live)));
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_each_says_why_it_is_of_no_use() {
+        let dead = |last| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 1));
+        assert_eq!(dial(vec![dead(2), dead(3)], None).await, Err(StreamFault::Refused), "they agree");
+        let from_ipv6 = dial(vec![dead(2)], Some(std::net::Ipv6Addr::LOCALHOST.into())).await;
+        assert_eq!(from_ipv6, Err(StreamFault::OtherSide));
+        assert!(matches!(dial(Vec::new(), None).await, Err(StreamFault::Unresolved(_))));
+        let said = |kind: io::ErrorKind| AttemptFailure::Said(kind.into());
+        let silent = AttemptFailure::Silent(STEP);
+        let attempts = [(2, said(io::ErrorKind::ConnectionRefused)), (3, silent)];
+        let attempts = attempts.map(|(last, failure)| Attempt { address: dead(last), failure });
+        let told = of_attempts(&attempts).to_string();
+        assert!(told.contains("2 addresses") && told.contains("127.0.0.2: connection refused"), "{told}");
+        assert!(told.contains("127.0.0.3: no TCP connection within 3 s"), "{told}");
+        let attempts = [(2, said(io::ErrorKind::AddrNotAvailable)), (3, said(io::ErrorKind::ConnectionRefused))];
+        let attempts = attempts.map(|(last, failure)| Attempt { address: dead(last), failure });
+        assert_eq!(of_attempts(&attempts), StreamFault::Refused);
     }
 }

@@ -157,7 +157,7 @@ impl ServerLog {
     /// A name of a server, `host:port`, means these addresses.
     pub(crate) fn resolved(&self, name: &str, addresses: &[SocketAddr]) {
         let mut log = self.log();
-        log.names.insert(name.to_owned(), addresses.to_vec());
+        log.names.insert(without_brackets(name), addresses.to_vec());
         for address in addresses {
             log.seen.entry(*address).or_default();
         }
@@ -290,7 +290,7 @@ impl Log {
             Some(stand_in) => stand_in.to_string(),
             None => format!("{}:{}", url.host, url.port),
         };
-        self.names.get(&name).map(Vec::as_slice).unwrap_or_default()
+        self.names.get(&without_brackets(&name)).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn seen_of(&self, url: &IceUrl) -> impl Iterator<Item = &Seen> {
@@ -318,6 +318,19 @@ impl Log {
         found
     }
 
+    /// Why streams to a server ended that are opened again now; `None` where one is up, or none has ended.
+    fn past_fault_of_streams(&self, url: &IceUrl) -> Option<&StreamFault> {
+        let stand_in = self.stand_ins.of_server(url)?;
+        let lives = || self.streams.values().filter(|stream| stream.to == stand_in).map(|stream| &stream.life);
+        if lives().any(|life| matches!(life, StreamLife::Up)) {
+            return None;
+        }
+        lives().rev().find_map(|life| match life {
+            StreamLife::Ended(fault) if *fault != StreamFault::OtherSide => Some(fault),
+            StreamLife::Ended(_) | StreamLife::Opening | StreamLife::Up => None,
+        })
+    }
+
     fn relay(&self, url: &IceUrl, now: Instant) -> RelaySeen {
         let allocated = self.seen_of(url).any(|seen| seen.allocated);
         let refused = self.seen_of(url).find_map(|seen| seen.refused.clone());
@@ -331,17 +344,25 @@ impl Log {
             // The stream of another socket may be next.
             (Some(StreamFault::OtherSide), _) if !is_silent => None,
             (Some(fault), _) => Some(TurnError::of_stream(url, fault)),
-            (None, _) if is_silent => Some(TurnError::silent(url)),
-            // One socket may be refused what another was given.
-            (None, Some(refused)) if !allocated && !self.is_asked(url) => {
+            // One socket may be refused what another was given. One that cannot reach the server at all waits in vain.
+            (None, Some(refused)) if !allocated && (is_silent || !self.is_asked(url)) => {
                 Some(TurnError::of_code(name.clone(), refused.code, &refused.reason))
             }
+            (None, _) if is_silent => Some(match self.past_fault_of_streams(url) {
+                Some(fault) => TurnError::of_stream(url, fault),
+                None => TurnError::silent(url),
+            }),
             (None, Some(_) | None) => None,
         };
         let permitted = self.seen_of(url).any(|seen| seen.permitted);
         let forbids = self.seen_of(url).find_map(|seen| seen.forbidden).filter(|_| !permitted);
         RelaySeen { url: name, trouble, forbids, passed: self.seen_of(url).any(|seen| seen.passed) }
     }
+}
+
+/// A `host:port`. The engine looks an IPv6 address up with and without brackets.
+fn without_brackets(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '[' | ']')).collect()
 }
 
 impl Seen {

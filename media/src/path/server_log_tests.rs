@@ -184,6 +184,52 @@ fn an_address_that_says_nothing_is_told_only_where_no_other_of_its_server_does()
 }
 
 #[test]
+fn a_refusal_says_more_than_an_address_that_cannot_be_used() {
+    let url = "turn:turn.example?transport=tcp".parse().unwrap();
+    let log = ServerLog::new(&[IceServer { url, username: "a".into(), password: "b".into() }]);
+    let [v4, v6] = ["240.0.0.1:3478", "[100::1]:3478"].map(|address| address.parse::<SocketAddr>().unwrap());
+    let (start, told) = (Instant::now(), |now| log.troubles(now).iter().map(ToString::to_string).collect::<String>());
+    log.resolved("240.0.0.1:3478", &[v4, v6]);
+    for (number, address) in [(1, v6), (2, v4)] {
+        log.stream_opens(number, address);
+        log.sent(address, &stun::write(0x0003, [number as u8; 12], &[(0x0006, b"1:alice")]), start);
+    }
+    log.stream_ended(1, StreamFault::OtherSide);
+    log.stream_is_up(2);
+    let reason = [&[0, 0, 4, 1][..], b"the login has expired"].concat();
+    log.came(v4, &stun::write(0x0113, [2; 12], &[(0x0009, &reason)]));
+    assert_eq!(told(start), "", "the other was not answered yet");
+    assert!(told(start + SILENT_AFTER).contains("it has expired (401)"), "{}", told(start + SILENT_AFTER));
+}
+
+#[test]
+fn a_stream_that_is_opened_again_is_told_by_what_became_of_it_before() {
+    let url = "turns:turn.example".parse().unwrap();
+    let log = ServerLog::new(&[IceServer { url, username: "a".into(), password: "b".into() }]);
+    let (stand_in, start) = (SocketAddr::from(([240, 0, 0, 1], 3478)), Instant::now());
+    log.resolved("240.0.0.1:3478", &[stand_in]);
+    log.stream_opens(1, stand_in);
+    log.sent(stand_in, &stun::write(0x0003, [1; 12], &[]), start);
+    log.stream_ended(1, StreamFault::Refused);
+    log.stream_opens(2, stand_in);
+    assert_eq!(log.troubles(start), [], "it may get through now");
+    let told = log.troubles(start + SILENT_AFTER).iter().map(ToString::to_string).collect::<String>();
+    assert!(told.contains("connection refused"), "{told}");
+}
+
+#[test]
+fn an_ipv6_address_is_a_server_with_and_without_brackets() {
+    for name in ["[2001:db8::1]:3478", "2001:db8::1:3478"] {
+        let url = "turn:[2001:db8::1]".parse().unwrap();
+        let log = ServerLog::new(&[IceServer { url, username: "a".into(), password: "b".into() }]);
+        let (address, start) = ("[2001:db8::1]:3478".parse().unwrap(), Instant::now());
+        log.resolved(name, &[address]);
+        log.sent(address, &stun::write(0x0003, [1; 12], &[]), start);
+        assert_eq!(log.troubles(start + SILENT_AFTER).len(), 1, "{name}");
+    }
+}
+
+#[test]
 fn what_strangers_say_does_not_count() {
     let bench = Bench::new();
     bench.servers.came("203.0.113.9:1".parse().unwrap(), &stun::write(0x0017, [1; 12], &[]));

@@ -17,6 +17,14 @@ pub enum StreamFault {
     /// The host says that nothing listens on the port.
     #[error("connection refused: nothing listens on this TCP port")]
     Refused,
+    /// No address of the host answers, and they do not agree why.
+    #[error("none of its {addresses} addresses answers ({told})")]
+    Unreached {
+        /// How many were tried.
+        addresses: usize,
+        /// What some of them said.
+        told: String,
+    },
     /// A step took too long.
     #[error("{0} within {step} s", step = STEP.as_secs())]
     Timeout(&'static str),
@@ -77,7 +85,7 @@ impl StreamFault {
                 format!("is {:?} spelled right, and does this machine have a name server?", url.host)
             }
             Self::Refused => format!("start the server, or correct the port {port} in --ice"),
-            Self::Timeout(_) => {
+            Self::Timeout(_) | Self::Unreached { .. } => {
                 format!("is it running, and does every firewall on the way let TCP port {port} through?")
             }
             Self::NotTls => {
@@ -99,7 +107,8 @@ impl StreamFault {
     /// True where the next attempt on the same path may end in another way.
     pub(crate) const fn may_pass(&self) -> bool {
         match self {
-            Self::Unresolved(_) | Self::Refused | Self::Timeout(_) | Self::ClosedInTls | Self::Proxy { .. } => true,
+            Self::Unresolved(_) | Self::Refused | Self::Unreached { .. } | Self::Timeout(_) => true,
+            Self::ClosedInTls | Self::Proxy { .. } => true,
             Self::Closed | Self::Local(_) => true,
             Self::NotTls | Self::Tls { .. } | Self::NotTurn | Self::OtherSide => false,
         }

@@ -46,6 +46,17 @@ pub enum TurnError {
         /// The server.
         url: String,
     },
+    /// The login is right, and too old.
+    #[error(
+        "{url}: login refused: it has expired ({code}); get another for --ice-user and --ice-password-file, or, with \
+         --ice-secret-file, set the clock of this machine"
+    )]
+    Expired {
+        /// The server.
+        url: String,
+        /// 401 or 441.
+        code: u16,
+    },
     /// It does not take the login.
     #[error("{url}: login refused ({code}); check --ice-user, --ice-password-file or --ice-secret-file")]
     Login {
@@ -81,14 +92,19 @@ impl TurnError {
     pub(crate) fn of_code(url: String, code: u16, reason: &str) -> Self {
         let refused = |reason: &str, fix| Self::Refused { url: url.clone(), reason: reason.to_owned(), code, fix };
         match code {
+            401 | 441 if says_expired(reason) => Self::Expired { url, code },
             401 | 441 => Self::Login { url, code },
             403 => refused("the server forbids it", "look at its rules and its log"),
             437 => refused("the server holds an older one for this port", "try again"),
-            440 | 443 => refused("the server relays no IPv4", "let it relay IPv4"),
+            440 => refused(
+                "the server relays no IPv4",
+                "let it relay IPv4, or IPv6 for whoever comes by it (coTURN: allocation-default-address-family=keep)",
+            ),
+            443 => refused("the server relays another family of addresses", "let it relay both, IPv4 and IPv6"),
             442 => refused("the server relays no UDP", "let it relay UDP (coTURN: without no-udp-relay)"),
             486 => refused(
                 "the quota of this login, or of the server, is used up",
-                "wait until other calls end, or raise it (coTURN: user-quota, total-quota)",
+                "wait until other calls end, or raise it (coTURN: user-quota, total-quota; tring serve: --relay-quota)",
             ),
             508 => refused(
                 "the server has no relay port left",
@@ -120,11 +136,17 @@ impl TurnError {
             | Self::Silent { url, .. }
             | Self::Stream { url, .. }
             | Self::Closed { url }
+            | Self::Expired { url, .. }
             | Self::Login { url, .. }
             | Self::Refused { url, .. }
             | Self::Local { url, .. } => url,
         }
     }
+}
+
+/// True for the words of `tring serve` about a login whose time is over.
+fn says_expired(reason: &str) -> bool {
+    reason.to_ascii_lowercase().contains("expired")
 }
 
 /// A server's own words as part of a line: without control characters, at most [`REASON_CHARS_MAX`] characters.

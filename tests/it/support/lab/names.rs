@@ -1,11 +1,14 @@
-//! A name for the broker: with an address of each family, where it is looked up; and a proxy that knows it.
+//! Names for the broker and the relay: with an address of each family, where it is looked up; and a proxy that knows it.
 
 use super::super::call::Args;
 use super::super::daemon::Daemon;
-use super::{Host, Lab, PROXY_PORT, SERVER, SERVER_V6, servers};
+use super::{Host, Lab, PROXY_PORT, SERVER, SERVER_443, SERVER_OWN, SERVER_V6, servers};
 
 /// The broker's name.
 pub(super) const BROKER_NAME: &str = "broker.test";
+
+/// The relay's name.
+const RELAY_NAME: &str = "relay.test";
 
 /// Addresses of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,36 @@ impl Lab {
             Family::V4 => "swallow_v4",
             Family::V6 => "swallow_v6",
         })
+    }
+
+    /// Arguments that name the TURN server over TCP by its name, and nothing else.
+    pub fn turn_by_name(&self) -> Args {
+        self.turn_by(&format!("turn:{RELAY_NAME}?transport=tcp"))
+    }
+
+    /// Gives the relay's name two addresses on this host: the first swallows everything, the second is right.
+    pub fn name_relay(&self, host: &Host) {
+        self.name_relay_by(host, [SERVER_443, SERVER]);
+    }
+
+    /// The same with a first address that swallows everything, and a second one where nothing listens.
+    pub fn name_dead_relay(&self, host: &Host) {
+        self.name_relay_by(host, [SERVER_443, SERVER_OWN]);
+    }
+
+    fn name_relay_by(&self, host: &Host, addresses: [&str; 2]) {
+        let names = addresses.map(|address| format!("{address} {RELAY_NAME}\n")).concat();
+        host.space.name_hosts(&format!("127.0.0.1 localhost\n{names}"));
+        self.public.nft(&format!(
+            "add table inet swallow_relay\ndelete table inet swallow_relay\n\
+             table inet swallow_relay {{\n chain inward {{\n type filter hook prerouting priority raw\n \
+             ip daddr {SERVER_443} tcp dport 3478 counter drop\n }}\n}}\n"
+        ));
+    }
+
+    /// Packets that the relay's dead address took so far.
+    pub fn swallowed_by_relay(&self) -> u64 {
+        self.public.counted("swallow_relay")
     }
 
     /// A proxy of this kind, `http` or `socks5`, in the servers' network.
