@@ -18,6 +18,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::unacknowledged::Unacknowledged;
 use crate::path::ice_server::{IceTransport, IceUrl};
 use crate::path::stream_fault::{STEP, StreamFault};
 use network::system_error;
@@ -85,6 +86,8 @@ pub(super) struct Connection {
     pub(super) stream: Box<dyn Stream>,
     /// Where the server is; `None` behind a proxy.
     pub(super) server: Option<SocketAddr>,
+    /// What of it the network has not acknowledged; `None` where the system does not tell.
+    pub(super) unacknowledged: Option<Unacknowledged>,
 }
 
 /// Where a connection starts.
@@ -126,11 +129,12 @@ impl Dialer {
             let asking = async { opening.await.map_err(|fault| of_proxy(proxy, fault.to_string())) };
             within(STEP, "no answer from the proxy", asking).await?;
         }
+        let unacknowledged = Unacknowledged::of(&tcp, from.interface.as_deref());
         let stream: Box<dyn Stream> = match url.transport {
             IceTransport::Udp | IceTransport::Tcp => Box::new(tcp),
             IceTransport::Tls => within(STEP, "no answer to TLS", self.secure(tcp, url)).await?,
         };
-        Ok(Connection { stream, server: proxy.is_none().then_some(address) })
+        Ok(Connection { stream, server: proxy.is_none().then_some(address), unacknowledged })
     }
 
     async fn secure(&self, tcp: TcpStream, url: &IceUrl) -> Result<Box<dyn Stream>, StreamFault> {

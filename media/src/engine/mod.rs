@@ -46,5 +46,6 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod tracks;
+mod unacknowledged;
 
 pub use peer::Peer;

@@ -9,8 +9,8 @@
 //! - [`nomination`]: how a pair is nominated without a second check
 //! - [`dtls_flights`]: which datagrams of the DTLS handshake are sent again, and when; reads them with [`dtls`];
 //!   [`dtls_cookie`]: the part of it that is left out
-//! - [`stand_in`]: addresses that stand for TURN servers over TCP and TLS; [`stream_messages`] and [`stream_queue`]: what
-//!   goes into a stream and in which order; [`stream_fault`]: why there is none
+//! - [`stand_in`]: addresses that stand for TURN servers over TCP and TLS; [`stream_messages`], [`stream_queue`] and
+//!   [`stream_gate`]: what goes into a stream, in which order, and when; [`stream_fault`]: why there is none
 //! - [`pair`]: the two ends of the path in use
 
 pub(crate) mod addresses;
@@ -27,6 +27,7 @@ pub(crate) mod remote_addresses;
 pub(crate) mod server_log;
 pub(crate) mod stand_in;
 pub(crate) mod stream_fault;
+pub(crate) mod stream_gate;
 pub(crate) mod stream_messages;
 pub(crate) mod stream_queue;
 pub(crate) mod stun;

@@ -54,9 +54,9 @@ impl<M> StreamQueue<M> {
         queue.push_back((now, message));
     }
 
-    /// The next message that is worth sending.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<M> {
-        for lane in LANES {
+    /// The next message that is worth sending, of this lane or a more important one.
+    pub(crate) fn pop(&mut self, last: Lane, now: Instant) -> Option<M> {
+        for lane in LANES.into_iter().filter(|lane| *lane <= last) {
             let wait = bounds(lane).wait;
             let queue = &mut self.lanes[lane as usize];
             while let Some((since, message)) = queue.pop_front() {
@@ -67,6 +67,11 @@ impl<M> StreamQueue<M> {
             }
         }
         None
+    }
+
+    /// True when something waits in this lane.
+    pub(crate) fn has(&self, lane: Lane) -> bool {
+        !self.lanes[lane as usize].is_empty()
     }
 
     /// What was dropped so far: control, sound, pictures.
@@ -89,7 +94,10 @@ mod tests {
         {
             queue.push(lane, message, now);
         }
-        let order: Vec<i32> = std::iter::from_fn(|| queue.pop(now)).collect();
+        assert!(queue.has(Lane::Pictures));
+        assert_eq!((queue.pop(Lane::Sound, now), queue.pop(Lane::Control, now)), (Some(4), None));
+        queue.push(Lane::Control, 4, now);
+        let order: Vec<i32> = std::iter::from_fn(|| queue.pop(Lane::Pictures, now)).collect();
         assert_eq!(order, [4, 2, 5, 1, 3]);
         assert_eq!(queue.dropped(), [0; 3]);
     }
@@ -108,7 +116,7 @@ mod tests {
                 queue.push(Lane::Pictures, (Lane::Pictures, now), now);
             }
             if ms % 16 == 0
-                && let Some((lane, pushed)) = queue.pop(now)
+                && let Some((lane, pushed)) = queue.pop(Lane::Pictures, now)
             {
                 let waited = now - pushed;
                 match lane {
@@ -134,6 +142,6 @@ mod tests {
             }
         }
         assert_eq!(queue.lanes.each_ref().map(VecDeque::len), [256, 64, 512]);
-        assert!(queue.pop(start + MS * 80_000).is_none(), "all of it is too old");
+        assert!(queue.pop(Lane::Pictures, start + MS * 80_000).is_none(), "all of it is too old");
     }
 }

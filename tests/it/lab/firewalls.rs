@@ -19,8 +19,8 @@ const LISTENED: Duration = Duration::from_secs(8);
 /// The call begins at a rate that the stream does not carry; by then the sender has found the one that it does.
 const ADAPTED_AFTER_MS: u64 = 2000;
 
-/// Share of sound that may be filled in from then on: what TCP sends again comes late, and so does all that is behind it.
-/// The aim is 0.02, which a machine with other work does not show: there 0.009 to 0.164 were seen.
+/// Share of sound that may be filled in from then on. The aim is 0.02, and 0.009 to 0.055 were seen. TCP lost nothing: each
+/// time that more is tried, the path's queue grows by 0.1 to 0.2 s before that is noticed, and by as much over UDP.
 const CONCEALED_MAX: f64 = 0.08;
 
 #[test]

@@ -1,8 +1,8 @@
 //! TURN over TCP and TLS behind the face of a UDP socket (RFC 8656 §3.1). The engine knows TURN over UDP alone; it is
 //! given a stand-in for the server's address ([`crate::path::stand_in`]).
 //!
-//! - out: a datagram to a stand-in → [`classify`] → [`StreamQueue`] → the stream of this socket to that server; any other
-//!   datagram → the socket below
+//! - out: a datagram to a stand-in → [`classify`] → [`StreamQueue`] → [`StreamGate`] → the stream of this socket to that
+//!   server; any other datagram → the socket below
 //! - in: the stream → [`TurnStreamDecoder`] → [`Inbox`] → the engine, as if it came from the stand-in
 //!
 //! A socket has one stream for each server. It is opened by the first datagram, from the socket's own address, and is
@@ -24,6 +24,7 @@ use bytes::Bytes;
 use rtc::shared::turn_framing::TurnStreamDecoder;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing::debug;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
@@ -31,15 +32,20 @@ use super::inbox::Inbox;
 use super::split;
 use crate::engine::dial::{Connection, Dialer, Start};
 use crate::engine::names::Names;
+use crate::engine::unacknowledged::Unacknowledged;
 use crate::path::ice_server::IceUrl;
 use crate::path::server_log::ServerLog;
 use crate::path::stand_in::StandIns;
 use crate::path::stream_fault::StreamFault;
+use crate::path::stream_gate::StreamGate;
 use crate::path::stream_messages::{HeadStart, Lane, Outgoing, Requests, classify, is_incoming_check, padded};
 use crate::path::stream_queue::StreamQueue;
 
 /// How long a stream of a closed socket may take to give its allocation back.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a picture that waits may go: less than a packet takes on a narrow path.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Bytes read at once: a dozen packets.
 const READ_BYTES: usize = 16 * 1024;
@@ -265,20 +271,43 @@ impl RelayStream {
         }
     }
 
-    /// The next message to send; `None` when there will be none.
-    async fn next(&self) -> Option<Vec<u8>> {
+    /// The next message to send; `None` when there will be none. Pictures wait until the gate is open.
+    async fn next(&self, flow: &mut Flow) -> Option<Vec<u8>> {
         loop {
-            {
+            let picture_waits = {
+                let now = Instant::now();
                 let mut state = self.state();
-                if let Some(message) = state.queue.pop(Instant::now()) {
+                if let Some(message) = state.queue.pop(Lane::Sound, now) {
+                    return Some(message);
+                }
+                let is_open = !state.queue.has(Lane::Pictures) || flow.is_open(now);
+                if is_open && let Some(message) = state.queue.pop(Lane::Pictures, now) {
                     return Some(message);
                 }
                 if state.life != Life::Open {
                     return None;
                 }
+                !is_open
+            };
+            if picture_waits {
+                let _look_again = timeout(LOOK, self.changed.notified()).await;
+            } else {
+                self.changed.notified().await;
             }
-            self.changed.notified().await;
         }
+    }
+}
+
+/// How much of a stream is under way, where the system tells.
+struct Flow {
+    unacknowledged: Option<Unacknowledged>,
+    gate: StreamGate,
+}
+
+impl Flow {
+    fn is_open(&mut self, now: Instant) -> bool {
+        let progress = self.unacknowledged.as_ref().and_then(Unacknowledged::look);
+        progress.is_none_or(|progress| self.gate.is_open(now, progress))
     }
 }
 
@@ -294,12 +323,12 @@ async fn carry(stream: Arc<RelayStream>, streams: Arc<Streams>, url: IceUrl, sta
         () = stream.closed() => return log.stream_forgotten(number),
     };
     let carried = match dialed {
-        Ok(Connection { stream: carrier, .. }) => {
+        Ok(Connection { stream: carrier, unacknowledged, .. }) => {
             debug!(%url, "stream to the TURN server is up");
             log.stream_is_up(number);
             let (from_server, to_server) = tokio::io::split(carrier);
             let reading = read(from_server, &stream, log, &inbox);
-            let writing = write(to_server, &stream);
+            let writing = write(to_server, &stream, Flow { unacknowledged, gate: StreamGate::default() });
             tokio::select! {
                 fault = reading => Some((fault, Life::Over)),
                 fault = writing => fault.map(|fault| (fault, Life::Over)),
@@ -357,9 +386,9 @@ async fn read(
 }
 
 /// Writes until the stream ends, or the socket is gone and all is said: then there is no fault.
-async fn write(mut to_server: impl AsyncWrite + Unpin, stream: &RelayStream) -> Option<StreamFault> {
+async fn write(mut to_server: impl AsyncWrite + Unpin, stream: &RelayStream, mut flow: Flow) -> Option<StreamFault> {
     let writing = async {
-        while let Some(message) = stream.next().await {
+        while let Some(message) = stream.next(&mut flow).await {
             to_server.write_all(&message).await?;
             // What TLS has taken is to be with the system before the next message is chosen.
             to_server.flush().await?;
