@@ -84,6 +84,9 @@ pub(crate) struct Serve {
     /// loopback alone
     #[arg(long, conflicts_with_all = ["user", "password", "password_file", "users_file"])]
     pub(crate) read_along: bool,
+    /// Relayed addresses that one user may have at once [default: 60 with --ice-secret-file; without, as many as there are]
+    #[arg(long, value_name = "N")]
+    pub(crate) relay_quota: Option<std::num::NonZeroUsize>,
     /// Relay to addresses of the internet only, not to private ones
     #[arg(long)]
     pub(crate) relay_public_only: bool,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,13 +17,17 @@ use crate::platform::paths::state_folder;
 use crate::platform::signals;
 use crate::servers::broker::{Access, BrokerConfig};
 use crate::servers::tls::certificate::{CertificateError, Identity};
-use crate::servers::tls::own::{self, Names};
+use crate::servers::tls::own::{self, Files, Names};
 use crate::servers::tls::{Tls, TlsConfig};
 use crate::servers::turn::{Credentials, PeerPolicy, Transports, TurnConfig};
 use crate::servers::{REALM, Serve, ServeConfig, ServeError};
 
 /// Login on loopback, where the broker needs none but TURN always does (RFC 8656 §5).
 const LOCAL_LOGIN: &str = "tring";
+
+/// Relayed addresses of one user: a call takes one for each address of the machine and each URL of the relay, and twice that
+/// while it looks for another path.
+const USER_QUOTA: usize = 60;
 
 pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<ExitStatus, Failure> {
     let logins = Logins::resolve(&options)?;
@@ -44,6 +49,7 @@ pub(crate) async fn run(options: cli::Serve, printer: Arc<Printer>) -> Result<Ex
             realm: REALM.into(),
             credentials: logins.credentials.clone(),
             peers,
+            quota: options.relay_quota.map(NonZeroUsize::get).or_else(|| logins.quota()),
         },
         tls,
     };
@@ -68,24 +74,25 @@ struct Secured {
 impl Secured {
     /// Reads the certificate, or makes one, and warns of what clients will mind.
     fn prepare(options: &cli::Serve, listen: SocketAddr, outer: IpAddr) -> Result<Self, ServeError> {
-        let (certificate, key, ca_file) = match (&options.cert, &options.key) {
+        let (files, ca_file) = match (&options.cert, &options.key) {
             (Some(certificate), Some(key)) => {
                 warn_if_open(key);
-                (certificate.clone(), key.clone(), None)
+                (Files { certificate: certificate.clone(), key: key.clone() }, None)
             }
             // The parser lets none of the two come alone.
             (Some(_), None) | (None, _) => {
                 let folder = state_folder().ok_or(CertificateError::NoFolder)?;
                 let names = Names::new([listen.ip(), outer], &options.tls_name)?;
                 let files = own::prepare(&folder, &names, SystemTime::now())?;
-                (files.certificate.clone(), files.key, Some(files.certificate))
+                let certificate = files.certificate.clone();
+                (files, Some(certificate))
             }
         };
-        let identity = Identity::read(&certificate, &key)?;
+        let identity = Identity::read(&files.certificate, &files.key)?;
         if let Some(flaw) = identity.flaw(SystemTime::now()) {
-            tracing::warn!("the certificate in {} {flaw}", certificate.display());
+            tracing::warn!("the certificate in {} {flaw}", files.certificate.display());
         }
-        Ok(Self { config: TlsConfig { listen, identity }, ca_file })
+        Ok(Self { config: TlsConfig { listen, identity, files }, ca_file })
     }
 }
 
@@ -115,6 +122,15 @@ impl Logins {
             (None, None) => Credentials::LongTerm { user: LOCAL_LOGIN.into(), password: LOCAL_LOGIN.into() },
         };
         Ok(Self { access, credentials })
+    }
+
+    /// How many relayed addresses a user may have where nobody says otherwise: twice what the calls of one peer take. One
+    /// login for all tells nobody apart.
+    const fn quota(&self) -> Option<usize> {
+        match self.credentials {
+            Credentials::SharedSecret(_) => Some(USER_QUOTA),
+            Credentials::LongTerm { .. } => None,
+        }
     }
 
     /// What a peer passes to the broker.

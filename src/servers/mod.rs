@@ -244,6 +244,7 @@ mod tests {
                 realm: "tring.test".into(),
                 credentials: Credentials::LongTerm { user: "u".into(), password: "p".into() },
                 peers: PeerPolicy::PrivateToo,
+                quota: None,
             },
             tls: None,
         }

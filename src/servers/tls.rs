@@ -31,9 +31,12 @@ use crate::platform::acceptor::{send_at_once, serve_each};
 pub(crate) mod certificate;
 mod opened;
 pub(crate) mod own;
+mod watch;
 
 use certificate::Identity;
 use opened::{ALPN, Opened, Protocol};
+use own::Files;
+use watch::Shown;
 
 /// How long a client may take for the handshake and the first bytes after it.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +50,8 @@ pub(crate) struct TlsConfig {
     pub(crate) listen: SocketAddr,
     /// certificate and key
     pub(crate) identity: Identity,
+    /// where they were read; what changes there is taken up
+    pub(crate) files: Files,
 }
 
 /// What stands behind TLS.
@@ -61,6 +66,7 @@ pub(crate) struct Tls {
     fingerprint: String,
     stopping: CancellationToken,
     run: AbortOnDropHandle<()>,
+    _watch: AbortOnDropHandle<()>,
 }
 
 /// Starts it; it accepts connections when this returns.
@@ -73,18 +79,20 @@ pub(super) async fn start(config: TlsConfig, behind: Behind, lobby: Arc<Lobby>) 
     let addr = listener.local_addr().map_err(failed)?;
     let fingerprint = config.identity.fingerprint();
     let stopping = CancellationToken::new();
-    let acceptor = TlsAcceptor::from(Arc::new(server_config(config.identity)));
+    let shown = Shown::new(config.identity);
+    let watch = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&shown).watch(config.files)));
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(shown)));
     let door = Arc::new(Door { acceptor, behind, stopping: stopping.clone() });
     let run = AbortOnDropHandle::new(tokio::spawn(run(listener, door, lobby, stopping.clone())));
-    Ok(Tls { addr, fingerprint, stopping, run })
+    Ok(Tls { addr, fingerprint, stopping, run, _watch: watch })
 }
 
-fn server_config(identity: Identity) -> ServerConfig {
+fn server_config(shown: Arc<Shown>) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(certificate::provider())
         .with_safe_default_protocol_versions()
         .expect("ring supports the default TLS versions")
         .with_no_client_auth()
-        .with_cert_resolver(identity.into_resolver());
+        .with_cert_resolver(shown);
     config.alpn_protocols = ALPN.iter().map(|(name, _)| name.to_vec()).collect();
     config
 }
@@ -95,7 +103,7 @@ impl Tls {
         self.addr
     }
 
-    /// SHA-256 of the certificate, as `openssl x509 -fingerprint -sha256` prints it.
+    /// SHA-256 of the certificate that it began with, as `openssl x509 -fingerprint -sha256` prints it.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

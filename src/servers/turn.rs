@@ -10,8 +10,8 @@
 //! and forwards among its own clients only, so a relayed peer could never reach one that is not relayed.
 //! `turn-server-proto` knows streams, but no sockets, no login that expires and no rules for peers: what is ours here
 //! would all stay, and the sockets of the crate come on top.
-//! Limits, so use coTURN where strangers have logins: no quota a user, nonces over UDP are kept until used (memory grows
-//! slowly under a flood of unauthenticated requests).
+//! Limits, so use coTURN where strangers have logins: nonces over UDP are kept until used (memory grows slowly under a flood
+//! of unauthenticated requests), and an address to relay from is of one family.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -35,6 +35,7 @@ use super::{REALM, ServeError, Service};
 mod datagrams;
 mod frames;
 mod guard;
+mod quota;
 mod relays;
 mod streams;
 mod tcp;
@@ -78,19 +79,43 @@ impl Credentials {
         if empty { Err(ServeError::EmptyCredentials { service: Service::Turn }) } else { Ok(()) }
     }
 
-    /// The key that a message of this user must be signed with, or nothing for an unknown or expired user.
-    fn key(&self, username: &str, realm: &str, now: SystemTime) -> Option<Vec<u8>> {
+    /// The key that a message of this user must be signed with, or nothing for an unknown user. A login that has expired
+    /// has one too.
+    fn key(&self, username: &str, realm: &str) -> Option<Vec<u8>> {
         match self {
             Self::LongTerm { user, password } => {
                 (username == user).then(|| generate_auth_key(username, realm, password))
             }
             Self::SharedSecret(secret) => {
-                let expiry = username.split(':').next()?.parse::<u64>().ok()?;
-                let now = now.duration_since(UNIX_EPOCH).ok()?;
-                (expiry > now.as_secs()).then(|| generate_auth_key(username, realm, &password_of(secret, username)))
+                expiry(username)?;
+                Some(generate_auth_key(username, realm, &password_of(secret, username)))
             }
         }
     }
+
+    /// Whether the time of this user's login is over.
+    fn has_expired(&self, username: &str, now: SystemTime) -> bool {
+        match self {
+            Self::LongTerm { .. } => false,
+            Self::SharedSecret(_) => {
+                let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+                expiry(username).is_none_or(|expiry| expiry <= now.as_secs())
+            }
+        }
+    }
+
+    /// Whose login it is: one user has many that expire.
+    fn user_of<'a>(&self, username: &'a str) -> &'a str {
+        match self {
+            Self::LongTerm { .. } => username,
+            Self::SharedSecret(_) => username.split_once(':').map_or("", |(_, id)| id),
+        }
+    }
+}
+
+/// When a login expires, Unix time.
+fn expiry(username: &str) -> Option<u64> {
+    username.split(':').next()?.parse().ok()
 }
 
 fn password_of(secret: &str, username: &str) -> String {
@@ -129,6 +154,8 @@ pub(crate) struct TurnConfig {
     pub(crate) credentials: Credentials,
     /// to whom they may relay
     pub(crate) peers: PeerPolicy,
+    /// relayed addresses of one user at once; `None`: as many as there are
+    pub(crate) quota: Option<usize>,
 }
 
 impl TurnConfig {
@@ -142,6 +169,7 @@ impl TurnConfig {
             realm: REALM.into(),
             credentials: Credentials::LongTerm { user: user.into(), password: password.into() },
             peers: PeerPolicy::PrivateToo,
+            quota: None,
         }
     }
 }
@@ -197,7 +225,7 @@ pub(crate) async fn start(config: TurnConfig) -> Result<Turn, ServeError> {
 
     let core = Arc::new(Core::new(&config));
     let (ended, stopping, lobby) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Lobby::default()));
-    let listener = Listener::new(udp, Arc::clone(&core.policy), ended.clone());
+    let listener = Listener::new(udp, Arc::clone(&core.policy), core.relays.requester(), ended.clone());
     let server = core.server(listener, core.relays.clone()).await.map_err(ServeError::Turn)?;
     let streams = StreamServer::new(core, stopping.clone());
     let tcp = tcp.map(|listener| {

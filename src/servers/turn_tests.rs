@@ -19,7 +19,8 @@ async fn started(credentials: Credentials, peers: PeerPolicy) -> Turn {
 
 fn config(listen: SocketAddr, credentials: Credentials, peers: PeerPolicy) -> TurnConfig {
     let transports = Transports::UdpAndTcp;
-    TurnConfig { listen, transports, relay_ip: listen.ip(), realm: "tring.test".into(), credentials, peers }
+    let (relay_ip, realm) = (listen.ip(), "tring.test".into());
+    TurnConfig { listen, transports, relay_ip, realm, credentials, peers, quota: None }
 }
 
 async fn client(server: SocketAddr, username: &str, password: &str) -> Client {
@@ -81,6 +82,74 @@ async fn a_time_limited_login_works_until_it_expires() {
         let error = allocation(turn.addr(), user, &password).await.unwrap_err();
         assert!(error.contains("401"), "{user}: {error}");
     }
+}
+
+#[tokio::test]
+async fn an_expired_login_is_called_that_to_whoever_knows_its_password() {
+    let turn = started(Credentials::SharedSecret("north".into()), PeerPolicy::PublicOnly).await;
+    let expired = format!("{}:alice", unix_now() - 1);
+    let error = allocation(turn.addr(), &expired, &password_of("north", &expired)).await.unwrap_err();
+    assert!(error.contains("401") && error.contains("expired"), "{error}");
+    let error = allocation(turn.addr(), &expired, "guessed").await.unwrap_err();
+    assert!(error.contains("401") && !error.contains("expired"), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_allocations_and_other_users_have_theirs() {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let secret = Credentials::SharedSecret("north".into());
+    let turn = start(TurnConfig { quota: Some(2), ..config(listen, secret, PeerPolicy::PublicOnly) }).await.unwrap();
+    // Two logins of one user.
+    let login = |id: &str, seconds: u64| {
+        let user = format!("{}:{id}", unix_now() + seconds);
+        (password_of("north", &user), user)
+    };
+    let mut held = Vec::new();
+    for seconds in [600, 700] {
+        let (password, user) = login("alice", seconds);
+        let client = client(turn.addr(), &user, &password).await;
+        held.push((client.allocate().await.unwrap(), client));
+    }
+    let (password, user) = login("alice", 800);
+    let error = allocation(turn.addr(), &user, &password).await.unwrap_err();
+    assert!(error.contains("486") && error.contains("Quota"), "{error}");
+    let (password, of_bob) = login("bob", 600);
+    allocation(turn.addr(), &of_bob, &password).await.unwrap();
+    // Its place is free again once it is given back.
+    let (relay, given_back) = held.pop().unwrap();
+    relay.close().await.unwrap();
+    given_back.close().await.unwrap();
+    let (password, user) = login("alice", 800);
+    let again = async {
+        while allocation(turn.addr(), &user, &password).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("a place is free");
+    turn.stop().await;
+}
+
+#[tokio::test]
+async fn a_family_that_it_does_not_relay_is_refused_by_its_code() {
+    let listen = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0));
+    let turn = start(config(listen, long_term(), PeerPolicy::PublicOnly)).await.unwrap();
+    // The client of the crate names no family, and means IPv4.
+    let client = Client::new(ClientConfig {
+        stun_serv_addr: String::new(),
+        turn_serv_addr: turn.addr().to_string(),
+        username: "alice".into(),
+        password: "secret".into(),
+        realm: String::new(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::new(UdpSocket::bind("[::1]:0").await.unwrap()),
+        vnet: None,
+    });
+    let client = client.await.unwrap();
+    client.listen().await.unwrap();
+    let error = client.allocate().await.err().expect("it is refused").to_string();
+    assert!(error.contains("440"), "{error}");
+    client.close().await.unwrap();
 }
 
 #[test]

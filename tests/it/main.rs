@@ -5,7 +5,7 @@
 //!
 //! - Calls: [`calls`], [`outcomes`], [`standing`], [`answering`], [`early`], [`habits`], [`files`], [`devices`],
 //!   [`plugging`], [`clocks`]
-//! - Networks: [`lab`], [`relays`], [`logins`], [`proxies`], [`impair`], [`links`], [`serve`], [`servers`]
+//! - Networks: [`lab`], [`relays`], [`logins`], [`proxies`], [`impair`], [`links`], [`serve`], [`servers`], [`serving`]
 //! - Strangers: [`hostile`], [`rights`], [`sealed`], [`secrets`], [`unanswered`], [`words`]
 //! - Clients of other makes: [`apprtc`], [`browser`], [`foreign`], [`sounds`]
 //! - Commands beside calls: [`agents`], [`config`], [`demo`], [`doctor`], [`load`], [`runs`], [`trace`]
@@ -46,6 +46,7 @@ mod sealed;
 mod secrets;
 mod serve;
 mod servers;
+mod serving;
 mod sounds;
 mod standing;
 mod trace;

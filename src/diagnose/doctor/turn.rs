@@ -183,6 +183,7 @@ mod tests {
             realm: "r".into(),
             credentials,
             peers: PeerPolicy::PublicOnly,
+            quota: None,
         };
         let turn = start(config).await.unwrap();
         let url: media::peer::config::IceUrl = format!("turn:{}", turn.addr()).parse().unwrap();

@@ -13,7 +13,7 @@ use ring::digest::{SHA256, digest};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -125,8 +125,8 @@ impl Identity {
         }
     }
 
-    pub(super) fn into_resolver(self) -> Arc<SingleCertAndKey> {
-        Arc::new(SingleCertAndKey::from(self.0))
+    pub(super) fn into_key(self) -> Arc<CertifiedKey> {
+        self.0
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the `turn` crate does not check: which peers a client may reach, and that a wrong login is called that.
+//! What the `turn` crate does not check: which peers a client may reach, how many allocations a user may have and of which
+//! family, and that a wrong login is called that.
 //!
 //! - owns: the listening UDP socket, wrapped; the set of relayed ports now open
 //! - must never: let a datagram through that [`Policy`] forbids, end the server because of one bad datagram
@@ -17,15 +18,18 @@ use std::time::SystemTime;
 
 use ::turn::auth::AuthHandler;
 use ::turn::proto::peeraddr::PeerAddress;
+use ::turn::proto::reqfamily::{REQUESTED_FAMILY_IPV4, RequestedAddressFamily};
 use async_trait::async_trait;
 use stun::attributes::{
     ATTR_MESSAGE_INTEGRITY, ATTR_NONCE, ATTR_REALM, ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS, Attributes,
 };
-use stun::error_code::{CODE_FORBIDDEN, CODE_UNAUTHORIZED, ErrorCode};
+use stun::error_code::{
+    CODE_ADDR_FAMILY_NOT_SUPPORTED, CODE_ALLOC_QUOTA_REACHED, CODE_FORBIDDEN, CODE_UNAUTHORIZED, ErrorCodeAttribute,
+};
 use stun::integrity::MessageIntegrity;
 use stun::message::{
-    CLASS_ERROR_RESPONSE, CLASS_REQUEST, Getter, METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION,
-    Message, MessageType, Setter,
+    CLASS_ERROR_RESPONSE, CLASS_REQUEST, Getter, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND,
+    METHOD_CREATE_PERMISSION, Message, MessageType, Setter,
 };
 use stun::textattrs::TextAttribute;
 use tokio::net::UdpSocket;
@@ -33,7 +37,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use super::datagrams::Datagrams;
+use super::quota::{Quota, Requester};
 use super::{Credentials, PeerPolicy, TurnConfig};
+
+/// Why a login is refused, as the client is told (RFC 8489 section 14.8).
+const UNAUTHORIZED: &str = "Unauthorized";
+const EXPIRED: &str = "the login has expired";
 
 impl PeerPolicy {
     /// Whether packets may go to and come from this address.
@@ -80,6 +89,10 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Pass,
+    /// A request for an allocation, by this user.
+    Allocate {
+        user: String,
+    },
     Answer(Vec<u8>),
     Drop,
 }
@@ -90,6 +103,7 @@ pub(super) struct Policy {
     credentials: Credentials,
     peers: PeerPolicy,
     pub(super) relay_ip: IpAddr,
+    pub(super) quota: Arc<Quota>,
     relay_ports: Mutex<BTreeSet<u16>>,
 }
 
@@ -100,6 +114,7 @@ impl Policy {
             credentials: config.credentials.clone(),
             peers: config.peers,
             relay_ip: config.relay_ip,
+            quota: Arc::new(Quota::new(config.quota)),
             relay_ports: Mutex::default(),
         }
     }
@@ -145,9 +160,13 @@ impl Policy {
         if message.typ.class != CLASS_REQUEST || message.typ.method == METHOD_BINDING || unsigned {
             return Verdict::Pass;
         }
-        let Some(signature) = self.signature(&mut message, now) else {
-            return self.unauthorized(&message);
+        let (username, signature) = match self.login(&mut message, now) {
+            Ok(login) => login,
+            Err(reason) => return self.unauthorized(&message, reason),
         };
+        if message.typ.method == METHOD_ALLOCATE {
+            return self.judge_allocation(&message, &username, signature);
+        }
         let names_peers = [METHOD_CREATE_PERMISSION, METHOD_CHANNEL_BIND].contains(&message.typ.method);
         if names_peers && !peers(&message).all(|ip| self.may_permit(ip)) {
             return answer(&message, CODE_FORBIDDEN, vec![Box::new(signature)]);
@@ -155,21 +174,47 @@ impl Policy {
         Verdict::Pass
     }
 
-    /// The key the message is signed with, or nothing when user, realm or signature are wrong.
-    fn signature(&self, message: &mut Message, now: SystemTime) -> Option<MessageIntegrity> {
-        let username = TextAttribute::get_from_as(message, ATTR_USERNAME).ok()?.text;
-        let realm = TextAttribute::get_from_as(message, ATTR_REALM).ok()?.text;
-        let key = MessageIntegrity(self.credentials.key(&username, &realm, now)?);
-        (realm == self.realm && key.check(message).is_ok()).then_some(key)
+    /// There is one family to relay from, and each user may have so many addresses.
+    fn judge_allocation(&self, message: &Message, username: &str, signature: MessageIntegrity) -> Verdict {
+        let mut wanted = RequestedAddressFamily::default();
+        let wanted = match wanted.get_from(message) {
+            Ok(()) => wanted,
+            Err(stun::Error::ErrAttributeNotFound) => REQUESTED_FAMILY_IPV4,
+            // The crate has an answer to it.
+            Err(_) => return Verdict::Pass,
+        };
+        if (wanted == REQUESTED_FAMILY_IPV4) != self.relay_ip.to_canonical().is_ipv4() {
+            return answer(message, CODE_ADDR_FAMILY_NOT_SUPPORTED, vec![Box::new(signature)]);
+        }
+        let user = self.credentials.user_of(username);
+        if !self.quota.has_room(user) {
+            debug!("an allocation is refused: its user has as many as one may have");
+            return answer(message, CODE_ALLOC_QUOTA_REACHED, vec![Box::new(signature)]);
+        }
+        Verdict::Allocate { user: user.to_owned() }
+    }
+
+    /// Who has signed the message, and by which key; or what is wrong with user, realm or signature.
+    fn login(&self, message: &mut Message, now: SystemTime) -> Result<(String, MessageIntegrity), &'static str> {
+        let wrong = |_| UNAUTHORIZED;
+        let username = TextAttribute::get_from_as(message, ATTR_USERNAME).map_err(wrong)?.text;
+        let realm = TextAttribute::get_from_as(message, ATTR_REALM).map_err(wrong)?.text;
+        let key = MessageIntegrity(self.credentials.key(&username, &realm).ok_or(UNAUTHORIZED)?);
+        if realm != self.realm || key.check(message).is_err() {
+            return Err(UNAUTHORIZED);
+        }
+        // Only whoever knows the password is told.
+        if self.credentials.has_expired(&username, now) { Err(EXPIRED) } else { Ok((username, key)) }
     }
 
     /// The client's nonce is given back: with it the same login fails again, a right one goes on without a round trip.
-    fn unauthorized(&self, message: &Message) -> Verdict {
+    fn unauthorized(&self, message: &Message, reason: &str) -> Verdict {
         let mut attributes: Vec<Box<dyn Setter>> = vec![Box::new(TextAttribute::new(ATTR_REALM, self.realm.clone()))];
         if let Ok(nonce) = TextAttribute::get_from_as(message, ATTR_NONCE) {
             attributes.push(Box::new(nonce));
         }
-        answer(message, CODE_UNAUTHORIZED, attributes)
+        let code = ErrorCodeAttribute { code: CODE_UNAUTHORIZED, reason: reason.into() };
+        answer(message, code, attributes)
     }
 }
 
@@ -186,11 +231,12 @@ fn peers(message: &Message) -> impl Iterator<Item = IpAddr> + '_ {
 /// The `turn` crate asks for the key of a login.
 impl AuthHandler for Policy {
     fn auth_handle(&self, username: &str, realm: &str, _from: SocketAddr) -> Result<Vec<u8>, ::turn::Error> {
-        self.credentials.key(username, realm, SystemTime::now()).ok_or(::turn::Error::ErrNoSuchUser)
+        let is_good = !self.credentials.has_expired(username, SystemTime::now());
+        self.credentials.key(username, realm).filter(|_| is_good).ok_or(::turn::Error::ErrNoSuchUser)
     }
 }
 
-fn answer(request: &Message, code: ErrorCode, attributes: Vec<Box<dyn Setter>>) -> Verdict {
+fn answer(request: &Message, code: impl Setter + 'static, attributes: Vec<Box<dyn Setter>>) -> Verdict {
     let mut setters: Vec<Box<dyn Setter>> = vec![
         Box::new(request.transaction_id),
         Box::new(MessageType::new(request.typ.method, CLASS_ERROR_RESPONSE)),
@@ -211,12 +257,13 @@ fn answer(request: &Message, code: ErrorCode, attributes: Vec<Box<dyn Setter>>) 
 pub(super) struct Listener {
     socket: UdpSocket,
     policy: Arc<Policy>,
+    requester: Requester,
     _ended: DropGuard,
 }
 
 impl Listener {
-    pub(super) fn new(socket: UdpSocket, policy: Arc<Policy>, ended: CancellationToken) -> Self {
-        Self { socket, policy, _ended: ended.drop_guard() }
+    pub(super) fn new(socket: UdpSocket, policy: Arc<Policy>, requester: Requester, ended: CancellationToken) -> Self {
+        Self { socket, policy, requester, _ended: ended.drop_guard() }
     }
 }
 
@@ -227,6 +274,10 @@ impl Datagrams for Listener {
             let (len, from) = receive(&self.socket, buf).await?;
             match self.policy.judge(&buf[..len], SystemTime::now()) {
                 Verdict::Pass => return Ok((len, from)),
+                Verdict::Allocate { user } => {
+                    self.requester.set(user);
+                    return Ok((len, from));
+                }
                 Verdict::Answer(response) => {
                     if let Err(error) = self.socket.send_to(&response, from).await {
                         debug!(%error, "could not answer a refused TURN request");
@@ -270,6 +321,7 @@ mod tests {
             realm: "r".into(),
             credentials: Credentials::LongTerm { user: "u".into(), password: "p".into() },
             peers,
+            quota: None,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The relayed sockets: one for each allocation, a real UDP port of this machine.
 //!
-//! - owns: the sockets, wrapped, and how many there may be, over all transports of clients together
+//! - owns: the sockets, wrapped, and how many there may be, over all transports of clients together; of one user's, see
+//!   [`super::quota`]
 //! - must never: exchange a packet that [`Policy::may_exchange`] forbids
 //! - flow: [`Relay::send_to`] and [`Relay::recv_from`] → [`Policy::may_exchange`] → socket
 
@@ -17,6 +18,7 @@ use webrtc_util::Conn;
 
 use super::datagrams::{Datagrams, Unconnected};
 use super::guard::{Policy, receive};
+use super::quota::{Requester, Seat};
 
 /// Relayed sockets at once: two a peer of a LAN, and below the usual limit of 1024 open files with room for the broker.
 const ALLOCATIONS_MAX: usize = 400;
@@ -27,18 +29,25 @@ pub(super) struct Relays {
     policy: Arc<Policy>,
     bind_ip: IpAddr,
     places: Arc<Semaphore>,
+    requester: Requester,
     /// sockets now open for the clients of these `Relays`
     open: Arc<AtomicUsize>,
 }
 
 impl Relays {
     pub(super) fn new(policy: Arc<Policy>, bind_ip: IpAddr) -> Self {
-        Self { policy, bind_ip, places: Arc::new(Semaphore::new(ALLOCATIONS_MAX)), open: Arc::default() }
+        let places = Arc::new(Semaphore::new(ALLOCATIONS_MAX));
+        Self { policy, bind_ip, places, requester: Requester::default(), open: Arc::default() }
+    }
+
+    /// Who tells for whom the next socket is.
+    pub(super) fn requester(&self) -> Requester {
+        self.requester.clone()
     }
 
     /// The same places and rules, with a count of its own: [`Self::is_any_open`] tells of one client then.
     pub(super) fn for_one_client(&self) -> Self {
-        Self { open: Arc::default(), ..self.clone() }
+        Self { open: Arc::default(), requester: Requester::default(), ..self.clone() }
     }
 
     /// Whether any socket of these `Relays` is open.
@@ -63,23 +72,27 @@ impl RelayAddressGenerator for Relays {
         }
         let full = |_| ::turn::Error::Other("all places are taken".to_owned());
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
+        let user = self.requester.take().unwrap_or_default();
+        let used_up = || ::turn::Error::Other("the quota of the user is used up".to_owned());
+        let seat = self.policy.quota.enter(user).ok_or_else(used_up)?;
         let no_socket = |error: io::Error| ::turn::Error::Other(network::system_error::in_words(&error));
         let socket = UdpSocket::bind((self.bind_ip, requested_port)).await.map_err(no_socket)?;
         let port = socket.local_addr().map_err(no_socket)?.port();
         self.policy.with_ports(|ports| ports.insert(port));
         self.open.fetch_add(1, Ordering::Relaxed);
         let (policy, open) = (Arc::clone(&self.policy), Arc::clone(&self.open));
-        let relay = Relay { socket, port, policy, _place: place, open };
+        let relay = Relay { socket, port, policy, _place: place, _seat: seat, open };
         Ok((Arc::new(Unconnected(relay)), SocketAddr::new(self.policy.relay_ip, port)))
     }
 }
 
-/// A relayed socket; its port and its place are free again when it is dropped.
+/// A relayed socket; its port and its places are free again when it is dropped.
 struct Relay {
     socket: UdpSocket,
     port: u16,
     policy: Arc<Policy>,
     _place: OwnedSemaphorePermit,
+    _seat: Seat,
     open: Arc<AtomicUsize>,
 }
 

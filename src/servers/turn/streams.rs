@@ -26,6 +26,7 @@ use tracing::debug;
 use super::datagrams::Datagrams;
 use super::frames::{self, Kind};
 use super::guard::{Policy, Verdict};
+use super::quota::Requester;
 use super::relays::Relays;
 use super::{Core, STOP_TIMEOUT};
 use crate::servers::lobby::Guest;
@@ -95,6 +96,7 @@ impl StreamServer {
             from,
             local,
             policy: Arc::clone(&self.core.policy),
+            requester: relays.requester(),
             over: over.clone(),
         };
         let server = match self.core.server(conn, relays).await {
@@ -257,6 +259,7 @@ struct StreamConn<S> {
     from: SocketAddr,
     local: SocketAddr,
     policy: Arc<Policy>,
+    requester: Requester,
     /// fires when nothing more will be read
     over: CancellationToken,
 }
@@ -290,6 +293,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Datagrams for St
             };
             match self.policy.judge(&buf[..length], SystemTime::now()) {
                 Verdict::Pass => return Ok((length, self.from)),
+                Verdict::Allocate { user } => {
+                    self.requester.set(user);
+                    return Ok((length, self.from));
+                }
                 Verdict::Answer(response) => self.put(&response).await,
                 Verdict::Drop => {}
             }

@@ -39,6 +39,7 @@ async fn started() -> Turn {
         realm: "tring.test".into(),
         credentials,
         peers: PeerPolicy::PrivateToo,
+        quota: None,
     })
     .await
     .unwrap()
