@@ -15,6 +15,7 @@ use crate::support::turn::Turn;
 
 mod addresses;
 mod brokers;
+mod families;
 mod firewalls;
 mod lossy_setups;
 mod relay_names;
@@ -128,6 +129,8 @@ impl Kinds {
     const LAN: Self = Self { local: &["host"], remote: &["host", "prflx"] };
     /// Through a relay on both sides.
     const RELAYED: Self = Self { local: &["relay"], remote: &["relay", "prflx"] };
+    /// Through a relay on this side, whatever the other side has.
+    const RELAY: Self = Self { local: &["relay"], remote: &["host", "srflx", "prflx", "relay"] };
     /// Whatever works.
     const ANY: Self =
         Self { local: &["host", "srflx", "prflx", "relay"], remote: &["host", "srflx", "prflx", "relay"] };

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex};
 
+use rtc::crypto::RTCCryptoProvider;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -26,6 +27,7 @@ use super::socket_errors::{self, Usable};
 use super::sockets::dtls_cookie::CookieExchange;
 use super::sockets::dtls_resending::Resends;
 use super::sockets::early::Early;
+use super::sockets::relay_family::Families;
 use super::sockets::relay_streams::Streams;
 use super::tracks::local::Outlets;
 use super::tracks::remote;
@@ -84,7 +86,9 @@ impl Peer {
         let provider = Arc::new(provider);
         let held = (Arc::clone(&early), Arc::clone(&resends));
         let shorter = (Arc::clone(&cookie_exchange), Arc::clone(&shared.selection));
-        let (impairments, servers) = (config.impairments.clone(), (names, Arc::new(streams)));
+        let families =
+            Arc::new(Families::new(&config.ice_servers, Arc::clone(&provider) as Arc<dyn RTCCryptoProvider>));
+        let (impairments, servers) = (config.impairments.clone(), (names, Arc::new(streams), families));
         let settling = SettlingRuntime::new(runtime, Arc::clone(&network), seen, held, shorter, impairments, servers);
         let settling = Arc::new(settling);
         let clock = PeerClock::default();

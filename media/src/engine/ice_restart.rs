@@ -32,6 +32,7 @@ impl Peer {
     pub(super) async fn use_renewed_servers(&self) -> rtc::shared::error::Result<()> {
         let renewed = self.renewed_servers.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(servers) = renewed else { return Ok(()) };
+        self.settling.use_servers(&servers);
         let policy = self.connection.get_configuration().await.ice_transport_policy();
         let wanted = match policy {
             RTCIceTransportPolicy::Relay => IcePolicy::RelayOnly,

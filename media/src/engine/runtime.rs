@@ -1,7 +1,8 @@
 //! The runtime that the engine's driver runs on: tokio, with these changes.
 //!
 //! - a UDP socket is wrapped ([`super::sockets`]): it leaves the DTLS cookie out, nominates early, counts what is received, sends DTLS
-//!   flights again, holds what comes too early, is behind the impaired network, and has streams to TURN servers over TCP and TLS beside it
+//!   flights again, holds what comes too early, is behind the impaired network, asks for IPv6 where a TURN server has no IPv4, and has
+//!   streams to TURN servers over TCP and TLS beside it
 //! - a name that was resolved before is looked up for a moment only ([`Names`]): the driver waits for each name before it
 //!   does anything else, also in an ICE restart. A stand-in for a server is its own address
 //! - the driver goes round [`EXTRA_ROUNDS`] more times after every event before it sleeps ([`SettlingRuntime`])
@@ -33,9 +34,11 @@ use super::sockets::dtls_resending::{ResendingSocket, Resends};
 use super::sockets::early::{Early, EarlySocket};
 use super::sockets::impaired::ImpairHandle;
 use super::sockets::nomination::{NominatingSocket, Selection};
+use super::sockets::relay_family::{Families, FamilySocket};
 use super::sockets::relay_streams::Streams;
 use crate::congestion::payload_limit::PayloadLimit;
 use crate::path::addresses::Network;
+use crate::path::ice_server::IceServer;
 use crate::path::receive_counter::ReceiveCounter;
 use crate::path::server_log::ServerLog;
 use crate::path::stand_in;
@@ -60,13 +63,14 @@ pub(super) struct SettlingRuntime {
     impairments: ImpairHandle,
     names: Arc<Names>,
     streams: Arc<Streams>,
+    families: Arc<Families>,
 }
 
 impl SettlingRuntime {
     /// A runtime over `inner`, whose sockets are in the network of `impairments`, count what they hear, lower the payload
     /// limit when they refuse a datagram as too large, show what STUN and TURN servers answer, hold what comes too early
     /// as `early` says, let `resends` send DTLS flights again, leave out what `cookie` says, select a path by
-    /// `selection`, and carry in `streams` what is for a server over TCP or TLS.
+    /// `selection`, ask for relays as `families` says, and carry in `streams` what is for a server over TCP or TLS.
     /// Servers are looked up by `names`.
     pub(super) fn new(
         inner: Arc<dyn Runtime>,
@@ -75,7 +79,7 @@ impl SettlingRuntime {
         (early, resends): (Arc<Early>, Arc<Resends>),
         (cookie, selection): (Arc<CookieExchange>, Arc<Selection>),
         impairments: ImpairHandle,
-        (names, streams): (Arc<Names>, Arc<Streams>),
+        (names, streams, families): (Arc<Names>, Arc<Streams>, Arc<Families>),
     ) -> Self {
         Self {
             inner,
@@ -93,6 +97,7 @@ impl SettlingRuntime {
             impairments,
             names,
             streams,
+            families,
         }
     }
 
@@ -104,6 +109,11 @@ impl SettlingRuntime {
     /// Ends the sleep of the driver, or its next one: there is something to do that it does not know of.
     pub(super) fn wake(&self) {
         self.woken.notify_one();
+    }
+
+    /// From now on these servers are asked.
+    pub(super) fn use_servers(&self, servers: &[IceServer]) {
+        self.families.renew(servers);
     }
 
     /// From now on every sleep is a real one: closing waits by one for the TURN server to be told.
@@ -152,6 +162,7 @@ impl Runtime for SettlingRuntime {
         }
         let inner = self.inner.wrap_udp_socket(socket)?;
         let inner = self.streams.beside(inner, interface);
+        let inner: Arc<dyn AsyncUdpSocket> = Arc::new(FamilySocket { inner, families: Arc::clone(&self.families) });
         // What is still on its way to us was not heard yet.
         let inner = self.impairments.wrap(inner, &*self.inner);
         let inner = Arc::new(EarlySocket::new(inner, Arc::clone(&self.early)));

@@ -9,6 +9,7 @@
 //! - [`nomination`]: how a pair is nominated without a second check
 //! - [`dtls_flights`]: which datagrams of the DTLS handshake are sent again, and when; reads them with [`dtls`];
 //!   [`dtls_cookie`]: the part of it that is left out
+//! - [`relay_family`]: asks a TURN server without IPv4 for an IPv6 address
 //! - [`stand_in`]: addresses that stand for TURN servers over TCP and TLS; [`stream_messages`], [`stream_queue`] and
 //!   [`stream_gate`]: what goes into a stream, in which order, and when; [`stream_fault`]: why there is none
 //! - [`pair`]: the two ends of the path in use
@@ -23,6 +24,7 @@ pub(crate) mod ice_server;
 pub(crate) mod nomination;
 pub(crate) mod pair;
 pub(crate) mod receive_counter;
+pub(crate) mod relay_family;
 pub(crate) mod remote_addresses;
 pub(crate) mod server_log;
 pub(crate) mod stand_in;

@@ -1,7 +1,7 @@
 //! Reads STUN (RFC 8489 §5) and TURN (RFC 8656 §18) messages, as far as [`super::server_log`] needs: of the datagrams of a
 //! call, which the engine sends and reads itself. Input comes from strangers: nothing panics, nothing is copied.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ring::hmac;
 
@@ -16,8 +16,11 @@ const MESSAGE_INTEGRITY: u16 = 0x0008;
 const ERROR_CODE: u16 = 0x0009;
 const XOR_PEER_ADDRESS: u16 = 0x0012;
 const DATA: u16 = 0x0013;
+const REALM: u16 = 0x0014;
 const XOR_RELAYED_ADDRESS: u16 = 0x0016;
+const REQUESTED_ADDRESS_FAMILY: u16 = 0x0017;
 const USE_CANDIDATE: u16 = 0x0025;
+const SOFTWARE: u16 = 0x8022;
 const FINGERPRINT: u16 = 0x8028;
 const ICE_CONTROLLING: u16 = 0x802a;
 
@@ -114,6 +117,21 @@ impl<'a> Message<'a> {
         self.attribute(USERNAME).is_some()
     }
 
+    /// Who asks.
+    pub(crate) fn username(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.attribute(USERNAME)?).ok()
+    }
+
+    /// For which realm the login is.
+    pub(crate) fn realm(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.attribute(REALM)?).ok()
+    }
+
+    /// What the server says that it is.
+    pub(crate) fn software(&self) -> Option<&'a [u8]> {
+        self.attribute(SOFTWARE)
+    }
+
     /// The code of a refusal, and the server's own words, which may be anything.
     pub(crate) fn error(&self) -> Option<(u16, &'a str)> {
         let [_, _, hundreds, rest, reason @ ..] = self.attribute(ERROR_CODE)? else { return None };
@@ -125,28 +143,50 @@ impl<'a> Message<'a> {
         self.attribute(DATA)
     }
 
-    /// The IPv4 address of the peer that it is about.
+    /// The address of the peer that it is about.
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         self.address(XOR_PEER_ADDRESS).map(|address| address.ip())
     }
 
-    /// The IPv4 address that an allocation relays from.
+    /// The address that an allocation relays from.
     pub(crate) fn relayed(&self) -> Option<SocketAddr> {
         self.address(XOR_RELAYED_ADDRESS)
     }
 
-    /// An IPv4 address, hidden by the cookie (RFC 8489 §14.2).
+    /// An address, hidden by the cookie, and of IPv6 by the transaction too (RFC 8489 §14.2).
     fn address(&self, name: u16) -> Option<SocketAddr> {
-        let [_, 1, high, low, a, b, c, d] = self.attribute(name)? else { return None };
+        let [_, family, high, low, hidden @ ..] = self.attribute(name)? else { return None };
         let [w, x, y, z] = MAGIC_COOKIE;
         let port = u16::from_be_bytes([high ^ w, low ^ x]);
-        Some(SocketAddr::from((Ipv4Addr::new(a ^ w, b ^ x, c ^ y, d ^ z), port)))
+        let ip = match (family, hidden) {
+            (1, [a, b, c, d]) => IpAddr::V4(Ipv4Addr::new(a ^ w, b ^ x, c ^ y, d ^ z)),
+            (2, hidden) => {
+                let mut octets: [u8; 16] = hidden.try_into().ok()?;
+                let mask = MAGIC_COOKIE.iter().chain(&self.transaction);
+                octets.iter_mut().zip(mask).for_each(|(octet, mask)| *octet ^= mask);
+                IpAddr::V6(Ipv6Addr::from(octets))
+            }
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, port))
     }
 }
 
-/// A check with the nomination added, signed anew (RFC 8489 §14.5, §14.7): everything before the signature stays.
+/// A check with the nomination added.
 pub(crate) fn nominating(check: &[u8], password: &str) -> Option<Vec<u8>> {
-    let message = Message::read(check)?;
+    with_one_more(check, &[USE_CANDIDATE.to_be_bytes(), [0; 2]].concat(), password.as_bytes())
+}
+
+/// A request for an allocation, for one of IPv6 (RFC 8656 §18.6), signed by this key.
+pub(crate) fn asking_for_ipv6(request: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    /// Length and value.
+    const IPV6: [u8; 6] = [0, 4, 2, 0, 0, 0];
+    with_one_more(request, &[&REQUESTED_ADDRESS_FAMILY.to_be_bytes()[..], &IPV6].concat(), key)
+}
+
+/// A message with one more attribute, signed anew (RFC 8489 §14.5, §14.7): everything before the signature stays.
+fn with_one_more(before: &[u8], attribute: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    let message = Message::read(before)?;
     let (mut kept, mut rest) = (0, message.attributes);
     while let [high, low, length_high, length_low, after @ ..] = rest {
         let name = u16::from_be_bytes([*high, *low]);
@@ -157,24 +197,23 @@ pub(crate) fn nominating(check: &[u8], password: &str) -> Option<Vec<u8>> {
         rest = after.get(length..)?;
         kept += 4 + length;
     }
-    let nomination = [USE_CANDIDATE.to_be_bytes(), [0; 2]].concat();
-    let body = [message.attributes.get(..kept)?, &nomination].concat();
-    Some(signed([check[0], check[1]], message.transaction, &body, password))
+    let body = [message.attributes.get(..kept)?, attribute].concat();
+    Some(signed([before[0], before[1]], message.transaction, &body, key))
 }
 
 /// The success response to a check, as the side would send it whose password this is. It names no address: nobody but the
 /// engine reads it, which asks for none.
 pub(crate) fn success(transaction: [u8; 12], password: &str) -> Vec<u8> {
-    signed(BINDING_SUCCESS.to_be_bytes(), transaction, &[], password)
+    signed(BINDING_SUCCESS.to_be_bytes(), transaction, &[], password.as_bytes())
 }
 
-fn signed(kind: [u8; 2], transaction: [u8; 12], body: &[u8], password: &str) -> Vec<u8> {
+fn signed(kind: [u8; 2], transaction: [u8; 12], body: &[u8], key: &[u8]) -> Vec<u8> {
     /// With its header.
     const INTEGRITY: usize = 24;
     const SUM: usize = 8;
     let length = |of: usize| u16::try_from(of).unwrap_or(u16::MAX).to_be_bytes();
     let mut message = [&kind[..], &length(body.len() + INTEGRITY), &MAGIC_COOKIE, &transaction, body].concat();
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
     let signature = hmac::sign(&key, &message);
     message.extend(MESSAGE_INTEGRITY.to_be_bytes());
     message.extend(length(signature.as_ref().len()));
@@ -239,7 +278,7 @@ mod tests {
         let message = Message::read(REQUEST).unwrap();
         // All before the signature.
         let body = &message.attributes[..message.attributes.len() - 32];
-        assert_eq!(signed([0, 1], message.transaction, body, PASSWORD), REQUEST);
+        assert_eq!(signed([0, 1], message.transaction, body, PASSWORD.as_bytes()), REQUEST);
         assert_eq!(check_sum(b"123456789"), 0xcbf4_3926);
     }
 
@@ -251,9 +290,25 @@ mod tests {
         assert_eq!((after.transaction, made.len()), (before.transaction, REQUEST.len() + 4));
         assert_eq!(after.attribute(USERNAME), before.attribute(USERNAME));
         let body = &after.attributes[..after.attributes.len() - 32];
-        assert_eq!(signed([0, 1], after.transaction, body, PASSWORD), made, "nothing follows the signature");
+        assert_eq!(signed([0, 1], after.transaction, body, PASSWORD.as_bytes()), made, "nothing follows the signature");
         for length in 0..REQUEST.len() {
             assert_eq!(nominating(&REQUEST[..length], PASSWORD), None);
+        }
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_read() {
+        let transaction: [u8; 12] = REQUEST[8..20].try_into().unwrap();
+        // RFC 5769 §2.2 and §2.3.
+        let ipv4 = [0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43];
+        let ipv6 = b"\x00\x02\xa1\x47\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9";
+        for (value, expected) in
+            [(&ipv4[..], "192.0.2.1:32853"), (ipv6, "[2001:db8:1234:5678:11:2233:4455:6677]:32853")]
+        {
+            let bytes = write(0x0103, transaction, &[(XOR_RELAYED_ADDRESS, value)]);
+            assert_eq!(Message::read(&bytes).unwrap().relayed(), Some(expected.parse().unwrap()));
+            let bytes = write(0x0103, transaction, &[(XOR_RELAYED_ADDRESS, &value[..7])]);
+            assert_eq!(Message::read(&bytes).unwrap().relayed(), None);
         }
     }
 

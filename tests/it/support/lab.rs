@@ -185,6 +185,29 @@ impl Lab {
         link.and(relay).option("--ice-password-file", password).option("--ca-file", served.ca_file())
     }
 
+    /// The program's own servers with the same login, without TLS, at this address of the public network.
+    pub fn serve_on(&self, address: &str) -> Served {
+        let password = self.dir.write("own.password", OWN_PASSWORD);
+        let listen = Args::new(served::SERVE).and(["--listen", address, "--user", OWN_USER]);
+        let command = Tring::command(listen.option("--password-file", password));
+        Served::run(command.through(self.public.launcher()))
+    }
+
+    /// Arguments that name the relay of [`Self::serve_on`] at its IPv4 address, and nothing else.
+    pub fn own_over_ipv4(&self, served: &Served) -> Args {
+        self.own_by(&format!("turn:{SERVER}:{}", served::port_of(&served.turn)))
+    }
+
+    /// The same at its IPv6 address.
+    pub fn own_over_ipv6(&self, served: &Served) -> Args {
+        self.own_by(&format!("turn:[{SERVER_V6}]:{}", served::port_of(&served.turn)))
+    }
+
+    fn own_by(&self, url: &str) -> Args {
+        let relay = Args::new(["--ice", url, "--ice-user", OWN_USER]);
+        relay.option("--ice-password-file", self.dir.file("own.password"))
+    }
+
     /// Arguments that name the STUN server.
     pub fn stun(&self) -> Args {
         Args::new(["--ice".to_owned(), format!("stun:{SERVER}")])
@@ -229,6 +252,23 @@ impl Lab {
     /// Arguments that name the TURN server over TLS on the port of HTTPS, at its other address.
     pub fn turn_by_https(&self) -> Args {
         self.turn_by(&format!("turns:{SERVER_443}:443"))
+    }
+
+    /// Arguments that name the TURN server at its IPv6 address and nothing else.
+    pub fn turn_over_ipv6(&self) -> Args {
+        self.turn_by(&format!("turn:[{SERVER_V6}]"))
+    }
+
+    /// The same over TCP.
+    pub fn turn_over_tcp_and_ipv6(&self) -> Args {
+        self.turn_by(&format!("turn:[{SERVER_V6}]?transport=tcp"))
+    }
+
+    /// Starts coTURN again without an IPv4 address to relay from, and with these lines of configuration too.
+    pub fn relay_by_ipv6_alone(&mut self, more: &str) {
+        self.coturn.kill();
+        servers::relay_by_ipv6_alone(&self.dir, more);
+        self.start_turn();
     }
 
     fn turn_by(&self, url: &str) -> Args {

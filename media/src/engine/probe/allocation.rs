@@ -21,6 +21,7 @@ use rtc::turn::proto::data::Data;
 use rtc::turn::proto::lifetime::Lifetime;
 use rtc::turn::proto::peeraddr::PeerAddress;
 use rtc::turn::proto::relayaddr::RelayedAddress;
+use rtc::turn::proto::reqfamily::REQUESTED_FAMILY_IPV6;
 use rtc::turn::proto::reqtrans::RequestedTransport;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
@@ -122,16 +123,22 @@ impl Allocation {
     /// Asks without a login, learns the realm, and asks with it.
     pub async fn make(server: &IceServer, dialer: &Dialer) -> Result<Self, Trouble> {
         let line = Line::to(&server.url, dialer).await?;
-        let mut login = None;
+        let (mut login, mut relays_ipv4) = (None, true);
         // Its nonce may be stale at the very next moment, and is given anew then.
-        for _ in 0..3 {
-            let request = request(METHOD_ALLOCATE, allocation(), login.as_ref())?;
+        for _ in 0..4 {
+            let wanted = if relays_ipv4 { allocation() } else { allocation_of_ipv6() };
+            let request = request(METHOD_ALLOCATE, wanted, login.as_ref())?;
             let (answer, _) = line.ask(&request).await?;
             if answer.typ.class == CLASS_SUCCESS_RESPONSE {
                 let relayed = relayed(&answer).ok_or(Unanswered::Nonsense)?;
                 return Ok(Self { line, login, relayed, software: software(&answer) });
             }
             let (code, reason) = refusal(&answer)?;
+            // As in a call: see `path::relay_family`.
+            if code == 440 && relays_ipv4 && login.is_some() && !is_coturn(&answer) {
+                relays_ipv4 = false;
+                continue;
+            }
             login = Some(match (code, login) {
                 (401, None) | (438, _) => {
                     let realm = text(&answer, ATTR_REALM).filter(|realm| !realm.is_empty()).ok_or(Trouble::NoRealm)?;
@@ -220,6 +227,12 @@ fn allocation() -> Vec<Box<dyn Setter>> {
     vec![Box::new(RequestedTransport { protocol: PROTO_UDP })]
 }
 
+fn allocation_of_ipv6() -> Vec<Box<dyn Setter>> {
+    let mut wanted = allocation();
+    wanted.push(Box::new(REQUESTED_FAMILY_IPV6));
+    wanted
+}
+
 /// A request, signed where we know for whom.
 fn request(method: Method, attributes: Vec<Box<dyn Setter>>, login: Option<&Login>) -> Result<Message, Unanswered> {
     let mut parts: Vec<Box<dyn Setter + '_>> = Vec::new();
@@ -265,6 +278,11 @@ fn relayed(answer: &Message) -> Option<SocketAddr> {
 
 fn software(answer: &Message) -> Option<String> {
     text(answer, ATTR_SOFTWARE).map(|name| printable(&name)).filter(|name| !name.is_empty())
+}
+
+/// It has half an allocation after such a refusal, and gives none any more.
+fn is_coturn(answer: &Message) -> bool {
+    software(answer).is_some_and(|name| name.starts_with("Coturn"))
 }
 
 fn text(answer: &Message, attribute: AttrType) -> Option<String> {

@@ -1,8 +1,8 @@
 //! UDP sockets around the engine's own, each with one job; [`super::runtime`] puts them one into the other.
 //!
 //! - out: the engine → [`dtls_cookie`] → [`nomination`] → [`counting`] → [`dtls_resending`] → [`early`] → [`impaired`] →
-//!   [`relay_streams`] → the system
-//! - in: the system → [`relay_streams`] → [`impaired`] → [`early`] → [`dtls_resending`] → [`counting`] →
+//!   [`relay_family`] → [`relay_streams`] → the system
+//! - in: the system → [`relay_streams`] → [`relay_family`] → [`impaired`] → [`early`] → [`dtls_resending`] → [`counting`] →
 //!   [`nomination`] → [`dtls_cookie`] → the engine
 //!
 //! [`relay_streams`] carries what is for a TURN server over TCP or TLS in a stream of its own.
@@ -31,6 +31,7 @@ pub(super) mod early;
 pub(crate) mod impaired;
 mod inbox;
 pub(super) mod nomination;
+pub(super) mod relay_family;
 pub(super) mod relay_streams;
 
 /// The datagrams that were joined into one message, `stride` bytes each but the last; an empty message is one too.

@@ -66,13 +66,23 @@ pub fn prepare(dir: &TempDir) {
         ("@LOGIN@", &login),
     ];
     let text = at_server(&template("coturn.conf", &values)).replace("\nallow-loopback-peers\n", "\n");
+    let text = text.replace("\nlistening-port=", &format!("\nlistening-ip={SERVER_V6}\nlistening-port="));
     let denied = DENIED.map(|range| format!("denied-peer-ip={range}\n")).concat();
     // Debian's package has made this user for it; a service file does the same.
     let user = "proc-user=turnserver\nproc-group=turnserver\n";
     dir.write("turnserver.conf", &[&text, &denied, user].concat());
 }
 
-/// STUN and TURN over UDP, TCP and TLS, with one login.
+/// From the next start on coTURN relays from its IPv6 address alone, with these lines of configuration too.
+pub fn relay_by_ipv6_alone(dir: &TempDir, more: &str) {
+    let path = dir.file("turnserver.conf");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let moved = text.replace(&format!("relay-ip={SERVER}\n"), &format!("relay-ip={SERVER_V6}\n"));
+    assert_ne!(moved, text, "it has an address to relay from");
+    dir.write("turnserver.conf", &format!("{moved}{more}"));
+}
+
+/// STUN and TURN over UDP, TCP and TLS, with one login, at an IPv4 and an IPv6 address.
 ///
 /// # Panics
 /// With its log, when it does not start.
