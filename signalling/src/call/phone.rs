@@ -89,7 +89,7 @@ impl Phone {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match self.redialed(event, now) {
             Ok(actions) => actions,
-            Err(event) => self.dispatch(event, now),
+            Err(event) => self.dispatch(*event, now),
         }
     }
 
@@ -136,7 +136,7 @@ impl Phone {
     }
 
     /// Keeps an offer of a partner whose call seems to stand; gives back every other event.
-    fn redialed(&mut self, event: Event, now: Instant) -> Result<Vec<Action>, Event> {
+    fn redialed(&mut self, event: Event, now: Instant) -> Result<Vec<Action>, Box<Event>> {
         match event {
             Event::Received { from, call, message: Message::Offer(offer) } if self.is_redial(&from, &call) => {
                 let earlier = self.redial.replace(Redial::new(from, call, offer, now));
@@ -144,9 +144,9 @@ impl Phone {
             }
             Event::Received { ref from, ref call, message: Message::Bye { .. } } => {
                 self.redial.take_if(|redial| redial.from == *from && redial.call == *call);
-                Err(event)
+                Err(Box::new(event))
             }
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
 

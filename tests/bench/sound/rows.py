@@ -260,8 +260,8 @@ ROWS = {
     "silence": {
         "run": silence,
         "figures": [
-            ("kbit", "RTP with IP and UDP, kbit/s", "{:.1f}", *at_most(3)),
-            ("rtp_kbit", "without IP and UDP", "{:.1f}", *NO_MARK),
+            ("rtp_kbit", "RTP, kbit/s", "{:.1f}", *at_most(3)),
+            ("kbit", "with IP and UDP, kbit/s", "{:.1f}", *NO_MARK),
             ("packets", "packets of it a second", "{:.1f}", *NO_MARK),
             ("all_kbit", "all of UDP, kbit/s", "{:.1f}", *NO_MARK),
         ],
