@@ -24,6 +24,9 @@ const EARLY_AIM_MS: f64 = 15.0;
 const LATE_ENOUGH_MS: f64 = 36.0;
 const EARLY_ENOUGH_MS: f64 = 5.0;
 
+/// At the start of a call sound finds out how much it has to wait for; until then nothing is corrected.
+const SETTLES: Duration = Duration::from_secs(1);
+
 /// Between two corrections: the first has to show before the second is made.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -65,6 +68,8 @@ impl SharedLipSync {
 pub(crate) struct LipSync {
     pictures: Stream,
     sound: Stream,
+    /// When the first look begins.
+    begins: Option<Instant>,
     looked: Option<Instant>,
 }
 
@@ -81,15 +86,19 @@ impl LipSync {
     /// Something was shown or played `way_ms` after its capture, the difference of the clocks included, while its medium was
     /// held back for `held`. For how long that medium has to be held back at least from now on.
     pub(crate) fn presented(&mut self, medium: Medium, way_ms: f64, held: Duration, now: Instant) -> Duration {
-        let looked = *self.looked.get_or_insert(now);
+        let begins = *self.begins.get_or_insert(now + SETTLES);
         let stream = match medium {
             Medium::Pictures => &mut self.pictures,
             Medium::Sound => &mut self.sound,
         };
+        if now < begins {
+            return stream.least;
+        }
         if stream.ways_ms.len() < SEEN_MAX {
             stream.ways_ms.push(way_ms);
         }
         stream.held = held;
+        let looked = *self.looked.get_or_insert(now);
         if now.saturating_duration_since(looked) >= LOOK {
             self.looked = Some(now);
             self.look();
@@ -221,6 +230,13 @@ mod tests {
     }
 
     #[test]
+    fn sound_that_is_late_in_the_first_second_alone_makes_nobody_wait() {
+        let mut call = Call::new();
+        assert_eq!(call.run(1, PICTURES, Way { ms: 50.0, ..SOUND }).1, 0);
+        assert_eq!(call.run(3, PICTURES, Way { ms: 28.0, ..SOUND }).1, 0);
+    }
+
+    #[test]
     fn pictures_stop_waiting_when_sound_gets_a_little_faster() {
         let mut call = Call::new();
         let (_, pictures, _) = call.run(3, PICTURES, Way { ms: 40.0, ..SOUND });
@@ -262,9 +278,10 @@ mod tests {
     #[test]
     fn little_is_kept() {
         let mut sync = LipSync::default();
-        let now = Instant::now();
+        let start = Instant::now();
+        let _least = sync.presented(Medium::Pictures, 1.0, Duration::ZERO, start);
         for _ in 0..1000 {
-            let _least = sync.presented(Medium::Pictures, 1.0, Duration::ZERO, now);
+            let _least = sync.presented(Medium::Pictures, 1.0, Duration::ZERO, start + SETTLES);
         }
         assert_eq!(sync.pictures.ways_ms.len(), SEEN_MAX);
     }
