@@ -415,7 +415,7 @@ class Phone:
         tell("agreed", revision=self.revision)
 
 
-def options():
+def options(words=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=["call", "answer"])
     parser.add_argument("--broker", required=True)
@@ -426,7 +426,7 @@ def options():
     parser.add_argument("--seal", action="store_true", help="sealed messages, by a key of this run")
     parser.add_argument("--without-words", action="store_true", help="as an earlier program that seals")
     parser.add_argument("--break-commitment", action="store_true", help="tell another nonce than the one committed to")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 async def main():

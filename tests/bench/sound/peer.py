@@ -162,7 +162,8 @@ class Call:
 
 def phone_call(options, mouth, ear):
     """Calls bob; returns at once."""
-    wanted = argparse.Namespace(broker=options.broker, id="alice", partner="bob", role="call", late=0, max_bundle=True)
+    words = ["call", "--broker", options.broker, "--id", "alice", "--partner", "bob", "--max-bundle"]
+    wanted = phone.options(words)
     phone.orders = asyncio.Queue()
     calling = phone.Phone(wanted)
     calling.tracks = [mouth]
