@@ -87,9 +87,15 @@ impl Phone {
 
     /// Takes in what happened; gives back what is to be done, in order.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
-        match self.redialed(event, now) {
-            Ok(actions) => actions,
-            Err(event) => self.dispatch(*event, now),
+        match event {
+            Event::Received { from, call, message: Message::Offer(offer) } if self.is_redial(&from, &call) => {
+                let earlier = self.redial.replace(Redial::new(from, call, offer, now));
+                earlier.map_or_else(Vec::new, |earlier| self.refuse(earlier))
+            }
+            event => {
+                self.forget_redial(&event);
+                self.dispatch(event, now)
+            }
         }
     }
 
@@ -135,18 +141,10 @@ impl Phone {
         actions
     }
 
-    /// Keeps an offer of a partner whose call seems to stand; gives back every other event.
-    fn redialed(&mut self, event: Event, now: Instant) -> Result<Vec<Action>, Box<Event>> {
-        match event {
-            Event::Received { from, call, message: Message::Offer(offer) } if self.is_redial(&from, &call) => {
-                let earlier = self.redial.replace(Redial::new(from, call, offer, now));
-                Ok(earlier.map_or_else(Vec::new, |earlier| self.refuse(earlier)))
-            }
-            Event::Received { ref from, ref call, message: Message::Bye { .. } } => {
-                self.redial.take_if(|redial| redial.from == *from && redial.call == *call);
-                Err(Box::new(event))
-            }
-            other => Err(Box::new(other)),
+    /// A partner that calls anew may give up while its offer still waits.
+    fn forget_redial(&mut self, event: &Event) {
+        if let Event::Received { from, call, message: Message::Bye { .. } } = event {
+            self.redial.take_if(|redial| redial.from == *from && redial.call == *call);
         }
     }
 
