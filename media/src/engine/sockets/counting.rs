@@ -1,7 +1,6 @@
 //! A socket that counts what comes from the other side, shows what STUN and TURN servers answer, and lowers the payload
 //! limit when the system refuses a datagram as too large.
 
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,11 +33,7 @@ pub(in crate::engine) struct CountingSocket {
     pub(in crate::engine) servers: Arc<ServerLog>,
 }
 
-impl fmt::Debug for CountingSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CountingSocket").finish_non_exhaustive()
-    }
-}
+debug_by_name!(CountingSocket);
 
 impl AsyncUdpSocket for CountingSocket {
     as_inner!();

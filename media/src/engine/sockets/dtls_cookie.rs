@@ -7,7 +7,6 @@
 //! The socket is the outermost: what it makes did not come from the other side, and counts nowhere. Once the exchange is
 //! over it only hands through.
 
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,11 +121,7 @@ impl CookieSocket {
     }
 }
 
-impl fmt::Debug for CookieSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CookieSocket").finish_non_exhaustive()
-    }
-}
+debug_by_name!(CookieSocket);
 
 impl AsyncUdpSocket for CookieSocket {
     as_inner!();

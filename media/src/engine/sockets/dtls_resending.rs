@@ -8,7 +8,6 @@
 //! Relayed datagrams are copied as the engine wrapped them for the TURN server. Once the handshake is over, a socket
 //! only hands through.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -109,11 +108,7 @@ pub(in crate::engine) struct ResendingSocket {
     pub(in crate::engine) resends: Arc<Resends>,
 }
 
-impl fmt::Debug for ResendingSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResendingSocket").finish_non_exhaustive()
-    }
-}
+debug_by_name!(ResendingSocket);
 
 impl AsyncUdpSocket for ResendingSocket {
     as_inner!();

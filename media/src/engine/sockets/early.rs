@@ -8,7 +8,6 @@
 //! [`Awaited`] tells which datagrams these are. They are handed on once the answer and its candidates are known.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,11 +190,7 @@ fn compact(message: &mut [u8], stride: usize, mut keep: impl FnMut(&[u8]) -> boo
     kept
 }
 
-impl fmt::Debug for EarlySocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EarlySocket").finish_non_exhaustive()
-    }
-}
+debug_by_name!(EarlySocket);
 
 impl AsyncUdpSocket for EarlySocket {
     as_inner!();

@@ -282,11 +282,7 @@ impl Drop for ImpairedSocket {
     }
 }
 
-impl fmt::Debug for ImpairedSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImpairedSocket").finish_non_exhaustive()
-    }
-}
+debug_by_name!(ImpairedSocket);
 
 impl ImpairedSocket {
     /// Moves what the socket has into the link.

@@ -24,6 +24,17 @@ macro_rules! as_inner {
     };
 }
 
+/// Prints a socket by its name: what is around it says nothing to who reads a log.
+macro_rules! debug_by_name {
+    ($socket:ident) => {
+        impl std::fmt::Debug for $socket {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($socket)).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
 pub(super) mod counting;
 pub(super) mod dtls_cookie;
 pub(super) mod dtls_resending;

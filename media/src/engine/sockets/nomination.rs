@@ -8,7 +8,6 @@
 //! counts. Once a path is selected it only hands through.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,11 +43,7 @@ struct Held {
     contents: Bytes,
 }
 
-impl fmt::Debug for Selection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Selection").finish_non_exhaustive()
-    }
-}
+debug_by_name!(Selection);
 
 impl Selection {
     /// A path is looked for.
@@ -121,11 +116,7 @@ impl NominatingSocket {
     }
 }
 
-impl fmt::Debug for NominatingSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NominatingSocket").finish_non_exhaustive()
-    }
-}
+debug_by_name!(NominatingSocket);
 
 impl AsyncUdpSocket for NominatingSocket {
     as_inner!();

@@ -1,7 +1,6 @@
 //! A socket that asks TURN servers without IPv4 for an IPv6 address. What becomes of a datagram is decided in
 //! [`crate::path::relay_family`].
 
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,11 +80,7 @@ impl FamilySocket {
     }
 }
 
-impl fmt::Debug for FamilySocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FamilySocket").finish_non_exhaustive()
-    }
-}
+debug_by_name!(FamilySocket);
 
 impl AsyncUdpSocket for FamilySocket {
     as_inner!();
@@ -113,8 +108,7 @@ impl AsyncUdpSocket for FamilySocket {
         if let Poll::Ready(Ok(count)) = &received {
             for (buffer, meta) in bufs.iter_mut().zip(metas.iter()).take(*count) {
                 let length = meta.len.min(buffer.len());
-                for begin in (0..length).step_by(meta.stride.max(1)) {
-                    let datagram = &mut buffer[begin..length.min(begin.saturating_add(meta.stride.max(1)))];
+                for datagram in buffer[..length].chunks_mut(meta.stride.max(1)) {
                     self.look(cx, meta.addr, datagram);
                 }
             }

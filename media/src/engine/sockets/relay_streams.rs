@@ -12,7 +12,6 @@
 //! [`GOODBYE`] to say what is left to say.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -141,11 +140,7 @@ impl Drop for StreamingSocket {
     }
 }
 
-impl fmt::Debug for StreamingSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamingSocket").finish_non_exhaustive()
-    }
-}
+debug_by_name!(StreamingSocket);
 
 impl AsyncUdpSocket for StreamingSocket {
     as_inner!();
