@@ -5,10 +5,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use media::private_file;
 use network::system_error::in_words;
@@ -20,6 +19,7 @@ use tracing::warn;
 
 use crate::output::exit::Failure;
 use crate::platform::file_lock;
+use crate::platform::files::Stamp;
 use crate::platform::paths::state_folder;
 
 /// Version of the file.
@@ -148,7 +148,7 @@ impl KnownPeers {
     /// As [`KnownPeers::load`].
     pub(crate) fn follow(self) -> Result<watch::Receiver<Arc<Acquaintances>>, Failure> {
         // Before it is read: what changes meanwhile is read again.
-        let mut seen = stamp(&self.path);
+        let mut seen = Stamp::of(&self.path);
         let (told, followed) = watch::channel(Arc::new(self.load()?));
         tokio::spawn(async move {
             loop {
@@ -158,7 +158,7 @@ impl KnownPeers {
                 }
                 let (file, before) = (self.clone(), seen);
                 let look = move || {
-                    let stamp = stamp(&file.path);
+                    let stamp = Stamp::of(&file.path);
                     (stamp, (stamp != before).then(|| file.read()))
                 };
                 let Ok((stamp, read)) = tokio::task::spawn_blocking(look).await else { continue };
@@ -176,12 +176,6 @@ impl KnownPeers {
         });
         Ok(followed)
     }
-}
-
-/// Tells one state of a file from another: each change makes another file.
-fn stamp(path: &Path) -> Option<(u64, SystemTime)> {
-    let data = fs::metadata(path).ok()?;
-    Some((data.ino(), data.modified().ok()?))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Files that a user names.
+//! Files: read within a bound, and known again.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Largest such file, in bytes: a device that never ends is not read for ever.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -18,4 +20,20 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
     Ok(bytes)
+}
+
+/// Tells one state of a file from another: whatever changes it changes one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    bytes: u64,
+    modified: SystemTime,
+}
+
+impl Stamp {
+    /// Of a file as it is now; `None` where it is not to be seen. Blocks.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let file = fs::metadata(path).ok()?;
+        Some(Self { inode: file.ino(), bytes: file.len(), modified: file.modified().ok()? })
+    }
 }

@@ -7,9 +7,6 @@
 //! Tools write one file after the other. So a pair that cannot be used is told only when it is still there at the next look.
 
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::certificate::Identity;
 use super::own::Files;
+use crate::platform::files::Stamp;
 
 /// How often the files are looked at. A certificate is renewed days before its time is over.
 const LOOK: Duration = Duration::from_secs(2);
@@ -46,47 +44,43 @@ impl Shown {
 
     /// Looks at the files for ever, from how they are now.
     pub(super) async fn watch(self: Arc<Self>, files: Files) {
-        let (mut taken, mut fault) = (State::of(&files), None);
+        let (mut taken, mut fault) = (stamps(&files), None);
         loop {
             sleep(LOOK).await;
-            let state = State::of(&files);
-            if state == taken {
-                continue;
-            }
-            let read_from = files.clone();
+            let (files, before) = (files.clone(), taken);
             // Files may be on a disk that is slow.
-            let reading = tokio::task::spawn_blocking(move || Identity::read(&read_from.certificate, &read_from.key));
-            match reading.await {
-                Ok(Ok(identity)) => {
+            let look = move || {
+                let now = stamps(&files);
+                (now, (now != before).then(|| Identity::read(&files.certificate, &files.key)))
+            };
+            let (now, read) = match tokio::task::spawn_blocking(look).await {
+                Ok((now, Some(read))) => (now, read),
+                Ok((_, None)) => continue,
+                Err(error) => {
+                    debug!(%error, "the certificate could not be read");
+                    continue;
+                }
+            };
+            match read {
+                Ok(identity) => {
                     info!(
                         fingerprint = identity.fingerprint(),
                         "the certificate has changed, and is shown from now on"
                     );
                     *self.0.write().unwrap_or_else(PoisonError::into_inner) = identity.into_key();
-                    (taken, fault) = (state, None);
+                    (taken, fault) = (now, None);
                 }
-                Ok(Err(error)) if fault.as_ref() == Some(&state) => {
+                Err(error) if fault == Some(now) => {
                     warn!("the certificate has changed and cannot be used; the one before is still shown: {error}");
-                    taken = state;
+                    taken = now;
                 }
                 // The other file may not be there yet.
-                Ok(Err(_)) => fault = Some(state),
-                Err(error) => debug!(%error, "the certificate could not be read"),
+                Err(_) => fault = Some(now),
             }
         }
     }
 }
 
-/// What tells that a file is another one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct State([Option<(u64, u64, i64, i64)>; 2]);
-
-impl State {
-    fn of(files: &Files) -> Self {
-        let look = |path: &Path| {
-            let file = fs::metadata(path).ok()?;
-            Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
-        };
-        Self([look(&files.certificate), look(&files.key)])
-    }
+fn stamps(files: &Files) -> [Option<Stamp>; 2] {
+    [&files.certificate, &files.key].map(|path| Stamp::of(path))
 }
