@@ -11,7 +11,10 @@ use super::{PATIENCE, TempDir, require, run, signal_and_wait};
 /// How often a screen is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A terminal of its own, 100 columns by 40 rows, with 24-bit colours.
+/// Columns of a terminal.
+pub const COLUMNS: usize = 100;
+
+/// A terminal of its own, [`COLUMNS`] by 40 rows, with 24-bit colours.
 pub struct Tmux {
     dir: TempDir,
 }
@@ -21,7 +24,8 @@ impl Tmux {
     pub fn run(script: &str, folder: &Path) -> Self {
         let tmux = Self { dir: TempDir::new("tmux") };
         let script = tmux.dir.write("script", &format!("{script}\nexec sleep 600\n"));
-        let mut command = tmux.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "40", "-c"]);
+        let columns = COLUMNS.to_string();
+        let mut command = tmux.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", "40", "-c"]);
         command.arg(folder).args(["sh", script.to_str().expect("a plain path")]);
         // Whoever runs the tests has settings too, which are not meant here.
         clean(&mut command);
